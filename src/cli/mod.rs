@@ -1,0 +1,113 @@
+//! The command line: arguments, settings, dispatch. One thin file a command.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+use crate::render::{ColorChoice, Format, Ui};
+
+/// Moves a SQLite database into PostgreSQL, proves it, and keeps it fast there.
+#[derive(Debug, Parser)]
+#[command(name = "candlefish", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub format: Format,
+    /// Short for --format json
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Explain what is done and why (repeat for more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// How a command ended, when it could be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, and the answer is good.
+    Good,
+    /// Done, and the answer is bad.
+    Bad,
+    /// Stopped by this signal, cleanly.
+    Signal(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Good => ExitCode::SUCCESS,
+            Exit::Bad => ExitCode::from(1),
+            Exit::Signal(signal) => ExitCode::from(128 + signal),
+        }
+    }
+}
+
+impl Cli {
+    /// Parses the process's arguments; usage errors are printed here, in clap's words, and end with 2.
+    pub fn from_arguments() -> Result<Self, ExitCode> {
+        Cli::try_parse().map_err(|error| {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            // A closed pipe is no reason to complain.
+            let _ = error.print();
+            ExitCode::from(code)
+        })
+    }
+
+    pub fn ui(&self) -> Ui {
+        let format = if self.global.json { Format::Json } else { self.global.format };
+        Ui::new(format, self.global.color, self.global.quiet, self.global.verbose)
+    }
+}
+
+impl clap::ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Format::Table, Format::Json, Format::Csv]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Format::Table => "table",
+            Format::Json => "json",
+            Format::Csv => "csv",
+        }))
+    }
+}
+
+impl clap::ValueEnum for ColorChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[ColorChoice::Auto, ColorChoice::Always, ColorChoice::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            ColorChoice::Auto => "auto",
+            ColorChoice::Always => "always",
+            ColorChoice::Never => "never",
+        }))
+    }
+}
+
+/// Runs one command to its end.
+pub fn run(cli: Cli, _ui: &Ui) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    runtime.block_on(async { match cli.command {} })
+}

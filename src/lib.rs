@@ -1,0 +1,50 @@
+//! candlefish takes a team off a single SQLite file and onto PostgreSQL, and proves that nothing was lost on the way.
+//!
+//! # The map
+//!
+//! Words know nothing but words, doors know words, verbs know doors and words, the face knows all.
+//!
+//! | room | what lives there | may use |
+//! |---|---|---|
+//! | **words**: pure; no I/O, no clock, no async | | |
+//! | [`model`] | `Value`, `Name`, the schema of a source, the report types, `Event`, `Failure` | nothing |
+//! | [`dialect`] | SQLite's SQL: parsed, and said again in PostgreSQL's | model |
+//! | [`plan`] | what becomes what: `Plan`, `build()`, the conversion of values, the mapping file | dialect, model |
+//! | [`registry`] | what a candlefish registry is: its mapping and its migrations | plan, model |
+//! | **doors**: one outside thing each | | |
+//! | [`sqlite`] | one state of a SQLite file: schema, rows, profile | plan, dialect, model |
+//! | [`postgres`] | connection, catalog, COPY, migrations (refinery) | plan, model |
+//! | [`stack`] | the private local servers: find, init, start, health, stop | model |
+//! | **verbs**: one command's meaning each; `mod.rs` holds `run()` | | |
+//! | [`migrate`] | a SQLite file into PostgreSQL | plan, sqlite, postgres, model |
+//! | [`verify`] | is every value of the one in the other? | plan, sqlite, postgres, model |
+//! | **face**: the only rooms that meet a person | | |
+//! | [`render`] | reports and events as tables, JSON, CSV, progress | report types of verbs, plan, model |
+//! | [`cli`] | arguments, settings, dispatch | every room |
+//!
+//! `cargo xtask tidy`, which is also a test, reads the `use crate::` lines and holds the code to this table.
+//!
+//! # The flow of `migrate`
+//!
+//! ```text
+//! cli/migrate      args → settings → Snapshot, Target
+//! migrate::prepare read both schemas, profile the rows, plan::build (pure) → Plan or every Problem at once
+//! migrate::run     schema → per chunk: sqlite rows ─borrowed Value→ encode ─buffer→ [bounded channel] → COPY … → journal
+//!                  (a blocking thread reads and encodes; an async task sends; one transaction a chunk; biggest table first)
+//!                  → indexes and constraints as each table completes → analyze → verify → MigrateReport
+//! render           report → stdout; Events → progress on stderr; exit 0 | 1 | 2
+//! ```
+//!
+//! # What always holds
+//!
+//! - The source is opened read-only and one state of it is read.
+//! - Per table: rows in SQLite = rows in PostgreSQL + rows set aside.
+//! - Every schema object is in PostgreSQL or in `warnings`.
+//! - Per-row work allocates nothing; nothing holds a whole table; every channel is bounded.
+
+pub mod model;
+
+pub mod postgres;
+
+pub mod cli;
+pub mod render;

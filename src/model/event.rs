@@ -1,0 +1,77 @@
+//! What a long command tells while it works. Verbs send events; `render` shows them.
+
+/// A stage of `migrate`; stages overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    Inspect,
+    Plan,
+    Schema,
+    Copy,
+    Indexes,
+    Constraints,
+    Views,
+    Analyze,
+    Verify,
+}
+
+impl Phase {
+    pub const ALL: [Phase; 9] = [
+        Phase::Inspect,
+        Phase::Plan,
+        Phase::Schema,
+        Phase::Copy,
+        Phase::Indexes,
+        Phase::Constraints,
+        Phase::Views,
+        Phase::Analyze,
+        Phase::Verify,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Inspect => "inspect",
+            Phase::Plan => "plan",
+            Phase::Schema => "schema",
+            Phase::Copy => "copy",
+            Phase::Indexes => "indexes",
+            Phase::Constraints => "constraints",
+            Phase::Views => "views",
+            Phase::Analyze => "analyze",
+            Phase::Verify => "verify",
+        }
+    }
+}
+
+/// One thing that happened. Counts are increments since the last event of the same kind, so that events can be lost without harm to the work.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    PhaseStarted(Phase),
+    PhaseEnded {
+        phase: Phase,
+        seconds: f64,
+    },
+    /// How much is to be copied in all.
+    Total {
+        tables: u64,
+        rows: u64,
+        bytes: u64,
+    },
+    TableStarted {
+        table: String,
+        rows: u64,
+    },
+    /// `rows` more rows and `bytes` more bytes (as sent to PostgreSQL) of `table` have landed.
+    TableAdvanced {
+        table: String,
+        rows: u64,
+        bytes: u64,
+    },
+    TableEnded {
+        table: String,
+        rows_written: u64,
+        rows_rejected: u64,
+    },
+    /// A sentence for a person.
+    Note(String),
+    Warning(String),
+}

@@ -1,0 +1,16 @@
+//! The words that every room speaks. Knows nothing of files, servers or people.
+
+mod event;
+mod failure;
+mod name;
+mod schema;
+mod value;
+
+pub use event::{Event, Phase};
+pub use failure::Failure;
+pub use name::{Name, QualifiedName};
+pub use schema::{
+    Affinity, Check, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,
+    Table, TableKind, Trigger, View,
+};
+pub use value::{StorageClass, Value};

@@ -1,0 +1,148 @@
+//! Where words go: stdout is data, stderr is talk.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::model::Failure;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What the person asked to see, and how.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    pub format: Format,
+    pub quiet: bool,
+    pub verbose: u8,
+    /// Colour on stdout.
+    pub color_out: bool,
+    /// Colour on stderr.
+    pub color_err: bool,
+    /// stderr is a terminal: bars may be drawn.
+    pub live: bool,
+}
+
+impl Ui {
+    pub fn new(format: Format, color: ColorChoice, quiet: bool, verbose: u8) -> Self {
+        let wanted = |terminal: bool| match color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                terminal
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        };
+        Ui {
+            format,
+            quiet,
+            verbose,
+            color_out: wanted(io::stdout().is_terminal()),
+            color_err: wanted(io::stderr().is_terminal()),
+            live: io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        }
+    }
+
+    /// Data: one document to stdout. A closed pipe is an error that `failed` passes over in silence.
+    pub fn print(&self, text: &str) -> Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        if !text.ends_with('\n') {
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Data, as JSON.
+    pub fn print_json(&self, document: &impl Serialize) -> Result<()> {
+        self.print(&serde_json::to_string_pretty(document)?)
+    }
+
+    /// Talk: a line to stderr, unless `-q`.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Talk that only `-v` wants.
+    pub fn explain(&self, line: &str) {
+        if self.verbose > 0 && !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+
+    pub fn warn(&self, line: &str) {
+        self.say(&format!("{} {line}", self.paint("warning:", "33")));
+    }
+
+    /// Prints an error chain as one sentence and a hint, and gives the exit code 2.
+    pub fn failed(&self, error: &anyhow::Error) -> ExitCode {
+        if is_closed_pipe(error) {
+            return ExitCode::SUCCESS;
+        }
+        let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+        let message = sentence(error);
+        let hint = failure.and_then(|failure| failure.hint.clone());
+        if self.format == Format::Json {
+            let document = json!({
+                "schema_version": 1,
+                "candlefish_version": env!("CARGO_PKG_VERSION"),
+                "error": {
+                    "code": failure.map_or("failed", |failure| failure.code),
+                    "message": message,
+                    "hint": hint,
+                    "sqlstate": failure.and_then(|failure| failure.sqlstate.clone()),
+                    "target_changed": failure.is_some_and(|failure| failure.target_changed),
+                    "resumable": failure.is_some_and(|failure| failure.resumable),
+                }
+            });
+            // The exit code says the rest when even this cannot be written.
+            let _ = self.print_json(&document);
+        }
+        eprintln!("{} {message}", self.paint("error:", "1;31"));
+        if let Some(hint) = hint {
+            eprintln!("{} {hint}", self.paint("hint:", "1;36"));
+        }
+        ExitCode::from(2)
+    }
+
+    fn paint(&self, text: &str, code: &str) -> String {
+        if self.color_err { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+}
+
+/// The causes of an error as one sentence, each said once.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Many libraries repeat their source in their own message.
+        if !parts.last().is_some_and(|last| last.ends_with(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe))
+}

@@ -44,6 +44,8 @@
 
 pub mod model;
 
+pub mod plan;
+
 pub mod postgres;
 
 pub mod cli;

@@ -1,0 +1,7 @@
+//! What becomes what: decided from the schema and the rows, before anything is done.
+
+pub mod decimal;
+pub mod declared;
+pub mod json;
+pub mod profile;
+pub mod time;

@@ -1,11 +1,13 @@
 //! Is a text JSON, and would `jsonb` give it back with the same meaning?
 
 /// What PostgreSQL's two types can do with a JSON text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JsonShape {
     /// `jsonb` loses nothing but white space and the order of keys.
     Lossless,
-    /// Only `json`, which keeps the text, is exact: a key stands twice, a number is spelled in a way that `jsonb` changes, or there is a `\u0000`.
+    /// `jsonb` would write a number in another way (`1e2` becomes `100`), with the same value.
+    NumberRespelled,
+    /// Only `json`, which keeps the text, is exact: a key stands twice, a number is beyond `numeric`, or there is a `\u0000`.
     TextMatters,
 }
 
@@ -169,20 +171,22 @@ impl<'a> Scanner<'a> {
             self.digits()?;
             scale = self.at - before;
         }
-        let mut exponent = false;
+        let zero = self.text[start..self.at].iter().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
+        let mut shape = JsonShape::Lossless;
         if let Some(b'e' | b'E') = self.peek() {
-            exponent = true;
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
             }
+            let digits = self.at;
             self.digits()?;
+            shape = if self.at - digits > 3 { JsonShape::TextMatters } else { JsonShape::NumberRespelled };
         }
-        let zero = self.text[start..self.at].iter().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
-        // `numeric` has no exponent, no minus zero, and ends at 131072 digits before and 16383 after the point.
-        if exponent || (negative && zero) || scale > 1000 || self.at - start > 2000 {
-            self.shape = JsonShape::TextMatters;
+        // `numeric` has no minus zero, and ends at 131072 digits before and 16383 after the point.
+        if (negative && zero) || scale > 1000 || self.at - start > 2000 {
+            shape = JsonShape::TextMatters;
         }
+        self.shape = self.shape.max(shape);
         Some(())
     }
 
@@ -208,8 +212,15 @@ mod tests {
 
     #[test]
     fn what_only_json_keeps() {
-        for text in [r#"{"a":1,"a":2}"#, "1e400", "[1E2]", "-0", "-0.0", r#"{"s":"\u0000"}"#, r#"{"\u0061":1}"#] {
+        for text in [r#"{"a":1,"a":2}"#, "1e4000", "-0", "-0.0", r#"{"s":"\u0000"}"#, r#"{"\u0061":1}"#] {
             assert_eq!(shape(text.as_bytes()), Some(JsonShape::TextMatters), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_jsonb_writes_in_another_way() {
+        for text in ["1e400", "[1E2, 5]", r#"{"x": 1.5e-7}"#] {
+            assert_eq!(shape(text.as_bytes()), Some(JsonShape::NumberRespelled), "{text}");
         }
     }
 

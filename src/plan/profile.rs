@@ -218,7 +218,7 @@ impl ColumnProfile {
                     self.note(Trait::Json, row);
                     self.note(Trait::Jsonb, row);
                 }
-                Some(JsonShape::TextMatters) => self.note(Trait::Json, row),
+                Some(JsonShape::NumberRespelled | JsonShape::TextMatters) => self.note(Trait::Json, row),
                 None => {}
             },
             _ => {}

@@ -42,6 +42,7 @@
 //! - Every schema object is in PostgreSQL or in `warnings`.
 //! - Per-row work allocates nothing; nothing holds a whole table; every channel is bounded.
 
+pub mod dialect;
 pub mod model;
 
 pub mod plan;

@@ -48,6 +48,7 @@ pub mod model;
 pub mod plan;
 
 pub mod postgres;
+pub mod sqlite;
 
 pub mod cli;
 pub mod render;

@@ -488,7 +488,10 @@ mod tests {
         assert_eq!(shown(TypeKind::Numeric { limits: Some((5, 2)) }, Value::Real(1.234)), "real 1.234: does not fit numeric(5,2)");
         assert_eq!(shown(TypeKind::Numeric { limits: Some((5, 2)) }, Value::Integer(1000)), "integer 1000: does not fit numeric(5,2)");
         assert_eq!(shown(TypeKind::Numeric { limits: Some((5, 2)) }, Value::Integer(999)), "0.999e3 scale 0");
-        assert_eq!(shown(TypeKind::Float8, Value::Integer((1 << 53) + 1)), "integer 9007199254740993: a double cannot hold the integer exactly");
+        assert_eq!(
+            shown(TypeKind::Float8, Value::Integer((1 << 53) + 1)),
+            "integer 9007199254740993: a double cannot hold the integer exactly"
+        );
         assert_eq!(shown(TypeKind::Float4, Value::Real(0.1)), format!("Float({:?})", f64::from(0.1f32)));
         assert_eq!(shown(TypeKind::Float4, Value::Real(0.123456789)), "real 0.123456789: more digits than real (float4) holds");
     }

@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod decimal;
 pub mod declared;
+pub mod derive;
 pub mod json;
 pub mod profile;
 pub mod time;

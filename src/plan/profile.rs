@@ -70,17 +70,8 @@ impl Tally {
 }
 
 /// Spellings of true and false; a column is boolean only when it keeps to one pair.
-pub const BOOL_PAIRS: [(&str, &str); 9] = [
-    ("true", "false"),
-    ("t", "f"),
-    ("True", "False"),
-    ("TRUE", "FALSE"),
-    ("T", "F"),
-    ("yes", "no"),
-    ("Yes", "No"),
-    ("y", "n"),
-    ("Y", "N"),
-];
+pub const BOOL_PAIRS: [(&str, &str); 9] =
+    [("true", "false"), ("t", "f"), ("True", "False"), ("TRUE", "FALSE"), ("T", "F"), ("yes", "no"), ("Yes", "No"), ("y", "n"), ("Y", "N")];
 
 /// What was seen in one column.
 #[derive(Clone, Debug)]

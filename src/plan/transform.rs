@@ -14,9 +14,7 @@ pub enum Transform {
     #[default]
     None,
     /// An integer id becomes a UUID of version 8 that carries the tag and the id.
-    Uuid8 {
-        tag: String,
-    },
+    Uuid8 { tag: String },
     /// A number is a time counted from somewhere.
     Epoch(Epoch),
 }
@@ -206,8 +204,8 @@ impl BadText {
 
 /// Bytes 0x80 to 0x9f of code page 1252; the five that it leaves undefined keep their number, as in the WHATWG encoding standard.
 const WINDOWS_1252: [char; 32] = [
-    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–', '—',
-    '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–',
+    '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
 #[cfg(test)]

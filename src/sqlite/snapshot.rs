@@ -209,15 +209,19 @@ fn open(path: &Path, mode: &str, options: &OpenOptions) -> Result<Connection> {
 fn explain(error: anyhow::Error) -> anyhow::Error {
     let Some(rusqlite::Error::SqliteFailure(cause, _)) = error.downcast_ref::<rusqlite::Error>() else { return error };
     let failure = match cause.code {
-        rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked => Failure::new("source_locked", "the file is locked by a writer")
-            .hint("Wait until the writer has finished, or stop it; --snapshot DIR needs the lock only for a moment."),
+        rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked => {
+            Failure::new("source_locked", "the file is locked by a writer")
+                .hint("Wait until the writer has finished, or stop it; --snapshot DIR needs the lock only for a moment.")
+        }
         rusqlite::ErrorCode::DatabaseCorrupt => Failure::new("source_damaged", "the database file is damaged")
             .hint("`sqlite3 FILE .recover` writes what can still be read into a new file."),
         rusqlite::ErrorCode::NotADatabase => Failure::new("source_not_sqlite", "it is not a SQLite file, or it is encrypted"),
         rusqlite::ErrorCode::CannotOpen => Failure::new("source_unreadable", "SQLite cannot open the file together with its journal")
             .hint("Read a private copy with --snapshot DIR."),
-        rusqlite::ErrorCode::ReadOnly => Failure::new("source_hot_journal", "a writer died and left a journal that must be rolled back first")
-            .hint("Read a private copy with --snapshot DIR, or open the database once with its own application."),
+        rusqlite::ErrorCode::ReadOnly => {
+            Failure::new("source_hot_journal", "a writer died and left a journal that must be rolled back first")
+                .hint("Read a private copy with --snapshot DIR, or open the database once with its own application.")
+        }
         _ => return error,
     };
     failure.into()
@@ -254,9 +258,9 @@ fn others_with_file_open(path: &Path) -> Vec<String> {
             continue;
         }
         let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
-        let holds = files.flatten().any(|file| {
-            fs::metadata(file.path()).is_ok_and(|metadata| metadata.ino() == wanted.ino() && metadata.dev() == wanted.dev())
-        });
+        let holds = files
+            .flatten()
+            .any(|file| fs::metadata(file.path()).is_ok_and(|metadata| metadata.ino() == wanted.ino() && metadata.dev() == wanted.dev()));
         if holds {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_else(|_| "process".into());
             users.push(format!("{} ({pid})", name.trim()));

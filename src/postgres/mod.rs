@@ -2,6 +2,8 @@
 
 mod address;
 mod connect;
+mod parameters;
 
-pub use address::Address;
+pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
 pub use connect::connect;
+pub use parameters::Parameters;

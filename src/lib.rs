@@ -45,7 +45,11 @@
 pub mod dialect;
 pub mod model;
 
+pub mod plan;
+
 pub mod postgres;
+pub mod sqlite;
+pub mod stack;
 
 pub mod cli;
 pub mod render;

@@ -1,5 +1,8 @@
 //! The command line: arguments, settings, dispatch. One thin file a command.
 
+mod psql;
+mod stack;
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -38,7 +41,13 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Private PostgreSQL, Redis and PgBouncer on this machine
+    #[command(subcommand)]
+    Stack(stack::Command),
+    /// psql on the resolved target
+    Psql(psql::Args),
+}
 
 /// How a command ended, when it could be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +116,12 @@ impl clap::ValueEnum for ColorChoice {
 }
 
 /// Runs one command to its end.
-pub fn run(cli: Cli, _ui: &Ui) -> Result<Exit> {
+pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
-    runtime.block_on(async { match cli.command {} })
+    runtime.block_on(async {
+        match cli.command {
+            Command::Stack(command) => stack::run(command, ui),
+            Command::Psql(args) => psql::run(args),
+        }
+    })
 }

@@ -4,6 +4,7 @@ mod event;
 mod failure;
 mod name;
 mod schema;
+mod types;
 mod value;
 
 pub use event::{Event, Phase};
@@ -13,4 +14,5 @@ pub use schema::{
     Affinity, Check, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,
     Table, TableKind, Trigger, View,
 };
+pub use types::{ColumnType, TypeKind};
 pub use value::{StorageClass, Value};

@@ -1,16 +1,210 @@
-//! One connection, made and described.
+//! One connection, made and described: what went wrong is said in one sentence, with a hint.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio_postgres::{Client, NoTls};
+use rustls::CertificateError;
+use tokio_postgres::config::SslMode as Attempt;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::postgres::Address;
+use crate::model::Failure;
+use crate::postgres::{Address, CONNECT_TIMEOUT, SslMode, connector, tls};
 
-/// Connects; the connection's task ends with its client.
+/// Connects; the connection's task ends with its client. The error is a [`Failure`] whose code is one of `target_unreachable`,
+/// `wrong_password`, `no_database`, `permission_denied`, `too_many_connections`, `target_not_ready`, `not_postgresql`, `tls_failed`.
 pub async fn connect(address: &Address) -> Result<Client> {
-    let (client, connection) = address.config.connect(NoTls).await.context("connect to PostgreSQL")?;
+    let connector = connector(address)?;
+    let limit = address.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+    // tokio-postgres limits only the making of the socket; a server may also accept and then be silent.
+    let hosts = u32::try_from(address.config.get_hosts().len()).unwrap_or(1);
+    let client = match tokio::time::timeout(limit * hosts, attempts(address, &connector)).await {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => return Err(describe(&error, address, limit).into()),
+        Err(_) => return Err(unreachable(address, format!("no answer within {limit:?}")).into()),
+    };
+    if !address.session.is_empty() {
+        let text: Vec<String> = address.session.iter().map(|(name, value)| format!("SET {name} TO '{}'", value.replace('\'', "''"))).collect();
+        client.batch_execute(&text.join("; ")).await.context("set up the session")?;
+    }
+    Ok(client)
+}
+
+/// True when the connection broke or could not be made, so that the same may succeed on a new one.
+pub fn is_transient(error: &tokio_postgres::Error) -> bool {
+    if error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>()) {
+        // A failed handshake also has an io::Error, and will fail again.
+        return !is_tls(error);
+    }
+    error.code().is_some_and(|code| {
+        code.code().starts_with("08")
+            || [
+                SqlState::TOO_MANY_CONNECTIONS,
+                SqlState::ADMIN_SHUTDOWN,
+                SqlState::CRASH_SHUTDOWN,
+                SqlState::CANNOT_CONNECT_NOW,
+                SqlState::IDLE_SESSION_TIMEOUT,
+            ]
+            .contains(code)
+    })
+}
+
+/// As libpq: `prefer` goes on without TLS where TLS fails, `allow` turns to TLS where the server insists.
+async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<Client, tokio_postgres::Error> {
+    let (first, second) = match address.tls.mode {
+        _ if address.is_local_socket() => (Attempt::Disable, None),
+        SslMode::Disable => (Attempt::Disable, None),
+        SslMode::Allow => (Attempt::Disable, Some(Attempt::Require)),
+        SslMode::Prefer => (Attempt::Prefer, Some(Attempt::Disable)),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Attempt::Require, None),
+    };
+    let refused = match attempt(&address.config, first, connector).await {
+        Ok(client) => return Ok(client),
+        Err(error) => error,
+    };
+    let is_refused = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    match second {
+        Some(second) if is_refused(&refused) || is_tls(&refused) => match attempt(&address.config, second, connector).await {
+            Ok(client) => Ok(client),
+            // Of two refusals the one that says more.
+            Err(error) if error.as_db_error().is_some() && !is_refused(&error) => Err(error),
+            Err(error) if is_tls(&refused) => Err(error),
+            Err(_) => Err(refused),
+        },
+        _ => Err(refused),
+    }
+}
+
+async fn attempt(config: &Config, mode: Attempt, connector: &MakeRustlsConnect) -> Result<Client, tokio_postgres::Error> {
+    let mut config = config.clone();
+    config.ssl_mode(mode);
+    let (client, connection) = config.connect(connector.clone()).await?;
     tokio::spawn(async move {
         // The client's own calls report what broke the connection.
         let _ = connection.await;
     });
     Ok(client)
+}
+
+/// tokio-postgres keeps its kinds to itself; its words are the only sign.
+fn is_tls(error: &tokio_postgres::Error) -> bool {
+    error.to_string() == "error performing TLS handshake"
+}
+
+/// Why no connection came about, for a person.
+fn describe(error: &tokio_postgres::Error, address: &Address, limit: Duration) -> Failure {
+    if let Some(refusal) = error.as_db_error() {
+        return describe_refusal(refusal, address);
+    }
+    if is_tls(error) {
+        return describe_tls(error, address);
+    }
+    let cause = error.source();
+    if let Some(io) = cause.and_then(|cause| cause.downcast_ref::<io::Error>()) {
+        return describe_io(io, error.to_string().starts_with("error connecting"), address, limit);
+    }
+    match cause.map(ToString::to_string) {
+        Some(cause) if cause == "password missing" => {
+            let message = format!("{} asks for a password of user {:?}, and none is given", at(address), address.user());
+            Failure::new("wrong_password", message).hint("Give it with PGPASSWORD, in ~/.pgpass, or in the address.")
+        }
+        Some(cause) if error.to_string() == "authentication error" => {
+            Failure::new("wrong_password", format!("{} and candlefish cannot agree who they are: {cause}", at(address)))
+        }
+        cause if error.is_closed() || error.to_string().contains("from server") => not_postgresql(address, cause),
+        cause => unreachable(address, cause.unwrap_or_else(|| error.to_string())),
+    }
+}
+
+fn describe_refusal(refusal: &tokio_postgres::error::DbError, address: &Address) -> Failure {
+    let code = refusal.code();
+    let said = refusal.message();
+    let failure = match code {
+        &SqlState::INVALID_PASSWORD => {
+            let given = address.parameters.origin("password").map_or(String::new(), |origin| format!(" (from {origin})"));
+            Failure::new("wrong_password", format!("{} refuses the password of user {:?}{given}", at(address), address.user()))
+                .hint("Check the user and the password; a password in a URL must be percent-encoded.")
+        }
+        &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            Failure::new("wrong_password", format!("{} does not let user {:?} in: {said}", at(address), address.user()))
+                .hint("Check the user's name, and the server's pg_hba.conf for this host, database and sslmode.")
+        }
+        // PgBouncer has its own words for it.
+        code if *code == SqlState::INVALID_CATALOG_NAME || said.starts_with("no such database") => {
+            Failure::new("no_database", format!("there is no database {:?} on {}", address.database(), address.server()))
+                .hint("Create it with --create-db, or name another database.")
+        }
+        &SqlState::TOO_MANY_CONNECTIONS => Failure::new("too_many_connections", format!("{} has no connection free: {said}", at(address)))
+            .hint("Try again when others have left, or raise max_connections."),
+        &SqlState::CANNOT_CONNECT_NOW => {
+            Failure::new("target_not_ready", format!("{} is not ready: {said}", at(address))).hint("Try again in a moment.")
+        }
+        &SqlState::INSUFFICIENT_PRIVILEGE => Failure::new("permission_denied", format!("{} refuses: {said}", at(address)))
+            .hint(format!("Ask for the right: GRANT CONNECT ON DATABASE … TO …, for user {:?}.", address.user())),
+        _ => Failure::new("target_refused", format!("{} refuses: {said}", at(address))),
+    };
+    failure.sqlstate(code.code())
+}
+
+fn describe_tls(error: &tokio_postgres::Error, address: &Address) -> Failure {
+    let cause = error.source();
+    let said = cause.map(ToString::to_string).unwrap_or_default();
+    let rustls = cause
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .and_then(io::Error::get_ref)
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let (message, hint) = match rustls {
+        _ if said == "server does not support TLS" => (
+            format!("{} has no TLS, and sslmode is {}", at(address), address.tls.mode),
+            "Turn ssl on at the server, or accept a connection that can be listened to, with sslmode=disable.",
+        ),
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => (
+            format!("the certificate of {} is signed by no authority that is trusted here", at(address)),
+            "Name its authority with sslrootcert=FILE, or encrypt without checking with sslmode=require.",
+        ),
+        Some(rustls::Error::InvalidCertificate(error)) if tls::is_authority(error) => (
+            format!("the certificate of {} is self-signed and not trusted here", at(address)),
+            "Name the certificate itself with sslrootcert=FILE, or encrypt without checking with sslmode=require.",
+        ),
+        Some(rustls::Error::InvalidCertificate(error)) if tls::is_wrong_name(error) => (
+            format!("the certificate of {} is for another name", at(address)),
+            "Use a name that stands among the certificate's subject alternative names, or check only its authority with sslmode=verify-ca.",
+        ),
+        Some(rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
+            (format!("the certificate of {} has expired", at(address)), "Renew it.")
+        }
+        _ => (format!("TLS with {} failed: {said}", at(address)), "Check the server's certificate, and sslmode, sslrootcert and sslcert."),
+    };
+    Failure::new("tls_failed", message).hint(hint)
+}
+
+fn describe_io(error: &io::Error, connecting: bool, address: &Address, limit: Duration) -> Failure {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, PermissionDenied, TimedOut, UnexpectedEof};
+    match error.kind() {
+        ConnectionRefused => unreachable(address, "nothing listens there".to_string()),
+        NotFound if address.is_local_socket() => unreachable(address, "there is no such socket".to_string()),
+        TimedOut => unreachable(address, format!("no answer within {limit:?}")),
+        PermissionDenied if error.raw_os_error().is_none() => Failure::new("target_refused", format!("{}: {error}", at(address))),
+        UnexpectedEof | ConnectionReset if !connecting => not_postgresql(address, None),
+        _ if error.to_string().starts_with("failed to lookup") => unreachable(address, "that host is not known".to_string()),
+        _ => unreachable(address, error.to_string()),
+    }
+}
+
+fn unreachable(address: &Address, why: String) -> Failure {
+    Failure::new("target_unreachable", format!("PostgreSQL cannot be reached at {}: {why}", address.server()))
+        .hint(format!("The address came from {}: is the server running, and are host and port right?", address.origin))
+}
+
+fn not_postgresql(address: &Address, why: Option<String>) -> Failure {
+    let why = why.map_or(String::new(), |why| format!(": {why}"));
+    Failure::new("not_postgresql", format!("what answers at {} hangs up or does not speak PostgreSQL's protocol{why}", address.server()))
+        .hint(format!("The address came from {}: is the port right?", address.origin))
+}
+
+fn at(address: &Address) -> String {
+    format!("PostgreSQL at {}", address.server())
 }

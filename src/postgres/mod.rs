@@ -2,6 +2,10 @@
 
 mod address;
 mod connect;
+mod parameters;
+mod tls;
 
-pub use address::Address;
-pub use connect::connect;
+pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
+pub use connect::{connect, is_transient};
+pub use parameters::Parameters;
+pub use tls::connector;

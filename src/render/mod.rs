@@ -1,5 +1,8 @@
 //! The only room that prints: reports to stdout, talk to stderr.
 
+mod table;
 mod ui;
+pub mod units;
 
+pub use table::{Table, csv, visible};
 pub use ui::{ColorChoice, Format, Ui};

@@ -1,0 +1,230 @@
+//! Plain tables: aligned columns without lines or trailing blanks, the same in a pipe as in a terminal.
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, presets};
+
+use crate::render::Ui;
+
+/// A table for people. The same rows for programs are `csv` and JSON.
+///
+/// ```
+/// # use candlefish::render::Table;
+/// let table = Table::new(&["table", "rows"]).right(1).row(["users", "4,182"]).row(["logs", "12"]);
+/// assert_eq!(table.text(), "table   rows\nusers  4,182\nlogs      12\n");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Table {
+    header: Vec<String>,
+    right: Vec<usize>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new(header: &[&str]) -> Self {
+        Table { header: header.iter().map(ToString::to_string).collect(), right: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Aligns this column (counted from 0) at the right: for numbers and sizes. Such a column is never wrapped.
+    pub fn right(mut self, column: usize) -> Self {
+        self.right.push(column);
+        self
+    }
+
+    /// Adds a row; for a builder's chain.
+    pub fn row(mut self, cells: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.push(cells);
+        self
+    }
+
+    /// Adds a row; for a loop.
+    pub fn push(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+        self.rows.push(cells.into_iter().map(|cell| visible(&cell.into())).collect());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Prints the table to stdout, as wide as the terminal at most; in a pipe no line is ever wrapped.
+    pub fn print(&self, ui: &Ui) -> Result<()> {
+        ui.print(&self.lines(comfy_table::Table::new().width(), ui.color_out))
+    }
+
+    /// The table as a pipe gets it: no colour, no wrapping.
+    pub fn text(&self) -> String {
+        self.lines(None, false)
+    }
+
+    fn lines(&self, width: Option<u16>, color: bool) -> String {
+        let mut table = self.arranged();
+        if let Some(width) = width {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+            wrap_only_the_widest(&mut table, width);
+        }
+        let mut text = String::new();
+        for (number, line) in table.lines().enumerate() {
+            let line = line.trim_end();
+            // Bold marks the header only for those who see colour; its words and place say it to all.
+            if number == 0 && color {
+                text.push_str(&format!("\x1b[1m{line}\x1b[0m"));
+            } else {
+                text.push_str(line);
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn arranged(&self) -> comfy_table::Table {
+        let mut table = comfy_table::Table::new();
+        table.force_no_tty().load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(&self.header);
+        for row in &self.rows {
+            table.add_row(row);
+        }
+        let last = self.header.len().saturating_sub(1);
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, if index == last { 0 } else { 2 }));
+            if self.right.contains(&index) {
+                column.set_cell_alignment(CellAlignment::Right);
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            } else {
+                // The header stays on one line.
+                let header = self.header.get(index).map_or(0, |header| header.chars().count());
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(header).unwrap_or(u16::MAX))));
+            }
+        }
+        table
+    }
+}
+
+/// Names stay whole where the longest text column can give way for all.
+fn wrap_only_the_widest(table: &mut comfy_table::Table, width: u16) {
+    let widths = table.column_max_content_widths();
+    let wraps = |column: &comfy_table::Column| column.constraint() != Some(&ColumnConstraint::ContentWidth);
+    let Some(widest) = table.column_iter().filter(|column| wraps(column)).map(|column| column.index).max_by_key(|index| widths[*index])
+    else {
+        return;
+    };
+    let others: usize = table.column_iter().map(|c| usize::from(c.padding_width()) + usize::from(widths[c.index])).sum();
+    if others - usize::from(widths[widest]) + READABLE_WIDTH <= usize::from(width) {
+        for column in table.column_iter_mut().filter(|column| column.index != widest) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+}
+
+/// The narrowest column of running text that one likes to read.
+const READABLE_WIDTH: usize = 15;
+
+/// Rows for a spreadsheet or `cut`: RFC 4180 with a header line and `\n` line ends. An unknown value is an empty cell.
+pub fn csv<R, C>(header: &[&str], rows: impl IntoIterator<Item = R>) -> String
+where
+    R: IntoIterator<Item = C>,
+    C: AsRef<str>,
+{
+    let mut text = String::new();
+    csv_line(&mut text, header);
+    for row in rows {
+        csv_line(&mut text, row);
+    }
+    text
+}
+
+fn csv_line<C: AsRef<str>>(text: &mut String, cells: impl IntoIterator<Item = C>) {
+    for (index, cell) in cells.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        let cell = cell.as_ref();
+        if cell.contains([',', '"', '\n', '\r']) {
+            text.push('"');
+            text.push_str(&cell.replace('"', "\"\""));
+            text.push('"');
+        } else {
+            text.push_str(cell);
+        }
+    }
+    text.push('\n');
+}
+
+/// Text that a terminal can be shown: control characters and those that reverse the writing are spelt out, so that a table's name or a value
+/// cannot move the cursor, break a line or disguise itself.
+pub fn visible(text: &str) -> String {
+    let is_hidden = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(is_hidden) {
+        return text.to_string();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_hidden(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Table {
+        Table::new(&["table", "rows", "note"]).right(1).row(["users", "4,182", ""]).row([
+            "service_dependencies",
+            "12",
+            "two orphans set aside",
+        ])
+    }
+
+    #[test]
+    fn a_pipe_gets_aligned_columns_without_trailing_blanks() {
+        assert_eq!(
+            sample().text(),
+            "table                  rows  note\n\
+             users                 4,182\n\
+             service_dependencies     12  two orphans set aside\n"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_wraps_words_but_no_numbers() {
+        assert_eq!(
+            sample().lines(Some(44), false),
+            "table                  rows  note\n\
+             users                 4,182\n\
+             service_dependencies     12  two orphans set\n\
+             \x20                            aside\n"
+        );
+    }
+
+    #[test]
+    fn colour_marks_the_header_and_changes_no_word() {
+        let colored = sample().lines(None, true);
+        assert!(colored.starts_with("\x1b[1mtable                  rows  note\x1b[0m\n"));
+        assert_eq!(colored.replace("\x1b[1m", "").replace("\x1b[0m", ""), sample().text());
+    }
+
+    #[test]
+    fn wide_letters_count_as_two() {
+        assert_eq!(Table::new(&["name", "n"]).right(1).row(["表", "1"]).row(["abc", "22"]).text(), "name   n\n表     1\nabc   22\n");
+    }
+
+    #[test]
+    fn a_hostile_cell_stays_on_its_line() {
+        let text = Table::new(&["a", "b"]).row(["x\n\x1b[2Jy", "\u{202e}z"]).text();
+        assert_eq!(text, "a              b\nx\\n\\u{1b}[2Jy  \\u{202e}z\n");
+    }
+
+    #[test]
+    fn rows_may_be_short() {
+        assert_eq!(Table::new(&["a", "b"]).row(["1"]).text(), "a  b\n1\n");
+    }
+
+    #[test]
+    fn csv_quotes_what_needs_it() {
+        let text = csv(&["name", "note"], [["plain", "a,b"], ["say \"hi\"", "two\nlines"]]);
+        assert_eq!(text, "name,note\nplain,\"a,b\"\n\"say \"\"hi\"\"\",\"two\nlines\"\n");
+    }
+}

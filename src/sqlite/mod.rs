@@ -1,0 +1,12 @@
+//! The door to SQLite: one state of one file, read-only.
+
+mod file;
+mod profile;
+mod rows;
+mod schema;
+mod snapshot;
+
+pub use file::{FileKind, inspect as inspect_file};
+pub use profile::profile;
+pub use rows::{Row, Scan};
+pub use snapshot::{OpenOptions, Reader, Snapshot};

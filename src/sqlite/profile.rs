@@ -1,0 +1,127 @@
+//! The profile pass: every value of every table is looked at once, by all readers together, before anything is decided.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::model::{Schema, Table, Value};
+use crate::plan::declared::Declared;
+use crate::plan::profile::{ColumnProfile, RowRange, TableProfile};
+use crate::sqlite::rows::{Scan, rowid_name};
+use crate::sqlite::snapshot::{Reader, Snapshot};
+
+/// One piece of work: a table, or a range of a big one.
+struct Piece {
+    table: usize,
+    range: Option<RowRange>,
+}
+
+/// Tables with more rows than this are profiled in as many ranges as there are readers.
+const SPLIT_ROWS: u64 = 200_000;
+
+/// Profiles every table that holds data (others get an empty profile), with `readers` threads; `range_bytes` is about what one range of
+/// `TableProfile::ranges` holds.
+pub fn profile(snapshot: &Snapshot, schema: &Schema, readers: usize, range_bytes: u64) -> Result<Vec<TableProfile>> {
+    let pieces = pieces(snapshot, schema, readers)?;
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, TableProfile)>> {
+        let reader = snapshot.reader()?;
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(piece) = pieces.get(at) else { break };
+            let table = &schema.tables[piece.table];
+            let profile = profile_piece(&reader, table, piece, range_bytes).with_context(|| format!("read table {:?}", table.name))?;
+            done.push((at, profile));
+        }
+        Ok(done)
+    };
+    let mut results: Vec<(usize, TableProfile)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..readers.max(1)).map(|_| scope.spawn(work)).collect();
+        let results = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a reader of the source panicked"))?);
+        results.collect::<Result<Vec<_>>>()
+    })?
+    .into_iter()
+    .flatten()
+    .collect();
+    results.sort_by_key(|(at, _)| *at);
+    let mut profiles: Vec<TableProfile> = schema.tables.iter().map(|_| TableProfile::default()).collect();
+    for (at, result) in results {
+        profiles[pieces[at].table].merge(result);
+    }
+    Ok(profiles)
+}
+
+/// Cuts big tables by rowid, so that no reader is left alone with one.
+fn pieces(snapshot: &Snapshot, schema: &Schema, readers: usize) -> Result<Vec<Piece>> {
+    let reader = snapshot.reader()?;
+    let mut pieces = Vec::new();
+    for (index, table) in schema.tables.iter().enumerate().filter(|(_, table)| table.has_data()) {
+        let bounds = if readers > 1 { rowid_bounds(&reader, table) } else { None };
+        match bounds {
+            Some((first, last)) if last.abs_diff(first) > SPLIT_ROWS => {
+                let parts = (readers * 4) as u64;
+                let step = last.abs_diff(first) / parts + 1;
+                for part in 0..parts {
+                    let Some(from) = first.checked_add_unsigned(part * step) else { break };
+                    if from > last {
+                        break;
+                    }
+                    let to = from.checked_add_unsigned(step - 1).map_or(last, |to| to.min(last));
+                    pieces.push(Piece { table: index, range: Some(RowRange { first: from, last: to, rows: 0, bytes: 0 }) });
+                }
+            }
+            _ => pieces.push(Piece { table: index, range: None }),
+        }
+    }
+    Ok(pieces)
+}
+
+/// The smallest and largest rowid, each by one step into the b-tree.
+fn rowid_bounds(reader: &Reader<'_>, table: &Table) -> Option<(i64, i64)> {
+    let rowid = rowid_name(table)?;
+    let name = crate::sqlite::rows::quote(&table.name);
+    let sql = format!("SELECT (SELECT min({rowid}) FROM main.{name}), (SELECT max({rowid}) FROM main.{name})");
+    // A table that cannot be read says so when its rows are.
+    reader.connection().query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
+}
+
+fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes: u64) -> Result<TableProfile> {
+    let columns: Vec<usize> = (0..table.columns.len()).collect();
+    let declared: Vec<Declared> = table.columns.iter().map(|column| Declared::parse(&column.declared)).collect();
+    let scan = Scan::table(table, &columns).range(table, piece.range.as_ref());
+    let mut profile = TableProfile { columns: vec![ColumnProfile::default(); columns.len()], ..TableProfile::default() };
+    let mut range: Option<RowRange> = None;
+    let with_ranges = rowid_name(table).is_some();
+    reader.scan(&scan, |row| {
+        let mut bytes = 0;
+        for (index, (column, declared)) in profile.columns.iter_mut().zip(&declared).enumerate() {
+            let value = row.value(index);
+            bytes += size(value);
+            column.observe(value, row.key, *declared);
+        }
+        profile.rows += 1;
+        profile.bytes += bytes;
+        profile.max_row_bytes = profile.max_row_bytes.max(bytes);
+        if with_ranges {
+            let open = range.get_or_insert(RowRange { first: row.key, last: row.key, rows: 0, bytes: 0 });
+            open.last = row.key;
+            open.rows += 1;
+            open.bytes += bytes;
+            if open.bytes >= range_bytes {
+                profile.ranges.extend(range.take());
+            }
+        }
+        Ok(())
+    })?;
+    profile.ranges.extend(range);
+    Ok(profile)
+}
+
+fn size(value: Value<'_>) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::Integer(_) | Value::Real(_) => 8,
+        Value::Text(bytes) | Value::Blob(bytes) => bytes.len() as u64,
+    }
+}

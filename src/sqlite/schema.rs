@@ -1,0 +1,301 @@
+//! The schema of the file: PRAGMAs for what SQLite made of it, the stored statements for what PRAGMAs do not tell.
+
+use anyhow::{Context as _, Result};
+use rusqlite::Connection;
+
+use crate::dialect::parse::{self, TableDdl};
+use crate::model::{
+    Affinity, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema, Table,
+    TableKind, Trigger, View,
+};
+use crate::sqlite::snapshot::Reader;
+
+impl Reader<'_> {
+    /// Everything that `sqlite_schema` names. An object that cannot be read is listed in `Schema::unreadable` and stops nothing.
+    pub fn schema(&self) -> Result<Schema> {
+        let connection = self.connection();
+        let encoding = connection.query_row("PRAGMA encoding", [], |row| row.get(0)).context("read the schema")?;
+        let mut schema = Schema { encoding, ..Schema::default() };
+        let kinds = table_kinds(connection)?;
+        for object in objects(connection)? {
+            match object.kind.as_str() {
+                "table" => match table(connection, &object, &kinds) {
+                    Ok((table, note)) => {
+                        schema.unreadable.extend(note.map(|note| (object.name.clone(), note)));
+                        schema.tables.push(table);
+                    }
+                    Err(error) => schema.unreadable.push((object.name, format!("{error:#}"))),
+                },
+                "view" => schema.views.push(View { name: object.name, sql: object.sql }),
+                "trigger" => schema.triggers.push(Trigger { name: object.name, table: object.table, sql: object.sql }),
+                _ => {}
+            }
+        }
+        mark_shadows(&mut schema);
+        Ok(schema)
+    }
+}
+
+struct Object {
+    kind: String,
+    name: String,
+    table: String,
+    sql: String,
+}
+
+fn objects(connection: &Connection) -> Result<Vec<Object>> {
+    let mut statement = connection
+        .prepare(r"SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid")
+        .context("read the schema")?;
+    let rows =
+        statement.query_map([], |row| Ok(Object { kind: text(row, 0)?, name: text(row, 1)?, table: text(row, 2)?, sql: text(row, 3)? }))?;
+    rows.collect::<Result<_, _>>().context("read the schema")
+}
+
+/// Text that need not be valid UTF-8: a name or a statement in a damaged or foreign file.
+fn text(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(index)? {
+        rusqlite::types::ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    })
+}
+
+/// `PRAGMA table_list`: name, kind, WITHOUT ROWID, STRICT.
+struct ListedTable {
+    name: String,
+    kind: String,
+    without_rowid: bool,
+    strict: bool,
+}
+
+fn table_kinds(connection: &Connection) -> Result<Vec<ListedTable>> {
+    let mut statement = connection.prepare("SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main'")?;
+    let rows = statement.query_map([], |row| {
+        Ok(ListedTable { name: text(row, 0)?, kind: text(row, 1)?, without_rowid: row.get(2)?, strict: row.get(3)? })
+    })?;
+    rows.collect::<Result<_, _>>().context("list the tables")
+}
+
+/// Reads one table; the note says what of it could not be read.
+fn table(connection: &Connection, object: &Object, kinds: &[ListedTable]) -> Result<(Table, Option<String>)> {
+    let (ddl, note) = match parse::create_table(&object.sql) {
+        Ok(ddl) => (ddl, None),
+        Err(error) => (
+            TableDdl::default(),
+            Some(format!("its CREATE statement was not understood {error}: checks and names of constraints are lost")),
+        ),
+    };
+    let listed = kinds.iter().find(|listed| listed.name == object.name);
+    let kind = match &ddl.module {
+        Some(module) => TableKind::Virtual { module: module.name.clone(), arguments: module.arguments.clone() },
+        None if listed.is_some_and(|listed| listed.kind == "shadow") => TableKind::Shadow { of: String::new() },
+        None => TableKind::Ordinary,
+    };
+    let without_rowid = listed.map_or(ddl.without_rowid, |listed| listed.without_rowid);
+    let (columns, key) = columns(connection, &object.name, &ddl)?;
+    let mut table = Table {
+        name: object.name.clone(),
+        kind,
+        primary_key: (!key.is_empty())
+            .then(|| PrimaryKey { name: ddl.primary_key.as_ref().and_then(|key| key.name.clone()), columns: key }),
+        rowid_alias: None,
+        autoincrement: ddl.autoincrement,
+        without_rowid,
+        strict: listed.is_some_and(|listed| listed.strict),
+        sequence: None,
+        checks: ddl.checks.clone(),
+        foreign_keys: if note.is_none() { ddl.foreign_keys.clone() } else { foreign_keys(connection, &object.name)? },
+        indexes: Vec::new(),
+        sql: object.sql.clone(),
+        columns,
+    };
+    table.indexes = indexes(connection, &table)?;
+    table.rowid_alias = rowid_alias(&table);
+    if table.autoincrement {
+        // The table exists as soon as one table has AUTOINCREMENT; a row of it, once that table had one.
+        let sql = "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?1";
+        table.sequence = connection.query_row(sql, [&table.name], |row| row.get::<_, Option<i64>>(0)).context("read sqlite_sequence")?;
+    }
+    Ok((table, note))
+}
+
+/// The columns in order, and the primary key's columns in key order.
+fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<Column>, Vec<usize>)> {
+    let mut statement = connection
+        .prepare("SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")
+        .context("read the columns")?;
+    let mut rows = statement.query([table]).context("read the columns")?;
+    let mut columns = Vec::new();
+    let mut key: Vec<(i64, usize)> = Vec::new();
+    while let Some(row) = rows.next().context("read the columns")? {
+        let hidden: i64 = row.get(5)?;
+        if hidden == 1 {
+            continue;
+        }
+        let name = text(row, 0)?;
+        let stated = ddl.columns.iter().find(|column| column.name.eq_ignore_ascii_case(&name));
+        let mut declared = text(row, 1)?;
+        let generated = (hidden != 0).then(|| {
+            // SQLite leaves these words on the type of a generated column.
+            for word in ["GENERATED ALWAYS", "GENERATED"] {
+                let keep = declared.len().saturating_sub(word.len());
+                if declared.get(keep..).is_some_and(|tail| tail.eq_ignore_ascii_case(word)) {
+                    declared.truncate(keep);
+                }
+            }
+            declared.truncate(declared.trim_end().len());
+            let expression =
+                stated.and_then(|column| column.generated.as_ref()).map_or(String::new(), |generated| generated.expression.clone());
+            Generated { expression, stored: hidden == 3 }
+        });
+        let position: i64 = row.get(4)?;
+        if position > 0 {
+            key.push((position, columns.len()));
+        }
+        columns.push(Column {
+            affinity: Affinity::of(&declared),
+            declared,
+            not_null: row.get(2)?,
+            default: row.get_ref(3)?.as_str_or_null().ok().flatten().map(str::to_string),
+            generated,
+            collation: collation(stated.and_then(|column| column.collation.as_deref()).unwrap_or("BINARY")),
+            name,
+        });
+    }
+    key.sort_unstable();
+    Ok((columns, key.into_iter().map(|(_, column)| column).collect()))
+}
+
+fn collation(name: &str) -> Collation {
+    match name.to_ascii_uppercase().as_str() {
+        "BINARY" => Collation::Binary,
+        "NOCASE" => Collation::NoCase,
+        "RTRIM" => Collation::RTrim,
+        _ => Collation::Custom(name.to_string()),
+    }
+}
+
+/// `INTEGER PRIMARY KEY`, exactly that type, makes the column another name of the rowid; an index behind the key shows that it does not.
+fn rowid_alias(table: &Table) -> Option<usize> {
+    let key = table.primary_key.as_ref()?;
+    let [column] = key.columns[..] else { return None };
+    let has_own_index = table.indexes.iter().any(|index| index.origin == IndexOrigin::PrimaryKey);
+    let integer = table.columns[column].declared.eq_ignore_ascii_case("INTEGER");
+    (integer && !has_own_index && !table.without_rowid && table.kind == TableKind::Ordinary).then_some(column)
+}
+
+fn indexes(connection: &Connection, table: &Table) -> Result<Vec<Index>> {
+    let sql = "SELECT list.name, list.\"unique\", list.origin, coalesce(object.sql, '') FROM pragma_index_list(?1) AS list \
+               LEFT JOIN main.sqlite_schema AS object ON object.type = 'index' AND object.name = list.name ORDER BY list.seq DESC";
+    let mut statement = connection.prepare(sql).context("list the indexes")?;
+    let mut rows = statement.query([&table.name]).context("list the indexes")?;
+    let mut indexes = Vec::new();
+    while let Some(row) = rows.next().context("list the indexes")? {
+        let (name, sql) = (text(row, 0)?, text(row, 3)?);
+        let ddl = parse::create_index(&sql).ok();
+        indexes.push(Index {
+            unique: row.get(1)?,
+            origin: match text(row, 2)?.as_str() {
+                "u" => IndexOrigin::Unique,
+                "pk" => IndexOrigin::PrimaryKey,
+                _ => IndexOrigin::Create,
+            },
+            columns: index_columns(connection, &name, ddl.as_ref())?,
+            predicate: ddl.and_then(|ddl| ddl.predicate),
+            name,
+            sql,
+        });
+    }
+    Ok(indexes)
+}
+
+fn index_columns(connection: &Connection, index: &str, ddl: Option<&parse::IndexDdl>) -> Result<Vec<IndexColumn>> {
+    let mut statement = connection.prepare("SELECT seqno, cid, desc, coll FROM pragma_index_xinfo(?1) WHERE key = 1 ORDER BY seqno")?;
+    let mut rows = statement.query([index])?;
+    let mut columns = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (position, column): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let expression = ddl.and_then(|ddl| ddl.items.get(position as usize)).map(|item| item.expression.clone());
+        columns.push(IndexColumn {
+            column: usize::try_from(column).ok(),
+            expression: if column < 0 { Some(expression.unwrap_or_else(|| "rowid".into())) } else { None },
+            descending: row.get(2)?,
+            collation: collation(&text(row, 3)?),
+        });
+    }
+    Ok(columns)
+}
+
+/// The foreign keys as the PRAGMA groups them: without names and deferrability, for statements that could not be read.
+fn foreign_keys(connection: &Connection, table: &str) -> Result<Vec<ForeignKey>> {
+    let sql = "SELECT id, \"table\", \"from\", \"to\", on_update, on_delete FROM pragma_foreign_key_list(?1) ORDER BY id DESC, seq";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([table])?;
+    let mut keys: Vec<(i64, ForeignKey)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        if keys.last().is_none_or(|(last, _)| *last != id) {
+            let key = ForeignKey {
+                name: None,
+                columns: Vec::new(),
+                parent: text(row, 1)?,
+                parent_columns: Vec::new(),
+                on_update: action(&text(row, 4)?),
+                on_delete: action(&text(row, 5)?),
+                deferrable: false,
+                initially_deferred: false,
+            };
+            keys.push((id, key));
+        }
+        if let Some((_, key)) = keys.last_mut() {
+            key.columns.push(text(row, 2)?);
+            let to = text(row, 3)?;
+            if !to.is_empty() {
+                key.parent_columns.push(to);
+            }
+        }
+    }
+    Ok(keys.into_iter().map(|(_, key)| key).collect())
+}
+
+fn action(text: &str) -> ForeignKeyAction {
+    match text {
+        "RESTRICT" => ForeignKeyAction::Restrict,
+        "SET NULL" => ForeignKeyAction::SetNull,
+        "SET DEFAULT" => ForeignKeyAction::SetDefault,
+        "CASCADE" => ForeignKeyAction::Cascade,
+        _ => ForeignKeyAction::NoAction,
+    }
+}
+
+/// Names the owner of each shadow table, and finds those of modules that this build does not know by the names that modules use.
+fn mark_shadows(schema: &mut Schema) {
+    let owners: Vec<(String, String)> = schema
+        .tables
+        .iter()
+        .filter_map(|table| match &table.kind {
+            TableKind::Virtual { module, .. } => Some((table.name.clone(), module.to_ascii_lowercase())),
+            _ => None,
+        })
+        .collect();
+    for table in &mut schema.tables {
+        let owner = owners.iter().find(|(owner, module)| {
+            let tail = table.name.get(owner.len()..).filter(|_| table.name.to_ascii_lowercase().starts_with(&owner.to_ascii_lowercase()));
+            tail.is_some_and(|tail| shadow_tails(module).iter().any(|shadow| tail.eq_ignore_ascii_case(shadow)))
+        });
+        match (&table.kind, owner) {
+            (TableKind::Shadow { .. } | TableKind::Ordinary, Some((owner, _))) => table.kind = TableKind::Shadow { of: owner.clone() },
+            (TableKind::Shadow { .. }, None) => table.kind = TableKind::Shadow { of: String::new() },
+            _ => {}
+        }
+    }
+}
+
+fn shadow_tails(module: &str) -> &'static [&'static str] {
+    match module {
+        "fts3" | "fts4" => &["_content", "_segments", "_segdir", "_docsize", "_stat"],
+        "fts5" => &["_content", "_data", "_idx", "_docsize", "_config"],
+        "rtree" | "rtree_i32" | "geopoly" => &["_node", "_rowid", "_parent"],
+        _ => &[],
+    }
+}

@@ -1,0 +1,311 @@
+//! One state of a SQLite file, for any number of readers.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::model::Failure;
+use crate::sqlite::file::{self, FileKind, sibling};
+
+/// How a source may be opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// How many readers will work at once, at least 1.
+    pub readers: usize,
+    /// Read a private copy of the file, made in this folder, instead of the file itself.
+    pub snapshot: Option<PathBuf>,
+    /// Accept that writers of a rollback-journal database wait until the reading is done.
+    pub block_writers: bool,
+    /// How long to wait for a writer's lock.
+    pub busy_timeout: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions { readers: 1, snapshot: None, block_writers: false, busy_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// All readers of a snapshot see the same rows, whatever writers do meanwhile.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The file as the user named it.
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    stamp: Option<Stamp>,
+    empty: bool,
+    /// Set when opening made a `-wal` and `-shm` that were not there before.
+    clean_up: Option<PathBuf>,
+}
+
+/// Size and time of the file and its log: when they change, somebody wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp(Vec<Option<(u64, std::time::SystemTime)>>);
+
+impl Stamp {
+    fn of(path: &Path) -> Self {
+        let stamp = |path: &Path| fs::metadata(path).ok().and_then(|metadata| Some((metadata.len(), metadata.modified().ok()?)));
+        // An empty log is no change: a reader may have made it.
+        Stamp(vec![stamp(path), stamp(&sibling(path, "-wal")).filter(|(length, _)| *length > 0)])
+    }
+}
+
+/// A connection in the snapshot's read transaction; back in the pool when dropped.
+pub struct Reader<'a> {
+    snapshot: &'a Snapshot,
+    connection: Option<Connection>,
+}
+
+impl Reader<'_> {
+    pub(super) fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("a reader holds its connection until it is dropped")
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        if let (Some(connection), Ok(mut idle)) = (self.connection.take(), self.snapshot.idle.lock()) {
+            idle.push(connection);
+        }
+    }
+}
+
+impl Snapshot {
+    /// Opens `path` read-only and fixes one state of it. Errors are `Failure`s: no such file, not SQLite, truncated, locked, in use.
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let kind = file::inspect(path)?;
+        let mut snapshot = Snapshot {
+            path: path.to_owned(),
+            idle: Mutex::new(Vec::new()),
+            stamp: Some(Stamp::of(path)),
+            empty: kind == FileKind::Empty,
+            clean_up: None,
+        };
+        let connections = match (kind, &options.snapshot) {
+            (FileKind::Empty, _) => vec![Connection::open_in_memory().context("open an empty database")?],
+            (_, Some(folder)) => {
+                let copy = copy_into(path, folder, options)?;
+                snapshot.stamp = None;
+                open_readers(&copy, "mode=ro", options)?
+            }
+            (FileKind::Journal, None) => {
+                refuse_a_file_in_use(path, options)?;
+                open_readers(path, "mode=ro", options)?
+            }
+            (FileKind::Wal, None) => {
+                let log_was_there = sibling(path, "-wal").exists() || sibling(path, "-shm").exists();
+                let opened = open_readers(path, "mode=ro", options);
+                if !log_was_there {
+                    snapshot.clean_up = Some(path.to_owned());
+                }
+                match opened {
+                    // In a folder without write permission SQLite cannot make its index; without a log there is nothing to index.
+                    Err(_) if !log_was_there && !sibling(path, "-shm").exists() => open_readers(path, "immutable=1", options)?,
+                    opened => opened?,
+                }
+            }
+        };
+        snapshot.idle = Mutex::new(connections);
+        Ok(snapshot)
+    }
+
+    /// The file as the user named it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True for a file of no bytes.
+    pub fn is_empty_file(&self) -> bool {
+        self.empty
+    }
+
+    /// One of the readers that were opened together; waits for nobody: there are as many as were asked for.
+    pub fn reader(&self) -> Result<Reader<'_>> {
+        let connection = self.idle.lock().map_err(|_| anyhow!("a reader of the source panicked"))?.pop();
+        let connection = connection.context("all readers of the source are at work")?;
+        Ok(Reader { snapshot: self, connection: Some(connection) })
+    }
+
+    /// True when the file was written to since the snapshot was taken; the snapshot itself does not change.
+    pub fn source_changed(&self) -> bool {
+        self.stamp.as_ref().is_some_and(|stamp| *stamp != Stamp::of(&self.path))
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let Some(path) = self.clean_up.take() else { return };
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.clear();
+        }
+        // A read-only connection leaves its empty log behind. SQLite itself takes it away, under its own locks, when the last connection
+        // that may write is closed; with no frames in the log that writes nothing.
+        if fs::metadata(sibling(&path, "-wal")).is_ok_and(|log| log.len() == 0)
+            && let Ok(connection) = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        {
+            // Failing to tidy up harms nobody.
+            let _ = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        }
+    }
+}
+
+/// Opens all readers and begins their transactions in one state: a spare connection's `data_version` is the same before and after.
+fn open_readers(path: &Path, mode: &str, options: &OpenOptions) -> Result<Vec<Connection>> {
+    let spare = open(path, mode, options)?;
+    let version = |connection: &Connection| -> Result<i64> { Ok(connection.query_row("PRAGMA data_version", [], |row| row.get(0))?) };
+    let first_look = version(&spare);
+    if let Err(error) = first_look {
+        bail!(explain(error));
+    }
+    for _ in 0..1000 {
+        let before = version(&spare)?;
+        let mut connections = Vec::with_capacity(options.readers.max(1));
+        for _ in 0..options.readers.max(1) {
+            let connection = open(path, mode, options)?;
+            // BEGIN alone takes no lock; the first read does.
+            let begun = connection.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
+            begun.map_err(|error| explain(error.into()))?;
+            connections.push(connection);
+        }
+        if version(&spare)? == before {
+            return Ok(connections);
+        }
+    }
+    bail!(
+        Failure::new("source_busy", "the source is written to so often that two readers cannot see the same state")
+            .hint("Use --snapshot DIR to read a private copy.")
+    )
+}
+
+fn open(path: &Path, mode: &str, options: &OpenOptions) -> Result<Connection> {
+    let absolute = std::path::absolute(path)?;
+    let mut uri = String::from("file:");
+    for byte in absolute.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'_' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push('?');
+    uri.push_str(mode);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&uri, flags).map_err(|error| explain(error.into()))?;
+    connection.busy_timeout(options.busy_timeout)?;
+    // Nothing in the file can make us write or run code: https://sqlite.org/security.html. Scans need little cache.
+    connection.execute_batch(
+        "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -2000;",
+    )?;
+    // An application's own collation orders its indexes; reading rows needs no order, so any stand-in will do.
+    connection.collation_needed(|connection, name| connection.create_collation(name, |a, b| a.cmp(b)))?;
+    Ok(connection)
+}
+
+/// SQLite's own codes as sentences with a hint.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let Some(rusqlite::Error::SqliteFailure(cause, _)) = error.downcast_ref::<rusqlite::Error>() else { return error };
+    let failure = match cause.code {
+        rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked => {
+            Failure::new("source_locked", "the file is locked by a writer")
+                .hint("Wait until the writer has finished, or stop it; --snapshot DIR needs the lock only for a moment.")
+        }
+        rusqlite::ErrorCode::DatabaseCorrupt => Failure::new("source_damaged", "the database file is damaged")
+            .hint("`sqlite3 FILE .recover` writes what can still be read into a new file."),
+        rusqlite::ErrorCode::NotADatabase => Failure::new("source_not_sqlite", "it is not a SQLite file, or it is encrypted"),
+        rusqlite::ErrorCode::CannotOpen => Failure::new("source_unreadable", "SQLite cannot open the file together with its journal")
+            .hint("Read a private copy with --snapshot DIR."),
+        rusqlite::ErrorCode::ReadOnly => {
+            Failure::new("source_hot_journal", "a writer died and left a journal that must be rolled back first")
+                .hint("Read a private copy with --snapshot DIR, or open the database once with its own application.")
+        }
+        _ => return error,
+    };
+    failure.into()
+}
+
+/// In rollback-journal mode a reader keeps writers from committing: not without being told.
+fn refuse_a_file_in_use(path: &Path, options: &OpenOptions) -> Result<()> {
+    if options.block_writers {
+        return Ok(());
+    }
+    let users = others_with_file_open(path);
+    if users.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        Failure::new(
+            "source_in_use",
+            format!("other processes have the file open ({}), and reading it would keep them from writing", users.join(", "))
+        )
+        .hint("Stop them, switch the database to WAL mode, read a private copy with --snapshot DIR, or accept it with --block-writers.")
+    )
+}
+
+/// `name (pid)` of the other processes that hold the file open, as far as `/proc` shows them.
+fn others_with_file_open(path: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(wanted) = fs::metadata(path) else { return Vec::new() };
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut users = Vec::new();
+    for process in processes.flatten() {
+        let pid = process.file_name().to_string_lossy().parse::<u32>();
+        let Ok(pid) = pid else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
+        let holds = files
+            .flatten()
+            .any(|file| fs::metadata(file.path()).is_ok_and(|metadata| metadata.ino() == wanted.ino() && metadata.dev() == wanted.dev()));
+        if holds {
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_else(|_| "process".into());
+            users.push(format!("{} ({pid})", name.trim()));
+        }
+    }
+    users
+}
+
+/// A private, consistent copy in `folder`: by SQLite's own backup, or file by file where SQLite cannot open the original in place.
+fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
+    let name = path.file_name().map_or_else(|| "source.db".into(), |name| name.to_string_lossy().into_owned());
+    let copy = folder.join(format!("candlefish-{}-{name}", std::process::id()));
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        if let Err(error) = fs::remove_file(sibling(&copy, suffix))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error).with_context(|| format!("clear {}", copy.display()));
+        }
+    }
+    let source = open(path, "mode=ro", options).and_then(|source| {
+        source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| explain(error.into()))?;
+        Ok(source)
+    });
+    match source {
+        Ok(source) => {
+            let mut target = Connection::open(&copy)?;
+            rusqlite::backup::Backup::new(&source, &mut target)?
+                .run_to_completion(-1, Duration::ZERO, None)
+                .context("copy the source into the snapshot folder")?;
+        }
+        Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "source_locked") => return Err(error),
+        Err(_) => {
+            for suffix in ["", "-wal", "-journal"] {
+                if sibling(path, suffix).exists() {
+                    fs::copy(sibling(path, suffix), sibling(&copy, suffix)).context("copy the source into the snapshot folder")?;
+                }
+            }
+            // The copy is ours: opening it for writing replays its log or rolls its journal back.
+            let recovered = Connection::open(&copy)?;
+            recovered
+                .query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+                .map_err(|error| explain(error.into()))
+                .context("recover the copy")?;
+        }
+    }
+    Ok(copy)
+}

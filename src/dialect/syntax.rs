@@ -103,8 +103,7 @@ const RESERVED: [&str; 52] = [
 ];
 
 /// Words that cannot be an alias without AS, besides the reserved ones.
-const NO_ALIAS: [&str; 12] =
-    ["INNER", "LEFT", "NATURAL", "OUTER", "RIGHT", "FULL", "WINDOW", "INDEXED", "END", "FILTER", "OVER", "OFFSET"];
+const NO_ALIAS: [&str; 12] = ["INNER", "LEFT", "NATURAL", "OUTER", "RIGHT", "FULL", "WINDOW", "INDEXED", "END", "FILTER", "OVER", "OFFSET"];
 
 /// How tight an operator binds: SQLite's own table, loosest first.
 mod binding {
@@ -438,8 +437,7 @@ impl<'s> Parser<'s> {
     fn call(&mut self) -> Parsed<Expr> {
         let name = self.at.expect_name()?.to_ascii_lowercase();
         self.at.expect_symbol("(")?;
-        let mut call =
-            Call { name, distinct: false, star: false, arguments: Vec::new(), order_by: Vec::new(), filter: None, over: None };
+        let mut call = Call { name, distinct: false, star: false, arguments: Vec::new(), order_by: Vec::new(), filter: None, over: None };
         if self.at.take_symbol("*") {
             call.star = true;
         } else if !self.at.is_symbol(")") {
@@ -566,11 +564,8 @@ impl<'s> Parser<'s> {
         let name = self.at.expect_name()?;
         let columns = if self.at.is_symbol("(") { self.names()? } else { Vec::new() };
         self.at.expect_word("AS")?;
-        let materialized = if self.at.take_words(&["NOT", "MATERIALIZED"]) {
-            Some(false)
-        } else {
-            self.at.take_word("MATERIALIZED").then_some(true)
-        };
+        let materialized =
+            if self.at.take_words(&["NOT", "MATERIALIZED"]) { Some(false) } else { self.at.take_word("MATERIALIZED").then_some(true) };
         self.at.expect_symbol("(")?;
         let select = self.select()?;
         self.at.expect_symbol(")")?;

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes, and its helpers with it")]
 
+mod dialect;
 mod stack;
 mod support;

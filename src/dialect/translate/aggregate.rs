@@ -64,10 +64,7 @@ impl Translator<'_> {
                 let number = value.number()?;
                 match number.class {
                     Class::Integer if call.over.is_none() => atom(
-                        format!(
-                            "sum({distinct}{n}){tail}::double precision / NULLIF(count({distinct}{n}){tail}, 0)",
-                            n = number.sql
-                        ),
+                        format!("sum({distinct}{n}){tail}::double precision / NULLIF(count({distinct}{n}){tail}, 0)", n = number.sql),
                         Class::Real,
                     )
                     .map(|typed| Typed { atom: false, ..typed }),

@@ -172,7 +172,8 @@ impl<'c> Translator<'c> {
             // Two bare literals would have no type.
             let first = if typed[0].constant.is_some() { format!("{}::text", texts[0]) } else { texts[0].clone() };
             let rest = texts[1..].join(" || ");
-            let sql = if typed.iter().all(|operand| operand.constant.is_some()) { format!("{first} || {rest}") } else { texts.join(" || ") };
+            let sql =
+                if typed.iter().all(|operand| operand.constant.is_some()) { format!("{first} || {rest}") } else { texts.join(" || ") };
             return Ok(Typed::new(sql, Class::Text).from(&refs));
         }
         let conditions = typed.iter().map(Typed::condition_operand).collect::<Outcome<Vec<_>>>()?;
@@ -281,9 +282,14 @@ impl<'c> Translator<'c> {
         let [column] = select.columns.as_slice() else {
             return no("a subquery gives several columns where one value is wanted");
         };
-        let typed = Typed::column(format!("({} LIMIT 1)", select.sql), column, true);
-        let sql = if select.is_one_row { format!("({})", select.sql) } else { typed.sql.clone() };
-        Ok(Typed { sql, collation: None, is_column: false, ..typed })
+        let sql = if select.is_one_row {
+            format!("({})", select.sql)
+        } else if select.is_limited {
+            format!("(SELECT * FROM ({}) AS \"only\" LIMIT 1)", select.sql)
+        } else {
+            format!("({} LIMIT 1)", select.sql)
+        };
+        Ok(Typed { collation: None, is_column: false, ..Typed::column(sql, column, true) })
     }
 }
 
@@ -341,6 +347,7 @@ fn arithmetic(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
     let may_vanish = matches!(operator, Binary::Divide | Binary::Modulo) && !is_zero_safe;
     let mut typed = Typed::new(format!("{a} {symbol} {b}"), class).from(&[&l, &r]);
     typed.not_null &= !may_vanish;
+    typed.small = matches!(operator, Binary::Add | Binary::Subtract | Binary::Modulo) && l.small && r.small && both_integer;
     typed.non_negative = operator != Binary::Subtract && l.non_negative && r.non_negative;
     Ok(typed)
 }
@@ -355,7 +362,9 @@ fn cast(typed: &Typed, affinity: Affinity) -> Outcome<Typed> {
     match (affinity, typed.class) {
         (Affinity::Text, _) => typed.text(),
         (Affinity::Integer, Class::Boolean | Class::Integer) => typed.integer(),
-        (Affinity::Integer, Class::Real | Class::Numeric) => Ok(Typed::atom(format!("trunc({sql})::bigint"), Class::Integer).from(&[typed])),
+        (Affinity::Integer, Class::Real | Class::Numeric) => {
+            Ok(Typed::atom(format!("trunc({sql})::bigint"), Class::Integer).from(&[typed]))
+        }
         (Affinity::Integer, Class::Text) => {
             if typed.digits_of.is_some() {
                 return typed.number();

@@ -44,12 +44,18 @@ impl Translator<'_> {
                 let text = text.text()?;
                 Ok(Typed::atom(format!("{}({} COLLATE \"C\")", call.name, text.operand()), Class::Text).from(&[&text]))
             }
-            ("length" | "octet_length", [blob]) if blob.class == Class::Blob => {
-                Ok(Typed { non_negative: true, ..Typed::atom(format!("octet_length({})", blob.sql), Class::Integer).from(&refs) })
-            }
+            ("length" | "octet_length", [blob]) if blob.class == Class::Blob => Ok(Typed {
+                non_negative: true,
+                small: true,
+                ..Typed::atom(format!("octet_length({})", blob.sql), Class::Integer).from(&refs)
+            }),
             ("length" | "octet_length", [text]) => {
                 let text = text.text()?;
-                Ok(Typed { non_negative: true, ..Typed::atom(format!("{}({})", call.name, text.sql), Class::Integer).from(&refs) })
+                Ok(Typed {
+                    non_negative: true,
+                    small: true,
+                    ..Typed::atom(format!("{}({})", call.name, text.sql), Class::Integer).from(&refs)
+                })
             }
             ("substr" | "substring", [text, start]) => substr(text, start, None),
             ("substr" | "substring", [text, start, count]) => substr(text, start, Some(count)),
@@ -64,7 +70,7 @@ impl Translator<'_> {
             }
             ("instr", [text, part]) if text.class != Class::Blob && part.class != Class::Blob => {
                 let sql = format!("strpos({}, {})", text.text()?.sql, part.text()?.sql);
-                Ok(Typed { non_negative: true, ..Typed::atom(sql, Class::Integer).from(&refs) })
+                Ok(Typed { non_negative: true, small: true, ..Typed::atom(sql, Class::Integer).from(&refs) })
             }
             ("hex", [value]) => self.hex(value),
             ("abs", [value]) => {
@@ -126,7 +132,9 @@ impl Translator<'_> {
                 _ => no("zeroblob() of a computed size"),
             },
             ("last_insert_rowid" | "changes" | "total_changes", _) => no(format!("{}() is a state of SQLite's connection", call.name)),
-            (name, _) if name.starts_with("json") => no(format!("{name}() may give a number here and a text there; PostgreSQL wants one type")),
+            (name, _) if name.starts_with("json") => {
+                no(format!("{name}() may give a number here and a text there; PostgreSQL wants one type"))
+            }
             (name, _) => no(format!("PostgreSQL has no exact form of {name}()")),
         }
     }
@@ -179,7 +187,9 @@ fn position(typed: &Typed) -> Outcome<String> {
     let number = typed.integer()?;
     match (number.class, &number.constant) {
         (Class::Integer, Some(_)) => Ok(number.sql),
-        (Class::Integer, None) => Ok(number.cast("integer")),
+        (Class::Integer, None) if number.small => Ok(number.operand()),
+        // No text is that long.
+        (Class::Integer, None) => Ok(format!("least(greatest({}, -1000000000), 1000000000)::integer", number.sql)),
         _ => no("substr() at a position that is no integer"),
     }
 }
@@ -221,24 +231,28 @@ fn substr(text: &Typed, start: &Typed, count: Option<&Typed>) -> Outcome<Typed> 
     Ok(Typed::atom(sql, class).from(&operands))
 }
 
-/// SQLite gives a REAL, half away from zero.
+/// SQLite gives a REAL, half away from zero by its exact binary value: 2.675 lies below its tie. PostgreSQL's cast to numeric would round to 15
+/// digits first, so the fraction is carried over as a multiple of 2^-62.
 fn round(value: &Typed, digits: i64) -> Outcome<Typed> {
-    let number = value.number()?;
-    if number.class == Class::Integer {
-        return number.real();
+    let real = value.real()?;
+    if value.number()?.class == Class::Integer {
+        return Ok(real);
     }
-    let x = number.operand();
-    let sql = if digits == 0 && number.class == Class::Real {
-        if number.volatile {
-            return no("round() of a random value");
-        }
+    if real.volatile {
+        return no("round() of a random value");
+    }
+    let x = real.operand();
+    let sql = if digits == 0 {
         format!("trunc({x} + CASE WHEN {x} < 0 THEN -0.5 ELSE 0.5 END)")
-    } else if number.class == Class::Real {
-        format!("round({x}::text::numeric, {digits})::double precision")
     } else {
-        format!("round({x}::numeric, {digits})::double precision")
+        let fraction = format!(
+            "(({x} - trunc({x})) * 4611686018427387904)::bigint * 0.00000000000000000021684043449710088680149056017398834228515625"
+        );
+        format!(
+            "CASE WHEN abs({x}) < 4503599627370496 THEN round(trunc({x})::bigint + {fraction}, {digits})::double precision ELSE {x} END"
+        )
     };
-    Ok(Typed::atom(sql, Class::Real).from(&[value]))
+    Ok(Typed::atom(format!("({sql})"), Class::Real).from(&[value]))
 }
 
 fn nullif(left: &Typed, right: &Typed) -> Outcome<Typed> {

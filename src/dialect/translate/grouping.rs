@@ -20,14 +20,17 @@ pub struct Grouping {
 impl Translator<'_> {
     /// The expression, when it is itself a key of the innermost grouping.
     pub fn group_key(&mut self, expr: &Expr) -> Outcome<Option<Typed>> {
-        let is_candidate = matches!(expr, Expr::Unary(..) | Expr::Binary(..) | Expr::Chain(..) | Expr::Case { .. } | Expr::Cast(..) | Expr::Call(..));
+        let is_candidate =
+            matches!(expr, Expr::Unary(..) | Expr::Binary(..) | Expr::Chain(..) | Expr::Case { .. } | Expr::Cast(..) | Expr::Call(..));
         let Some(scope) = self.scopes.last_mut() else { return Ok(None) };
         if !is_candidate || !scope.grouping.as_ref().is_some_and(|grouping| grouping.has_expressions) {
             return Ok(None);
         }
         let Some(grouping) = scope.grouping.take() else { return Ok(None) };
         let typed = self.expr(expr);
-        let is_key = typed.as_ref().is_ok_and(|typed| typed.ordered().is_ok_and(|key| grouping.keys.contains(&key)) || grouping.keys.contains(&typed.sql));
+        let is_key = typed
+            .as_ref()
+            .is_ok_and(|typed| typed.ordered().is_ok_and(|key| grouping.keys.contains(&key)) || grouping.keys.contains(&typed.sql));
         if let Some(scope) = self.scopes.last_mut() {
             scope.grouping = Some(grouping);
         }

@@ -36,7 +36,8 @@ pub fn constant(constant: Constant) -> Typed {
         Constant::Blob => (String::new(), Class::Blob),
     };
     let non_negative = matches!(constant, Constant::Integer(0..));
-    Typed { constant: Some(constant), not_null: true, non_negative, ..Typed::atom(sql, class) }
+    let small = matches!(constant, Constant::Integer(-1_000_000..=1_000_000));
+    Typed { constant: Some(constant), not_null: true, non_negative, small, ..Typed::atom(sql, class) }
 }
 
 /// `'…'`; backslashes are plain characters under standard_conforming_strings.

@@ -85,7 +85,10 @@ impl Translator<'_> {
             if let Some(found) = self.column_at(reference, depth)? {
                 return Ok(found);
             }
-            let alias = self.scopes[depth].aliases.iter().find(|(alias, _)| reference.table.is_none() && alias.eq_ignore_ascii_case(&reference.name));
+            let alias = self.scopes[depth]
+                .aliases
+                .iter()
+                .find(|(alias, _)| reference.table.is_none() && alias.eq_ignore_ascii_case(&reference.name));
             if let Some((alias, expr)) = alias {
                 let (alias, expr) = (alias.clone(), expr.clone());
                 return self.aliased(&alias, &expr, depth);

@@ -14,8 +14,10 @@ use crate::model::{Collation, Name};
 pub struct Translated {
     pub sql: String,
     pub columns: Vec<RelationColumn>,
-    /// An aggregate without GROUP BY: exactly one row.
+    /// An aggregate without GROUP BY, or LIMIT 1: no second row.
     pub is_one_row: bool,
+    /// It ends in LIMIT or OFFSET.
+    pub is_limited: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -82,7 +84,9 @@ impl Translator<'_> {
         if let Some(offset) = &select.offset {
             sql.push_str(&self.limit(offset, " OFFSET ")?);
         }
-        Ok(Translated { sql: format!("{with}{sql}"), columns, is_one_row: is_one_row && select.offset.is_none() && select.limit.is_none() })
+        let is_limited = select.limit.is_some() || select.offset.is_some();
+        let is_one_row = is_one_row || matches!(&select.limit, Some(Expr::Integer(count)) if count == "1");
+        Ok(Translated { sql: format!("{with}{sql}"), columns, is_one_row, is_limited })
     }
 
     fn limit(&mut self, limit: &Expr, word: &str) -> Outcome<String> {
@@ -143,7 +147,9 @@ impl Translator<'_> {
             let is_recursive = collect::relations(&cte.select).iter().any(|name| name.eq_ignore_ascii_case(&cte.name));
             any_recursive |= is_recursive;
             let target = Name::fit(&cte.name);
-            let (sql, mut columns) = if is_recursive { self.recursive(cte, &target)? } else {
+            let (sql, mut columns) = if is_recursive {
+                self.recursive(cte, &target)?
+            } else {
                 let translated = self.select(&cte.select)?;
                 (translated.sql, translated.columns)
             };
@@ -258,9 +264,10 @@ impl Translator<'_> {
             tail.push_str(&format!(" HAVING {}", self.expr(having)?.condition()?));
         }
         if !body.windows.is_empty() {
-            let windows = body.windows.iter().map(|(name, window)| {
-                Ok(format!("{} AS {}", Name::new(name.to_ascii_lowercase()), self.window(window)?))
-            });
+            let windows = body
+                .windows
+                .iter()
+                .map(|(name, window)| Ok(format!("{} AS {}", Name::new(name.to_ascii_lowercase()), self.window(window)?)));
             let windows = windows.collect::<Outcome<Vec<_>>>()?;
             tail.push_str(&format!(" WINDOW {}", windows.join(", ")));
         }
@@ -426,7 +433,10 @@ impl Translator<'_> {
         let sources = self.scope().sources.clone();
         let (lefts, rights) = sources.split_at(before);
         let names: Vec<String> = if join.natural {
-            let shared = rights.iter().flat_map(|source| &source.columns).filter(|column| lefts.iter().any(|left| left.column(&column.source).is_some()));
+            let shared = rights
+                .iter()
+                .flat_map(|source| &source.columns)
+                .filter(|column| lefts.iter().any(|left| left.column(&column.source).is_some()));
             shared.map(|column| column.source.clone()).collect()
         } else {
             join.using.clone()
@@ -457,7 +467,8 @@ impl Translator<'_> {
                 let alias = source.alias.as_deref().unwrap_or(name);
                 let qualifier = Name::fit(alias).to_string();
                 if let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name.eq_ignore_ascii_case(name)).cloned() {
-                    let sql = if Name::fit(alias) == cte.target { cte.target.to_string() } else { format!("{} AS {qualifier}", cte.target) };
+                    let sql =
+                        if Name::fit(alias) == cte.target { cte.target.to_string() } else { format!("{} AS {qualifier}", cte.target) };
                     self.add(alias, qualifier, cte.columns);
                     return Ok(sql);
                 }
@@ -525,7 +536,10 @@ fn result_position(expr: &Expr, select: &Select, columns: &[RelationColumn]) -> 
     let Core::Select(body) = &select.first else { return Ok(None) };
     let has_star = body.results.iter().any(|result| !matches!(result, ResultColumn::Expr(..)));
     if let Expr::Column(ColumnRef { table: None, name, .. }) = expr {
-        let aliased = body.results.iter().position(|result| matches!(result, ResultColumn::Expr(_, Some(alias), _) if alias.eq_ignore_ascii_case(name)));
+        let aliased = body
+            .results
+            .iter()
+            .position(|result| matches!(result, ResultColumn::Expr(_, Some(alias), _) if alias.eq_ignore_ascii_case(name)));
         if let (Some(position), false) = (aliased, has_star) {
             return Ok(Some(position));
         }

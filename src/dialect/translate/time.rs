@@ -51,9 +51,8 @@ impl Translator<'_> {
         let moment = match (&typed.constant, typed.class) {
             (Some(Constant::Text(text)), _) if text.eq_ignore_ascii_case("now") => self.this_moment()?,
             (Some(Constant::Text(text)), _) => {
-                let time = literal::time(text, Class::Timestamp).or_else(|| {
-                    literal::time(text, Class::Date).map(|_| format!("TIMESTAMP '{text} 00:00:00'"))
-                });
+                let time = literal::time(text, Class::Timestamp)
+                    .or_else(|| literal::time(text, Class::Date).map(|_| format!("TIMESTAMP '{text} 00:00:00'")));
                 match time {
                     Some(sql) => Moment { sql: format!("({sql})"), not_null: true, is_whole: true },
                     None => return no(format!("the time {} is spelled in a way of SQLite's own", typed.sql)),
@@ -141,9 +140,7 @@ fn from_epoch(typed: &Typed) -> Outcome<Moment> {
         return no("a date function of a random value");
     }
     let seconds = typed.operand();
-    let sql = format!(
-        "(CASE WHEN {seconds} BETWEEN -62135596800 AND 253402300799 THEN to_timestamp({seconds}) AT TIME ZONE 'UTC' END)"
-    );
+    let sql = format!("(CASE WHEN {seconds} BETWEEN -62135596800 AND 253402300799 THEN to_timestamp({seconds}) AT TIME ZONE 'UTC' END)");
     Ok(Moment { sql, not_null: false, is_whole: true })
 }
 
@@ -213,7 +210,12 @@ fn formatted(moment: &Moment, format: &str) -> Outcome<Typed> {
     if !plain.is_empty() || parts.is_empty() {
         parts.push(literal::string(&plain));
     }
+    if digits.is_empty() && !moment.not_null {
+        let sql = format!("CASE WHEN {t} IS NOT NULL THEN {} END", parts.join(" || "));
+        return Ok(Typed::atom(sql, Class::Text));
+    }
     let digits_of = if parts.len() == 1 { digits.pop().filter(|digits| !digits.is_empty()) } else { None };
-    let typed = if parts.len() == 1 { Typed::atom(format!("({})", parts[0]), Class::Text) } else { Typed::new(parts.join(" || "), Class::Text) };
+    let typed =
+        if parts.len() == 1 { Typed::atom(format!("({})", parts[0]), Class::Text) } else { Typed::new(parts.join(" || "), Class::Text) };
     Ok(Typed { digits_of, ..typed })
 }

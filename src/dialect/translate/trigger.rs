@@ -28,7 +28,8 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<Vec<
     };
     let writes = body.iter().any(|statement| !matches!(statement, Statement::Select(_)));
     let function = QualifiedName { schema: relation.target.schema.clone(), name: target_name.clone() };
-    let leave = if writes { format!("PERFORM set_config('{}', 'off', true); RETURN NULL;", guard(&function)) } else { "RETURN NULL;".to_string() };
+    let leave =
+        if writes { format!("PERFORM set_config('{}', 'off', true); RETURN NULL;", guard(&function)) } else { "RETURN NULL;".to_string() };
     for line in &mut lines {
         *line = line.replace(LEAVE, &leave);
     }
@@ -88,7 +89,8 @@ fn event(ddl: &TriggerDdl, relation: &Relation) -> Outcome<String> {
 
 /// A setting that says that the trigger is at work: SQLite's triggers do not set themselves off, not even through others.
 fn guard(function: &QualifiedName) -> String {
-    let hash = function.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        function.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("candlefish.trigger_{hash:016x}")
 }
 
@@ -196,7 +198,14 @@ impl Translator<'_> {
         Ok(sqls.join(", "))
     }
 
-    fn insert(&mut self, or: Option<Conflict>, table: &str, columns: &[String], source: Option<&Select>, upsert: &[Upsert]) -> Outcome<String> {
+    fn insert(
+        &mut self,
+        or: Option<Conflict>,
+        table: &str,
+        columns: &[String],
+        source: Option<&Select>,
+        upsert: &[Upsert],
+    ) -> Outcome<String> {
         let (relation, alias) = self.target(table)?;
         let mut columns: Vec<RelationColumn> = if columns.is_empty() {
             relation.columns.iter().filter(|column| !column.generated).cloned().collect()
@@ -240,7 +249,9 @@ impl Translator<'_> {
             if values.iter().any(|row| row.len() != columns.len()) {
                 return no("INSERT of rows of another width than the table");
             }
-            let alias = columns.iter().position(|column| relation.rowid_alias.as_ref().is_some_and(|alias| alias.eq_ignore_ascii_case(&column.source)));
+            let alias = columns
+                .iter()
+                .position(|column| relation.rowid_alias.as_ref().is_some_and(|alias| alias.eq_ignore_ascii_case(&column.source)));
             if let Some(alias) = alias
                 && values.iter().all(|row| row[alias].class == Class::Null)
             {
@@ -321,7 +332,11 @@ impl Translator<'_> {
         if !mentions_raise(body) {
             return Ok(());
         }
-        let is_plain = select.compound.is_empty() && select.with.is_empty() && body.group_by.is_empty() && body.having.is_none() && select.limit.is_none();
+        let is_plain = select.compound.is_empty()
+            && select.with.is_empty()
+            && body.group_by.is_empty()
+            && body.having.is_none()
+            && select.limit.is_none();
         if !is_plain {
             return no("RAISE() in a SELECT of many clauses");
         }
@@ -333,7 +348,8 @@ impl Translator<'_> {
                     (None, None) => None,
                     (None, Some(filter)) => Some(self.expr(filter)?.condition()?),
                     _ => {
-                        let exists = Body { results: vec![ResultColumn::Expr(Expr::Integer("1".into()), None, "1".into())], ..(**body).clone() };
+                        let exists =
+                            Body { results: vec![ResultColumn::Expr(Expr::Integer("1".into()), None, "1".into())], ..(**body).clone() };
                         let exists = Select { first: Core::Select(Box::new(exists)), order_by: Vec::new(), ..select.clone() };
                         Some(self.expr(&Expr::Exists(Box::new(exists)))?.condition()?)
                     }

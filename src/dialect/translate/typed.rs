@@ -51,6 +51,8 @@ pub struct Typed {
     pub is_column: bool,
     /// Never below 0.
     pub non_negative: bool,
+    /// An integer that PostgreSQL computes in 32 bits, and far from their ends.
+    pub small: bool,
     /// May give another answer when it is written twice.
     pub volatile: bool,
     /// A bigint expression whose digits are this text.
@@ -120,6 +122,7 @@ impl Typed {
             form: Form::Canonical,
             is_column: false,
             non_negative: false,
+            small: false,
             volatile: false,
             digits_of: None,
         }
@@ -288,9 +291,7 @@ impl Typed {
 
     /// A time as SQLite's own functions spell it, immutably (to_char() is not).
     fn spelled(&self) -> Typed {
-        let part = |field: &str, width: usize| {
-            format!("lpad(extract({field} FROM {})::integer::text, {width}, '0')", self.operand())
-        };
+        let part = |field: &str, width: usize| format!("lpad(extract({field} FROM {})::integer::text, {width}, '0')", self.operand());
         let date = || format!("{} || '-' || {} || '-' || {}", part("year", 4), part("month", 2), part("day", 2));
         let second = format!("lpad(floor(extract(second FROM {}))::integer::text, 2, '0')", self.operand());
         let time = || format!("{} || ':' || {} || ':' || {second}", part("hour", 2), part("minute", 2));
@@ -330,7 +331,11 @@ impl Typed {
             Class::Boolean => self.integer(),
             class if class.is_textual() => {
                 let text = self.text()?;
-                let sql = if text.constant.is_some() { format!("{}::text COLLATE \"C\"", text.sql) } else { format!("{} COLLATE \"C\"", text.operand()) };
+                let sql = if text.constant.is_some() {
+                    format!("{}::text COLLATE \"C\"", text.sql)
+                } else {
+                    format!("{} COLLATE \"C\"", text.operand())
+                };
                 Ok(Typed { sql, atom: false, class: Class::Text, form: Form::Canonical, constant: None, ..text })
             }
             Class::Null => Ok(Typed { sql: "NULL::text".to_string(), class: Class::Null, ..self.clone() }),

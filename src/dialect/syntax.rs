@@ -7,7 +7,10 @@ use super::parse::{Conflict, ParseError};
 use super::token::{Cursor, Kind, unquote};
 
 /// Deeper than anything people write (SQLite stops at 1,000), and shallow enough for a thread's stack.
-const MAX_DEPTH: usize = 100;
+const MAX_DEPTH: usize = 80;
+
+/// How many levels more a SELECT counts for: it takes many calls to walk through one.
+const SELECT_DEPTH: usize = 5;
 
 type Parsed<T> = Result<T, ParseError>;
 
@@ -514,8 +517,13 @@ impl<'s> Parser<'s> {
     }
 
     pub(super) fn select(&mut self) -> Parsed<Select> {
+        self.depth += SELECT_DEPTH;
         let (select, height) = self.measured(Self::select_statement)?;
-        self.height = self.height.max(height + 1);
+        self.depth -= SELECT_DEPTH;
+        self.height = self.height.max(height + 1 + SELECT_DEPTH);
+        if self.height > MAX_DEPTH {
+            return Err(self.too_deep());
+        }
         Ok(select)
     }
 

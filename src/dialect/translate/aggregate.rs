@@ -30,6 +30,10 @@ impl Translator<'_> {
 
     fn plain_aggregate(&mut self, call: &Call) -> Outcome<Typed> {
         let arguments = self.exprs(&call.arguments)?;
+        self.aggregate_of(call, &arguments)
+    }
+
+    fn aggregate_of(&mut self, call: &Call, arguments: &[Typed]) -> Outcome<Typed> {
         if arguments.iter().any(|argument| argument.class == Class::Opaque) {
             return no(format!("{}() of a type of PostgreSQL's own", call.name));
         }
@@ -42,7 +46,7 @@ impl Translator<'_> {
         let tail = format!("{filter}{mark}");
         let distinct = if call.distinct { "DISTINCT " } else { "" };
         let atom = |sql: String, class| Ok(Typed::atom(sql, class));
-        match (call.name.as_str(), arguments.as_slice()) {
+        match (call.name.as_str(), arguments) {
             ("count", []) => Ok(Typed { non_negative: true, ..Typed::atom(format!("count(*){tail}"), Class::Integer).not_null(true) }),
             ("count", [value]) => {
                 let operand = if call.distinct { value.ordered()? } else { value.sql.clone() };
@@ -77,7 +81,7 @@ impl Translator<'_> {
                 atom(format!("string_agg({}, {separator}{order}){tail}", value.text()?.sql), Class::Text)
             }
             ("min" | "max", [value]) => self.extreme_of_group(call, value, &filter, &tail),
-            (name, _) if call.over.is_some() => self.window_function(name, &arguments, &tail),
+            (name, _) if call.over.is_some() => self.window_function(name, arguments, &tail),
             (name, _) => no(format!("PostgreSQL has no exact form of {name}()")),
         }
     }

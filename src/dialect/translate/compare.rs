@@ -16,7 +16,7 @@ enum Pair {
 
 /// White space and a number, as SQLite's numeric affinity reads them.
 const WHOLE: &str = r"'^[ \t\n\v\f\r]*[-+]?[0-9]{1,19}[ \t\n\v\f\r]*$'";
-const DECIMAL: &str = r"'^[ \t\n\v\f\r]*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?[ \t\n\v\f\r]*$'";
+pub const DECIMAL: &str = r"'^[ \t\n\v\f\r]*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?[ \t\n\v\f\r]*$'";
 
 pub fn compare(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
     if left.class == Class::Null || right.class == Class::Null {

@@ -38,6 +38,11 @@ impl Translator<'_> {
             _ => {}
         }
         let arguments = self.exprs(&call.arguments)?;
+        self.scalar_call(call, &arguments)
+    }
+
+    /// Apart from `call`, so that nested calls do not stack its many variables.
+    fn scalar_call(&mut self, call: &Call, arguments: &[Typed]) -> Outcome<Typed> {
         let refs: Vec<&Typed> = arguments.iter().collect();
         match (call.name.as_str(), refs.as_slice()) {
             ("lower" | "upper", [text]) => {
@@ -91,11 +96,11 @@ impl Translator<'_> {
                 Ok(Typed::atom(format!("{}({})", call.name, number.sql), number.class).from(&refs))
             }
             ("nullif", [left, right]) => nullif(left, right),
-            ("min" | "max", [_, _, ..]) => extreme(&call.name, &arguments),
+            ("min" | "max", [_, _, ..]) => extreme(&call.name, arguments),
             ("typeof", [value]) => type_of(value),
             ("char", _) => {
                 let mut text = String::new();
-                for argument in &arguments {
+                for argument in arguments {
                     match argument.constant {
                         Some(Constant::Integer(code)) => text.extend(u32::try_from(code).ok().and_then(char::from_u32)),
                         _ => return no("char() of a computed code"),
@@ -132,6 +137,11 @@ impl Translator<'_> {
                 _ => no("zeroblob() of a computed size"),
             },
             ("last_insert_rowid" | "changes" | "total_changes", _) => no(format!("{}() is a state of SQLite's connection", call.name)),
+            // The column's type has seen to it.
+            ("json_valid", [value]) if value.class == Class::Json => {
+                Ok(Typed::atom(format!("CASE WHEN {} IS NOT NULL THEN 1 END", value.operand()), Class::Integer).from(&refs))
+            }
+            ("json_valid", _) => no("json_valid() in a condition that may hold without it"),
             (name, _) if name.starts_with("json") => {
                 no(format!("{name}() may give a number here and a text there; PostgreSQL wants one type"))
             }

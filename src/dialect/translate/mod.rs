@@ -11,6 +11,7 @@ mod compare;
 mod expr;
 mod function;
 mod grouping;
+mod json;
 mod like;
 mod literal;
 mod scope;
@@ -196,8 +197,8 @@ pub fn default_value(sql: &str, type_: &Type) -> Outcome<Default> {
 pub fn check(sql: &str, relation: &Relation) -> Outcome<String> {
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
-    let typed = translator.expr(&syntax::expression(sql)?)?;
-    typed.condition()
+    let expr = syntax::expression(sql)?;
+    if json::mentions_validity(&expr) { json::check(&mut translator, &expr) } else { translator.expr(&expr)?.condition() }
 }
 
 /// The expression of a generated column of `result` type; immutable.
@@ -208,12 +209,17 @@ pub fn generated(sql: &str, relation: &Relation, result: &RelationColumn) -> Out
     translator.expr(&syntax::expression(sql)?)?.assigned_to(result)
 }
 
-/// An expression of an index, to stand in parentheses; immutable. `collation` is that of the index's item.
-pub fn index_expression(sql: &str, relation: &Relation, collation: &Collation) -> Outcome<String> {
+/// An expression of an index, to stand in parentheses; immutable. `collation` is that of the index's item. What PostgreSQL only has in another
+/// type (a value inside JSON, as text) will do where the index is not `unique`: it changes no answer then.
+pub fn index_expression(sql: &str, relation: &Relation, collation: &Collation, unique: bool) -> Outcome<String> {
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
-    let mut typed = translator.expr(&syntax::expression(sql)?)?;
+    let expr = syntax::expression(sql)?;
+    if !unique && let Some(key) = json::index_key(&mut translator, &expr)? {
+        return Ok(key);
+    }
+    let mut typed = translator.expr(&expr)?;
     if *collation != Collation::Binary {
         typed.collation = Some(collation.clone());
     }

@@ -63,6 +63,9 @@ fn conditions() {
         ("born >= '2024-01-01'", r#""born" >= DATE '2024-01-01'"#),
         ("a IN ()", "FALSE"),
         ("rowid > 0", r#""id" > 0"#),
+        ("json_valid(name)", r#""Name"::json IS NOT NULL OR "Name" IS NULL"#),
+        ("name IS NULL OR json_valid(name)", r#"("Name" IS NULL) OR ("Name"::json IS NOT NULL OR "Name" IS NULL)"#),
+        ("json_valid(name) AND a > 1", r#"("Name"::json IS NOT NULL OR "Name" IS NULL) AND ("a" > 1)"#),
     ]);
 }
 
@@ -73,19 +76,34 @@ fn what_has_no_exact_form_says_why() {
         ("flag = 1", "SQLite holds \"flag\" in another form than PostgreSQL's type suggests"),
         ("name", "a text is used as a condition"),
         ("name REGEXP 'x'", "REGEXP is the application's own function"),
-        ("strftime('%Y', name) = '2024'", "\"Name\" is a text, which may be no time at all"),
+        ("strftime('%f', name) = '2024'", "fractions of seconds, which SQLite's versions round differently"),
         ("json_extract(name, '$.a')", "json_extract() may give a number here and a text there; PostgreSQL wants one type"),
         ("score || 'x' = '1.0x'", "SQLite and PostgreSQL print REAL differently"),
         ("price / 2 > 1", "a division is one of integers or of reals, row by row"),
         ("myfunc(a)", "PostgreSQL has no exact form of myfunc()"),
         ("name COLLATE unicase = 'x'", "the collation unicase is the application's own"),
         ("nosuch > 1", "no column is named nosuch"),
+        ("json_valid(name) OR a > 1", "json_valid() in a condition that may hold without it"),
         ("a >", "its SQL could not be read at byte 3: expected an expression, found the end"),
     ] {
         assert_eq!(check(sqlite, &users()).unwrap_err().reason, reason, "{sqlite}");
     }
     assert!(generated("datetime('now')", &users(), &RelationColumn::new("x", Type::Text)).is_err());
     assert!(index_predicate("a > random()", &users()).is_err());
+}
+
+#[test]
+fn indexes() {
+    for (sqlite, postgres) in [
+        ("lower(email)", r#"lower("email" COLLATE "C")"#),
+        ("json_extract(name, '$.a.b[0]')", r#"("Name"::json #>> '{"a","b","0"}')"#),
+        ("name ->> '$.k'", r#"("Name"::json #>> '{"k"}')"#),
+        ("name ->> 'k'", r#"("Name"::json #>> '{"k"}')"#),
+    ] {
+        assert_eq!(index_expression(sqlite, &users(), &Collation::Binary, false).as_deref(), Ok(postgres), "{sqlite}");
+    }
+    assert_eq!(index_expression("name", &users(), &Collation::NoCase, true).as_deref(), Ok(r#"lower("Name" COLLATE "C")"#));
+    assert!(index_expression("json_extract(name, '$.a')", &users(), &Collation::Binary, true).is_err());
 }
 
 #[test]
@@ -173,7 +191,9 @@ fn depth_is_bounded() {
             let tail = if nest.starts_with("CASE") { " THEN 1 END" } else { close };
             format!("CREATE VIEW v AS SELECT {}a{} FROM users", nest.repeat(count), tail.repeat(count))
         };
-        let all = [deep, chain, closed(20), closed(45), closed(90), closed(99)];
+        let near = format!("CREATE VIEW v AS SELECT a{} FROM users", " + a".repeat(76));
+        let all =
+            [deep, chain, near, closed(5), closed(9), closed(12), closed(28), closed(29), closed(38), closed(59), closed(78), closed(79)];
         let work = move || {
             let catalog = Catalog { relations: vec![users()] };
             all.iter().map(|sql| view(sql, &catalog, &QualifiedName::new("public", "v")).is_ok()).collect::<Vec<_>>()
@@ -190,6 +210,6 @@ proptest! {
         let target = QualifiedName::new("public", "x");
         let _ = (view(&sql, &catalog, &target), trigger(&sql, &catalog, &Name::new("x")), view_dependencies(&sql));
         let rest = sql.get(15..).unwrap_or("");
-        let _ = (check(rest, &users()), default_value(rest, &Type::Text), index_expression(rest, &users(), &Collation::Binary));
+        let _ = (check(rest, &users()), default_value(rest, &Type::Text), index_expression(rest, &users(), &Collation::Binary, false));
     }
 }

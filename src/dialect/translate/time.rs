@@ -1,4 +1,4 @@
-//! SQLite's date and time functions over moments that PostgreSQL knows for certain: now, times in time columns, epochs, and literals.
+//! SQLite's date and time functions: over now, times in time columns, epochs, literals, and texts in any spelling that SQLite reads.
 
 use super::expr::Translator;
 use super::typed::{Class, Constant, Typed};
@@ -9,9 +9,28 @@ use crate::dialect::ast::Expr;
 struct Moment {
     sql: String,
     not_null: bool,
-    /// No fraction of a second can be in it.
-    is_whole: bool,
+    fraction: Fraction,
+    /// The SQL of a text's moment, which `sql` calls `"moment"."t"`: it is long, and wanted several times.
+    of_text: Option<String>,
 }
+
+/// What a moment may hold of a second.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fraction {
+    None,
+    /// The clock's: no two askings agree on it anyway.
+    Clock,
+    /// Digits of a text, which SQLite's versions round differently.
+    Some,
+}
+
+/// White space, a time of day and its zone, as SQLite reads them in a text.
+const BLANK: &str = r"[ \t\n\v\f\r]*";
+const CLOCK: &str = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?";
+const ZONE: &str = r"(Z|z|[-+](0[0-9]|1[0-4]):[0-5][0-9])?";
+const DATE: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
+
+const NOW: &str = "(statement_timestamp() AT TIME ZONE 'UTC')";
 
 impl Translator<'_> {
     /// `CURRENT_TIMESTAMP` and its kin.
@@ -30,6 +49,9 @@ impl Translator<'_> {
         };
         let moment = self.moment(arguments)?;
         let t = &moment.sql;
+        if moment.fraction == Fraction::Some && (name == "julianday" || format.as_ref().is_some_and(|format| format.contains("%f"))) {
+            return no("fractions of seconds, which SQLite's versions round differently");
+        }
         let typed = match name {
             "date" => Typed::atom(format!("{t}::date"), Class::Date),
             "time" => Typed::atom(format!("{}::time", whole(&moment)), Class::Time),
@@ -41,7 +63,23 @@ impl Translator<'_> {
             ),
             _ => formatted(&moment, &format.unwrap_or_default())?,
         };
-        Ok(typed.not_null(moment.not_null))
+        let typed = typed.not_null(moment.not_null);
+        let spelling = match name {
+            "date" => Some(formatted(&moment, "%F")?.operand()),
+            "time" => Some(formatted(&moment, "%T")?.operand()),
+            "datetime" => Some(formatted(&moment, "%F %T")?.operand()),
+            _ => None,
+        };
+        let typed = Typed { spelling, ..typed };
+        let Some(of_text) = &moment.of_text else { return Ok(typed) };
+        let outside = |sql: &str| format!("(SELECT {sql} FROM (SELECT {of_text}) AS \"moment\" (\"t\"))");
+        Ok(Typed {
+            sql: outside(&typed.sql),
+            digits_of: typed.digits_of.as_deref().map(outside),
+            spelling: typed.spelling.as_deref().map(outside),
+            atom: true,
+            ..typed
+        })
     }
 
     fn moment(&mut self, arguments: &[Expr]) -> Outcome<Moment> {
@@ -54,7 +92,7 @@ impl Translator<'_> {
                 let time = literal::time(text, Class::Timestamp)
                     .or_else(|| literal::time(text, Class::Date).map(|_| format!("TIMESTAMP '{text} 00:00:00'")));
                 match time {
-                    Some(sql) => Moment { sql: format!("({sql})"), not_null: true, is_whole: true },
+                    Some(sql) => Moment { sql: format!("({sql})"), not_null: true, fraction: Fraction::None, of_text: None },
                     None => return no(format!("the time {} is spelled in a way of SQLite's own", typed.sql)),
                 }
             }
@@ -70,9 +108,13 @@ impl Translator<'_> {
                     _ => typed.operand(),
                 };
                 let is_whole = typed.class == Class::Date || typed.form == Form::Canonical;
-                Moment { sql, not_null: typed.not_null, is_whole }
+                let fraction = if is_whole { Fraction::None } else { Fraction::Some };
+                Moment { sql, not_null: typed.not_null, fraction, of_text: None }
             }
-            (_, Class::Text) => return no(format!("{} is a text, which may be no time at all", typed.describe())),
+            (_, Class::Text) => {
+                self.not_immutable("the moment that a text may name")?;
+                from_text(&typed)?
+            }
             (_, class) => return no(format!("a date function of a {}", class.word())),
         };
         self.apply(moment, &modifiers)
@@ -81,10 +123,11 @@ impl Translator<'_> {
     fn this_moment(&self) -> Outcome<Moment> {
         self.not_immutable("the present moment")?;
         // SQLite's now is that of the statement, as PostgreSQL's now() is not.
-        Ok(Moment { sql: "(statement_timestamp() AT TIME ZONE 'UTC')".to_string(), not_null: true, is_whole: false })
+        Ok(Moment { sql: NOW.to_string(), not_null: true, fraction: Fraction::Clock, of_text: None })
     }
 
     fn apply(&self, mut moment: Moment, modifiers: &[Typed]) -> Outcome<Moment> {
+        let given = moment.sql.clone();
         for modifier in modifiers {
             let Some(Constant::Text(text)) = &modifier.constant else { return no("a date function with a computed modifier") };
             let text = text.trim().to_ascii_lowercase();
@@ -92,7 +135,7 @@ impl Translator<'_> {
                 "localtime" => {
                     self.not_immutable("local time")?;
                     match moment.sql.as_str() {
-                        "(statement_timestamp() AT TIME ZONE 'UTC')" => "statement_timestamp()::timestamp".to_string(),
+                        NOW => "statement_timestamp()::timestamp".to_string(),
                         t => format!("({t} AT TIME ZONE 'UTC')::timestamp"),
                     }
                 }
@@ -107,6 +150,14 @@ impl Translator<'_> {
                 },
                 text => shifted(&moment.sql, text)?,
             };
+        }
+        let may_leave_range = moment.fraction != Fraction::Clock && modifiers.iter().any(|modifier| !modifier.sql.contains("start of"));
+        if may_leave_range && moment.sql != given {
+            moment.sql = format!(
+                "(CASE WHEN {0} BETWEEN TIMESTAMP '0001-01-01 00:00:00' AND TIMESTAMP '9999-12-31 23:59:59.999999' THEN {0} END)",
+                moment.sql
+            );
+            moment.not_null = false;
         }
         Ok(moment)
     }
@@ -141,11 +192,37 @@ fn from_epoch(typed: &Typed) -> Outcome<Moment> {
     }
     let seconds = typed.operand();
     let sql = format!("(CASE WHEN {seconds} BETWEEN -62135596800 AND 253402300799 THEN to_timestamp({seconds}) AT TIME ZONE 'UTC' END)");
-    Ok(Moment { sql, not_null: false, is_whole: true })
+    Ok(Moment { sql, not_null: false, fraction: Fraction::None, of_text: None })
+}
+
+/// Any text: a date, a time of day (of 2000-01-01), `now`, a Julian day, or NULL for all else. What SQLite reads and would print in a way
+/// of its own (February 30th, 24:00, years before 1) is an error rather than another answer.
+fn from_text(typed: &Typed) -> Outcome<Moment> {
+    if typed.volatile {
+        return no("a date function of a random value");
+    }
+    let text = typed.text()?;
+    let t = text.operand();
+    let clock =
+        format!(r"coalesce(substring({t} from '[0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}}(?:\.[0-9]{{1,6}})?)?')::interval, interval '0')");
+    let zone = format!("coalesce(substring({t} from '([-+][0-9]{{2}}:[0-9]{{2}}){BLANK}$')::interval, interval '0')");
+    let date = format!("make_date(left({t}, 4)::integer, substr({t}, 6, 2)::integer, substr({t}, 9, 2)::integer)");
+    let late = CLOCK.replace("2[0-3]", "2[0-4]");
+    let number = super::compare::DECIMAL;
+    let of_text = format!(
+        "CASE WHEN {t} ~ '^{DATE}([T \\t\\n\\v\\f\\r]*{CLOCK}{BLANK}{ZONE}{BLANK}|[T \\t\\n\\v\\f\\r]*)$' THEN {date} + {clock} - {zone} \
+         WHEN {t} ~ '^{CLOCK}{BLANK}{ZONE}{BLANK}$' THEN TIMESTAMP '2000-01-01 00:00:00' + {clock} - {zone} \
+         WHEN lower({t} COLLATE \"C\") = 'now' THEN {NOW} \
+         WHEN {t} ~ {number} THEN CASE WHEN {t}::numeric BETWEEN 1721425.5 AND 5373484.499 \
+         THEN TIMESTAMP '1970-01-01 00:00:00' + round(({t}::double precision - 2440587.5) * 86400000)::bigint * interval '1 millisecond' \
+         WHEN {t}::numeric BETWEEN 0 AND 1721425.5 THEN make_date(0 * length({t}), 1, 1) END \
+         WHEN {t} ~ '^({DATE}[T \\t\\n\\v\\f\\r]*)?{late}{BLANK}{ZONE}{BLANK}$' THEN make_date(0 * length({t}), 1, 1) END"
+    );
+    Ok(Moment { sql: "\"moment\".\"t\"".to_string(), not_null: false, fraction: Fraction::Some, of_text: Some(of_text) })
 }
 
 fn whole(moment: &Moment) -> String {
-    if moment.is_whole { moment.sql.clone() } else { format!("date_trunc('second', {})", moment.sql) }
+    if moment.fraction == Fraction::None { moment.sql.clone() } else { format!("date_trunc('second', {})", moment.sql) }
 }
 
 fn epoch(t: &str) -> String {
@@ -201,7 +278,7 @@ fn formatted(moment: &Moment, format: &str) -> Outcome<Typed> {
             Some('F') => date(),
             Some('R') => clock(),
             Some('T') => format!("{} || ':' || {}", clock(), second()),
-            Some('f') if moment.is_whole => format!("{} || '.000'", second()),
+            Some('f') if moment.fraction == Fraction::None => format!("{} || '.000'", second()),
             Some('f') => format!("{} || '.' || lpad(floor(extract(milliseconds FROM {t}))::integer % 1000 || '', 3, '0')", second()),
             Some(code) => return no(format!("strftime() with %{code}")),
             None => return no("strftime() with a format that ends in %"),

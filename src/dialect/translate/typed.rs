@@ -57,6 +57,8 @@ pub struct Typed {
     pub volatile: bool,
     /// A bigint expression whose digits are this text.
     pub digits_of: Option<String>,
+    /// The text of a computed time, where it is shorter than its parts one by one.
+    pub spelling: Option<String>,
 }
 
 impl Class {
@@ -125,6 +127,7 @@ impl Typed {
             small: false,
             volatile: false,
             digits_of: None,
+            spelling: None,
         }
     }
 
@@ -291,6 +294,9 @@ impl Typed {
 
     /// A time as SQLite's own functions spell it, immutably (to_char() is not).
     fn spelled(&self) -> Typed {
+        if let Some(spelling) = &self.spelling {
+            return Typed::atom(spelling.clone(), Class::Text).from(&[self]);
+        }
         let part = |field: &str, width: usize| format!("lpad(extract({field} FROM {})::integer::text, {width}, '0')", self.operand());
         let date = || format!("{} || '-' || {} || '-' || {}", part("year", 4), part("month", 2), part("day", 2));
         let second = format!("lpad(floor(extract(second FROM {}))::integer::text, 2, '0')", self.operand());

@@ -33,8 +33,9 @@ struct Setting {
 pub fn run(args: &Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let started_at = jiff::Timestamp::now();
     let list = list(args, settings, ui)?;
-    let cells =
-        |setting: &Setting| [setting.setting.clone(), setting.value.clone().unwrap_or_default(), setting.from.clone().unwrap_or_default()];
+    let cells = |setting: &Setting, unset: &str| {
+        [Some(&setting.setting), setting.value.as_ref(), setting.from.as_ref()].map(|cell| cell.map_or(unset, String::as_str).to_string())
+    };
     match ui.format {
         Format::Json => ui.print_json(&json!({
             "schema_version": 1,
@@ -42,10 +43,10 @@ pub fn run(args: &Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             "started_at": started_at.to_string(),
             "settings": list,
         }))?,
-        Format::Csv => ui.print(&csv(&["setting", "value", "from"], list.iter().map(cells)))?,
+        Format::Csv => ui.print(&csv(&["setting", "value", "from"], list.iter().map(|setting| cells(setting, ""))))?,
         Format::Table => {
             let mut table = Table::new(&["setting", "value", "from"]);
-            list.iter().for_each(|setting| table.push(cells(setting)));
+            list.iter().for_each(|setting| table.push(cells(setting, "-")));
             table.print(ui)?;
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use candlefish::model::Failure;
-use candlefish::postgres::{Address, connect};
+use candlefish::postgres::{Address, connect, is_transient};
 
 const HBA: &str = "local all all trust
 hostssl tlsonly all all scram-sha-256
@@ -245,7 +245,7 @@ async fn what_is_no_postgresql() {
 }
 
 #[tokio::test]
-async fn settings_of_the_session_hold() {
+async fn a_session_keeps_its_settings_and_its_end_is_transient() {
     let server = Server::start().await;
     let address = server.address("").with_setting("lock_timeout", "10s").with_setting("timezone", "O'Clock-0").with_database("postgres");
     let client = connect(&address).await.unwrap();
@@ -253,4 +253,12 @@ async fn settings_of_the_session_hold() {
     assert_eq!(shown(client.query_one("show lock_timeout", &[]).await.unwrap()), "10s");
     assert_eq!(shown(client.query_one("show application_name", &[]).await.unwrap()), "candlefish");
     assert_eq!(shown(client.query_one("select current_database()::text", &[]).await.unwrap()), "postgres");
+
+    assert!(!is_transient(&client.batch_execute("selec").await.unwrap_err()));
+    let pid: i32 = client.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    let other = connect(&server.address("")).await.unwrap();
+    other.execute("select pg_terminate_backend($1)", &[&pid]).await.unwrap();
+    // The first to ask hears the server's reason, the next that the connection is closed.
+    assert!(is_transient(&client.batch_execute("select 1").await.unwrap_err()));
+    assert!(is_transient(&client.batch_execute("select 1").await.unwrap_err()));
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use toml::de::{DeTable, DeValue};
 
 use crate::model::Failure;
@@ -55,15 +55,12 @@ impl SettingsFile {
                 "redis" => &mut file.redis,
                 "pooler" => &mut file.pooler,
                 _ => {
-                    let failure = refuse(key.span().start, format!("unknown key {name:?}"));
-                    return Err(failure.hint(did_you_mean(name))).context("read the settings");
+                    bail!(refuse(key.span().start, format!("unknown key {name:?}")).hint(did_you_mean(name)));
                 }
             };
             match value.get_ref() {
                 DeValue::String(text) => *place = Some(text.to_string()),
-                _ => {
-                    return Err(refuse(value.span().start, format!("{name:?} must be a text in quotes"))).context("read the settings");
-                }
+                _ => bail!(refuse(value.span().start, format!("{name:?} must be a text in quotes"))),
             }
         }
         Ok(file)

@@ -170,6 +170,11 @@ impl Settings {
     }
 }
 
+/// The first line of whatever changes something: `target: postgresql://app@db:5432/shop (from DATABASE_URL)`.
+pub fn say_target(address: &Address, ui: &Ui) {
+    ui.say(&format!("target: {address} (from {})", address.origin));
+}
+
 /// Nobody named a PostgreSQL, and there is no local stack.
 pub fn no_target() -> Failure {
     Failure::new("no_target", "no PostgreSQL is named")

@@ -1,11 +1,18 @@
 //! The door to PostgreSQL: connection, catalog, COPY, migrations.
 
 mod address;
+mod catalog;
 mod connect;
+mod copy;
+mod journal;
 mod parameters;
+pub mod statement;
 mod tls;
 
 pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
+pub use catalog::read_schema;
 pub use connect::{connect, is_transient};
+pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
+pub use journal::{Journal, RunRecord};
 pub use parameters::Parameters;
 pub use tls::connector;

@@ -49,6 +49,7 @@ pub mod plan;
 
 pub mod postgres;
 pub mod sqlite;
+pub mod stack;
 
 pub mod cli;
 pub mod render;

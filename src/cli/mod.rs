@@ -2,7 +2,9 @@
 
 mod completions;
 mod config;
+mod psql;
 pub mod settings;
+mod stack;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +50,11 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Private PostgreSQL, Redis and PgBouncer on this machine
+    #[command(subcommand)]
+    Stack(stack::Command),
+    /// psql on the resolved target
+    Psql(psql::Args),
     /// Print every setting and where it came from, secrets masked
     Config(config::Args),
     /// Print the completions for a shell
@@ -131,6 +138,8 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
             Command::Config(args) => config::run(&args, &settings()?, ui),
             Command::Completions(args) => completions::run(&args, ui),
             Command::Man(args) => completions::man(&args, ui),
+            Command::Stack(command) => stack::run(command, ui),
+            Command::Psql(args) => psql::run(args),
         }
     })
 }

@@ -44,6 +44,7 @@
 
 pub mod dialect;
 pub mod model;
+pub mod registry;
 
 pub mod plan;
 

@@ -2,10 +2,17 @@
 
 mod address;
 mod connect;
+mod materialized_views;
+mod migrations;
 mod parameters;
+mod script;
+mod session_lock;
 mod tls;
 
 pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
 pub use connect::{connect, is_transient};
+pub use materialized_views::refresh_materialized_views;
+pub use migrations::Migrations;
 pub use parameters::Parameters;
+pub use session_lock::SessionLock;
 pub use tls::connector;

@@ -1,5 +1,7 @@
 //! The command line: arguments, settings, dispatch. One thin file a command.
 
+mod schema;
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -38,7 +40,10 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Migrations of the target: list them, apply them, refresh its materialized views
+    Schema(schema::Args),
+}
 
 /// How a command ended, when it could be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +112,11 @@ impl clap::ValueEnum for ColorChoice {
 }
 
 /// Runs one command to its end.
-pub fn run(cli: Cli, _ui: &Ui) -> Result<Exit> {
+pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
-    runtime.block_on(async { match cli.command {} })
+    runtime.block_on(async {
+        match cli.command {
+            Command::Schema(args) => schema::run(args, ui).await,
+        }
+    })
 }

@@ -26,8 +26,7 @@ macro_rules! built_in {
 }
 
 const SCHEMA: &[(&str, &str)] = built_in!("schema": "V1__services", "V2__people", "V3__measurements", "V4__schema_version");
-const INDEXES: &[(&str, &str)] =
-    built_in!("indexes": "V1__lookups", "V2__times", "V3__dashboard_service_health", "V4__running_services");
+const INDEXES: &[(&str, &str)] = built_in!("indexes": "V1__lookups", "V2__times", "V3__dashboard_service_health", "V4__running_services");
 
 /// The registry's own files, by section.
 pub fn built_in(section: Section) -> Result<Vec<MigrationFile>> {

@@ -16,6 +16,13 @@ pub struct Applied {
     checksum: u64,
 }
 
+impl Applied {
+    /// True when it has this migration's version and name; its SQL may have changed.
+    pub fn is_of(&self, migration: &Migration) -> bool {
+        self.version == migration.version() && self.name == migration.name()
+    }
+}
+
 /// The table that keeps the history of one section of one schema. Histories of several schemas live side by side; `public` has the plain name.
 pub fn table(schema: &Name, section: Section) -> QualifiedName {
     let stem = match section {

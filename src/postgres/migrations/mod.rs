@@ -66,10 +66,26 @@ impl Migrations {
         Ok(history::compare(section, self.files(section), &history))
     }
 
-    /// True when a schema's history was begun by these files.
-    pub async fn made(&self, client: &Client, schema: &Name) -> Result<bool> {
-        let first = self.status_of(client, schema, Section::Schema).await?.into_iter().next();
-        Ok(first.is_some_and(|first| matches!(first.state, MigrationState::Applied)))
+    /// True when a schema's history was begun by these files, whatever has become of them since.
+    pub async fn began(&self, client: &Client, schema: &Name) -> Result<bool> {
+        let history = history::read(client, schema, Section::Schema).await?;
+        Ok(history.first().zip(self.schema.first()).is_some_and(|(applied, file)| applied.is_of(&file.migration)))
+    }
+
+    /// Fails on the first migration that is divergent or missing, and says what changed.
+    pub fn refuse_divergent(statuses: &[MigrationStatus]) -> Result<()> {
+        let Some(bad) = statuses.iter().find(|status| matches!(status.state, MigrationState::Divergent | MigrationState::Missing)) else {
+            return Ok(());
+        };
+        let place = format!("{}/V{}__{}", bad.section.as_str(), bad.version, bad.name);
+        let reason = bad.reason.as_deref().unwrap_or_default();
+        let hint = match (bad.state, &bad.applied_on) {
+            (MigrationState::Divergent, _) => "Restore the file as it was applied, and say what should change in a new one.",
+            (_, Some(_)) => "Restore the file: it is part of how this schema came to be.",
+            (_, None) => "Give the file a number above the last one applied.",
+        };
+        let code = if bad.state == MigrationState::Divergent { "migration_divergent" } else { "migration_missing" };
+        bail!(Failure::new(code, format!("{place}: {reason}")).hint(hint))
     }
 
     /// Applies what is pending in a section, in order, up to and including version `up_to`. The tables land in `schema`, which must exist.
@@ -110,8 +126,9 @@ impl Migrations {
         events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Vec<AppliedMigration>> {
         let statuses = self.status_of(client, schema, section).await?;
-        refuse_divergent(&statuses)?;
-        let wanted = |status: &&MigrationStatus| status.state == MigrationState::Pending && up_to.is_none_or(|up_to| status.version <= up_to);
+        Self::refuse_divergent(&statuses)?;
+        let wanted =
+            |status: &&MigrationStatus| status.state == MigrationState::Pending && up_to.is_none_or(|up_to| status.version <= up_to);
         let pending: Vec<&MigrationStatus> = statuses.iter().filter(wanted).collect();
         if pending.is_empty() {
             return Ok(Vec::new());
@@ -201,21 +218,6 @@ async fn create_home(client: &Client) -> Result<()> {
     })
 }
 
-fn refuse_divergent(statuses: &[MigrationStatus]) -> Result<()> {
-    let Some(bad) = statuses.iter().find(|status| matches!(status.state, MigrationState::Divergent | MigrationState::Missing)) else {
-        return Ok(());
-    };
-    let place = format!("{}/V{}__{}", bad.section.as_str(), bad.version, bad.name);
-    let reason = bad.reason.as_deref().unwrap_or_default();
-    let hint = match (bad.state, &bad.applied_on) {
-        (MigrationState::Divergent, _) => "Restore the file as it was applied, and say what should change in a new one.",
-        (_, Some(_)) => "Restore the file: it is part of how this schema came to be.",
-        (_, None) => "Give the file a number above the last one applied.",
-    };
-    let code = if bad.state == MigrationState::Divergent { "migration_divergent" } else { "migration_missing" };
-    bail!(Failure::new(code, format!("{place}: {reason}")).hint(hint))
-}
-
 /// Runs a file's statements outside a transaction. An index that an interrupted build left INVALID is dropped first: IF NOT EXISTS would
 /// take it for the index.
 async fn run_alone(
@@ -269,7 +271,8 @@ fn explain(section: Section, file: &MigrationFile, line: usize, changed: bool, e
     };
     let begins: usize = file.sql().split_inclusive('\n').take(line - 1).map(str::len).sum();
     let line = line + lines_before(&file.sql()[begins..], database);
-    let mut failure = Failure::new("migration_failed", format!("{place}, line {line}: {}", database.message())).sqlstate(database.code().code());
+    let mut failure =
+        Failure::new("migration_failed", format!("{place}, line {line}: {}", database.message())).sqlstate(database.code().code());
     if let Some(hint) = remedy(file, database) {
         failure = failure.hint(hint);
     }

@@ -44,11 +44,14 @@
 
 pub mod dialect;
 pub mod model;
+pub mod registry;
 
 pub mod plan;
 
 pub mod postgres;
 pub mod sqlite;
+
+pub mod migrate;
 pub mod stack;
 
 pub mod cli;

@@ -3,6 +3,7 @@
 mod completions;
 mod config;
 mod psql;
+mod schema;
 pub mod settings;
 mod stack;
 
@@ -61,6 +62,8 @@ enum Command {
     Completions(completions::Args),
     /// Print the manual page, or write one for each command
     Man(completions::ManArgs),
+    /// Migrations of the target: list them, apply them, refresh its materialized views
+    Schema(schema::Args),
 }
 
 /// How a command ended, when it could be done.
@@ -140,6 +143,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
             Command::Man(args) => completions::man(&args, ui),
             Command::Stack(command) => stack::run(command, ui),
             Command::Psql(args) => psql::run(args),
+            Command::Schema(args) => schema::run(args, ui).await,
         }
     })
 }

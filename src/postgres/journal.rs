@@ -140,7 +140,10 @@ impl<'a> Journal<'a> {
             .query("SELECT map FROM candlefish.run_table WHERE run_id = $1 ORDER BY position", &[&run.get::<_, &str>(0)])
             .await
             .context("read the last run's tables from the journal")?;
-        rows.iter().map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal")).collect::<Result<_>>().map(Some)
+        rows.iter()
+            .map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal"))
+            .collect::<Result<_>>()
+            .map(Some)
     }
 
     /// The tables of the schema that runs made, newest run first.

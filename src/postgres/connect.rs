@@ -27,7 +27,8 @@ pub async fn connect(address: &Address) -> Result<Client> {
         Err(_) => return Err(unreachable(address, format!("no answer within {limit:?}")).into()),
     };
     if !address.session.is_empty() {
-        let text: Vec<String> = address.session.iter().map(|(name, value)| format!("SET {name} TO '{}'", value.replace('\'', "''"))).collect();
+        let text: Vec<String> =
+            address.session.iter().map(|(name, value)| format!("SET {name} TO '{}'", value.replace('\'', "''"))).collect();
         client.batch_execute(&text.join("; ")).await.context("set up the session")?;
     }
     Ok(client)

@@ -1,1 +1,7 @@
+//! The integration tests: one binary, one stack for all, a fresh database each.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it likes, and its helpers with it")]
+
+mod connect;
+mod stack;
+mod support;

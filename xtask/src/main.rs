@@ -1,6 +1,12 @@
-//! `cargo xtask`: what a contributor and CI run.
+//! `cargo xtask`: what a contributor and CI run. Every task clears the caller's database variables and names a stack of its own.
 
+mod demo;
 mod fixtures;
+mod new;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -10,8 +16,21 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What a contributor and CI run")]
 enum Task {
+    /// Install what is missing: PostgreSQL, Redis, PgBouncer
+    Setup,
+    /// From nothing to a migrated and verified registry, command by command
+    Demo,
+    /// Everything that has to be green: format, lints, tidy, tests
+    Test(test::Args),
+    /// What CI runs
+    Ci,
+    /// Hold the code to the house's rules
+    Tidy,
     #[command(flatten)]
     Fixtures(fixtures::Task),
+    /// Begin the next thing on a shelf
+    #[command(subcommand)]
+    New(new::Shelf),
 }
 
 fn main() -> ExitCode {
@@ -26,6 +45,12 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
+        Task::Setup => setup::run(),
+        Task::Demo => demo::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Ci => test::run(&test::Args::default()),
+        Task::Tidy => tidy::run(),
         Task::Fixtures(task) => fixtures::run(task),
+        Task::New(shelf) => new::run(&shelf),
     }
 }

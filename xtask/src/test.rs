@@ -1,0 +1,31 @@
+//! `cargo xtask test`: everything that has to be green before a change is done.
+
+use anyhow::Result;
+
+use crate::shell::{self, cargo, target};
+use crate::{setup, tidy};
+
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Run the long checks in full
+    #[arg(long)]
+    long: bool,
+    /// Handed to `cargo test`: a filter, or `-- --nocapture`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    setup::run()?;
+    let home = target().join("tmp/stack");
+    shell::show_and_run(cargo(&home).args(["fmt", "--all", "--check"]))?;
+    shell::show_and_run(cargo(&home).args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    println!("\n$ cargo xtask tidy");
+    tidy::run()?;
+    let tests = shell::show_and_run(
+        cargo(&home).args(["test", "--workspace"]).args(&args.rest).envs(args.long.then_some(("CANDLEFISH_LONG", "1"))),
+    );
+    // Whatever the tests say: no server outlives them.
+    let stopped = shell::run(cargo(&home).args(["run", "--quiet", "--package", "candlefish", "--", "--quiet", "stack", "down"]));
+    tests.and(stopped)
+}

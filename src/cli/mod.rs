@@ -56,14 +56,14 @@ enum Command {
     Stack(stack::Command),
     /// psql on the resolved target
     Psql(psql::Args),
+    /// Migrations of the target: list them, apply them, refresh its materialized views
+    Schema(schema::Args),
     /// Print every setting and where it came from, secrets masked
     Config(config::Args),
     /// Print the completions for a shell
     Completions(completions::Args),
     /// Print the manual page, or write one for each command
     Man(completions::ManArgs),
-    /// Migrations of the target: list them, apply them, refresh its materialized views
-    Schema(schema::Args),
 }
 
 /// How a command ended, when it could be done.
@@ -143,7 +143,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
             Command::Man(args) => completions::man(&args, ui),
             Command::Stack(command) => stack::run(command, ui),
             Command::Psql(args) => psql::run(args),
-            Command::Schema(args) => schema::run(args, ui).await,
+            Command::Schema(args) => schema::run(args, &settings()?, ui).await,
         }
     })
 }

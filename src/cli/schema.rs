@@ -6,9 +6,11 @@ use anyhow::{Context as _, Result, bail};
 use tokio_postgres::Client;
 
 use crate::cli::Exit;
+use crate::cli::settings::{Settings, Target, TargetArgs, no_target, say_target};
 use crate::model::{Event, Failure, MigrationState, MigrationStatus, Name, Section};
 use crate::postgres::{Address, Migrations, connect, refresh_materialized_views};
 use crate::render::{SchemaReport, Ui};
+use crate::stack::{ServerName, Stack};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -35,15 +37,14 @@ enum Command {
         create_schema: bool,
     },
     /// Refresh the materialized views, concurrently wherever PostgreSQL can
-    Refresh(Target),
+    Refresh(Place),
 }
 
 /// Where the schema is.
 #[derive(Debug, clap::Args)]
-struct Target {
-    /// PostgreSQL itself, not a pooler: postgresql://user@host:5432/database
-    #[arg(short = 'd', long, value_name = "URL")]
-    to: Option<String>,
+struct Place {
+    #[command(flatten)]
+    target: TargetArgs,
     /// The schema that holds the tables
     #[arg(long, value_name = "NAME", default_value = "public")]
     schema: String,
@@ -53,7 +54,7 @@ struct Target {
 #[derive(Debug, clap::Args)]
 struct Source {
     #[command(flatten)]
-    target: Target,
+    place: Place,
     /// Files of DIR/schema and DIR/indexes, named V1__name.sql
     #[arg(long, value_name = "DIR", conflicts_with = "mapping")]
     migrations: Option<PathBuf>,
@@ -91,29 +92,29 @@ impl UpTo {
     }
 }
 
-pub async fn run(args: Args, ui: &Ui) -> Result<Exit> {
+pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     match args.command {
-        Command::Status(source) => status(&source, ui).await.context("read the state of the migrations"),
-        Command::Apply { source, up_to, dry_run: true, .. } => plan(&source, up_to, ui).await.context("plan the migrations"),
+        Command::Status(source) => status(&source, settings, ui).await.context("read the state of the migrations"),
+        Command::Apply { source, up_to, dry_run: true, .. } => plan(&source, up_to, settings, ui).await.context("plan the migrations"),
         Command::Apply { source, up_to, create_schema, .. } => {
-            apply(&source, up_to, create_schema, ui).await.context("apply the migrations")
+            apply(&source, up_to, create_schema, settings, ui).await.context("apply the migrations")
         }
-        Command::Refresh(target) => refresh(&target, ui).await.context("refresh the materialized views"),
+        Command::Refresh(place) => refresh(&place, settings, ui).await.context("refresh the materialized views"),
     }
 }
 
-async fn status(source: &Source, ui: &Ui) -> Result<Exit> {
-    let report = source.target.report();
-    let client = source.target.connect().await?;
+async fn status(source: &Source, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let report = source.place.report();
+    let client = source.place.connect(settings, ui).await?;
     let statuses = source.migrations(&client).await?.status(&client, &report.schema).await?;
     report.status(ui, &statuses)?;
     let good = statuses.iter().all(|status| status.state == MigrationState::Applied);
     Ok(if good { Exit::Good } else { Exit::Bad })
 }
 
-async fn plan(source: &Source, limit: Option<UpTo>, ui: &Ui) -> Result<Exit> {
-    let report = source.target.report();
-    let client = source.target.connect().await?;
+async fn plan(source: &Source, limit: Option<UpTo>, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let report = source.place.report();
+    let client = source.place.connect(settings, ui).await?;
     let statuses = source.migrations(&client).await?.status(&client, &report.schema).await?;
     Migrations::refuse_divergent(&statuses)?;
     let pending: Vec<&MigrationStatus> = statuses
@@ -128,9 +129,9 @@ async fn plan(source: &Source, limit: Option<UpTo>, ui: &Ui) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
-async fn apply(source: &Source, limit: Option<UpTo>, create_schema: bool, ui: &Ui) -> Result<Exit> {
-    let report = source.target.report();
-    let mut client = source.target.connect().await?;
+async fn apply(source: &Source, limit: Option<UpTo>, create_schema: bool, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let report = source.place.report();
+    let mut client = source.place.connect(settings, ui).await?;
     let migrations = source.migrations(&client).await?;
     // Both histories before the first change: a divergent index file is no reason to stop half-way.
     Migrations::refuse_divergent(&migrations.status(&client, &report.schema).await?)?;
@@ -154,9 +155,9 @@ async fn apply(source: &Source, limit: Option<UpTo>, create_schema: bool, ui: &U
     Ok(Exit::Good)
 }
 
-async fn refresh(target: &Target, ui: &Ui) -> Result<Exit> {
-    let report = target.report();
-    let client = target.connect().await?;
+async fn refresh(place: &Place, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let report = place.report();
+    let client = place.connect(settings, ui).await?;
     let views = refresh_materialized_views(&client, &report.schema).await?;
     report.refreshed(ui, &views)?;
     if views.is_empty() {
@@ -165,16 +166,28 @@ async fn refresh(target: &Target, ui: &Ui) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
-impl Target {
+impl Place {
     fn report(&self) -> SchemaReport {
         SchemaReport { started_at: jiff::Timestamp::now().to_string(), schema: Name::new(&*self.schema) }
     }
 
-    async fn connect(&self) -> Result<Client> {
-        let Some(url) = &self.to else {
-            bail!(Failure::new("no_target", "no PostgreSQL is named").hint("Give its address: --to postgresql://user@host:5432/database"));
+    /// A connection to PostgreSQL itself.
+    async fn connect(&self, settings: &Settings, ui: &Ui) -> Result<Client> {
+        let address = match settings.target(self.target.to.as_deref(), ui)? {
+            Target::Address(address) => *address,
+            Target::LocalStack => local_stack()?,
         };
-        connect(&Address::parse(url, "--to")?).await
+        say_target(&address, ui);
+        connect(&address).await
+    }
+}
+
+/// The local stack, when it is up.
+fn local_stack() -> Result<Address> {
+    let stack = Stack::locate()?;
+    match stack.addresses()? {
+        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), "the local stack"),
+        _ => bail!(no_target()),
     }
 }
 
@@ -185,7 +198,7 @@ impl Source {
             return Migrations::from_dir(folder);
         }
         let builtin = Migrations::builtin()?;
-        if self.mapping.is_some() || builtin.began(client, &Name::new(&*self.target.schema)).await? {
+        if self.mapping.is_some() || builtin.began(client, &Name::new(&*self.place.schema)).await? {
             return Ok(builtin);
         }
         bail!(

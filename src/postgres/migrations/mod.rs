@@ -158,6 +158,7 @@ impl Migrations {
         };
         let mut applied = Vec::with_capacity(pending.len());
         for file in files.iter().filter(|file| pending.iter().any(|status| status.version == file.migration.version())) {
+            events(Event::Note(format!("apply {}/{}", section.as_str(), file.migration)));
             let started = Instant::now();
             let version = file.migration.version();
             let changed = !applied.is_empty();
@@ -168,7 +169,6 @@ impl Migrations {
                 run(client, Target::FakeVersion(version)).await.map_err(|error| explain(section, file, 1, true, error.into()))?;
             }
             let seconds = started.elapsed().as_secs_f64();
-            events(Event::Note(format!("applied {}/{} ({seconds:.2} s)", section.as_str(), file.migration)));
             applied.push(AppliedMigration { section, version, name: file.migration.name().to_string(), seconds });
         }
         Ok(applied)

@@ -10,7 +10,7 @@
 //! | [`model`] | `Value`, `Name`, the schema of a source, the report types, `Event`, `Failure` | nothing |
 //! | [`dialect`] | SQLite's SQL: parsed, and said again in PostgreSQL's | model |
 //! | [`plan`] | what becomes what: `Plan`, `build()`, the conversion of values, the mapping file | dialect, model |
-//! | [`registry`] | what a candlefish registry is: its mapping and its migrations | plan, model |
+//! | [`registry`] | what a candlefish registry is: its mapping | plan, model |
 //! | **doors**: one outside thing each | | |
 //! | [`sqlite`] | one state of a SQLite file: schema, rows, profile | plan, dialect, model |
 //! | [`postgres`] | connection, catalog, COPY, migrations (refinery) | plan, model |
@@ -44,11 +44,14 @@
 
 pub mod dialect;
 pub mod model;
+pub mod registry;
 
 pub mod plan;
 
 pub mod postgres;
 pub mod sqlite;
+
+pub mod migrate;
 pub mod stack;
 
 pub mod cli;

@@ -1,13 +1,19 @@
 //! The command line: arguments, settings, dispatch. One thin file a command.
 
+mod completions;
+mod config;
 mod psql;
+mod schema;
+pub mod settings;
 mod stack;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
+use crate::cli::settings::{Environment, Settings};
 use crate::render::{ColorChoice, Format, Ui};
 
 /// Moves a SQLite database into PostgreSQL, proves it, and keeps it fast there.
@@ -32,6 +38,9 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,
+    /// Settings file [default: candlefish.toml, where there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Say nothing but results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -47,6 +56,14 @@ enum Command {
     Stack(stack::Command),
     /// psql on the resolved target
     Psql(psql::Args),
+    /// Migrations of the target: list them, apply them, refresh its materialized views
+    Schema(schema::Args),
+    /// Print every setting and where it came from, secrets masked
+    Config(config::Args),
+    /// Print the completions for a shell
+    Completions(completions::Args),
+    /// Print the manual page, or write one for each command
+    Man(completions::ManArgs),
 }
 
 /// How a command ended, when it could be done.
@@ -118,10 +135,15 @@ impl clap::ValueEnum for ColorChoice {
 /// Runs one command to its end.
 pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    let settings = || Settings::load(Environment::of_process(), cli.global.config.as_deref());
     runtime.block_on(async {
         match cli.command {
+            Command::Config(args) => config::run(&args, &settings()?, ui),
+            Command::Completions(args) => completions::run(&args, ui),
+            Command::Man(args) => completions::man(&args, ui),
             Command::Stack(command) => stack::run(command, ui),
             Command::Psql(args) => psql::run(args),
+            Command::Schema(args) => schema::run(args, &settings()?, ui).await,
         }
     })
 }

@@ -2,6 +2,7 @@
 
 mod event;
 mod failure;
+mod migration;
 mod name;
 mod schema;
 mod types;
@@ -9,6 +10,7 @@ mod value;
 
 pub use event::{Event, Phase};
 pub use failure::Failure;
+pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
 pub use name::{Name, QualifiedName};
 pub use schema::{
     Affinity, Check, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,

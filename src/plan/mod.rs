@@ -1,10 +1,24 @@
 //! What becomes what: decided from the schema and the rows, before anything is done.
 
+mod build;
 pub mod convert;
 pub mod decimal;
+mod decision;
 pub mod declared;
 pub mod derive;
 pub mod json;
+pub mod mapping;
+mod names;
+mod objects;
 pub mod profile;
+pub mod target;
 pub mod time;
 pub mod transform;
+mod unify;
+
+pub use build::{Existing, Input, OnExtra, Options, build};
+pub use decision::{
+    ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, ObjectKind, ObjectPlan, Offenders, Plan, Problem, SequencePlan, Severity,
+    TablePlan, Todo, Warning,
+};
+pub use names::NameStyle;

@@ -291,8 +291,10 @@ pub struct TableProfile {
     pub rows: u64,
     /// Bytes of all values, numbers counted as eight.
     pub bytes: u64,
-    /// The widest row, in bytes of its values.
-    pub max_row_bytes: u64,
+    /// The least that the widest row takes in a heap page, its long values moved out and compressed as far as that can go.
+    pub min_tuple_bytes: u64,
+    /// The row that needs them.
+    pub widest_row: i64,
     pub columns: Vec<ColumnProfile>,
     /// The table cut into ranges of about equal bytes; empty for a table without rowids.
     pub ranges: Vec<RowRange>,
@@ -302,7 +304,10 @@ impl TableProfile {
     pub fn merge(&mut self, later: TableProfile) {
         self.rows += later.rows;
         self.bytes += later.bytes;
-        self.max_row_bytes = self.max_row_bytes.max(later.max_row_bytes);
+        if later.min_tuple_bytes > self.min_tuple_bytes {
+            self.min_tuple_bytes = later.min_tuple_bytes;
+            self.widest_row = later.widest_row;
+        }
         if self.columns.is_empty() {
             self.columns = later.columns;
         } else {

@@ -424,4 +424,34 @@ mod tests {
         let address = Address::parse("hostaddr=127.0.0.1 user=app dbname=shop", "--to").unwrap();
         assert_eq!(address.shown(), "postgresql://app@127.0.0.1:5432/shop");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_name_and_password_survive_a_url_and_no_password_is_shown(user in "\\PC{1,12}", dbname in "\\PC{1,12}", secret in "\\PC{0,12}") {
+            let password = format!("hunter2{secret}");
+            let url = format!("postgresql://{}:{}@db/{}", encoded(&user), encoded(&password), encoded(&dbname));
+            let address = Address::parse(&url, "--to").unwrap();
+            proptest::prop_assert_eq!((address.user(), address.database()), (user.as_str(), dbname.as_str()));
+            proptest::prop_assert_eq!(address.config.get_password(), Some(password.as_bytes()));
+            let debug = format!("{address:?}");
+            proptest::prop_assert!(!debug.contains("hunter2"), "{}", debug);
+            proptest::prop_assert_eq!(Address::parse(&address.shown(), "--to").unwrap().shown(), address.shown());
+        }
+
+        #[test]
+        fn a_password_that_was_not_encoded_is_never_shown(password in "[a-z@:/?#%&=,\\[\\] ']{0,6}hunter2[a-z@:/?#%&=,\\[\\] ']{0,6}") {
+            for text in [format!("postgresql://app:{password}@db/shop"), format!("host=db user=app password={password}")] {
+                let shown = match Address::parse(&text, "--to") {
+                    Ok(address) => format!("{address:?} {} {}", address.server(), address.shown()),
+                    Err(error) => format!("{error:?}"),
+                };
+                proptest::prop_assert!(!shown.contains("hunter2"), "{} gives {}", text, shown);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "(postgres(ql)?://)?\\PC{0,40}") {
+            let _ = Address::parse(&text, "--to");
+        }
+    }
 }

@@ -40,18 +40,23 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
         // A failed handshake also has an io::Error, and will fail again.
         return !is_tls(error);
     }
-    error.code().is_some_and(|code| {
-        code.code().starts_with("08")
-            || [
-                SqlState::TOO_MANY_CONNECTIONS,
-                SqlState::ADMIN_SHUTDOWN,
-                SqlState::CRASH_SHUTDOWN,
-                SqlState::CANNOT_CONNECT_NOW,
-                SqlState::IDLE_SESSION_TIMEOUT,
-            ]
-            .contains(code)
-    })
+    let Some(refusal) = error.as_db_error() else { return false };
+    match refusal.code() {
+        // PgBouncer says this of everything, also of a server that it lost.
+        code if *code == SqlState::PROTOCOL_VIOLATION => {
+            ["server", "query_wait_timeout"].iter().any(|word| refusal.message().contains(word))
+        }
+        code => code.code().starts_with("08") || TRANSIENT.contains(code),
+    }
 }
+
+const TRANSIENT: [SqlState; 5] = [
+    SqlState::TOO_MANY_CONNECTIONS,
+    SqlState::ADMIN_SHUTDOWN,
+    SqlState::CRASH_SHUTDOWN,
+    SqlState::CANNOT_CONNECT_NOW,
+    SqlState::IDLE_SESSION_TIMEOUT,
+];
 
 /// As libpq: `prefer` goes on without TLS where TLS fails, `allow` turns to TLS where the server insists.
 async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<Client, tokio_postgres::Error> {
@@ -124,7 +129,7 @@ fn describe_refusal(refusal: &tokio_postgres::error::DbError, address: &Address)
     let code = refusal.code();
     let said = refusal.message();
     let failure = match code {
-        &SqlState::INVALID_PASSWORD => {
+        code if *code == SqlState::INVALID_PASSWORD || said == PGBOUNCERS_REFUSAL => {
             let given = address.parameters.origin("password").map_or(String::new(), |origin| format!(" (from {origin})"));
             Failure::new("wrong_password", format!("{} refuses the password of user {:?}{given}", at(address), address.user()))
                 .hint("Check the user and the password; a password in a URL must be percent-encoded.")
@@ -149,6 +154,9 @@ fn describe_refusal(refusal: &tokio_postgres::error::DbError, address: &Address)
     };
     failure.sqlstate(code.code())
 }
+
+/// PgBouncer's words for a wrong password, with the code of a protocol's violation.
+const PGBOUNCERS_REFUSAL: &str = "SASL authentication failed";
 
 fn describe_tls(error: &tokio_postgres::Error, address: &Address) -> Failure {
     let cause = error.source();

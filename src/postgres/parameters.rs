@@ -198,6 +198,10 @@ impl Parameters {
                     None => break,
                 }
             }
+            // Such a name may be the rest of a password: it is not said.
+            if self.get("password").is_some() && !KNOWN.contains(&name) {
+                bail!(unreadable("a name behind the password is unknown (a password with blanks stands in quotes)"));
+            }
             self.set(name, &value, origin)?;
             rest = characters.as_str().trim_start();
         }
@@ -315,6 +319,7 @@ mod tests {
             "mysql://u:hunter2@h/db",
             "host=h password='hunter2",
             "host=h hunter2",
+            "host=h password=x hunter2=y",
             "hunter2",
             "",
         ] {

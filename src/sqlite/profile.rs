@@ -94,15 +94,19 @@ fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes:
     let mut range: Option<RowRange> = None;
     let with_ranges = rowid_name(table).is_some();
     reader.scan(&scan, |row| {
-        let mut bytes = 0;
+        let (mut bytes, mut tuple) = (0, 0);
         for (index, (column, declared)) in profile.columns.iter_mut().zip(&declared).enumerate() {
             let value = row.value(index);
             bytes += size(value);
+            tuple += least_in_page(value, *declared);
             column.observe(value, row.key, *declared);
         }
         profile.rows += 1;
         profile.bytes += bytes;
-        profile.max_row_bytes = profile.max_row_bytes.max(bytes);
+        if tuple > profile.min_tuple_bytes {
+            profile.min_tuple_bytes = tuple;
+            profile.widest_row = row.key;
+        }
         if with_ranges {
             let open = range.get_or_insert(RowRange { first: row.key, last: row.key, rows: 0, bytes: 0 });
             open.last = row.key;
@@ -123,5 +127,15 @@ fn size(value: Value<'_>) -> u64 {
         Value::Null => 0,
         Value::Integer(_) | Value::Real(_) => 8,
         Value::Text(bytes) | Value::Blob(bytes) => bytes.len() as u64,
+    }
+}
+
+/// What a value takes at least in a page of PostgreSQL: a long one is compressed to hardly less than 12 bytes, or a pointer to it takes 18.
+fn least_in_page(value: Value<'_>, declared: Declared) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::Integer(_) if declared == Declared::Boolean => 1,
+        Value::Integer(_) | Value::Real(_) => 8,
+        Value::Text(bytes) | Value::Blob(bytes) => (bytes.len() as u64 + 1).min(12),
     }
 }

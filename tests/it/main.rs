@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes, and its helpers with it")]
 
 mod dialect;
+mod connect;
 mod stack;
 mod support;

@@ -1,0 +1,167 @@
+//! `candlefish config`: every setting and where it came from, secrets masked.
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::Exit;
+use crate::cli::settings::{RedisUrl, Settings, Target, TargetArgs};
+use crate::postgres::Address;
+use crate::render::{Format, Table, Ui, csv};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Redis: redis://host:6379 [default: REDIS_URL, REDIS_HOST …, candlefish.toml]
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// PgBouncer: postgresql://user@host:6432/database [default: POOLER_URL, candlefish.toml]
+    #[arg(long, value_name = "URL")]
+    pooler: Option<String>,
+}
+
+/// One setting, as anyone may see it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Setting {
+    setting: String,
+    /// None: not set. A secret is `***`.
+    value: Option<String>,
+    from: Option<String>,
+}
+
+pub fn run(args: &Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let started_at = jiff::Timestamp::now();
+    let list = list(args, settings, ui)?;
+    let cells = |setting: &Setting, unset: &str| {
+        [Some(&setting.setting), setting.value.as_ref(), setting.from.as_ref()].map(|cell| cell.map_or(unset, String::as_str).to_string())
+    };
+    match ui.format {
+        Format::Json => ui.print_json(&json!({
+            "schema_version": 1,
+            "candlefish_version": env!("CARGO_PKG_VERSION"),
+            "started_at": started_at.to_string(),
+            "settings": list,
+        }))?,
+        Format::Csv => ui.print(&csv(&["setting", "value", "from"], list.iter().map(|setting| cells(setting, ""))))?,
+        Format::Table => {
+            let mut table = Table::new(&["setting", "value", "from"]);
+            list.iter().for_each(|setting| table.push(cells(setting, "-")));
+            table.print(ui)?;
+        }
+    }
+    Ok(Exit::Good)
+}
+
+/// A row a setting: those that the code heeds today.
+fn list(args: &Args, settings: &Settings, ui: &Ui) -> Result<Vec<Setting>> {
+    let mut list = vec![match settings.file() {
+        Some(file) => set("config", file.display(), "the file itself"),
+        None => unset("config", None),
+    }];
+    match settings.target(args.target.to.as_deref(), ui)? {
+        Target::Address(address) => list.extend(of_address("target", &address)),
+        Target::LocalStack => list.push(unset("target", Some("the local stack, when it is up"))),
+    }
+    match settings.pooler(args.pooler.as_deref(), ui)? {
+        Some(address) => list.extend(of_address("pooler", &address)),
+        None => list.push(unset("pooler", None)),
+    }
+    match settings.redis(args.redis.as_deref())? {
+        Some(url) => list.extend(of_redis(&url)),
+        None => list.push(unset("redis", None)),
+    }
+    Ok(list)
+}
+
+fn of_address(name: &str, address: &Address) -> Vec<Setting> {
+    let mut list = vec![set(name, address.shown(), &address.origin)];
+    let origin = |parameter: &str| address.parameters.origin(parameter).unwrap_or("default").to_string();
+    for parameter in ["user", "dbname"] {
+        let value = address.parameters.get(parameter).unwrap_or_default();
+        list.push(set(&format!("{name}.{parameter}"), value, &origin(parameter)));
+    }
+    list.push(match address.config.get_password() {
+        Some(_) => set(&format!("{name}.password"), MASK, &origin("password")),
+        None => unset(&format!("{name}.password"), None),
+    });
+    list.push(set(&format!("{name}.sslmode"), address.tls.mode, &origin("sslmode")));
+    if let Some(file) = address.parameters.get("sslrootcert") {
+        list.push(set(&format!("{name}.sslrootcert"), file, &origin("sslrootcert")));
+    }
+    let seconds = address.config.get_connect_timeout().map_or(0, std::time::Duration::as_secs);
+    list.push(set(&format!("{name}.connect_timeout"), format!("{seconds} s"), &origin("connect_timeout")));
+    let application = address.config.get_application_name().unwrap_or_default();
+    list.push(set(&format!("{name}.application_name"), application, &origin("application_name")));
+    list
+}
+
+fn of_redis(url: &RedisUrl) -> Vec<Setting> {
+    let mut list = vec![set("redis", url.shown(), &url.origin)];
+    if url.has_password() {
+        let origin = if url.origin == "REDIS_HOST" { "REDIS_PASSWORD" } else { &url.origin };
+        list.push(set("redis.password", MASK, origin));
+    }
+    list
+}
+
+const MASK: &str = "***";
+
+fn set(setting: &str, value: impl ToString, from: &str) -> Setting {
+    Setting { setting: setting.to_string(), value: Some(value.to_string()), from: Some(from.to_string()) }
+}
+
+fn unset(setting: &str, from: Option<&str>) -> Setting {
+    Setting { setting: setting.to_string(), value: None, from: from.map(str::to_string) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::Environment;
+    use crate::render::ColorChoice;
+
+    #[test]
+    fn every_setting_says_where_it_came_from_and_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = Environment::new(
+            folder.path(),
+            [
+                ("DATABASE_URL", "postgresql://app@db/shop"),
+                ("PGPASSWORD", "hunter2"),
+                ("PGSSLMODE", "require"),
+                ("REDIS_HOST", "cache"),
+                ("REDIS_PASSWORD", "hunter3"),
+            ],
+        );
+        let settings = Settings::load(environment, None).unwrap();
+        let args =
+            Args { target: TargetArgs::default(), redis: None, pooler: Some("postgresql://app:hunter4@bouncer:6432/shop".to_string()) };
+        let ui = Ui::new(Format::Table, ColorChoice::Never, true, 0);
+        let rows: Vec<String> = list(&args, &settings, &ui)
+            .unwrap()
+            .iter()
+            .map(|s| format!("{} = {} ({})", s.setting, s.value.as_deref().unwrap_or("-"), s.from.as_deref().unwrap_or("-")))
+            .collect();
+        assert_eq!(
+            rows.join("\n"),
+            "config = - (-)\n\
+             target = postgresql://app@db:5432/shop (DATABASE_URL)\n\
+             target.user = app (DATABASE_URL)\n\
+             target.dbname = shop (DATABASE_URL)\n\
+             target.password = *** (PGPASSWORD)\n\
+             target.sslmode = require (PGSSLMODE)\n\
+             target.connect_timeout = 10 s (default)\n\
+             target.application_name = candlefish (default)\n\
+             pooler = postgresql://app@bouncer:6432/shop (--pooler)\n\
+             pooler.user = app (--pooler)\n\
+             pooler.dbname = shop (--pooler)\n\
+             pooler.password = *** (--pooler)\n\
+             pooler.sslmode = require (PGSSLMODE)\n\
+             pooler.connect_timeout = 10 s (default)\n\
+             pooler.application_name = candlefish (default)\n\
+             redis = redis://cache:6379 (REDIS_HOST)\n\
+             redis.password = *** (REDIS_PASSWORD)"
+        );
+    }
+}

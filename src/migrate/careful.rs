@@ -1,0 +1,168 @@
+//! A chunk that PostgreSQL refuses, taken in small batches and halved until the row that it refuses stands alone.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use bytes::Bytes;
+use serde_json::Value as Json;
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::migrate::copy::{Chunk, ChunkCount, land, scanned_columns};
+use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::rejects::{self, RejectedRow};
+use crate::migrate::session::{Run, sql_failure};
+use crate::plan::TablePlan;
+use crate::postgres::statement::{self, CopyFormat};
+use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, CopySink};
+use crate::sqlite::Scan;
+
+/// Rows that are tried together.
+const BATCH_ROWS: usize = 500;
+/// Bytes at which a batch ends early.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// True for errors that some row has caused: bad data (class 22), a broken constraint (23), a row too big for a page (54), or a trigger's own.
+pub fn is_about_rows(error: &anyhow::Error) -> bool {
+    let Some(code) = sqlstate(error) else { return false };
+    let class = &code.code()[..2];
+    matches!(class, "22" | "23" | "54" | "P0")
+}
+
+fn sqlstate(error: &anyhow::Error) -> Option<SqlState> {
+    error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).and_then(|error| error.code()).cloned()
+}
+
+/// Rows encoded one after the other, with what is needed to set each aside.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where each row starts in `bytes`.
+    starts: Vec<usize>,
+    rows: Vec<(i64, Json, Json)>,
+    /// Rows that did not even encode.
+    misfits: Vec<RejectedRow>,
+}
+
+/// The chunk again, in a transaction of its own, with savepoints.
+pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<ChunkCount> {
+    let table = &run.plan.tables[chunk.table];
+    let (sender, mut receiver) = mpsc::channel(1);
+    let reading = {
+        let (run, chunk) = (Arc::clone(run), chunk.clone());
+        tokio::task::spawn_blocking(move || read(&run, &chunk, &sender))
+    };
+    client.batch_execute("BEGIN").await?;
+    let mut count = ChunkCount::default();
+    let mut rejected = Vec::new();
+    while let Some(batch) = receiver.recv().await {
+        copy_batch(run, client, table, &batch, &mut count, &mut rejected).await?;
+        rejected.extend(batch.misfits);
+    }
+    count.rows_read = reading.await.map_err(|_| anyhow!("a reader of the source panicked"))??;
+    count.rows_rejected = rejected.len() as u64;
+    land(run, client, chunk, &count).await?;
+    run.rejects.write(&table.source, &rejected)?;
+    Ok(count)
+}
+
+/// Tries ranges of rows; a range that fails is halved, a single row that fails is set aside.
+async fn copy_batch(
+    run: &Run,
+    client: &Client,
+    table: &TablePlan,
+    batch: &Batch,
+    count: &mut ChunkCount,
+    rejected: &mut Vec<RejectedRow>,
+) -> Result<()> {
+    let mut ranges = vec![0..batch.starts.len()];
+    while let Some(range) = ranges.pop() {
+        if range.is_empty() {
+            continue;
+        }
+        let from = batch.starts[range.start];
+        let to = batch.starts.get(range.end).copied().unwrap_or(batch.bytes.len());
+        client.batch_execute("SAVEPOINT batch").await?;
+        match copy_rows(client, table, &batch.bytes[from..to]).await {
+            Ok(rows) => {
+                client.batch_execute("RELEASE SAVEPOINT batch").await?;
+                count.rows_written += rows;
+                count.bytes += (to - from) as u64;
+            }
+            Err(error) if is_about_rows(&error) => {
+                client.batch_execute("ROLLBACK TO SAVEPOINT batch").await?;
+                if range.len() > 1 {
+                    let middle = range.start + range.len() / 2;
+                    ranges.push(middle..range.end);
+                    ranges.push(range.start..middle);
+                    continue;
+                }
+                let (rowid, key, row) = &batch.rows[range.start];
+                let (column, reason) = explain(&error);
+                run.reject(table, column.as_deref(), &reason, *rowid)?;
+                let sqlstate = sqlstate(&error).map(|code| code.code().to_string());
+                rejected.push(RejectedRow { key: key.clone(), column, reason, sqlstate, row: row.clone() });
+            }
+            Err(error) => return Err(sql_failure(error)),
+        }
+    }
+    Ok(())
+}
+
+async fn copy_rows(client: &Client, table: &TablePlan, rows: &[u8]) -> Result<u64> {
+    let format = encode::format(table);
+    let mut bytes = Vec::with_capacity(rows.len() + 32);
+    if format == CopyFormat::Binary {
+        bytes.extend_from_slice(BINARY_HEADER);
+    }
+    bytes.extend_from_slice(rows);
+    if format == CopyFormat::Binary {
+        bytes.extend_from_slice(BINARY_TRAILER);
+    }
+    let mut sink = CopySink::open(client, &statement::copy_in(table, format)).await?;
+    sink.send(Bytes::from(bytes)).await?;
+    Ok(sink.finish().await?)
+}
+
+/// PostgreSQL's own words, and the column when it names one.
+fn explain(error: &anyhow::Error) -> (Option<String>, String) {
+    let database = error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).and_then(|error| error.as_db_error());
+    match database {
+        Some(database) => (database.column().map(str::to_string), format!("PostgreSQL refuses the row: {}", database.message())),
+        None => (None, error.to_string()),
+    }
+}
+
+/// Reads the chunk in batches; blocking. Returns how many rows it read.
+fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Batch>) -> Result<u64> {
+    let plan = &run.plan.tables[chunk.table];
+    let table = &run.schema.tables[plan.source_index];
+    let columns = scanned_columns(plan);
+    let scan = Scan::table(table, &columns).range(table, chunk.range.as_ref());
+    let mut encoder = RowEncoder::new(plan, &columns);
+    let mut batch = Batch::default();
+    let reader = run.snapshot.reader()?;
+    let hung_up = |_| anyhow!("the COPY has ended");
+    let rows_read = reader.scan(&scan, |row| {
+        let start = batch.bytes.len();
+        let (key, original) = (rejects::key(table, &columns, row), rejects::original(table, &columns, row));
+        match encoder.encode(row, &mut batch.bytes) {
+            Ok(()) => {
+                batch.starts.push(start);
+                batch.rows.push((row.key, key, original));
+            }
+            Err(misfit) => {
+                let column = encode::copied(plan).nth(misfit.column).map(|column| column.source.clone());
+                run.reject(plan, column.as_deref(), &misfit.reason, row.key)?;
+                batch.misfits.push(RejectedRow { key, column, reason: misfit.reason, sqlstate: None, row: original });
+            }
+        }
+        if batch.starts.len() >= BATCH_ROWS || batch.bytes.len() >= BATCH_BYTES {
+            sender.blocking_send(std::mem::take(&mut batch)).map_err(hung_up)?;
+        }
+        Ok(())
+    })?;
+    sender.blocking_send(batch).map_err(hung_up).context("send the last rows")?;
+    Ok(rows_read)
+}

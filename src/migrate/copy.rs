@@ -1,0 +1,266 @@
+//! The rows: read and encoded by blocking threads, sent by async tasks, one transaction a chunk, the biggest table first.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+
+use crate::migrate::careful;
+use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::rejects::{self, RejectedRow};
+use crate::migrate::session::{Run, sql_failure};
+use crate::model::Event;
+use crate::plan::TablePlan;
+use crate::plan::profile::RowRange;
+use crate::postgres::statement::{self, CopyFormat};
+use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, CopySink};
+use crate::sqlite::Scan;
+
+/// Bytes of COPY data that travel together.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
+/// Buffers between a reader and its COPY: enough to hide a hiccup of either.
+const BUFFERS_IN_FLIGHT: usize = 4;
+
+/// One unit of copying: a table, or a range of a big one.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    pub table: usize,
+    /// Its number in its table, from 0.
+    pub number: usize,
+    pub range: Option<RowRange>,
+}
+
+/// What a table has seen so far.
+#[derive(Clone, Debug, Default)]
+pub struct TableCount {
+    pub rows_read: u64,
+    pub rows_written: u64,
+    pub rows_rejected: u64,
+    pub bytes: u64,
+    pub chunks_left: usize,
+    pub started: Option<Instant>,
+    pub ended: Option<Instant>,
+}
+
+/// What one chunk came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChunkCount {
+    pub rows_read: u64,
+    pub rows_written: u64,
+    pub rows_rejected: u64,
+    pub bytes: u64,
+}
+
+/// The chunks of all tables, the biggest table's first.
+pub fn chunks(run: &Run) -> VecDeque<Chunk> {
+    let mut order: Vec<usize> = (0..run.plan.tables.len()).filter(|table| !run.plan.tables[*table].without_data).collect();
+    order.sort_by_key(|table| std::cmp::Reverse(run.plan.tables[*table].bytes));
+    let mut chunks = VecDeque::new();
+    for table in order {
+        let ranges = &run.plan.tables[table].ranges;
+        if ranges.len() < 2 {
+            chunks.push_back(Chunk { table, number: 0, range: None });
+        } else {
+            chunks.extend(ranges.iter().enumerate().map(|(number, range)| Chunk { table, number, range: Some(*range) }));
+        }
+    }
+    chunks
+}
+
+/// Takes chunks until there are none; sends a table's number to `done` when its last chunk has landed.
+pub async fn worker(
+    run: Arc<Run>,
+    client: Client,
+    queue: Arc<Mutex<VecDeque<Chunk>>>,
+    counts: Arc<Mutex<Vec<TableCount>>>,
+    done: mpsc::UnboundedSender<usize>,
+) -> Result<()> {
+    loop {
+        let next = queue.lock().map_err(|_| anyhow!("a copy worker panicked"))?.pop_front();
+        let Some(chunk) = next else { return Ok(()) };
+        let table = &run.plan.tables[chunk.table];
+        {
+            let mut counts = counts.lock().map_err(|_| anyhow!("a copy worker panicked"))?;
+            counts[chunk.table].started.get_or_insert_with(|| {
+                run.send(Event::TableStarted { table: table.source.clone(), rows: table.rows });
+                Instant::now()
+            });
+        }
+        let count = copy_chunk(&run, &client, &chunk).await.with_context(|| format!("copy table {:?}", table.source))?;
+        let complete = {
+            let mut counts = counts.lock().map_err(|_| anyhow!("a copy worker panicked"))?;
+            let total = &mut counts[chunk.table];
+            total.rows_read += count.rows_read;
+            total.rows_written += count.rows_written;
+            total.rows_rejected += count.rows_rejected;
+            total.bytes += count.bytes;
+            total.chunks_left -= 1;
+            total.ended = Some(Instant::now());
+            (total.chunks_left == 0).then(|| total.clone())
+        };
+        if let Some(total) = complete {
+            run.send(Event::TableEnded {
+                table: table.source.clone(),
+                rows_written: total.rows_written,
+                rows_rejected: total.rows_rejected,
+            });
+            // The receiver ends only when the run does.
+            let _ = done.send(chunk.table);
+        }
+    }
+}
+
+/// One chunk, whole or not at all; rows that PostgreSQL refuses are found and set aside.
+async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<ChunkCount> {
+    let table = &run.plan.tables[chunk.table];
+    client.batch_execute("BEGIN").await?;
+    match stream(run, client, chunk).await {
+        Ok((count, rejected)) => {
+            land(run, client, chunk, &count).await?;
+            run.rejects.write(&table.source, &rejected)?;
+            Ok(count)
+        }
+        Err(error) => {
+            client.batch_execute("ROLLBACK").await.context("roll the chunk back")?;
+            if !careful::is_about_rows(&error) {
+                return Err(sql_failure(error));
+            }
+            careful::copy_chunk(run, client, chunk).await
+        }
+    }
+}
+
+/// Writes the chunk into the journal and commits both together.
+pub(super) async fn land(run: &Run, client: &Client, chunk: &Chunk, count: &ChunkCount) -> Result<()> {
+    let table = &run.plan.tables[chunk.table];
+    client
+        .execute(
+            "INSERT INTO candlefish.chunk (run_id, source, chunk, rows_written, rows_rejected) VALUES ($1, $2, $3, $4, $5)",
+            &[&run.id, &table.source, &(chunk.number as i32), &(count.rows_written as i64), &(count.rows_rejected as i64)],
+        )
+        .await
+        .context("write the chunk into the journal")?;
+    client.batch_execute("COMMIT").await.context("commit the chunk")
+}
+
+/// What goes from the reading thread to the COPY.
+enum Piece {
+    Rows(Bytes, u64),
+    /// The reader came to the end; without it the COPY is not finished, and nothing of it stays.
+    End(ReadEnd),
+}
+
+struct ReadEnd {
+    rows_read: u64,
+    rejected: Vec<RejectedRow>,
+}
+
+/// SQLite rows → buffers → COPY, with a bounded channel between.
+async fn stream(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<(ChunkCount, Vec<RejectedRow>)> {
+    let table = &run.plan.tables[chunk.table];
+    let (sender, mut receiver) = mpsc::channel(BUFFERS_IN_FLIGHT);
+    let reading = {
+        let (run, chunk) = (Arc::clone(run), chunk.clone());
+        tokio::task::spawn_blocking(move || read(&run, &chunk, &sender))
+    };
+    let sent = send(run, client, table, &mut receiver).await;
+    // A reader that waits for room in the channel must learn that nobody takes it.
+    drop(receiver);
+    let read = reading.await.map_err(|_| anyhow!("a reader of the source panicked"))?;
+    let (mut count, end) = match (read, sent) {
+        (Err(error), Ok(None)) => return Err(error),
+        (_, Err(error)) => return Err(error),
+        (_, Ok(Some(sent))) => sent,
+        (Ok(()), Ok(None)) => bail!("the reader stopped before its end"),
+    };
+    count.rows_read = end.rows_read;
+    count.rows_rejected = end.rejected.len() as u64;
+    if count.rows_written + count.rows_rejected != count.rows_read {
+        bail!("PostgreSQL took {} rows of {} that were sent", count.rows_written, count.rows_read - count.rows_rejected);
+    }
+    Ok((count, end.rejected))
+}
+
+/// Feeds the COPY from the channel; none when the reader stopped before its end.
+async fn send(
+    run: &Run,
+    client: &Client,
+    table: &TablePlan,
+    receiver: &mut mpsc::Receiver<Piece>,
+) -> Result<Option<(ChunkCount, ReadEnd)>> {
+    let mut count = ChunkCount::default();
+    let mut sink = CopySink::open(client, &statement::copy_in(table, encode::format(table))).await?;
+    while let Some(piece) = receiver.recv().await {
+        match piece {
+            Piece::Rows(bytes, rows) => {
+                let length = bytes.len() as u64;
+                count.bytes += length;
+                sink.send(bytes).await?;
+                run.send(Event::TableAdvanced { table: table.source.clone(), rows, bytes: length });
+            }
+            Piece::End(end) => {
+                count.rows_written = sink.finish().await?;
+                return Ok(Some((count, end)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The columns of SQLite that a table's copy needs, each once; a rejected row is written with all of them.
+pub(super) fn scanned_columns(table: &TablePlan) -> Vec<usize> {
+    let mut columns: Vec<usize> = encode::copied(table).map(|column| column.source_index).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+/// Reads and encodes the rows of a chunk; blocking.
+fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
+    let plan = &run.plan.tables[chunk.table];
+    let table = &run.schema.tables[plan.source_index];
+    let columns = scanned_columns(plan);
+    let scan = Scan::table(table, &columns).range(table, chunk.range.as_ref());
+    let mut encoder = RowEncoder::new(plan, &columns);
+    let binary = encode::format(plan) == CopyFormat::Binary;
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
+    if binary {
+        buffer.extend_from_slice(BINARY_HEADER);
+    }
+    let mut rejected = Vec::new();
+    let mut rows_in_buffer = 0;
+    let reader = run.snapshot.reader()?;
+    let rows_read = reader.scan(&scan, |row| {
+        match encoder.encode(row, &mut buffer) {
+            Ok(()) => rows_in_buffer += 1,
+            Err(misfit) => {
+                let column = encode::copied(plan).nth(misfit.column).map(|column| column.source.clone());
+                run.reject(plan, column.as_deref(), &misfit.reason, row.key)?;
+                rejected.push(RejectedRow {
+                    key: rejects::key(table, &columns, row),
+                    column,
+                    reason: misfit.reason,
+                    sqlstate: None,
+                    row: rejects::original(table, &columns, row),
+                });
+            }
+        }
+        if buffer.len() >= BUFFER_BYTES {
+            let full = std::mem::replace(&mut buffer, Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4));
+            sender.blocking_send(Piece::Rows(Bytes::from(full), rows_in_buffer)).map_err(|_| anyhow!("the COPY has ended"))?;
+            rows_in_buffer = 0;
+        }
+        Ok(())
+    })?;
+    if binary {
+        buffer.extend_from_slice(BINARY_TRAILER);
+    }
+    let hung_up = |_| anyhow!("the COPY has ended");
+    sender.blocking_send(Piece::Rows(Bytes::from(buffer), rows_in_buffer)).map_err(hung_up)?;
+    sender.blocking_send(Piece::End(ReadEnd { rows_read, rejected })).map_err(hung_up)
+}

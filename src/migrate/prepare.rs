@@ -1,0 +1,73 @@
+//! Both sides read, and the plan made: nothing has been changed when this is done.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use tokio_postgres::Client;
+
+use crate::migrate::Job;
+use crate::migrate::report::{Events, PhaseClock};
+use crate::migrate::target::drop_tables;
+use crate::model::{Event, Name, Phase, QualifiedName, Schema, Section};
+use crate::plan::profile::TableProfile;
+use crate::plan::{Input, Plan, build};
+use crate::postgres::{read_schema, statement};
+use crate::sqlite::{self, Snapshot};
+
+/// What one chunk of a big table holds, in bytes of its values.
+const CHUNK_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The source as it was read.
+pub struct Inspected {
+    pub schema: Schema,
+    pub profiles: Vec<TableProfile>,
+}
+
+/// Reads the source's schema, and every value of every row once.
+pub async fn inspect(snapshot: &Arc<Snapshot>, readers: usize, events: &Events, clock: &mut PhaseClock) -> Result<Inspected> {
+    let started = Instant::now();
+    events(Event::PhaseStarted(Phase::Inspect));
+    let snapshot = Arc::clone(snapshot);
+    let inspected = tokio::task::spawn_blocking(move || -> Result<Inspected> {
+        let schema = snapshot.reader()?.schema()?;
+        let profiles = sqlite::profile(&snapshot, &schema, readers, CHUNK_BYTES)?;
+        Ok(Inspected { schema, profiles })
+    })
+    .await
+    .context("a reader of the source panicked")??;
+    clock.note(Phase::Inspect, started);
+    events(Event::PhaseEnded { phase: Phase::Inspect, seconds: started.elapsed().as_secs_f64() });
+    Ok(inspected)
+}
+
+/// Plans against the target as it is or, with migrations, as it will be once they have run: they are tried in a transaction that is
+/// rolled back. Tables in `made` will be gone by then.
+pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &[QualifiedName], clock: &mut PhaseClock) -> Result<Plan> {
+    let started = Instant::now();
+    let schema = &job.options.schema;
+    let transaction = client.transaction().await?;
+    if !made.is_empty() {
+        drop_tables(&transaction, made).await?;
+    }
+    if let Some(migrations) = &job.migrations {
+        if job.options.create_schema {
+            transaction.batch_execute(&statement::create_schema(schema)).await?;
+        }
+        migrations.rehearse(&transaction, &Name::new(schema.as_str()), Section::Schema).await?;
+    }
+    let mut target = read_schema(&transaction, schema).await?;
+    transaction.rollback().await?;
+    if job.migrations.is_some() && job.options.create_schema {
+        target.exists = read_schema(client, schema).await?.exists;
+    }
+    let plan = build(&Input {
+        source: &inspected.schema,
+        profiles: &inspected.profiles,
+        mapping: &job.mapping,
+        target: &target,
+        options: &job.options,
+    });
+    clock.note(Phase::Plan, started);
+    Ok(plan)
+}

@@ -1,0 +1,162 @@
+//! What a migration did, in full: the answer that a person and a program get.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::model::{Event, Phase};
+use crate::plan::{Plan, Severity, Todo, Warning};
+
+#[derive(Clone, Debug)]
+pub struct MigrateReport {
+    pub run_id: String,
+    /// The source as the user named it.
+    pub source: String,
+    /// The target without its password.
+    pub target: String,
+    /// `derive`, `registry`, or the mapping file.
+    pub mapping: String,
+    pub plan: Plan,
+    pub tables: Vec<TableReport>,
+    pub phases: Vec<PhaseTime>,
+    pub elapsed: Duration,
+    pub objects_created: u64,
+    pub warnings: Vec<Warning>,
+    pub todo: Vec<Todo>,
+    pub todo_file: Option<PathBuf>,
+    pub rejects_dir: Option<PathBuf>,
+    /// Somebody wrote to the source while it was read; the copy is of one state all the same.
+    pub source_changed: bool,
+    /// The peak of the process's resident memory, in bytes.
+    pub peak_rss_bytes: u64,
+    /// Why the exit code is 1; empty when it is 0.
+    pub exit_reasons: Vec<ExitReason>,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Clean,
+    Rejected,
+    Incomplete,
+    Mismatch,
+    Planned,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Clean => "clean",
+            Outcome::Rejected => "rejected",
+            Outcome::Incomplete => "incomplete",
+            Outcome::Mismatch => "mismatch",
+            Outcome::Planned => "planned",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitReason {
+    /// `rows_rejected`, `difference`, or a warning's code.
+    pub code: String,
+    pub object: String,
+    pub count: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct TableReport {
+    pub source: String,
+    /// Schema-qualified and quoted, as SQL.
+    pub target: String,
+    pub rows_read: u64,
+    pub rows_written: u64,
+    pub rows_rejected: u64,
+    /// Bytes of COPY data.
+    pub bytes: u64,
+    /// From the table's first chunk to its last.
+    pub seconds: f64,
+    /// None when nobody asked.
+    pub verified: Option<bool>,
+    pub source_digest: Option<String>,
+    pub target_digest: Option<String>,
+    /// (source, target, type) of each column.
+    pub columns: Vec<(String, String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PhaseTime {
+    pub phase: Phase,
+    /// From its first start to its last end; phases overlap.
+    pub seconds: f64,
+}
+
+/// Measures phases that may be entered by many workers.
+#[derive(Debug, Default)]
+pub struct PhaseClock {
+    spans: BTreeMap<Phase, (Instant, Instant)>,
+}
+
+impl PhaseClock {
+    pub fn note(&mut self, phase: Phase, started: Instant) {
+        let now = Instant::now();
+        let span = self.spans.entry(phase).or_insert((started, now));
+        span.0 = span.0.min(started);
+        span.1 = span.1.max(now);
+    }
+
+    pub fn times(&self) -> Vec<PhaseTime> {
+        self.spans.iter().map(|(phase, (start, end))| PhaseTime { phase: *phase, seconds: (*end - *start).as_secs_f64() }).collect()
+    }
+}
+
+/// Where a verb's events go.
+pub type Events = std::sync::Arc<dyn Fn(Event) + Send + Sync>;
+
+impl MigrateReport {
+    /// Weighs everything that happened: the outcome and each reason for exit 1. `allowed` are the classes of losses that were accepted.
+    pub fn judge(&mut self, allowed: &[String], strict: bool) {
+        let mut reasons = Vec::new();
+        for table in &self.tables {
+            if table.rows_rejected > 0 {
+                reasons.push(ExitReason { code: "rows_rejected".into(), object: table.source.clone(), count: table.rows_rejected });
+            }
+        }
+        let rejected = !reasons.is_empty();
+        for table in self.tables.iter().filter(|table| table.verified == Some(false)) {
+            reasons.push(ExitReason { code: "difference".into(), object: table.source.clone(), count: 1 });
+        }
+        let mismatch = self.tables.iter().any(|table| table.verified == Some(false));
+        let counts = self.warnings.iter().filter(|warning| match warning.severity {
+            Severity::Note => false,
+            Severity::Weaker => strict && !allowed.iter().any(|class| class == warning.class),
+            Severity::Loss => !allowed.iter().any(|class| class == warning.class),
+        });
+        let losses: Vec<ExitReason> =
+            counts.map(|warning| ExitReason { code: warning.code.clone(), object: warning.object.clone(), count: 1 }).collect();
+        let incomplete = !losses.is_empty();
+        reasons.extend(losses);
+        self.exit_reasons = reasons;
+        self.outcome = match (mismatch, incomplete, rejected) {
+            (true, _, _) => Outcome::Mismatch,
+            (_, true, _) => Outcome::Incomplete,
+            (_, _, true) => Outcome::Rejected,
+            _ => Outcome::Clean,
+        };
+    }
+
+    pub fn rows_read(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows_read).sum()
+    }
+
+    pub fn rows_written(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows_written).sum()
+    }
+
+    pub fn rows_rejected(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows_rejected).sum()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.tables.iter().map(|table| table.bytes).sum()
+    }
+}

@@ -1,0 +1,281 @@
+//! The plan itself: everything that will be done, before any of it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ColumnType, Name, QualifiedName};
+use crate::plan::convert::Conversion;
+use crate::plan::profile::RowRange;
+use crate::plan::target::Rebuildable;
+
+/// What `migrate` will do, in the order in which it does it.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub schema: String,
+    /// `CREATE SCHEMA` is part of the work.
+    pub create_schema: bool,
+    pub tables: Vec<TablePlan>,
+    /// Keys, indexes, constraints, views and triggers, in the order in which they can be made.
+    pub objects: Vec<ObjectPlan>,
+    pub warnings: Vec<Warning>,
+    /// Objects that have no exact form in PostgreSQL, for `todo.sql`.
+    pub todo: Vec<Todo>,
+    /// What makes the work impossible; all of it at once.
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TablePlan {
+    /// The table's place in `Schema::tables`.
+    pub source_index: usize,
+    pub source: String,
+    pub target: QualifiedName,
+    /// None when the table exists already.
+    pub create: Option<CreateTable>,
+    /// Columns of SQLite without a place in a table that exists: added with their derived type.
+    pub added_columns: Vec<(Name, ColumnType)>,
+    /// What is copied, column by column.
+    pub columns: Vec<ColumnPlan>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub ranges: Vec<RowRange>,
+    pub sequence: Option<SequencePlan>,
+    /// `--existing truncate`
+    pub truncate: bool,
+    /// Taken away before the copy and built again after it.
+    pub rebuild: Vec<Rebuildable>,
+    pub disable_triggers: bool,
+    /// Only the table, not its rows (`--exclude-data`).
+    pub without_data: bool,
+}
+
+/// The parts of a CREATE TABLE statement, so that a part that PostgreSQL refuses can be left out.
+#[derive(Clone, Debug)]
+pub struct CreateTable {
+    pub columns: Vec<CreateColumn>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateColumn {
+    pub name: Name,
+    /// The place of the column in `Table::columns`.
+    pub source_index: usize,
+    pub column_type: ColumnType,
+    /// `COLLATE "C"`
+    pub collate_c: bool,
+    pub not_null: bool,
+    pub identity: bool,
+    pub default: Option<String>,
+    pub generated: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ColumnPlan {
+    /// The column's place in `Table::columns`.
+    pub source_index: usize,
+    pub source: String,
+    pub declared: String,
+    pub target: Name,
+    pub column_type: ColumnType,
+    pub conversion: Conversion,
+    /// PostgreSQL computes the values; they are compared, not copied.
+    pub computed: bool,
+    pub reason: String,
+    pub examples: Vec<i64>,
+    pub hint: Option<String>,
+}
+
+/// The next value of an identity or serial column, as SQLite would give it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequencePlan {
+    pub column: Name,
+    /// The largest id that was ever given out; none when there never was one.
+    pub last: Option<i64>,
+}
+
+impl SequencePlan {
+    /// The id that SQLite would give to the next row.
+    pub fn next(&self) -> i64 {
+        self.last.map_or(1, |last| last.saturating_add(1))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectKind {
+    PrimaryKey,
+    Unique,
+    Index,
+    Check,
+    ForeignKey,
+    View,
+    Trigger,
+    Default,
+    Generated,
+    NotNull,
+    Sequence,
+    Table,
+    Column,
+    Collation,
+}
+
+impl ObjectKind {
+    /// The word for a person.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ObjectKind::PrimaryKey => "primary key",
+            ObjectKind::Unique => "unique",
+            ObjectKind::Index => "index",
+            ObjectKind::Check => "check",
+            ObjectKind::ForeignKey => "foreign key",
+            ObjectKind::View => "view",
+            ObjectKind::Trigger => "trigger",
+            ObjectKind::Default => "default",
+            ObjectKind::Generated => "generated column",
+            ObjectKind::NotNull => "not null",
+            ObjectKind::Sequence => "sequence",
+            ObjectKind::Table => "table",
+            ObjectKind::Column => "column",
+            ObjectKind::Collation => "collation",
+        }
+    }
+
+    /// The class of losses that `--allow` names.
+    pub fn allow_class(self) -> &'static str {
+        match self {
+            ObjectKind::PrimaryKey => "primary-keys",
+            ObjectKind::Unique => "uniques",
+            ObjectKind::Index => "indexes",
+            ObjectKind::Check => "checks",
+            ObjectKind::ForeignKey => "foreign-keys",
+            ObjectKind::View => "views",
+            ObjectKind::Trigger => "triggers",
+            ObjectKind::Default => "defaults",
+            ObjectKind::Generated => "generated",
+            ObjectKind::NotNull => "not-nulls",
+            ObjectKind::Sequence => "sequences",
+            ObjectKind::Table => "tables",
+            ObjectKind::Column => "columns",
+            ObjectKind::Collation => "collations",
+        }
+    }
+}
+
+/// One object that is made after the rows are there.
+#[derive(Clone, Debug)]
+pub struct ObjectPlan {
+    pub kind: ObjectKind,
+    /// The table plan that it belongs to; views have none.
+    pub table: Option<usize>,
+    /// For a foreign key: the table plan of the parent.
+    pub parent: Option<usize>,
+    pub name: Name,
+    /// For a person: `users.email`, `view active_users`.
+    pub label: String,
+    /// Statements that make it, run in order; the last one may be a VALIDATE that data can fail.
+    pub statements: Vec<String>,
+    /// Rows that break the constraint, for when the last statement fails: a query giving a text a row, and one giving their number.
+    pub offenders: Option<Offenders>,
+    /// What SQLite said, for `todo.sql`.
+    pub original: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Offenders {
+    pub count: String,
+    pub list: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is lost.
+    Note,
+    /// The object is there, in a weaker form (NOT VALID, UNIQUE for a primary key).
+    Weaker,
+    /// Something is not in PostgreSQL.
+    Loss,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    pub severity: Severity,
+    /// Stable, for programs.
+    pub code: String,
+    pub object: String,
+    pub message: String,
+    /// The class that `--allow` accepts it by.
+    #[serde(skip)]
+    pub class: &'static str,
+}
+
+impl Warning {
+    pub fn note(code: &str, object: impl Into<String>, message: impl Into<String>) -> Self {
+        Warning { severity: Severity::Note, code: code.into(), object: object.into(), message: message.into(), class: "" }
+    }
+
+    pub fn weaker(code: &str, object: impl Into<String>, message: impl Into<String>) -> Self {
+        Warning { severity: Severity::Weaker, ..Warning::note(code, object, message) }
+    }
+
+    pub fn loss(kind: ObjectKind, object: impl Into<String>, message: impl Into<String>) -> Self {
+        Warning {
+            severity: Severity::Loss,
+            class: kind.allow_class(),
+            ..Warning::note(&format!("{}_missing", kind.as_str().replace(' ', "_")), object, message)
+        }
+    }
+}
+
+/// An object for `todo.sql`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Todo {
+    pub kind: ObjectKind,
+    pub object: String,
+    pub reason: String,
+    pub original: String,
+}
+
+/// Something that makes the whole plan impossible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub code: &'static str,
+    pub message: String,
+    pub hint: String,
+}
+
+/// How one table was copied, kept in the journal so that `verify` and `--resume` know it without asking again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyMap {
+    pub source: String,
+    pub schema: String,
+    pub target: String,
+    pub columns: Vec<CopyColumn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyColumn {
+    pub source: String,
+    pub target: String,
+    pub sql_type: String,
+    pub conversion: Conversion,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub computed: bool,
+}
+
+impl TablePlan {
+    pub fn copy_map(&self) -> CopyMap {
+        let column = |column: &ColumnPlan| CopyColumn {
+            source: column.source.clone(),
+            target: column.target.as_str().to_string(),
+            sql_type: column.column_type.sql.clone(),
+            conversion: column.conversion.clone(),
+            computed: column.computed,
+        };
+        CopyMap {
+            source: self.source.clone(),
+            schema: self.target.schema.as_str().to_string(),
+            target: self.target.name.as_str().to_string(),
+            columns: self.columns.iter().map(column).collect(),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Names in PostgreSQL: exact unless asked otherwise, never two the same, never longer than 63 bytes.
+
+use std::collections::HashSet;
+
+use crate::model::Name;
+
+/// How names of SQLite become names of PostgreSQL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NameStyle {
+    #[default]
+    Exact,
+    /// `userName` → `user_name`
+    Snake,
+    /// `userName` → `username`
+    Lower,
+}
+
+impl NameStyle {
+    pub fn apply(self, name: &str) -> String {
+        match self {
+            NameStyle::Exact => name.to_string(),
+            NameStyle::Lower => name.to_lowercase(),
+            NameStyle::Snake => snake(name),
+        }
+    }
+}
+
+fn snake(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    let characters: Vec<char> = name.chars().collect();
+    for (at, character) in characters.iter().enumerate() {
+        if !character.is_alphanumeric() {
+            if !out.ends_with('_') {
+                out.push('_');
+            }
+            continue;
+        }
+        let before = at.checked_sub(1).map(|at| characters[at]);
+        let after = characters.get(at + 1);
+        let starts_word = character.is_uppercase()
+            && before.is_some_and(|before| {
+                before.is_lowercase()
+                    || before.is_ascii_digit()
+                    || (before.is_uppercase() && after.is_some_and(|after| after.is_lowercase()))
+            });
+        if starts_word && !out.ends_with('_') {
+            out.push('_');
+        }
+        out.extend(character.to_lowercase());
+    }
+    out
+}
+
+/// The names of one namespace: relations of a schema, columns or constraints of a table.
+#[derive(Clone, Debug, Default)]
+pub struct Namespace {
+    taken: HashSet<String>,
+}
+
+/// System columns that every table has.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
+impl Namespace {
+    /// The columns of a table: the names of system columns are taken.
+    pub fn columns() -> Self {
+        Namespace { taken: SYSTEM_COLUMNS.iter().map(ToString::to_string).collect() }
+    }
+
+    pub fn reserve(&mut self, name: &Name) {
+        self.taken.insert(name.as_str().to_string());
+    }
+
+    /// Takes the wanted name, cut to 63 bytes, or when it is taken the first free one of `name_2`, `name_3`, ….
+    pub fn take(&mut self, wanted: &str) -> Name {
+        // PostgreSQL has no empty identifiers.
+        let wanted = if wanted.is_empty() { "_" } else { wanted };
+        let mut name = Name::fit(wanted);
+        let mut number = 2;
+        while !self.taken.insert(name.as_str().to_string()) {
+            name = Name::with_suffix(wanted, &format!("_{number}"));
+            number += 1;
+        }
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn styles() {
+        for (name, expected) in [
+            ("userName", "user_name"),
+            ("UserName", "user_name"),
+            ("HTTPServer", "http_server"),
+            ("user_id", "user_id"),
+            ("my col", "my_col"),
+            ("Album2Artist", "album2_artist"),
+            ("ÄpfelKorb", "äpfel_korb"),
+        ] {
+            assert_eq!(NameStyle::Snake.apply(name), expected, "{name}");
+        }
+        assert_eq!(NameStyle::Lower.apply("UserName"), "username");
+    }
+
+    #[test]
+    fn names_never_meet() {
+        let mut columns = Namespace::columns();
+        assert_eq!(columns.take("a").as_str(), "a");
+        assert_eq!(columns.take("a").as_str(), "a_2");
+        assert_eq!(columns.take("ctid").as_str(), "ctid_2");
+        assert_eq!(columns.take("").as_str(), "_");
+        let long = "x".repeat(64);
+        assert_eq!(columns.take(&long).as_str().len(), 63);
+        assert_eq!(columns.take(&format!("{long}y")).as_str(), format!("{}_2", "x".repeat(61)));
+    }
+}

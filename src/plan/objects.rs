@@ -1,0 +1,379 @@
+//! Keys, indexes, constraints, views and triggers of derived tables: what has an exact form is planned, what has none goes to `todo.sql`.
+
+use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, Table, TypeKind};
+use crate::plan::build::{Input, cannot};
+use crate::plan::decision::{ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
+use crate::plan::names::Namespace;
+use crate::plan::profile::Trait;
+
+/// Plans every object of every derived table. Keys come before the foreign keys that need them.
+pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) {
+    let derived: Vec<usize> = (0..plan.tables.len()).filter(|table| plan.tables[*table].create.is_some()).collect();
+    for index in &derived {
+        let table = &input.source.tables[plan.tables[*index].source_index];
+        let mut builder = ObjectBuilder { input, plan, relations, index: *index, table, constraints: Namespace::default() };
+        builder.primary_key();
+        builder.indexes();
+        builder.collations();
+    }
+    for index in &derived {
+        let table = &input.source.tables[plan.tables[*index].source_index];
+        for key in &table.foreign_keys {
+            ForeignKeyBuilder { input, plan, relations, index: *index, table, key }.build();
+        }
+    }
+}
+
+struct ObjectBuilder<'a> {
+    input: &'a Input<'a>,
+    plan: &'a mut Plan,
+    relations: &'a mut Namespace,
+    index: usize,
+    table: &'a Table,
+    constraints: Namespace,
+}
+
+impl ObjectBuilder<'_> {
+    fn table_plan(&self) -> &TablePlan {
+        &self.plan.tables[self.index]
+    }
+
+    fn label(&self, what: &str) -> String {
+        format!("{}.{what}", self.table.name)
+    }
+
+    fn object(&self, kind: ObjectKind, name: Name, label: String, statement: String, original: &str) -> ObjectPlan {
+        ObjectPlan {
+            kind,
+            table: Some(self.index),
+            parent: None,
+            name,
+            label,
+            statements: vec![statement],
+            offenders: None,
+            original: original.to_string(),
+        }
+    }
+
+    /// The target's names of these source columns; none when one of them is not copied.
+    fn targets(&self, columns: &[usize]) -> Option<Vec<Name>> {
+        targets(self.table_plan(), columns)
+    }
+
+    fn primary_key(&mut self) {
+        let Some(key) = &self.table.primary_key else { return };
+        let Some(names) = self.targets(&key.columns) else { return };
+        let profile = &self.input.profiles[self.table_plan().source_index];
+        let nulls: u64 = key.columns.iter().map(|column| profile.columns[*column].count(Trait::Null)).max().unwrap_or(0);
+        let table = self.table_plan().target.clone();
+        let wanted = key.name.clone().unwrap_or_else(|| format!("{}_pkey", table.name.as_str()));
+        let name = self.relations.take(&wanted);
+        self.constraints.reserve(&name);
+        let label = self.label(&join_names(self.table, &key.columns));
+        let list = list(&names);
+        let object = if nulls == 0 {
+            let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({list})");
+            self.object(ObjectKind::PrimaryKey, name, label, sql, &self.table.sql)
+        } else {
+            let message = format!("is UNIQUE instead of a primary key: {nulls} rows hold NULL in it");
+            self.plan.warnings.push(Warning { class: "primary-keys", ..Warning::weaker("primary_key_with_nulls", &label, message) });
+            let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({list})");
+            self.object(ObjectKind::Unique, name, label, sql, &self.table.sql)
+        };
+        self.plan.objects.push(object);
+        // The key is exact; a column that SQLite compares without case or blanks needs its own rule beside it.
+        let folded = key.columns.iter().any(|column| folds(&self.table.columns[*column].collation));
+        if folded {
+            let items: Vec<String> = key
+                .columns
+                .iter()
+                .zip(&names)
+                .map(|(column, name)| folded_item(name, &self.table.columns[*column].collation, true))
+                .collect();
+            self.unique_index(&format!("{}_folded_key", table.name.as_str()), &items.join(", "), None, &self.table.sql.clone());
+        }
+    }
+
+    fn indexes(&mut self) {
+        for index in &self.table.indexes {
+            match index.origin {
+                IndexOrigin::PrimaryKey => {}
+                IndexOrigin::Unique => self.unique(index),
+                IndexOrigin::Create => self.index(index),
+            }
+        }
+    }
+
+    /// A UNIQUE constraint: one in PostgreSQL too, unless a collation makes it an index over folded values.
+    fn unique(&mut self, index: &Index) {
+        let columns: Vec<usize> = index.columns.iter().filter_map(|column| column.column).collect();
+        let Some(names) = self.targets(&columns) else { return };
+        let table = self.table_plan().target.clone();
+        let wanted = format!("{}_{}_key", table.name.as_str(), names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"));
+        let folded = index.columns.iter().any(|column| folds(&column.collation) && self.is_text(column));
+        if folded {
+            let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
+            self.unique_index(&wanted, &items.join(", "), None, &self.table.sql.clone());
+        } else {
+            let name = self.relations.take(&wanted);
+            let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({})", list(&names));
+            let label = self.label(&join_names(self.table, &columns));
+            let object = self.object(ObjectKind::Unique, name, label, sql, &self.table.sql);
+            self.plan.objects.push(object);
+        }
+    }
+
+    fn unique_index(&mut self, wanted: &str, items: &str, predicate: Option<&str>, original: &str) {
+        let table = self.table_plan().target.clone();
+        let name = self.relations.take(wanted);
+        let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
+        let sql = format!("CREATE UNIQUE INDEX {name} ON {table} ({items}){predicate}");
+        let label = self.label(name.as_str());
+        let object = self.object(ObjectKind::Unique, name, label, sql, original);
+        self.plan.objects.push(object);
+    }
+
+    fn index(&mut self, index: &Index) {
+        let label = self.label(&index.name);
+        let mut items = Vec::new();
+        for column in &index.columns {
+            let item = match (column.column, &column.expression) {
+                (Some(at), _) => match self.targets(&[at]) {
+                    Some(names) => Ok(self.item(column, &names[0])),
+                    None => return,
+                },
+                (None, Some(expression)) => self.expression_item(column, expression),
+                (None, None) => Err("it has a column that cannot be read".to_string()),
+            };
+            match item {
+                Ok(item) => items.push(item),
+                Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, &index.sql),
+            }
+        }
+        let predicate = match index.predicate.as_deref().map(|predicate| self.predicate(predicate)).transpose() {
+            Ok(predicate) => predicate,
+            Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, &index.sql),
+        };
+        let wanted = self.input.options.names.apply(&index.name);
+        if index.unique {
+            return self.unique_index(&wanted, &items.join(", "), predicate.as_deref(), &index.sql);
+        }
+        let table = self.table_plan().target.clone();
+        let name = self.relations.take(&wanted);
+        let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
+        let sql = format!("CREATE INDEX {name} ON {table} ({}){predicate}", items.join(", "));
+        let object = self.object(ObjectKind::Index, name, label, sql, &index.sql);
+        self.plan.objects.push(object);
+    }
+
+    /// One plain column of an index, with SQLite's collation and order.
+    fn item(&self, column: &IndexColumn, name: &Name) -> String {
+        let collation = if self.is_text(column) { &column.collation } else { &Collation::Binary };
+        let item = folded_item(name, collation, self.input.options.collate_c);
+        // SQLite sorts NULL below everything.
+        format!("{item}{}", if column.descending { " DESC NULLS LAST" } else { "" })
+    }
+
+    fn is_text(&self, column: &IndexColumn) -> bool {
+        let place = column.column.and_then(|at| self.table_plan().columns.iter().find(|column| column.source_index == at));
+        place.is_some_and(|column| column.column_type.kind.is_text())
+    }
+
+    fn expression_item(&self, _column: &IndexColumn, expression: &str) -> Result<String, String> {
+        Err(format!("the expression {expression} has no translation"))
+    }
+
+    fn predicate(&self, predicate: &str) -> Result<String, String> {
+        Err(format!("the condition {predicate} has no translation"))
+    }
+
+    /// Says what a collation means for queries: comparisons in PostgreSQL are exact.
+    fn collations(&mut self) {
+        for (at, column) in self.table.columns.iter().enumerate() {
+            let text = self.table_plan().columns.iter().any(|plan| plan.source_index == at && plan.column_type.kind.is_text());
+            let label = format!("{}.{}", self.table.name, column.name);
+            match &column.collation {
+                Collation::NoCase if text => self.plan.warnings.push(Warning::note(
+                    "collation_nocase",
+                    label,
+                    "compares without regard to case in SQLite; in PostgreSQL write lower(column) = lower(value)",
+                )),
+                Collation::RTrim if text => self.plan.warnings.push(Warning::note(
+                    "collation_rtrim",
+                    label,
+                    "compares without regard to blanks at the end in SQLite; in PostgreSQL write rtrim(column, ' ') = rtrim(value, ' ')",
+                )),
+                Collation::Custom(name) => self.plan.warnings.push(Warning {
+                    severity: Severity::Loss,
+                    class: ObjectKind::Collation.allow_class(),
+                    ..Warning::note(
+                        "collation_missing",
+                        label,
+                        format!("the application's own collation {name} is not known to PostgreSQL"),
+                    )
+                }),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn folds(collation: &Collation) -> bool {
+    matches!(collation, Collation::NoCase | Collation::RTrim)
+}
+
+/// A column under SQLite's collation. NOCASE folds ASCII only, as lower() does under "C".
+fn folded_item(name: &Name, collation: &Collation, collated_c: bool) -> String {
+    match collation {
+        Collation::NoCase if collated_c => format!("lower({name})"),
+        Collation::NoCase => format!("lower({name} COLLATE \"C\")"),
+        Collation::RTrim => format!("rtrim({name}, ' ')"),
+        _ => name.to_string(),
+    }
+}
+
+fn targets(plan: &TablePlan, columns: &[usize]) -> Option<Vec<Name>> {
+    let target = |at: &usize| plan.columns.iter().find(|column| column.source_index == *at).map(|column| column.target.clone());
+    columns.iter().map(target).collect()
+}
+
+fn list(names: &[Name]) -> String {
+    names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn join_names(table: &Table, columns: &[usize]) -> String {
+    columns.iter().map(|column| table.columns[*column].name.as_str()).collect::<Vec<_>>().join("_")
+}
+
+struct ForeignKeyBuilder<'a> {
+    input: &'a Input<'a>,
+    plan: &'a mut Plan,
+    relations: &'a mut Namespace,
+    index: usize,
+    table: &'a Table,
+    key: &'a ForeignKey,
+}
+
+impl ForeignKeyBuilder<'_> {
+    fn build(mut self) {
+        let label = format!("{}.{} → {}", self.table.name, self.key.columns.join(", "), self.key.parent);
+        match self.try_build(&label) {
+            Ok(object) => self.plan.objects.push(object),
+            Err(reason) => {
+                let original = self.table.sql.clone();
+                cannot(self.plan, ObjectKind::ForeignKey, label, reason, original);
+            }
+        }
+    }
+
+    fn try_build(&mut self, label: &str) -> Result<ObjectPlan, String> {
+        let parent_index = self
+            .plan
+            .tables
+            .iter()
+            .position(|parent| parent.source.eq_ignore_ascii_case(&self.key.parent))
+            .ok_or_else(|| format!("the table {:?} that it references is not there", self.key.parent))?;
+        let parent = &self.input.source.tables[self.plan.tables[parent_index].source_index];
+        let parent_columns: Vec<usize> = if self.key.parent_columns.is_empty() {
+            parent.primary_key.as_ref().map(|key| key.columns.clone()).ok_or("the table that it references has no primary key")?
+        } else {
+            let found: Option<Vec<usize>> = self.key.parent_columns.iter().map(|name| parent.column_index(name)).collect();
+            found.ok_or_else(|| format!("{:?} has no column {}", self.key.parent, self.key.parent_columns.join(", ")))?
+        };
+        if parent_columns.len() != self.key.columns.len() {
+            return Err("it has not as many columns as the key that it references".into());
+        }
+        let child_columns: Option<Vec<usize>> = self.key.columns.iter().map(|name| self.table.column_index(name)).collect();
+        let child_columns = child_columns.ok_or("it names a column that its table does not have")?;
+        let child = &self.plan.tables[self.index];
+        let parent_plan = &self.plan.tables[parent_index];
+        let (Some(child_names), Some(parent_names)) = (targets(child, &child_columns), targets(parent_plan, &parent_columns)) else {
+            return Err("a column of it is not copied".into());
+        };
+        let (child_target, parent_target) = (child.target.clone(), parent_plan.target.clone());
+        let constraint = self.key.name.clone().unwrap_or_else(|| {
+            format!("{}_{}_fkey", child_target.name.as_str(), child_names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"))
+        });
+        let name = self.relations.take(&constraint);
+        self.make_parent_unique(parent_index, parent, &parent_columns, &parent_names);
+        let mut definition = format!("FOREIGN KEY ({}) REFERENCES {parent_target} ({})", list(&child_names), list(&parent_names));
+        for (word, action) in [("UPDATE", self.key.on_update), ("DELETE", self.key.on_delete)] {
+            if action != crate::model::ForeignKeyAction::NoAction {
+                definition.push_str(&format!(" ON {word} {}", action.as_sql()));
+            }
+        }
+        if self.key.deferrable {
+            definition.push_str(if self.key.initially_deferred { " DEFERRABLE INITIALLY DEFERRED" } else { " DEFERRABLE" });
+        }
+        let joined = child_names.iter().zip(&parent_names).map(|(child, parent)| format!("p.{parent} = c.{child}"));
+        let not_null = child_names.iter().map(|child| format!("c.{child} IS NOT NULL"));
+        let orphans = format!(
+            "FROM {child_target} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {parent_target} p WHERE {})",
+            not_null.collect::<Vec<_>>().join(" AND "),
+            joined.collect::<Vec<_>>().join(" AND ")
+        );
+        let shown = child_names.iter().map(|child| format!("c.{child}::text")).collect::<Vec<_>>().join(" || ', ' || ");
+        Ok(ObjectPlan {
+            kind: ObjectKind::ForeignKey,
+            table: Some(self.index),
+            parent: Some(parent_index),
+            name: name.clone(),
+            label: label.to_string(),
+            statements: vec![
+                format!("ALTER TABLE {child_target} ADD CONSTRAINT {name} {definition} NOT VALID"),
+                format!("ALTER TABLE {child_target} VALIDATE CONSTRAINT {name}"),
+            ],
+            offenders: Some(Offenders {
+                count: format!("SELECT count(*) {orphans}"),
+                list: format!("SELECT DISTINCT {shown} {orphans} LIMIT 5"),
+            }),
+            original: self.table.sql.clone(),
+        })
+    }
+
+    /// PostgreSQL wants a unique key to reference. SQLite does too, but finds out only when rows change.
+    fn make_parent_unique(&mut self, parent_index: usize, parent: &Table, columns: &[usize], names: &[Name]) {
+        let same = |other: &[usize]| other.len() == columns.len() && columns.iter().all(|column| other.contains(column));
+        let profile = &self.input.profiles[self.plan.tables[parent_index].source_index];
+        let is_key = parent
+            .primary_key
+            .as_ref()
+            .is_some_and(|key| same(&key.columns) && key.columns.iter().all(|column| !profile.columns[*column].has(Trait::Null)));
+        let is_unique = parent.indexes.iter().any(|index| {
+            let plain: Option<Vec<usize>> = index.columns.iter().map(|column| column.column).collect();
+            index.unique
+                && index.predicate.is_none()
+                && index.columns.iter().all(|column| !folds(&column.collation))
+                && plain.is_some_and(|plain| same(&plain))
+        });
+        let table = &self.plan.tables[parent_index];
+        // A table that was there before has the keys that it has.
+        if is_key || is_unique || table.create.is_none() {
+            return;
+        }
+        let wanted = format!("{}_{}_key", table.target.name.as_str(), names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"));
+        let target = table.target.clone();
+        let label = format!("{}.{}", parent.name, join_names(parent, columns));
+        if self.plan.objects.iter().any(|object| object.kind == ObjectKind::Unique && object.label == label) {
+            return;
+        }
+        let name = self.relations.take(&wanted);
+        let message = format!("is made UNIQUE, because {} references it", self.table.name);
+        self.plan.warnings.push(Warning::note("unique_added", &label, message));
+        self.plan.objects.push(ObjectPlan {
+            kind: ObjectKind::Unique,
+            table: Some(parent_index),
+            parent: None,
+            name: name.clone(),
+            label,
+            statements: vec![format!("ALTER TABLE {target} ADD CONSTRAINT {name} UNIQUE ({})", list(names))],
+            offenders: None,
+            original: parent.sql.clone(),
+        });
+    }
+}
+
+/// True for the types whose columns may be identity columns.
+pub(super) fn is_integer(kind: &TypeKind) -> bool {
+    matches!(kind, TypeKind::Int2 | TypeKind::Int4 | TypeKind::Int8)
+}

@@ -1,0 +1,102 @@
+//! What is in the target schema: read from PostgreSQL's catalog, in a few queries whatever the number of tables.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use tokio_postgres::{GenericClient, Row};
+
+use crate::model::{ColumnType, Name, QualifiedName, TypeKind};
+use crate::plan::target::{RebuildKind, Rebuildable, TargetColumn, TargetSchema, TargetTable};
+use crate::postgres::statement;
+
+/// Reads the relations of `schema`; a schema that does not exist has none.
+pub async fn read_schema(client: &impl GenericClient, schema: &str) -> Result<TargetSchema> {
+    read(client, schema).await.with_context(|| format!("read the schema {schema:?} of the target"))
+}
+
+async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema> {
+    let head = client
+        .query_one("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1), current_setting('server_version_num')::int", &[&schema])
+        .await?;
+    let mut target = TargetSchema { exists: head.get(0), server_version: head.get::<_, i32>(1) as u32, ..TargetSchema::default() };
+    let others = client
+        .query(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind NOT IN ('r', 'p', 't')",
+            &[&schema],
+        )
+        .await?;
+    target.other_relations = others.iter().map(|row| Name::new(row.get::<_, &str>(0))).collect();
+
+    let mut columns: HashMap<u32, Vec<TargetColumn>> = HashMap::new();
+    for row in client.query(include_str!("queries/columns.sql"), &[&schema]).await? {
+        columns.entry(row.get(0)).or_default().push(column(&row));
+    }
+    let mut rebuildable: HashMap<u32, Vec<Rebuildable>> = HashMap::new();
+    for row in client.query(include_str!("queries/rebuildable.sql"), &[&schema]).await? {
+        let kind = if row.get::<_, &str>(1) == "index" { RebuildKind::Index } else { RebuildKind::ForeignKey };
+        let object = Rebuildable { kind, name: Name::new(row.get::<_, &str>(2)), definition: row.get(3), valid: row.get(4) };
+        rebuildable.entry(row.get(0)).or_default().push(object);
+    }
+    for row in client.query(include_str!("queries/tables.sql"), &[&schema]).await? {
+        let oid: u32 = row.get(0);
+        let name = QualifiedName::new(schema, row.get::<_, &str>(1));
+        let has_rows = client.query_one(&statement::has_rows(&name), &[]).await?.get(0);
+        target.tables.push(TargetTable {
+            has_rows,
+            columns: columns.remove(&oid).unwrap_or_default(),
+            rebuildable: rebuildable.remove(&oid).unwrap_or_default(),
+            has_user_triggers: row.get(2),
+            name,
+        });
+    }
+    Ok(target)
+}
+
+fn column(row: &Row) -> TargetColumn {
+    TargetColumn {
+        name: Name::new(row.get::<_, &str>(1)),
+        column_type: ColumnType { kind: kind(row.get(3), row.get(4), row.get(5), row.get(10)), sql: row.get(2) },
+        not_null: row.get(6),
+        has_default: row.get(7),
+        generated: row.get(8),
+        sequence: row.get(9),
+    }
+}
+
+/// The kind of a base type by its number, which is the same on every server, or for those of extensions by name.
+fn kind(oid: u32, name: &str, typmod: i32, labels: Option<Vec<String>>) -> TypeKind {
+    if let Some(labels) = labels {
+        return TypeKind::Enum { labels };
+    }
+    // A length is stored with four bytes of header.
+    let length = u32::try_from(typmod - 4).ok().filter(|_| typmod >= 4);
+    match oid {
+        16 => TypeKind::Bool,
+        21 => TypeKind::Int2,
+        23 => TypeKind::Int4,
+        20 => TypeKind::Int8,
+        700 => TypeKind::Float4,
+        701 => TypeKind::Float8,
+        1700 => TypeKind::Numeric { limits: length.map(numeric_limits) },
+        25 => TypeKind::TEXT,
+        1043 => TypeKind::Text { max_chars: length },
+        1042 => TypeKind::Char { chars: length.unwrap_or(1) },
+        17 => TypeKind::Bytea,
+        1082 => TypeKind::Date,
+        // With a precision, PostgreSQL would round: that goes through its own input, and verify compares.
+        1083 if typmod < 0 => TypeKind::Time,
+        1114 if typmod < 0 => TypeKind::Timestamp,
+        1184 if typmod < 0 => TypeKind::TimestampTz,
+        2950 => TypeKind::Uuid,
+        114 => TypeKind::Json,
+        3802 => TypeKind::Jsonb,
+        _ if name == "citext" => TypeKind::TEXT,
+        _ => TypeKind::Other,
+    }
+}
+
+/// Precision and scale out of a numeric's type modifier; the scale is 11 bits with a sign since version 15.
+fn numeric_limits(packed: u32) -> (u16, i16) {
+    let scale = (packed & 0x7ff) as i16;
+    ((packed >> 16) as u16, if scale >= 1024 { scale - 2048 } else { scale })
+}

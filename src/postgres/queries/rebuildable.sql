@@ -1,0 +1,17 @@
+-- Foreign keys and plain secondary indexes of a schema's tables, with what builds them again. An index behind a constraint, or one that a foreign key of another
+-- schema or the replica identity leans on, is left alone.
+-- $1 text: the schema
+SELECT i.indrelid, 'index', ic.relname, pg_get_indexdef(i.indexrelid), true
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indrelid
+JOIN pg_class ic ON ic.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind = 'r' AND NOT c.relispartition AND NOT i.indisunique AND NOT i.indisreplident AND NOT i.indisclustered AND i.indisvalid
+  AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid)
+UNION ALL
+SELECT k.conrelid, 'foreign key', k.conname, pg_get_constraintdef(k.oid), k.convalidated
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND k.contype = 'f' AND k.conparentid = 0
+ORDER BY 1, 2, 3

@@ -24,7 +24,7 @@ pub enum Expr {
     Between(Box<Expr>, Box<Expr>, Box<Expr>),
     In(Box<Expr>, Set),
     Like {
-        like: Like,
+        like: Matcher,
         text: Box<Expr>,
         pattern: Box<Expr>,
         escape: Option<Box<Expr>>,
@@ -93,7 +93,7 @@ pub enum Chain {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Like {
+pub enum Matcher {
     Like,
     Glob,
     Regexp,

@@ -267,10 +267,10 @@ impl<'s> Parser<'s> {
                 return Ok(Expr::Between(left, Box::new(low), Box::new(self.expr(binding::EQUAL + 1)?)));
             }
             "IN" => return Ok(Expr::In(left, self.set()?)),
-            "LIKE" => Like::Like,
-            "GLOB" => Like::Glob,
-            "REGEXP" => Like::Regexp,
-            _ => Like::Match,
+            "LIKE" => Matcher::Like,
+            "GLOB" => Matcher::Glob,
+            "REGEXP" => Matcher::Regexp,
+            _ => Matcher::Match,
         };
         let pattern = Box::new(self.expr(binding::EQUAL + 1)?);
         let escape = if self.at.take_word("ESCAPE") { Some(Box::new(self.expr(binding::EQUAL + 1)?)) } else { None };

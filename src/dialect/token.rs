@@ -67,7 +67,7 @@ fn next(bytes: &[u8], at: usize) -> (Option<Kind>, usize) {
         b'x' | b'X' if following == b'\'' => {
             let (kind, end) = quoted(bytes, at + 1, b'\'', Kind::Blob);
             let digits = &bytes[at + 2..(end - 1).max(at + 2)];
-            let whole = kind == Some(Kind::Blob) && digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit);
+            let whole = kind == Some(Kind::Blob) && digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit);
             (Some(if whole { Kind::Blob } else { Kind::Illegal }), end)
         }
         b'0'..=b'9' => number(bytes, at),

@@ -5,7 +5,7 @@ use super::scope::Scope;
 use super::select::CteRelation;
 use super::typed::{Class, Constant, Typed};
 use super::{Catalog, Form, Outcome, RelationColumn, like, literal, no};
-use crate::dialect::ast::{Binary, Chain, Expr, Like, Select, Set, Unary};
+use crate::dialect::ast::{Binary, Chain, Expr, Matcher, Select, Set, Unary};
 use crate::model::{Affinity, Collation};
 
 pub struct Translator<'c> {
@@ -227,14 +227,14 @@ impl<'c> Translator<'c> {
         Ok(boolean(sql))
     }
 
-    fn like(&mut self, like: Like, text: &Expr, pattern: &Expr, escape: Option<&Expr>) -> Outcome<Typed> {
+    fn like(&mut self, like: Matcher, text: &Expr, pattern: &Expr, escape: Option<&Expr>) -> Outcome<Typed> {
         let (text, pattern) = (self.expr(text)?, self.expr(pattern)?);
         let escape = escape.map(|escape| self.expr(escape)).transpose()?;
         match like {
-            Like::Like => like::like(&text, &pattern, escape.as_ref()),
-            Like::Glob => like::glob(&text, &pattern),
-            Like::Regexp => no("REGEXP is the application's own function"),
-            Like::Match => no("MATCH searches a virtual table"),
+            Matcher::Like => like::like(&text, &pattern, escape.as_ref()),
+            Matcher::Glob => like::glob(&text, &pattern),
+            Matcher::Regexp => no("REGEXP is the application's own function"),
+            Matcher::Match => no("MATCH searches a virtual table"),
         }
     }
 

@@ -179,10 +179,10 @@ impl Catalog {
 pub fn default_value(sql: &str, type_: &Type) -> Outcome<Default> {
     let mut expr = syntax::expression(sql)?;
     // A bare word is a string to DEFAULT, whatever its quotes.
-    if let super::ast::Expr::Column(column) = &mut expr {
-        if column.table.is_none() && !column.double_quoted && !["true", "false"].contains(&column.name.to_ascii_lowercase().as_str()) {
-            column.double_quoted = true;
-        }
+    if let super::ast::Expr::Column(column) = &mut expr
+        && !["true", "false"].contains(&column.name.to_ascii_lowercase().as_str())
+    {
+        column.double_quoted = column.table.is_none();
     }
     let catalog = Catalog::default();
     let mut translator = Translator::new(&catalog);

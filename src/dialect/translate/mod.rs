@@ -9,6 +9,7 @@ mod aggregate;
 mod collect;
 mod compare;
 mod expr;
+mod from;
 mod function;
 mod grouping;
 mod json;

@@ -1,7 +1,6 @@
 //! SELECT: sources, joins, grouping, compounds, common table expressions.
 
 use super::aggregate::ordered_term;
-use super::compare;
 use super::expr::{Translator, unify};
 use super::grouping::Grouping;
 use super::scope::{Scope, ScopeSource, make_unique};
@@ -110,7 +109,10 @@ impl Translator<'_> {
             let mut typed = match (position, is_plain) {
                 (Some(index), true) => parts[0].rows[0][index].clone(),
                 (Some(index), false) => Typed::column(format!("\"ordered\".{}", columns[index].target), &columns[index], false),
-                (None, true) => self.expr(expr)?,
+                (None, true) => match aliased(expr, select, &self.scope().sources) {
+                    Some(result) => self.expr(result)?,
+                    None => self.expr(expr)?,
+                },
                 (None, false) => return no("ORDER BY something that the SELECT does not give"),
             };
             if let Some(name) = collation {
@@ -289,7 +291,7 @@ impl Translator<'_> {
         Ok(part)
     }
 
-    fn scope(&mut self) -> &mut Scope {
+    pub fn scope(&mut self) -> &mut Scope {
         if self.scopes.is_empty() {
             self.scopes.push(Scope::default());
         }
@@ -396,122 +398,6 @@ impl Translator<'_> {
         }
         if any { Ok(()) } else { no("* of a table that is not there") }
     }
-
-    fn from(&mut self, from: &From) -> Outcome<String> {
-        let mut sql = self.source(&from.first)?;
-        for join in &from.joins {
-            let before = self.scope().sources.len();
-            let right = self.source(&join.source)?;
-            let right = if matches!(join.source.item, SourceItem::Nested(_)) { format!("({right})") } else { right };
-            let mut conditions = self.merge(join, before)?;
-            if let Some(on) = &join.on {
-                conditions.push(self.expr(on)?.condition()?);
-            }
-            let (is_left, is_right) =
-                (matches!(join.kind, JoinKind::Left | JoinKind::Full), matches!(join.kind, JoinKind::Right | JoinKind::Full));
-            for (index, source) in self.scope().sources.iter_mut().enumerate() {
-                source.nullable |= if index < before { is_right } else { is_left };
-            }
-            let word = match join.kind {
-                JoinKind::Inner if conditions.is_empty() => "CROSS JOIN",
-                JoinKind::Inner => "JOIN",
-                JoinKind::Left => "LEFT JOIN",
-                JoinKind::Right => "RIGHT JOIN",
-                JoinKind::Full => "FULL JOIN",
-            };
-            sql = format!("{sql} {word} {right}");
-            if word != "CROSS JOIN" {
-                let all = if conditions.is_empty() { "TRUE".to_string() } else { conditions.join(" AND ") };
-                sql.push_str(&format!(" ON {all}"));
-            }
-        }
-        Ok(sql)
-    }
-
-    /// The conditions of USING and NATURAL, whose columns show once, on the left.
-    fn merge(&mut self, join: &Join, before: usize) -> Outcome<Vec<String>> {
-        let sources = self.scope().sources.clone();
-        let (lefts, rights) = sources.split_at(before);
-        let names: Vec<String> = if join.natural {
-            let shared = rights
-                .iter()
-                .flat_map(|source| &source.columns)
-                .filter(|column| lefts.iter().any(|left| left.column(&column.source).is_some()));
-            shared.map(|column| column.source.clone()).collect()
-        } else {
-            join.using.clone()
-        };
-        if !names.is_empty() && matches!(join.kind, JoinKind::Right | JoinKind::Full) {
-            return no("a RIGHT or FULL JOIN by USING");
-        }
-        let mut conditions = Vec::new();
-        for name in &names {
-            let typed = |sources: &[ScopeSource]| {
-                sources.iter().filter(|source| !source.is_merged(name)).find_map(|source| Some(source.typed(source.column(name)?)))
-            };
-            let (Some(left), Some(right)) = (typed(lefts), typed(rights)) else {
-                return no(format!("USING a column, {name}, that is not on both sides"));
-            };
-            conditions.push(compare::compare(Binary::Equal, &left, &right)?.condition_operand()?);
-        }
-        for source in self.scope().sources.iter_mut().skip(before) {
-            source.merged.extend(names.iter().cloned());
-        }
-        Ok(conditions)
-    }
-
-    /// Adds the source to the scope; its SQL.
-    fn source(&mut self, source: &Source) -> Outcome<String> {
-        match &source.item {
-            SourceItem::Table(name) => {
-                let alias = source.alias.as_deref().unwrap_or(name);
-                let qualifier = Name::fit(alias).to_string();
-                if let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name.eq_ignore_ascii_case(name)).cloned() {
-                    let sql =
-                        if Name::fit(alias) == cte.target { cte.target.to_string() } else { format!("{} AS {qualifier}", cte.target) };
-                    self.add(alias, qualifier, cte.columns);
-                    return Ok(sql);
-                }
-                let Some(relation) = self.catalog.relation(name) else {
-                    return no(format!("it reads {name}, which is not in PostgreSQL"));
-                };
-                let is_same = relation.target.name.as_str() == Name::fit(alias).as_str();
-                let sql = if is_same { relation.target.to_string() } else { format!("{} AS {qualifier}", relation.target) };
-                let scoped = ScopeSource::of(relation, alias, &qualifier);
-                self.scope().sources.push(scoped);
-                Ok(sql)
-            }
-            SourceItem::Select(select) => {
-                // A subquery in FROM does not see its neighbours.
-                let scope = self.scopes.pop().unwrap_or_default();
-                let translated = self.select(select);
-                self.scopes.push(scope);
-                let translated = translated?;
-                self.unnamed += 1;
-                let alias = source.alias.clone().unwrap_or_else(|| format!("subquery_{}", self.unnamed));
-                let qualifier = Name::fit(&alias).to_string();
-                let names = translated.columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
-                self.add(&alias, qualifier.clone(), translated.columns);
-                Ok(format!("({}) AS {qualifier} ({names})", translated.sql))
-            }
-            SourceItem::Nested(_) if source.alias.is_some() => no("a join in parentheses with a name of its own"),
-            SourceItem::Nested(from) => self.from(from),
-            SourceItem::Function(name) => no(format!("it reads the table-valued function {name}()")),
-        }
-    }
-
-    fn add(&mut self, name: &str, qualifier: String, columns: Vec<RelationColumn>) {
-        let source = ScopeSource {
-            name: name.to_string(),
-            qualifier,
-            columns,
-            merged: Vec::new(),
-            primary_key: Vec::new(),
-            rowid_alias: None,
-            nullable: false,
-        };
-        self.scope().sources.push(source);
-    }
 }
 
 fn rename(columns: &mut [RelationColumn], names: &[String]) -> Outcome<()> {
@@ -549,6 +435,20 @@ fn result_position(expr: &Expr, select: &Select, columns: &[RelationColumn]) -> 
     }
     let same = body.results.iter().position(|result| matches!(result, ResultColumn::Expr(other, ..) if other == expr));
     Ok(if has_star { None } else { same })
+}
+
+/// The result column whose alias a term of ORDER BY is: an alias comes before a column of the same name, unless a * gave that column earlier.
+fn aliased<'s>(expr: &Expr, select: &'s Select, sources: &[ScopeSource]) -> Option<&'s Expr> {
+    let (Core::Select(body), Expr::Column(ColumnRef { table: None, name, .. })) = (&select.first, expr) else { return None };
+    for result in &body.results {
+        match result {
+            ResultColumn::Expr(result, Some(alias), _) if alias.eq_ignore_ascii_case(name) => return Some(result),
+            ResultColumn::Expr(..) => {}
+            _ if sources.iter().any(|source| source.column(name).is_some()) => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 impl Compound {

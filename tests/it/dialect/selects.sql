@@ -105,3 +105,19 @@ SELECT total(p), round(avg(m), 1), max(p), min(p) FROM t
 SELECT CASE WHEN count(*) > 3 THEN 'many' ELSE 'few' END, ifnull(max(n), 0) FROM t
 
 SELECT t.n AS "my col", [name] FROM c JOIN t USING (id) WHERE "name" LIKE 'r%' ORDER BY c.id
+
+SELECT *, -id AS name FROM c ORDER BY name
+
+SELECT id, -id AS name FROM c ORDER BY name, length(name)
+
+SELECT length(name) AS id, count(*) FROM c GROUP BY id ORDER BY id, c.id
+
+SELECT a.name || ifnull('<' || b.name, '') AS path FROM c a LEFT JOIN c b ON b.id = a.parent WHERE path LIKE '%<ROOT' ORDER BY path DESC
+
+SELECT max(name) FILTER (WHERE id > 1), group_concat(DISTINCT parent) IS NULL, count(DISTINCT parent) FROM c
+
+SELECT name, CASE parent WHEN 1 THEN 'first' ELSE parent || '' END AS p FROM c WHERE NOT EXISTS (SELECT 1 FROM c AS x WHERE x.parent = c.id) ORDER BY p, name
+
+SELECT y, sum(k) FROM (SELECT strftime('%Y', d) AS y, m AS k FROM t WHERE d IS NOT NULL) GROUP BY y HAVING sum(k) > 0 ORDER BY sum(k) DESC, y
+
+SELECT -id AS name, * FROM c ORDER BY name

@@ -2,9 +2,11 @@
 
 mod completions;
 mod config;
+mod migrate;
 mod psql;
 mod schema;
 pub mod settings;
+mod source;
 mod stack;
 
 use std::path::PathBuf;
@@ -51,6 +53,8 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Copy a SQLite database into PostgreSQL, and prove it
+    Migrate(Box<migrate::Args>),
     /// Private PostgreSQL, Redis and PgBouncer on this machine
     #[command(subcommand)]
     Stack(stack::Command),
@@ -138,6 +142,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
     let settings = || Settings::load(Environment::of_process(), cli.global.config.as_deref());
     runtime.block_on(async {
         match cli.command {
+            Command::Migrate(args) => migrate::run(*args, &settings()?, ui).await,
             Command::Config(args) => config::run(&args, &settings()?, ui),
             Command::Completions(args) => completions::run(&args, ui),
             Command::Man(args) => completions::man(&args, ui),

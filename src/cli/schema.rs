@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio_postgres::Client;
 
 use crate::cli::Exit;
-use crate::cli::settings::{Settings, Target, TargetArgs, no_target, say_target};
+use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::model::{Event, Failure, MigrationState, MigrationStatus, Name, Section};
 use crate::postgres::{Address, Migrations, connect, refresh_materialized_views};
 use crate::render::{SchemaReport, Ui};
@@ -173,21 +173,9 @@ impl Place {
 
     /// A connection to PostgreSQL itself.
     async fn connect(&self, settings: &Settings, ui: &Ui) -> Result<Client> {
-        let address = match settings.target(self.target.to.as_deref(), ui)? {
-            Target::Address(address) => *address,
-            Target::LocalStack => local_stack()?,
-        };
+        let address = settings.address(self.target.to.as_deref(), ui)?;
         say_target(&address, ui);
         connect(&address).await
-    }
-}
-
-/// The local stack, when it is up.
-fn local_stack() -> Result<Address> {
-    let stack = Stack::locate()?;
-    match stack.addresses()? {
-        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), "the local stack"),
-        _ => bail!(no_target()),
     }
 }
 

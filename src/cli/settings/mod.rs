@@ -8,7 +8,7 @@ mod redis_url;
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 pub use environment::Environment;
 pub use redis_url::RedisUrl;
@@ -17,6 +17,7 @@ use crate::cli::settings::file::SettingsFile;
 use crate::model::Failure;
 use crate::postgres::{Address, Parameters};
 use crate::render::Ui;
+use crate::stack::{ServerName, Stack};
 
 /// Everything that can say where the databases are, except a command's own flags.
 #[derive(Clone)]
@@ -57,6 +58,14 @@ impl Settings {
         let target = self.find_target(flag, &mut warnings);
         warnings.iter().for_each(|warning| ui.warn(warning));
         target
+    }
+
+    /// The PostgreSQL that `flag` or the first other source names; without any, the local stack that is up.
+    pub fn address(&self, flag: Option<&str>, ui: &Ui) -> Result<Address> {
+        match self.target(flag, ui)? {
+            Target::Address(address) => Ok(*address),
+            Target::LocalStack => local_stack(),
+        }
     }
 
     /// The pooler, when somebody names one.
@@ -173,6 +182,15 @@ impl Settings {
 /// The first line of whatever changes something: `target: postgresql://app@db:5432/shop (from DATABASE_URL)`.
 pub fn say_target(address: &Address, ui: &Ui) {
     ui.say(&format!("target: {address} (from {})", address.origin));
+}
+
+/// The local stack, when it is up.
+fn local_stack() -> Result<Address> {
+    let stack = Stack::locate()?;
+    match stack.addresses()? {
+        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), "the local stack"),
+        _ => bail!(no_target()),
+    }
 }
 
 /// Nobody named a PostgreSQL, and there is no local stack.

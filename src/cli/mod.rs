@@ -142,7 +142,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
             Command::Completions(args) => completions::run(&args, ui),
             Command::Man(args) => completions::man(&args, ui),
             Command::Stack(command) => stack::run(command, ui),
-            Command::Psql(args) => psql::run(args),
+            Command::Psql(args) => psql::run(args, &settings()?, ui),
             Command::Schema(args) => schema::run(args, ui).await,
         }
     })

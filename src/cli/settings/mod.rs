@@ -102,7 +102,7 @@ impl Settings {
 
     fn find_target(&self, flag: Option<&str>, warnings: &mut Vec<String>) -> Result<Target> {
         if let Some(text) = flag {
-            return self.address(Parameters::parse(text, "--to"), "--to", warnings);
+            return self.complete(Parameters::parse(text, "--to"), "--to", warnings);
         }
         let sources: [(&str, Result<Option<Parameters>>); 4] = [
             ("DATABASE_URL", self.environment.get("DATABASE_URL")?.map(|text| Parameters::parse(text, "DATABASE_URL")).transpose()),
@@ -113,7 +113,7 @@ impl Settings {
         for (origin, parameters) in sources {
             let Some(parameters) = parameters.with_context(|| format!("read {origin}"))? else { continue };
             if parameters.name_a_server() {
-                return self.address(Ok(parameters), origin, warnings);
+                return self.complete(Ok(parameters), origin, warnings);
             }
             if matches!(origin, "DATABASE_URL") || origin == self.file_name() {
                 warnings.push(format!("{origin} names no host and is passed over"));
@@ -129,14 +129,14 @@ impl Settings {
             (None, None, Some(text)) => (text, self.file_name()),
             (None, None, None) => return Ok(None),
         };
-        match self.address(Parameters::parse(text, origin), origin, warnings)? {
+        match self.complete(Parameters::parse(text, origin), origin, warnings)? {
             Target::Address(address) => Ok(Some(*address)),
             Target::LocalStack => Ok(None),
         }
     }
 
     /// Completes what one source said to an address.
-    fn address(&self, parameters: Result<Parameters>, origin: &str, warnings: &mut Vec<String>) -> Result<Target> {
+    fn complete(&self, parameters: Result<Parameters>, origin: &str, warnings: &mut Vec<String>) -> Result<Target> {
         let source = if origin.starts_with("PG") && origin != "PG_HOST" { libpq::Source::Libpq } else { libpq::Source::Other };
         let complete = || {
             let mut parameters = libpq::complete(parameters?, source, &self.environment)?;

@@ -19,7 +19,9 @@ pub use connect::{connect, is_transient};
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use journal::{Journal, RunRecord};
 pub use materialized_views::refresh_materialized_views;
-pub use migrations::Migrations;
+pub use migrations::{Migrations, create_schema};
 pub use parameters::Parameters;
 pub use session_lock::SessionLock;
 pub use tls::connector;
+// A connection's name outside this room.
+pub use tokio_postgres::Client;

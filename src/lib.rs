@@ -50,6 +50,8 @@ pub mod plan;
 
 pub mod postgres;
 pub mod sqlite;
+
+pub mod migrate;
 pub mod stack;
 
 pub mod cli;

@@ -187,7 +187,12 @@ async fn stream(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<(Chunk
 }
 
 /// Feeds the COPY from the channel; none when the reader stopped before its end.
-async fn send(run: &Run, client: &Client, table: &TablePlan, receiver: &mut mpsc::Receiver<Piece>) -> Result<Option<(ChunkCount, ReadEnd)>> {
+async fn send(
+    run: &Run,
+    client: &Client,
+    table: &TablePlan,
+    receiver: &mut mpsc::Receiver<Piece>,
+) -> Result<Option<(ChunkCount, ReadEnd)>> {
     let mut count = ChunkCount::default();
     let mut sink = CopySink::open(client, &statement::copy_in(table, encode::format(table))).await?;
     while let Some(piece) = receiver.recv().await {

@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
 
+use crate::migrate::Job;
 use crate::migrate::report::{Events, PhaseClock};
-use crate::model::{Event, Phase, Schema};
-use crate::plan::mapping::Mapping;
+use crate::migrate::target::drop_tables;
+use crate::model::{Event, Name, Phase, QualifiedName, Schema, Section};
 use crate::plan::profile::TableProfile;
-use crate::plan::{Input, Options, Plan, build};
-use crate::postgres::{Section, apply_in_transaction, read_schema};
+use crate::plan::{Input, Plan, build};
+use crate::postgres::{read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
 /// What one chunk of a big table holds, in bytes of its values.
@@ -41,27 +42,32 @@ pub async fn inspect(snapshot: &Arc<Snapshot>, readers: usize, events: &Events, 
 }
 
 /// Plans against the target as it is or, with migrations, as it will be once they have run: they are tried in a transaction that is
-/// rolled back.
-pub async fn plan(
-    client: &mut Client,
-    inspected: &Inspected,
-    mapping: &Mapping,
-    options: &Options,
-    migrations: Option<&crate::postgres::Migrations>,
-    clock: &mut PhaseClock,
-) -> Result<Plan> {
+/// rolled back. Tables in `made` will be gone by then.
+pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &[QualifiedName], clock: &mut PhaseClock) -> Result<Plan> {
     let started = Instant::now();
-    let target = match migrations {
-        None => read_schema(client, &options.schema).await?,
-        Some(migrations) => {
-            let transaction = client.transaction().await?;
-            apply_in_transaction(&transaction, migrations, Section::Schema, &options.schema).await?;
-            let target = read_schema(&transaction, &options.schema).await?;
-            transaction.rollback().await?;
-            target
+    let schema = &job.options.schema;
+    let transaction = client.transaction().await?;
+    if !made.is_empty() {
+        drop_tables(&transaction, made).await?;
+    }
+    if let Some(migrations) = &job.migrations {
+        if job.options.create_schema {
+            transaction.batch_execute(&statement::create_schema(schema)).await?;
         }
-    };
-    let plan = build(&Input { source: &inspected.schema, profiles: &inspected.profiles, mapping, target: &target, options });
+        migrations.rehearse(&transaction, &Name::new(schema.as_str()), Section::Schema).await?;
+    }
+    let mut target = read_schema(&transaction, schema).await?;
+    transaction.rollback().await?;
+    if job.migrations.is_some() && job.options.create_schema {
+        target.exists = read_schema(client, schema).await?.exists;
+    }
+    let plan = build(&Input {
+        source: &inspected.schema,
+        profiles: &inspected.profiles,
+        mapping: &job.mapping,
+        target: &target,
+        options: &job.options,
+    });
     clock.note(Phase::Plan, started);
     Ok(plan)
 }

@@ -25,15 +25,16 @@ impl Binaries {
     /// Finds every program that is needed, or names the packages of all that are missing at once.
     pub fn find(servers: Servers, pg_bin: Option<&Path>, state: Option<&State>) -> Result<Self> {
         let mut missing = Vec::new();
-        let mut program = |needed: bool, name: &'static str| {
-            let found = if needed { find_program(name) } else { None };
+        let mut program = |needed: bool, names: &[&'static str]| {
+            let found = if needed { names.iter().find_map(|name| find_program(name)) } else { None };
             if needed && found.is_none() {
-                missing.push(name);
+                missing.push(names[0]);
             }
             found.unwrap_or_default()
         };
-        let redis_server = program(servers.redis, "redis-server");
-        let pgbouncer = program(servers.pgbouncer, "pgbouncer");
+        // Newer distributions ship Redis's fork, which is the same to us.
+        let redis_server = program(servers.redis, &["redis-server", "valkey-server"]);
+        let pgbouncer = program(servers.pgbouncer, &["pgbouncer"]);
         let pg_bin = if servers.postgres {
             let data_version = state.and_then(|state| data_version(&state.data));
             // What ran the data before runs it again, while it is there.

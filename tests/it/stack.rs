@@ -1,7 +1,8 @@
 //! The private local servers: up twice, killed, half made, taken down.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -200,6 +201,28 @@ fn stale_pid_files_and_half_made_data_heal() {
     stack.run("stack up").exit(0).stderr_has("set aside as");
     assert!(data.join("postgres.set-aside-1").exists());
     assert!(!data.join("postgres.making").exists());
+    stack.case().run_args(["psql", "-XAtc", "SELECT 1"]).exit(0);
+}
+
+#[test]
+fn where_the_servers_cannot_go_the_data_does_not_either() {
+    let stack = Private::new();
+    let closed = stack.home.parent().unwrap();
+    fs::set_permissions(closed, Permissions::from_mode(0o700)).unwrap();
+    let up = stack.run("stack up --only postgres").exit(0);
+    if fs::metadata(closed).unwrap().uid() != 0 {
+        // The servers run as the user, who can be where the user can be.
+        assert_eq!(stack.data(), stack.home.canonicalize().unwrap().join("data"));
+        return;
+    }
+    up.stderr_has("the data goes to /var/lib/candlefish/");
+    assert!(stack.data().starts_with("/var/lib/candlefish"));
+    assert_ne!(fs::metadata(stack.data()).unwrap().uid(), 0);
+    for secret in ["postgres.password", "redis.password"] {
+        assert_eq!(fs::metadata(stack.data().join(secret)).unwrap().mode() & 0o777, 0o600, "{secret}");
+    }
+    stack.run("stack down").exit(0);
+    stack.run("stack up --only postgres").exit(0);
     stack.case().run_args(["psql", "-XAtc", "SELECT 1"]).exit(0);
 }
 

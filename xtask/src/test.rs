@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that has to be green before a change is done.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::shell::{self, cargo, target};
@@ -26,6 +28,14 @@ pub fn run(args: &Args) -> Result<()> {
         cargo(&home).args(["test", "--workspace"]).args(&args.rest).envs(args.long.then_some(("CANDLEFISH_LONG", "1"))),
     );
     // Whatever the tests say: no server outlives them.
-    let stopped = shell::run(cargo(&home).args(["run", "--quiet", "--package", "candlefish", "--", "--quiet", "stack", "down"]));
+    let stopped = stop(&home);
     tests.and(stopped)
+}
+
+fn stop(home: &Path) -> Result<()> {
+    let program = target().join("debug/candlefish");
+    if !program.exists() {
+        return Ok(());
+    }
+    shell::run(shell::command(program, home).args(["--quiet", "stack", "down"]))
 }

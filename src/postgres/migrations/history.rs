@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use refinery::Migration;
-use tokio_postgres::Client;
+use tokio_postgres::GenericClient;
 
 use crate::model::{Failure, MigrationState, MigrationStatus, Name, QualifiedName, Section};
 use crate::postgres::migrations::files::MigrationFile;
@@ -39,7 +39,7 @@ pub fn table(schema: &Name, section: Section) -> QualifiedName {
 }
 
 /// Reads a history, oldest version first; empty when there is none. Checks each line, because refinery panics on a damaged one.
-pub async fn read(client: &Client, schema: &Name, section: Section) -> Result<Vec<Applied>> {
+pub async fn read(client: &impl GenericClient, schema: &Name, section: Section) -> Result<Vec<Applied>> {
     let table = table(schema, section);
     let context = || format!("read the history {table}");
     if !exists(client, &table).await.with_context(context)? {
@@ -69,7 +69,7 @@ pub async fn read(client: &Client, schema: &Name, section: Section) -> Result<Ve
     Ok(history)
 }
 
-async fn exists(client: &Client, table: &QualifiedName) -> Result<bool> {
+async fn exists(client: &impl GenericClient, table: &QualifiedName) -> Result<bool> {
     let row = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.to_string()]).await?;
     Ok(row.try_get(0)?)
 }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use refinery::{Migration, Runner, Target};
-use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
+use tokio_postgres::{Client, Transaction};
 
 use crate::model::{AppliedMigration, Event, Failure, MigrationState, MigrationStatus, Name, QualifiedName, Section};
-use crate::postgres::SessionLock;
+use crate::postgres::{SessionLock, statement};
 use files::MigrationFile;
 
 /// How long a run waits for another to end.
@@ -86,6 +86,20 @@ impl Migrations {
         };
         let code = if bad.state == MigrationState::Divergent { "migration_divergent" } else { "migration_missing" };
         bail!(Failure::new(code, format!("{place}: {reason}")).hint(hint))
+    }
+
+    /// Runs what is pending in a section inside a transaction that the caller rolls back, so that a plan sees what the schema will be. Files
+    /// that must stand outside a transaction are passed over.
+    pub async fn rehearse(&self, transaction: &Transaction<'_>, schema: &Name, section: Section) -> Result<()> {
+        let statuses = history::compare(section, self.files(section), &history::read(transaction, schema, section).await?);
+        Self::refuse_divergent(&statuses)?;
+        let files = self.files(section).iter().filter(|file| file.transactional);
+        let pending = |version| statuses.iter().any(|status| status.version == version && status.state == MigrationState::Pending);
+        transaction.batch_execute(&format!("SET LOCAL search_path = {schema}")).await.context("set search_path")?;
+        for file in files.filter(|file| pending(file.migration.version())) {
+            transaction.batch_execute(file.sql()).await.map_err(|error| explain(section, file, 1, false, error.into()))?;
+        }
+        Ok(())
     }
 
     /// Applies what is pending in a section, in order, up to and including version `up_to`. The tables land in `schema`, which must exist.
@@ -207,7 +221,7 @@ pub async fn create_schema(client: &Client, schema: &Name) -> Result<()> {
     if schema_exists(client, schema).await? {
         return Ok(());
     }
-    client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await.map_err(|error| match error.as_db_error() {
+    client.batch_execute(&statement::create_schema(schema.as_str())).await.map_err(|error| match error.as_db_error() {
         Some(database) => Failure::new("no_create_right", format!("schema {schema} cannot be made: {}", database.message()))
             .hint(format!("GRANT CREATE ON DATABASE to this user, or make it for them: CREATE SCHEMA {schema} AUTHORIZATION …"))
             .sqlstate(database.code().code())
@@ -262,7 +276,7 @@ async fn drop_if_invalid(client: &Client, index: &QualifiedName, events: &mut (d
     }
     events(Event::Note(format!("an interrupted run left index {index} invalid: it is dropped and built again")));
     client.execute("SELECT set_config('lock_timeout', '0', false)", &[]).await.context("set lock_timeout")?;
-    client.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await.with_context(|| format!("drop invalid index {index}"))
+    client.batch_execute(&statement::drop_index_concurrently(index)).await.with_context(|| format!("drop invalid index {index}"))
 }
 
 /// Says where in which file PostgreSQL stopped, and what to do about it. `line` is that on which the failed SQL begins.

@@ -1,0 +1,157 @@
+//! What comes after the rows: keys, indexes, constraints, sequences, views and triggers. One object that fails never stops another.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use tokio_postgres::Client;
+
+use crate::migrate::session::{Run, sql_failure};
+use crate::model::{Event, Phase};
+use crate::plan::{ObjectKind, ObjectPlan, Todo, Warning};
+use crate::postgres::{Journal, is_transient, statement};
+
+/// What became of the objects.
+#[derive(Clone, Debug, Default)]
+pub struct Built {
+    pub created: u64,
+    pub warnings: Vec<Warning>,
+    pub todo: Vec<Todo>,
+}
+
+impl Built {
+    pub fn merge(&mut self, other: Built) {
+        self.created += other.created;
+        self.warnings.extend(other.warnings);
+        self.todo.extend(other.todo);
+    }
+}
+
+/// The phase that an object of this kind belongs to.
+pub fn phase(kind: ObjectKind) -> Phase {
+    match kind {
+        ObjectKind::Check | ObjectKind::ForeignKey | ObjectKind::NotNull => Phase::Constraints,
+        ObjectKind::View | ObjectKind::Trigger => Phase::Views,
+        _ => Phase::Indexes,
+    }
+}
+
+/// Makes one object; a failure of PostgreSQL's is kept in the warnings and the todo list, a broken connection is an error.
+pub async fn build(run: &Run, client: &Client, object: &ObjectPlan) -> Result<Built> {
+    let mut built = Built::default();
+    for (step, sql) in object.statements.iter().enumerate() {
+        let Err(error) = client.batch_execute(sql).await else { continue };
+        if error.as_db_error().is_none() || is_transient(&error) {
+            return Err(sql_failure(error.into())).with_context(|| format!("make {} {}", object.kind.as_str(), object.label));
+        }
+        let reason = sql_failure(error.into()).to_string();
+        match (&object.offenders, step) {
+            // The constraint stands, for new rows; old ones break it.
+            (Some(_), step) if step > 0 => built.warnings.push(not_valid(client, object, &reason).await?),
+            _ => {
+                built.warnings.push(Warning::loss(object.kind, &object.label, &reason));
+                built.todo.push(Todo { kind: object.kind, object: object.label.clone(), reason, original: object_text(object) });
+                return Ok(built);
+            }
+        }
+    }
+    built.created = 1;
+    run.send(Event::Note(format!("{} {}", object.kind.as_str(), object.label)));
+    Ok(built)
+}
+
+/// The statements that were tried, under what SQLite said.
+fn object_text(object: &ObjectPlan) -> String {
+    format!("{}\n\n-- tried:\n{};", object.original, object.statements.join(";\n"))
+}
+
+/// A constraint that old rows break: it is left NOT VALID, and the rows are listed.
+async fn not_valid(client: &Client, object: &ObjectPlan, reason: &str) -> Result<Warning> {
+    let Some(offenders) = &object.offenders else {
+        return Ok(Warning::weaker("constraint_not_valid", &object.label, format!("is NOT VALID: {reason}")));
+    };
+    let count: i64 = client.query_one(&offenders.count, &[]).await.map_err(|error| sql_failure(error.into()))?.get(0);
+    let rows = client.query(&offenders.list, &[]).await.map_err(|error| sql_failure(error.into()))?;
+    let examples: Vec<String> = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
+    let (code, what) = match object.kind {
+        ObjectKind::ForeignKey => ("foreign_key_not_valid", "rows have no parent"),
+        _ => ("constraint_not_valid", "rows break it"),
+    };
+    let more = if count > examples.len() as i64 { ", …" } else { "" };
+    let message = format!("is NOT VALID: {count} {what} (values {}{more})", examples.join("; "));
+    Ok(Warning { class: object.kind.allow_class(), ..Warning::weaker(code, &object.label, message) })
+}
+
+/// Everything of a table that its own rows suffice for: keys, indexes, checks.
+pub async fn build_table(run: &Arc<Run>, client: &Client, table: usize) -> Result<(Built, Vec<(Phase, Instant)>)> {
+    let mut built = Built::default();
+    let mut spans = Vec::new();
+    for object in &run.plan.objects {
+        if object.table != Some(table) || matches!(object.kind, ObjectKind::ForeignKey | ObjectKind::Trigger | ObjectKind::View) {
+            continue;
+        }
+        let started = Instant::now();
+        built.merge(build(run, client, object).await?);
+        spans.push((phase(object.kind), started));
+    }
+    let plan = &run.plan.tables[table];
+    for object in plan.rebuild.iter().filter(|object| object.kind == crate::plan::target::RebuildKind::Index) {
+        let started = Instant::now();
+        for sql in statement::rebuild_object(&plan.target, object) {
+            client
+                .batch_execute(&sql)
+                .await
+                .map_err(|error| sql_failure(error.into()))
+                .with_context(|| format!("rebuild index {}", object.name))?;
+        }
+        Journal::rebuilt(client, &plan.target, object).await?;
+        spans.push((Phase::Indexes, started));
+    }
+    Ok((built, spans))
+}
+
+/// Foreign keys that were taken away from tables that existed, back again; what the rows break is NOT VALID.
+pub async fn rebuild_foreign_keys(run: &Run, client: &Client) -> Result<Built> {
+    let mut built = Built::default();
+    for plan in &run.plan.tables {
+        for object in plan.rebuild.iter().filter(|object| object.kind == crate::plan::target::RebuildKind::ForeignKey) {
+            let statements = statement::rebuild_object(&plan.target, object);
+            let (add, validate) = statements.split_first().context("a foreign key has a statement")?;
+            client
+                .batch_execute(add)
+                .await
+                .map_err(|error| sql_failure(error.into()))
+                .with_context(|| format!("rebuild foreign key {}", object.name))?;
+            for sql in validate {
+                if let Err(error) = client.batch_execute(sql).await {
+                    let reason = sql_failure(error.into()).to_string();
+                    let label = format!("{}.{}", plan.source, object.name.as_str());
+                    built.warnings.push(Warning {
+                        class: ObjectKind::ForeignKey.allow_class(),
+                        ..Warning::weaker("foreign_key_not_valid", label, format!("is NOT VALID: {reason}"))
+                    });
+                }
+            }
+            Journal::rebuilt(client, &plan.target, object).await?;
+        }
+        if plan.disable_triggers {
+            client.batch_execute(&statement::triggers(&plan.target, true)).await.map_err(|error| sql_failure(error.into()))?;
+        }
+    }
+    Ok(built)
+}
+
+/// Identity and serial columns go on where SQLite would.
+pub async fn set_sequences(run: &Run, client: &Client) -> Result<Built> {
+    let mut built = Built::default();
+    for plan in &run.plan.tables {
+        let Some(sequence) = &plan.sequence else { continue };
+        for sql in statement::set_sequence(&plan.target, sequence) {
+            if let Err(error) = client.batch_execute(&sql).await {
+                let reason = sql_failure(error.into()).to_string();
+                built.warnings.push(Warning::loss(ObjectKind::Sequence, format!("{}.{}", plan.source, sequence.column.as_str()), reason));
+            }
+        }
+    }
+    Ok(built)
+}

@@ -1,0 +1,222 @@
+//! The target made ready: rights checked, schema and tables made, what would slow or stop the copy taken away.
+
+use anyhow::{Context as _, Result, bail};
+use tokio_postgres::{Client, Transaction};
+
+use crate::migrate::Grant;
+use crate::migrate::finish::Built;
+use crate::migrate::session::{Run, sql_failure};
+use crate::model::{Event, Failure, Name, QualifiedName, Section};
+use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning};
+use crate::postgres::{Journal, Migrations, statement};
+
+/// Tables that are made in one transaction: some dozens, so that thousands never fill the lock table.
+const TABLES_A_TRANSACTION: usize = 50;
+
+/// A pooler in transaction mode loses the session that a migration needs; a standby takes no rows.
+pub async fn refuse_pooler_and_standby(client: &Client) -> Result<()> {
+    // `session` has set this; behind a pooler in transaction mode the next statement may meet another server.
+    let row = client
+        .query_one(
+            "SELECT pg_is_in_recovery(), current_setting('idle_in_transaction_session_timeout'), current_setting('transaction_read_only')",
+            &[],
+        )
+        .await
+        .map_err(|error| sql_failure(error.into()))?;
+    if row.get(0) {
+        bail!(Failure::new("target_is_standby", "the target is a standby, which takes no changes").hint("Name the primary."));
+    }
+    if row.get::<_, &str>(2) == "on" {
+        bail!(
+            Failure::new("target_read_only", "the target's sessions are read-only (default_transaction_read_only)")
+                .hint("Connect as a user who may write.")
+        );
+    }
+    Ok(())
+}
+
+/// The rights that the plan needs, asked for before anything is changed.
+pub async fn check_rights(client: &Client, plan: &Plan) -> Result<()> {
+    let row = client
+        .query_one(
+            "SELECT current_user::text, current_database()::text, has_database_privilege(current_database(), 'CREATE'),
+                    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1), true),
+                    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'candlefish'), false)",
+            &[&plan.schema],
+        )
+        .await?;
+    let (user, database): (&str, &str) = (row.get(0), row.get(1));
+    let (in_database, in_schema, in_journal): (bool, bool, bool) = (row.get(2), row.get(3), row.get(4));
+    if !in_schema && plan.tables.iter().any(|table| table.create.is_some()) {
+        bail!(
+            Failure::new("no_create_right", format!("user {user:?} may not create tables in schema {:?}", plan.schema))
+                .hint(format!("GRANT CREATE ON SCHEMA {} TO {};", Name::new(plan.schema.as_str()), Name::new(user)))
+                .sqlstate("42501")
+        );
+    }
+    if !in_database && (!in_journal || plan.create_schema) {
+        bail!(
+            Failure::new(
+                "no_create_right",
+                format!("user {user:?} may not create schemas in database {database:?}, and the journal needs one")
+            )
+            .hint(format!(
+                "GRANT CREATE ON DATABASE {} TO {user}; or CREATE SCHEMA candlefish AUTHORIZATION {user};",
+                Name::new(database),
+                user = Name::new(user)
+            ))
+            .sqlstate("42501")
+        );
+    }
+    Ok(())
+}
+
+/// The tables of the schema that earlier runs have made, and that are still there.
+pub async fn made_by_runs(client: &Client, schema: &str) -> Result<Vec<QualifiedName>> {
+    if !Journal::exists(client).await? {
+        return Ok(Vec::new());
+    }
+    let mut there = Vec::new();
+    for table in Journal::made(client, schema).await? {
+        if client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.to_string()]).await?.get(0) {
+            there.push(table);
+        }
+    }
+    Ok(there)
+}
+
+/// `--replace`: drops what candlefish itself made, all at once and never with CASCADE.
+pub async fn drop_made_by_runs(client: &mut Client, schema: &str) -> Result<()> {
+    let made = made_by_runs(client, schema).await?;
+    if made.is_empty() {
+        return Ok(());
+    }
+    let transaction = client.transaction().await?;
+    drop_tables(&transaction, &made).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Drops tables that depend on each other, and the views that candlefish made over them.
+pub async fn drop_tables(transaction: &Transaction<'_>, tables: &[QualifiedName]) -> Result<()> {
+    for view in own_views(transaction).await? {
+        transaction.batch_execute(&format!("DROP VIEW {view}")).await.map_err(|error| sql_failure(error.into()))?;
+    }
+    let names: Vec<String> = tables.iter().map(QualifiedName::to_string).collect();
+    transaction
+        .batch_execute(&format!("DROP TABLE {}", names.join(", ")))
+        .await
+        .map_err(|error| sql_failure(error.into()).context("drop what earlier runs have made"))
+}
+
+/// Views that runs made: they are known by the comment that candlefish left on them. The newest comes first, because it may read older ones.
+async fn own_views(transaction: &Transaction<'_>) -> Result<Vec<QualifiedName>> {
+    let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE c.relkind = 'v' AND obj_description(c.oid, 'pg_class') LIKE 'made by candlefish%' ORDER BY c.oid DESC";
+    let rows = transaction.query(sql, &[]).await.context("look for views that candlefish made")?;
+    Ok(rows.iter().map(|row| QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
+}
+
+/// The schema itself, and what migrations make in it.
+pub async fn make_schema(client: &mut Client, run: &Run, migrations: Option<&Migrations>) -> Result<()> {
+    if run.plan.create_schema {
+        client.batch_execute(&statement::create_schema(&run.plan.schema)).await.context("create the target schema")?;
+    }
+    if let Some(migrations) = migrations {
+        let mut notes = |event: Event| run.send(event);
+        migrations.apply(client, &Name::new(run.plan.schema.as_str()), Section::Schema, None, &mut notes).await?;
+    }
+    Ok(())
+}
+
+/// Makes derived tables, and readies those that exist.
+pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
+    let mut built = Built::default();
+    let derived: Vec<&TablePlan> = run.plan.tables.iter().filter(|table| table.create.is_some()).collect();
+    for batch in derived.chunks(TABLES_A_TRANSACTION) {
+        let transaction = client.transaction().await?;
+        for table in batch {
+            built.merge(make_table(&transaction, table).await?);
+        }
+        transaction.commit().await?;
+    }
+    let existing: Vec<&TablePlan> = run.plan.tables.iter().filter(|table| table.create.is_none()).collect();
+    let transaction = client.transaction().await?;
+    for table in &existing {
+        ready_table(&transaction, &run.id, table).await.with_context(|| format!("make table {} ready", table.target))?;
+    }
+    let truncated: Vec<&QualifiedName> = existing.iter().filter(|table| table.truncate).map(|table| &table.target).collect();
+    if !truncated.is_empty() {
+        transaction
+            .batch_execute(&statement::truncate(&truncated))
+            .await
+            .map_err(|error| sql_failure(error.into()))
+            .context("empty the tables")?;
+    }
+    transaction.commit().await?;
+    Ok(built)
+}
+
+/// One CREATE TABLE; when PostgreSQL refuses it with its defaults and generated columns, it is made without, and each is tried alone.
+async fn make_table(transaction: &Transaction<'_>, table: &TablePlan) -> Result<Built> {
+    let mut built = Built::default();
+    let Some(create) = &table.create else { return Ok(built) };
+    transaction.batch_execute("SAVEPOINT one_table").await?;
+    let Err(error) = transaction.batch_execute(&statement::create_table(&table.target, create, false)).await else { return Ok(built) };
+    let has_extras = create.columns.iter().any(|column| column.default.is_some());
+    if !has_extras || create.columns.iter().any(|column| column.generated.is_some()) {
+        return Err(sql_failure(error.into())).with_context(|| format!("create table {}", table.target));
+    }
+    transaction.batch_execute("ROLLBACK TO SAVEPOINT one_table").await?;
+    let plain = statement::create_table(&table.target, create, true);
+    transaction
+        .batch_execute(&plain)
+        .await
+        .map_err(|error| sql_failure(error.into()))
+        .with_context(|| format!("create table {}", table.target))?;
+    for column in &create.columns {
+        let Some(default) = &column.default else { continue };
+        transaction.batch_execute("SAVEPOINT one_default").await?;
+        if let Err(error) = transaction.batch_execute(&statement::set_default(&table.target, &column.name, default)).await {
+            transaction.batch_execute("ROLLBACK TO SAVEPOINT one_default").await?;
+            let object = format!("{}.{}", table.source, column.name.as_str());
+            let reason = sql_failure(error.into()).to_string();
+            built.warnings.push(Warning::loss(ObjectKind::Default, &object, &reason));
+            built.todo.push(Todo { kind: ObjectKind::Default, object, reason, original: default.clone() });
+        }
+    }
+    Ok(built)
+}
+
+/// Columns added, indexes and foreign keys taken away (their definitions kept first), triggers silenced.
+async fn ready_table(transaction: &Transaction<'_>, run_id: &str, table: &TablePlan) -> Result<()> {
+    let execute = async |sql: String| transaction.batch_execute(&sql).await.map_err(|error| sql_failure(error.into()));
+    for (name, column_type) in &table.added_columns {
+        execute(statement::add_column(&table.target, name, &column_type.sql)).await?;
+    }
+    for object in &table.rebuild {
+        Journal::keep(transaction, run_id, &table.target, object).await?;
+        execute(statement::drop_object(&table.target, object)).await?;
+    }
+    if table.disable_triggers {
+        execute(statement::triggers(&table.target, false)).await?;
+    }
+    Ok(())
+}
+
+/// `--grant ROLE=ro|rw`
+pub async fn grant(client: &Client, plan: &Plan, grants: &[Grant]) -> Result<()> {
+    for grant in grants {
+        let (schema, role) = (Name::new(plan.schema.as_str()), Name::new(grant.role.as_str()));
+        let rights = if grant.write { "SELECT, INSERT, UPDATE, DELETE" } else { "SELECT" };
+        let mut sql = format!("GRANT USAGE ON SCHEMA {schema} TO {role};");
+        for table in &plan.tables {
+            sql.push_str(&format!("GRANT {rights} ON TABLE {} TO {role};", table.target));
+        }
+        if grant.write {
+            sql.push_str(&format!("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role};"));
+        }
+        client.batch_execute(&sql).await.map_err(|error| sql_failure(error.into())).with_context(|| format!("grant to {role}"))?;
+    }
+    Ok(())
+}

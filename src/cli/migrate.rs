@@ -14,7 +14,7 @@ use crate::migrate::{self, Events, Grant, Job, MaxRejects, MigrateReport, OnMisf
 use crate::model::{Event, Failure};
 use crate::plan::mapping::Mapping;
 use crate::plan::{Existing, NameStyle, OnExtra, Options, Severity};
-use crate::postgres::Migrations;
+use crate::postgres::{Migrations, create_database};
 use crate::registry;
 use crate::render::{self, Format, Progress, ProgressStyleChoice, Ui};
 use crate::sqlite::Snapshot;
@@ -237,7 +237,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let address = settings.address(args.target.to.as_deref().or(args.url.as_deref()), ui)?;
     say_target(&address, ui);
     if args.into.create_db {
-        crate::postgres::create_database(&address).await?;
+        create_database(&address).await?;
     }
     let progress = Arc::new(Progress::new(ui, args.progress.into()));
     let chosen = choose_mapping(&args.what, &snapshot, ui)?;

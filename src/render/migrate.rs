@@ -76,7 +76,12 @@ fn warnings(warnings: &[Warning]) -> String {
     sorted.sort_by_key(|warning| std::cmp::Reverse(warning.severity));
     let mut text = String::new();
     for warning in sorted.iter().take(MOST_WARNINGS) {
-        text.push_str(&format!("{:<6}  {} {}\n", severity(warning.severity), crate::render::visible(&warning.object), crate::render::visible(&warning.message)));
+        text.push_str(&format!(
+            "{:<6}  {} {}\n",
+            severity(warning.severity),
+            crate::render::visible(&warning.object),
+            crate::render::visible(&warning.message)
+        ));
     }
     if sorted.len() > MOST_WARNINGS {
         text.push_str(&format!("        and {} more; --json has them all\n", sorted.len() - MOST_WARNINGS));
@@ -159,9 +164,16 @@ fn document(report: &MigrateReport, started_at: &str) -> Json {
     });
     if report.outcome == Outcome::Planned {
         document["tables"] = report.plan.tables.iter().map(planned_table).collect();
-        document["objects"]["planned"] = report.plan.objects.iter().map(|object| json!({
-            "kind": object.kind.as_str(), "object": object.label, "statements": object.statements,
-        })).collect();
+        document["objects"]["planned"] = report
+            .plan
+            .objects
+            .iter()
+            .map(|object| {
+                json!({
+                    "kind": object.kind.as_str(), "object": object.label, "statements": object.statements,
+                })
+            })
+            .collect();
     }
     document
 }

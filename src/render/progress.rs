@@ -166,8 +166,12 @@ fn json_event(event: &Event, elapsed: Duration) -> serde_json::Value {
     let seconds = elapsed.as_secs_f64();
     match event {
         Event::PhaseStarted(phase) => json!({"event": "phase_started", "seconds": seconds, "phase": phase.as_str()}),
-        Event::PhaseEnded { phase, seconds: took } => json!({"event": "phase_ended", "seconds": seconds, "phase": phase.as_str(), "took_seconds": took}),
-        Event::Total { tables, rows, bytes } => json!({"event": "total", "seconds": seconds, "tables": tables, "rows": rows, "bytes": bytes}),
+        Event::PhaseEnded { phase, seconds: took } => {
+            json!({"event": "phase_ended", "seconds": seconds, "phase": phase.as_str(), "took_seconds": took})
+        }
+        Event::Total { tables, rows, bytes } => {
+            json!({"event": "total", "seconds": seconds, "tables": tables, "rows": rows, "bytes": bytes})
+        }
         Event::TableStarted { table, rows } => json!({"event": "table_started", "seconds": seconds, "table": table, "rows": rows}),
         Event::TableAdvanced { table, rows, bytes } => {
             json!({"event": "table_advanced", "seconds": seconds, "table": table, "rows": rows, "bytes": bytes})

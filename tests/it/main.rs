@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes, and its helpers with it")]
 
 mod connect;
+mod schema;
 mod stack;
 mod support;

@@ -547,4 +547,4 @@ fn trigger_event(cursor: &mut Cursor) -> Result<TriggerEvent, ParseError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::dialect) mod tests;

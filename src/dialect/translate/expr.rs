@@ -1,0 +1,443 @@
+//! Expressions: the walk over the tree, and the operators.
+
+use super::compare::{self, boolean};
+use super::scope::Scope;
+use super::select::CteRelation;
+use super::typed::{Class, Constant, Typed};
+use super::{Catalog, Form, Outcome, RelationColumn, like, literal, no};
+use crate::dialect::ast::{Binary, Chain, Expr, Like, Select, Set, Unary};
+use crate::model::{Affinity, Collation};
+
+pub struct Translator<'c> {
+    pub catalog: &'c Catalog,
+    /// Only functions that PostgreSQL calls immutable will do.
+    pub immutable: bool,
+    /// Innermost last.
+    pub scopes: Vec<Scope>,
+    pub ctes: Vec<CteRelation>,
+    /// Names for subqueries that have none.
+    pub unnamed: usize,
+}
+
+impl<'c> Translator<'c> {
+    pub fn new(catalog: &'c Catalog) -> Self {
+        Translator { catalog, immutable: false, scopes: Vec::new(), ctes: Vec::new(), unnamed: 0 }
+    }
+
+    /// For functions whose answer depends on the moment or the session.
+    pub fn not_immutable(&self, what: &str) -> Outcome<()> {
+        if self.immutable { no(format!("{what} is not immutable")) } else { Ok(()) }
+    }
+
+    pub fn string(&self, text: &str) -> Outcome<Typed> {
+        if text.contains('\0') {
+            return no("PostgreSQL's text cannot hold a NUL");
+        }
+        Ok(literal::constant(Constant::Text(text.to_string())))
+    }
+
+    pub fn expr(&mut self, expr: &Expr) -> Outcome<Typed> {
+        if let Some(key) = self.group_key(expr)? {
+            return Ok(key);
+        }
+        match expr {
+            Expr::Null => Ok(Typed::null()),
+            Expr::Integer(text) => literal::integer(text, false).map(literal::constant),
+            Expr::Float(text) => Ok(literal::constant(literal::float(text, false))),
+            Expr::Text(text) => self.string(text),
+            Expr::Blob(digits) => Ok(Typed {
+                constant: Some(Constant::Blob),
+                not_null: true,
+                ..Typed::atom(format!("'\\x{}'::bytea", digits.to_ascii_lowercase()), Class::Blob)
+            }),
+            Expr::CurrentDate => self.now("date"),
+            Expr::CurrentTime => self.now("time"),
+            Expr::CurrentTimestamp => self.now("datetime"),
+            Expr::Column(reference) => self.column(reference),
+            Expr::Variable => no("it has a parameter"),
+            Expr::Unary(unary, operand) => self.unary(*unary, operand),
+            Expr::Binary(operator, left, right) => self.binary(*operator, left, right),
+            Expr::Chain(chain, operands) => self.chain(*chain, operands),
+            Expr::IsNull(operand) => {
+                let operand = self.expr(operand)?;
+                Ok(boolean(format!("{} IS NULL", operand.operand())).not_null(true))
+            }
+            Expr::Between(value, low, high) => self.between(value, low, high),
+            Expr::In(value, set) => self.among(value, set),
+            Expr::Like { like, text, pattern, escape } => self.like(*like, text, pattern, escape.as_deref()),
+            Expr::Case { operand, whens, otherwise } => self.case(operand.as_deref(), whens, otherwise.as_deref()),
+            Expr::Cast(operand, declared) => self.cast(operand, declared),
+            Expr::Collate(operand, name) => {
+                let mut typed = self.expr(operand)?;
+                typed.collation = Some(collation_named(name));
+                typed.explicit_collation = true;
+                Ok(typed)
+            }
+            Expr::Call(call) => self.call(call),
+            Expr::Exists(select) => {
+                let select = self.select(select)?;
+                Ok(Typed::atom(format!("EXISTS ({})", select.sql), Class::Boolean).not_null(true))
+            }
+            Expr::Subquery(select) => self.scalar(select),
+            Expr::Row(_) => no("a row value stands where one value is wanted"),
+            Expr::Raise(..) => no("RAISE() stands where PostgreSQL has no place for it"),
+        }
+    }
+
+    pub fn exprs(&mut self, exprs: &[Expr]) -> Outcome<Vec<Typed>> {
+        exprs.iter().map(|expr| self.expr(expr)).collect()
+    }
+
+    fn unary(&mut self, unary: Unary, operand: &Expr) -> Outcome<Typed> {
+        if unary == Unary::Negate {
+            match operand {
+                Expr::Integer(text) => return literal::integer(text, true).map(literal::constant),
+                Expr::Float(text) => return Ok(literal::constant(literal::float(text, true))),
+                _ => {}
+            }
+        }
+        let typed = self.expr(operand)?;
+        match unary {
+            // It takes the affinity away, and nothing else.
+            Unary::Plus => Ok(Typed { affinity: None, is_column: false, ..typed }),
+            Unary::Not => Ok(boolean(format!("NOT {}", typed.condition_operand()?)).from(&[&typed])),
+            Unary::Negate => {
+                let number = real_if_numeric(&typed.number()?)?;
+                Ok(Typed::new(format!("- {}", number.operand()), number.class).from(&[&number]))
+            }
+            Unary::BitNot => {
+                let number = self.bits(&typed)?;
+                Ok(Typed::new(format!("~ {number}"), Class::Integer).from(&[&typed]))
+            }
+        }
+    }
+
+    fn bits(&self, typed: &Typed) -> Outcome<String> {
+        let number = typed.integer()?;
+        if number.class == Class::Integer { Ok(number.cast("bigint")) } else { no("the bits of a REAL are asked for") }
+    }
+
+    fn binary(&mut self, operator: Binary, left: &Expr, right: &Expr) -> Outcome<Typed> {
+        if let (Expr::Row(left), Expr::Row(right)) = (left, right) {
+            return self.rows(operator, left, right);
+        }
+        if let (Binary::Is | Binary::IsNot, Expr::Column(column)) = (operator, right)
+            && column.table.is_none()
+            && !column.double_quoted
+            && ["true", "false"].contains(&column.name.to_ascii_lowercase().as_str())
+        {
+            let condition = self.expr(left)?.condition_operand()?;
+            let not = if operator == Binary::IsNot { "NOT " } else { "" };
+            return Ok(boolean(format!("{condition} IS {not}{}", column.name.to_ascii_uppercase())).not_null(true));
+        }
+        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        match operator {
+            Binary::Add | Binary::Subtract | Binary::Multiply | Binary::Divide | Binary::Modulo => arithmetic(operator, &left, &right),
+            Binary::BitAnd | Binary::BitOr => {
+                let symbol = if operator == Binary::BitAnd { "&" } else { "|" };
+                let sql = format!("{} {symbol} {}", self.bits(&left)?, self.bits(&right)?);
+                Ok(Typed::new(sql, Class::Integer).from(&[&left, &right]))
+            }
+            Binary::ShiftLeft | Binary::ShiftRight => {
+                let symbol = if operator == Binary::ShiftLeft { "<<" } else { ">>" };
+                match right.constant {
+                    Some(Constant::Integer(by @ 0..=63)) => {
+                        Ok(Typed::new(format!("{} {symbol} {by}", self.bits(&left)?), Class::Integer).from(&[&left]))
+                    }
+                    _ => no("a shift by a computed distance"),
+                }
+            }
+            Binary::Json | Binary::JsonValue => no("a value of JSON may be a number here and a text there; PostgreSQL wants one type"),
+            _ => compare::compare(operator, &left, &right),
+        }
+    }
+
+    fn rows(&mut self, operator: Binary, left: &[Expr], right: &[Expr]) -> Outcome<Typed> {
+        if left.len() != right.len() || !matches!(operator, Binary::Equal | Binary::Is) {
+            return no("row values are compared by order");
+        }
+        let mut conditions = Vec::new();
+        for (l, r) in left.iter().zip(right) {
+            let (l, r) = (self.expr(l)?, self.expr(r)?);
+            conditions.push(compare::compare(operator, &l, &r)?.condition_operand()?);
+        }
+        Ok(boolean(conditions.join(" AND ")))
+    }
+
+    fn chain(&mut self, chain: Chain, operands: &[Expr]) -> Outcome<Typed> {
+        let typed = self.exprs(operands)?;
+        let refs: Vec<&Typed> = typed.iter().collect();
+        if chain == Chain::Concat {
+            let texts = typed.iter().map(|operand| Ok(operand.text()?.operand())).collect::<Outcome<Vec<_>>>()?;
+            // Two bare literals would have no type.
+            let first = if typed[0].constant.is_some() { format!("{}::text", texts[0]) } else { texts[0].clone() };
+            let rest = texts[1..].join(" || ");
+            let sql =
+                if typed.iter().all(|operand| operand.constant.is_some()) { format!("{first} || {rest}") } else { texts.join(" || ") };
+            return Ok(Typed::new(sql, Class::Text).from(&refs));
+        }
+        let conditions = typed.iter().map(Typed::condition_operand).collect::<Outcome<Vec<_>>>()?;
+        let word = if chain == Chain::And { " AND " } else { " OR " };
+        Ok(boolean(conditions.join(word)).from(&refs))
+    }
+
+    fn between(&mut self, value: &Expr, low: &Expr, high: &Expr) -> Outcome<Typed> {
+        let (value, low, high) = (self.expr(value)?, self.expr(low)?, self.expr(high)?);
+        if value.volatile {
+            return no("BETWEEN over a random value");
+        }
+        let above = compare::compare(Binary::GreaterEqual, &value, &low)?;
+        let below = compare::compare(Binary::LessEqual, &value, &high)?;
+        let sql = format!("{} AND {}", above.condition_operand()?, below.condition_operand()?);
+        Ok(boolean(sql).from(&[&value, &low, &high]))
+    }
+
+    fn among(&mut self, value: &Expr, set: &Set) -> Outcome<Typed> {
+        let select = match set {
+            Set::List(list) => {
+                let value = self.expr(value)?;
+                let list = self.exprs(list)?;
+                return compare::among(&value, &list);
+            }
+            Set::Select(select) => self.select(select)?,
+            Set::Table(name) => self.whole_table(name)?,
+        };
+        let values = match value {
+            Expr::Row(values) => self.exprs(values)?,
+            value => vec![self.expr(value)?],
+        };
+        if values.len() != select.columns.len() {
+            return no("IN compares rows of different widths");
+        }
+        let (mut lefts, mut rights, mut plain) = (Vec::new(), Vec::new(), true);
+        for (value, column) in values.iter().zip(&select.columns) {
+            let bare = Typed::column(format!("\"member\".{}", column.target), column, false);
+            let (left, right) = compare::membership(value, &bare)?;
+            plain &= right == bare.sql;
+            lefts.push(left);
+            rights.push(right);
+        }
+        let left = if lefts.len() == 1 { lefts.remove(0) } else { format!("({})", lefts.join(", ")) };
+        let sql = if plain {
+            format!("{left} IN ({})", select.sql)
+        } else {
+            let names = select.columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
+            format!("{left} IN (SELECT {} FROM ({}) AS \"member\" ({names}))", rights.join(", "), select.sql)
+        };
+        Ok(boolean(sql))
+    }
+
+    fn like(&mut self, like: Like, text: &Expr, pattern: &Expr, escape: Option<&Expr>) -> Outcome<Typed> {
+        let (text, pattern) = (self.expr(text)?, self.expr(pattern)?);
+        let escape = escape.map(|escape| self.expr(escape)).transpose()?;
+        match like {
+            Like::Like => like::like(&text, &pattern, escape.as_ref()),
+            Like::Glob => like::glob(&text, &pattern),
+            Like::Regexp => no("REGEXP is the application's own function"),
+            Like::Match => no("MATCH searches a virtual table"),
+        }
+    }
+
+    fn case(&mut self, operand: Option<&Expr>, whens: &[(Expr, Expr)], otherwise: Option<&Expr>) -> Outcome<Typed> {
+        let operand = operand.map(|operand| self.expr(operand)).transpose()?;
+        if operand.as_ref().is_some_and(|operand| operand.volatile) {
+            return no("CASE over a random value");
+        }
+        let mut conditions = Vec::new();
+        let mut values = Vec::new();
+        for (when, then) in whens {
+            let when = self.expr(when)?;
+            conditions.push(match &operand {
+                Some(operand) => compare::compare(Binary::Equal, operand, &when)?.condition()?,
+                None => when.condition()?,
+            });
+            values.push(self.expr(then)?);
+        }
+        values.push(match otherwise {
+            Some(otherwise) => self.expr(otherwise)?,
+            None => Typed::null(),
+        });
+        let (class, sqls) = unify(&values, "CASE")?;
+        let mut sql = String::from("CASE");
+        for (condition, value) in conditions.iter().zip(&sqls) {
+            sql.push_str(&format!(" WHEN {condition} THEN {value}"));
+        }
+        if otherwise.is_some() {
+            sql.push_str(&format!(" ELSE {}", sqls[sqls.len() - 1]));
+        }
+        sql.push_str(" END");
+        let refs: Vec<&Typed> = values.iter().collect();
+        Ok(Typed::atom(sql, class).from(&refs))
+    }
+
+    fn cast(&mut self, operand: &Expr, declared: &str) -> Outcome<Typed> {
+        let typed = self.expr(operand)?;
+        let affinity = Affinity::of(declared);
+        let cast = cast(&typed, affinity)?;
+        Ok(Typed { affinity: Some(affinity), collation: typed.collation.clone(), is_column: false, ..cast })
+    }
+
+    pub fn scalar(&mut self, select: &Select) -> Outcome<Typed> {
+        let select = self.select(select)?;
+        let [column] = select.columns.as_slice() else {
+            return no("a subquery gives several columns where one value is wanted");
+        };
+        let sql = if select.is_one_row {
+            format!("({})", select.sql)
+        } else if select.is_limited {
+            format!("(SELECT * FROM ({}) AS \"only\" LIMIT 1)", select.sql)
+        } else {
+            format!("({} LIMIT 1)", select.sql)
+        };
+        Ok(Typed { collation: None, is_column: false, ..Typed::column(sql, column, true) })
+    }
+}
+
+fn collation_named(name: &str) -> Collation {
+    match name.to_ascii_uppercase().as_str() {
+        "BINARY" => Collation::Binary,
+        "NOCASE" => Collation::NoCase,
+        "RTRIM" => Collation::RTrim,
+        _ => Collation::Custom(name.to_string()),
+    }
+}
+
+/// SQLite computes with the REALs of a numeric column in double precision.
+fn real_if_numeric(typed: &Typed) -> Outcome<Typed> {
+    if typed.class == Class::Numeric { Ok(Typed { class: Class::Numeric, ..typed.real()? }) } else { Ok(typed.clone()) }
+}
+
+fn arithmetic(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
+    let (l, r) = (left.number()?, right.number()?);
+    let both_integer = l.class == Class::Integer && r.class == Class::Integer;
+    let any_numeric = l.class == Class::Numeric || r.class == Class::Numeric;
+    let any_real = l.class == Class::Real || r.class == Class::Real;
+    if operator == Binary::Modulo && !both_integer {
+        return no("% of numbers that are no integers");
+    }
+    if operator == Binary::Divide && any_numeric && !any_real {
+        return no("a division is one of integers or of reals, row by row");
+    }
+    let class = if both_integer {
+        Class::Integer
+    } else if any_real {
+        Class::Real
+    } else {
+        Class::Numeric
+    };
+    let (mut a, mut b) = if both_integer { (l.operand(), r.operand()) } else { (l.real()?.operand(), r.real()?.operand()) };
+    if both_integer && l.constant.is_some() && r.constant.is_some() {
+        a = l.cast("bigint");
+    }
+    let is_zero_safe = match r.constant {
+        Some(Constant::Integer(value)) => value != 0,
+        Some(Constant::Real(value)) => value != 0.0,
+        _ => false,
+    };
+    if matches!(operator, Binary::Divide | Binary::Modulo) && !is_zero_safe {
+        b = format!("NULLIF({b}, 0)");
+    }
+    let symbol = match operator {
+        Binary::Add => "+",
+        Binary::Subtract => "-",
+        Binary::Multiply => "*",
+        Binary::Divide => "/",
+        _ => "%",
+    };
+    let may_vanish = matches!(operator, Binary::Divide | Binary::Modulo) && !is_zero_safe;
+    let mut typed = Typed::new(format!("{a} {symbol} {b}"), class).from(&[&l, &r]);
+    typed.not_null &= !may_vanish;
+    typed.small = matches!(operator, Binary::Add | Binary::Subtract | Binary::Modulo) && l.small && r.small && both_integer;
+    typed.non_negative = operator != Binary::Subtract && l.non_negative && r.non_negative;
+    Ok(typed)
+}
+
+/// CAST, by the affinity of its type.
+fn cast(typed: &Typed, affinity: Affinity) -> Outcome<Typed> {
+    let sql = typed.operand();
+    if typed.class == Class::Null {
+        return Ok(typed.clone());
+    }
+    let whitespace = r"[ \t\n\v\f\r]*";
+    match (affinity, typed.class) {
+        (Affinity::Text, _) => typed.text(),
+        (Affinity::Integer, Class::Boolean | Class::Integer) => typed.integer(),
+        (Affinity::Integer, Class::Real | Class::Numeric) => {
+            Ok(Typed::atom(format!("trunc({sql})::bigint"), Class::Integer).from(&[typed]))
+        }
+        (Affinity::Integer, Class::Text) => {
+            if typed.digits_of.is_some() {
+                return typed.number();
+            }
+            let text = typed.text()?;
+            let prefix = format!("coalesce(substring({} from '^{whitespace}([-+]?[0-9]+)')::numeric, 0)", text.sql);
+            let clamped = format!("least(greatest({prefix}, -9223372036854775808), 9223372036854775807)::bigint");
+            let sql = if typed.not_null { clamped } else { format!("CASE WHEN {sql} IS NOT NULL THEN {clamped} END") };
+            Ok(Typed::atom(sql, Class::Integer).from(&[typed]))
+        }
+        (Affinity::Real, class) if class.is_number() => typed.real(),
+        (Affinity::Real, Class::Text) => {
+            let text = typed.text()?;
+            let number = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?";
+            let prefix = format!("coalesce(substring({} from '^{whitespace}({number})')::double precision, 0)", text.sql);
+            let sql = if typed.not_null { prefix } else { format!("CASE WHEN {sql} IS NOT NULL THEN {prefix} END") };
+            Ok(Typed::atom(sql, Class::Real).from(&[typed]))
+        }
+        (Affinity::Numeric, Class::Boolean | Class::Integer) => typed.integer(),
+        (Affinity::Numeric, Class::Real | Class::Numeric) => Ok(Typed { class: Class::Numeric, ..typed.clone() }),
+        (Affinity::Blob, Class::Blob) => Ok(typed.clone()),
+        (Affinity::Blob, Class::Text) => Ok(Typed::atom(format!("convert_to({}, 'UTF8')", typed.text()?.sql), Class::Blob).from(&[typed])),
+        _ => no(format!("a {} is cast to another class", typed.class.word())),
+    }
+}
+
+/// One class for the values of CASE, coalesce() or a compound SELECT, and each value in it.
+pub fn unify(values: &[Typed], what: &str) -> Outcome<(Class, Vec<String>)> {
+    let mut classes: Vec<Class> = Vec::new();
+    for value in values {
+        if value.class != Class::Null && !classes.contains(&value.class) {
+            classes.push(value.class);
+        }
+    }
+    let forms_agree = values.iter().all(|value| value.form == Form::Canonical);
+    let class = match classes.as_slice() {
+        [] => Class::Null,
+        [Class::Text] => Class::Text,
+        [one] if forms_agree => *one,
+        all if all.iter().all(|class| matches!(class, Class::Boolean | Class::Integer)) => Class::Integer,
+        all if all.iter().all(|class| class.is_number()) => Class::Numeric,
+        all if all.iter().all(|class| class.is_textual()) => Class::Text,
+        [first, second, ..] => return no(format!("{what} gives a {} in one case and a {} in another", first.word(), second.word())),
+        [one] => return no(format!("SQLite holds a {} in another form than PostgreSQL's type suggests", one.word())),
+    };
+    let sqls = values.iter().map(|value| value.in_class(class)).collect::<Outcome<Vec<_>>>()?;
+    Ok((class, sqls))
+}
+
+impl Typed {
+    fn in_class(&self, class: Class) -> Outcome<String> {
+        if self.class == Class::Null {
+            return Ok("NULL".to_string());
+        }
+        Ok(match class {
+            Class::Integer => self.integer()?.sql,
+            Class::Numeric => self.real()?.sql,
+            Class::Text => self.text()?.sql,
+            _ => self.sql.clone(),
+        })
+    }
+
+    /// The column that a catalog would show for it.
+    pub fn as_column(&self, source: &str, target: crate::model::Name) -> RelationColumn {
+        RelationColumn {
+            source: source.to_string(),
+            target,
+            type_: self.type_(),
+            affinity: self.affinity,
+            form: self.form,
+            not_null: self.not_null,
+            collation: self.collation.clone().unwrap_or(Collation::Binary),
+            generated: false,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What an expression means in a SELECT that groups: a key, a column that the keys decide, or a column of any row of the group.
+
+use super::expr::Translator;
+use super::typed::Typed;
+use super::{Outcome, no};
+use crate::dialect::ast::Expr;
+
+#[derive(Clone, Debug, Default)]
+pub struct Grouping {
+    /// The GROUP BY expressions, as translated.
+    pub keys: Vec<String>,
+    /// Keys that are more than columns, so that whole expressions must be compared with them.
+    pub has_expressions: bool,
+    /// Sources whose primary key is among the keys.
+    pub determined: Vec<usize>,
+    /// `ORDER BY …` of the row that a lone min() or max() points at; empty for any row.
+    pub row: String,
+}
+
+impl Translator<'_> {
+    /// The expression, when it is itself a key of the innermost grouping.
+    pub fn group_key(&mut self, expr: &Expr) -> Outcome<Option<Typed>> {
+        let is_candidate =
+            matches!(expr, Expr::Unary(..) | Expr::Binary(..) | Expr::Chain(..) | Expr::Case { .. } | Expr::Cast(..) | Expr::Call(..));
+        let Some(scope) = self.scopes.last_mut() else { return Ok(None) };
+        if !is_candidate || !scope.grouping.as_ref().is_some_and(|grouping| grouping.has_expressions) {
+            return Ok(None);
+        }
+        let Some(grouping) = scope.grouping.take() else { return Ok(None) };
+        let typed = self.expr(expr);
+        let is_key = typed
+            .as_ref()
+            .is_ok_and(|typed| typed.ordered().is_ok_and(|key| grouping.keys.contains(&key)) || grouping.keys.contains(&typed.sql));
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.grouping = Some(grouping);
+        }
+        Ok(if is_key { typed.ok() } else { None })
+    }
+
+    /// A column of source `index` of the scope at `depth`.
+    pub fn grouped_column(&mut self, depth: usize, index: usize, typed: Typed) -> Outcome<Typed> {
+        let Some(grouping) = &self.scopes[depth].grouping else { return Ok(typed) };
+        if grouping.keys.contains(&typed.sql) || grouping.determined.contains(&index) {
+            return Ok(typed);
+        }
+        if depth + 1 != self.scopes.len() {
+            return no("a subquery uses a column of an arbitrary row of the group");
+        }
+        let sql = format!("(array_agg({}{}))[1]", typed.sql, grouping.row);
+        // Without GROUP BY there may be no row at all.
+        Ok(Typed { sql, not_null: typed.not_null && !grouping.keys.is_empty(), ..typed })
+    }
+}

@@ -1,0 +1,284 @@
+//! SQLite's expressions, views and triggers said in PostgreSQL's SQL, where an exact form exists.
+//!
+//! The rule: what is returned gives SQLite's answer for every row that the tables may hold; all else is [`Untranslatable`], with the reason.
+//! What "exact" leaves out, knowingly: an integer that leaves 64 bits is an error in PostgreSQL where SQLite turns to REAL; the last bits of a sum
+//! of REALs depend on the order in both; a column that SQLite takes from an arbitrary row of a group comes from an arbitrary row here too; local
+//! time is that of the session's TimeZone; AFTER triggers see the whole statement done, where SQLite's see one row of it.
+
+mod aggregate;
+mod collect;
+mod compare;
+mod expr;
+mod function;
+mod grouping;
+mod json;
+mod like;
+mod literal;
+mod scope;
+mod select;
+mod time;
+mod trigger;
+mod typed;
+
+use std::fmt;
+
+use super::parse::{ParseError, create_view};
+use super::syntax;
+use crate::model::{Affinity, Collation, Name, QualifiedName};
+use expr::Translator;
+use scope::{Scope, ScopeSource};
+use typed::Class;
+
+pub use trigger::trigger;
+
+/// The type of a column in PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    Boolean,
+    /// bigint, or narrower.
+    Integer,
+    Float,
+    Numeric,
+    Text,
+    Bytea,
+    Timestamp,
+    TimestampTz,
+    Date,
+    Time,
+    Uuid,
+    Json,
+    Jsonb,
+    Other(String),
+}
+
+/// How SQLite holds the values behind a column of PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As the type suggests: boolean from 0 and 1, text from text, times spelled as SQLite's own functions spell them
+    /// (`2024-01-31`, `2024-01-31 23:59:59`, `23:59:59`), JSON and UUIDs as PostgreSQL would print them.
+    Canonical,
+    /// As text in some other spelling that SQLite's date functions read: `2024-01-31T23:59:59.5Z`.
+    Text,
+    /// In any other way: several storage classes in a text column, 't' and 'f' behind a boolean, epochs behind a timestamp.
+    Other,
+}
+
+/// Tables, and views as they get translated.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    pub relations: Vec<Relation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    pub source: String,
+    pub target: QualifiedName,
+    pub columns: Vec<RelationColumn>,
+    /// The source names of the columns of the key that stands in PostgreSQL as PRIMARY KEY.
+    pub primary_key: Vec<String>,
+    /// The source name of the column that is another name of the rowid.
+    pub rowid_alias: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelationColumn {
+    pub source: String,
+    pub target: Name,
+    pub type_: Type,
+    /// That of the type declared in SQLite; none for a column of a view that is an expression.
+    pub affinity: Option<Affinity>,
+    pub form: Form,
+    pub not_null: bool,
+    pub collation: Collation,
+    pub generated: bool,
+}
+
+/// Why something has no exact form: a clause for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untranslatable {
+    pub reason: String,
+}
+
+impl Untranslatable {
+    pub(in crate::dialect) fn new(reason: impl Into<String>) -> Self {
+        Untranslatable { reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Untranslatable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Untranslatable {}
+
+impl From<ParseError> for Untranslatable {
+    fn from(error: ParseError) -> Self {
+        Untranslatable::new(format!("its SQL could not be read {error}"))
+    }
+}
+
+pub(in crate::dialect) type Outcome<T> = Result<T, Untranslatable>;
+
+pub(in crate::dialect) fn no<T>(reason: impl Into<String>) -> Outcome<T> {
+    Err(Untranslatable::new(reason))
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// DEFAULT NULL: none is needed.
+    None,
+    Sql(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranslatedView {
+    /// The CREATE VIEW statement.
+    pub sql: String,
+    /// The view as the catalog should know it, for the views and triggers that use it.
+    pub relation: Relation,
+}
+
+impl RelationColumn {
+    /// A nullable column in its type's own form.
+    pub fn new(source: &str, type_: Type) -> Self {
+        let affinity = match type_ {
+            Type::Integer => Affinity::Integer,
+            Type::Float => Affinity::Real,
+            Type::Text => Affinity::Text,
+            Type::Bytea => Affinity::Blob,
+            _ => Affinity::Numeric,
+        };
+        RelationColumn {
+            source: source.to_string(),
+            target: Name::new(source),
+            type_,
+            affinity: Some(affinity),
+            form: Form::Canonical,
+            not_null: false,
+            collation: Collation::Binary,
+            generated: false,
+        }
+    }
+}
+
+impl Relation {
+    pub fn column(&self, name: &str) -> Option<&RelationColumn> {
+        self.columns.iter().find(|column| column.source.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Catalog {
+    pub fn relation(&self, name: &str) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.source.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The DEFAULT of a column of `type_`; `sql` is the expression without outer parentheses.
+pub fn default_value(sql: &str, type_: &Type) -> Outcome<Default> {
+    let mut expr = syntax::expression(sql)?;
+    // A bare word is a string to DEFAULT, whatever its quotes.
+    if let super::ast::Expr::Column(column) = &mut expr {
+        if column.table.is_none() && !column.double_quoted && !["true", "false"].contains(&column.name.to_ascii_lowercase().as_str()) {
+            column.double_quoted = true;
+        }
+    }
+    let catalog = Catalog::default();
+    let mut translator = Translator::new(&catalog);
+    let typed = translator.expr(&expr)?;
+    if typed.class == Class::Null {
+        return Ok(Default::None);
+    }
+    typed.assigned_to(&RelationColumn::new("the column", type_.clone())).map(Default::Sql)
+}
+
+/// The condition of a CHECK.
+pub fn check(sql: &str, relation: &Relation) -> Outcome<String> {
+    let catalog = Catalog::default();
+    let mut translator = Translator::over(&catalog, relation);
+    let expr = syntax::expression(sql)?;
+    if json::mentions_validity(&expr) { json::check(&mut translator, &expr) } else { translator.expr(&expr)?.condition() }
+}
+
+/// The expression of a generated column of `result` type; immutable.
+pub fn generated(sql: &str, relation: &Relation, result: &RelationColumn) -> Outcome<String> {
+    let catalog = Catalog::default();
+    let mut translator = Translator::over(&catalog, relation);
+    translator.immutable = true;
+    translator.expr(&syntax::expression(sql)?)?.assigned_to(result)
+}
+
+/// An expression of an index, to stand in parentheses; immutable. `collation` is that of the index's item. What PostgreSQL only has in another
+/// type (a value inside JSON, as text) will do where the index is not `unique`: it changes no answer then.
+pub fn index_expression(sql: &str, relation: &Relation, collation: &Collation, unique: bool) -> Outcome<String> {
+    let catalog = Catalog::default();
+    let mut translator = Translator::over(&catalog, relation);
+    translator.immutable = true;
+    let expr = syntax::expression(sql)?;
+    if !unique && let Some(key) = json::index_key(&mut translator, &expr)? {
+        return Ok(key);
+    }
+    let mut typed = translator.expr(&expr)?;
+    if *collation != Collation::Binary {
+        typed.collation = Some(collation.clone());
+    }
+    if typed.class == Class::Boolean && !typed.is_column {
+        typed = typed.integer()?;
+    }
+    let ordered = typed.ordered()?;
+    // The expression as queries will write it: PostgreSQL uses the index only for that.
+    Ok(if typed.collation.is_none() { typed.sql } else { ordered })
+}
+
+/// The WHERE of a partial index; immutable.
+pub fn index_predicate(sql: &str, relation: &Relation) -> Outcome<String> {
+    let catalog = Catalog::default();
+    let mut translator = Translator::over(&catalog, relation);
+    translator.immutable = true;
+    translator.expr(&syntax::expression(sql)?)?.condition()
+}
+
+/// A CREATE VIEW statement; every relation that it reads must stand in the catalog.
+pub fn view(sql: &str, catalog: &Catalog, target: &QualifiedName) -> Outcome<TranslatedView> {
+    let ddl = create_view(sql)?;
+    let select = syntax::select(&ddl.select)?;
+    let mut translator = Translator::new(catalog);
+    let translated = translator.select(&select)?;
+    if !ddl.columns.is_empty() && ddl.columns.len() != translated.columns.len() {
+        return no(format!("it names {} columns and selects {}", ddl.columns.len(), translated.columns.len()));
+    }
+    let mut columns: Vec<RelationColumn> = Vec::new();
+    for (index, column) in translated.columns.into_iter().enumerate() {
+        let mut column = column;
+        if let Some(name) = ddl.columns.get(index) {
+            column.source = name.clone();
+            column.target = Name::fit(name);
+        }
+        scope::make_unique(&mut column, &columns);
+        columns.push(column);
+    }
+    let names = columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
+    let sql = format!("CREATE VIEW {target} ({names}) AS\n{}", translated.sql);
+    let relation = Relation { source: ddl.name, target: target.clone(), columns, primary_key: Vec::new(), rowid_alias: None };
+    Ok(TranslatedView { sql, relation })
+}
+
+/// The relations that a CREATE VIEW statement reads, as it spells them; empty when it cannot be read.
+pub fn view_dependencies(sql: &str) -> Vec<String> {
+    let select = create_view(sql).and_then(|ddl| syntax::select(&ddl.select));
+    select.map(|select| collect::relations(&select)).unwrap_or_default()
+}
+
+impl<'c> Translator<'c> {
+    /// A translator whose bare names are the columns of one table.
+    fn over(catalog: &'c Catalog, relation: &Relation) -> Self {
+        let mut translator = Translator::new(catalog);
+        let source = ScopeSource::of(relation, &relation.source, "");
+        translator.scopes.push(Scope { sources: vec![source], ..Scope::default() });
+        translator
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::dialect::parse::tests::{cases, mutated};
+
+fn users() -> Relation {
+    let column = |name: &str, type_: Type| RelationColumn::new(name, type_);
+    let mut columns = vec![
+        column("id", Type::Integer),
+        column("a", Type::Integer),
+        column("active", Type::Boolean),
+        column("Name", Type::Text),
+        column("email", Type::Text),
+        column("score", Type::Float),
+        column("price", Type::Numeric),
+        column("born", Type::Date),
+        column("seen", Type::Timestamp),
+        column("mixed", Type::Text),
+        column("flag", Type::Boolean),
+    ];
+    columns[0].not_null = true;
+    columns[4].collation = Collation::NoCase;
+    columns[9].form = Form::Other;
+    columns[10].form = Form::Other;
+    Relation {
+        source: "users".into(),
+        target: QualifiedName::new("public", "users"),
+        columns,
+        primary_key: vec!["id".into()],
+        rowid_alias: Some("id".into()),
+    }
+}
+
+fn checks(cases: &[(&str, &str)]) {
+    for (sqlite, postgres) in cases {
+        let translated = check(sqlite, &users()).unwrap_or_else(|error| panic!("{sqlite}: {error}"));
+        assert_eq!(&translated, postgres, "{sqlite}");
+    }
+}
+
+#[test]
+fn conditions() {
+    checks(&[
+        ("a == 1", r#""a" = 1"#),
+        ("A <> 1 AND users.a != 2", r#"("a" <> 1) AND ("a" <> 2)"#),
+        ("active", r#""active""#),
+        ("active = 1", r#""active""#),
+        ("active = 0", r#"NOT "active""#),
+        ("active IN (0, 1)", r#""active"::integer IN (0, 1)"#),
+        ("a", r#""a" <> 0"#),
+        ("NOT a", r#"NOT ("a" <> 0)"#),
+        ("a IS NOT 5", r#""a" IS DISTINCT FROM 5"#),
+        ("name IN ('a', \"b\")", r#""Name" IN ('a', 'b')"#),
+        ("[name] > 'm'", r#""Name" COLLATE "C" > 'm'"#),
+        ("email = 'Ada@X.org'", r#"lower("email" COLLATE "C") = 'ada@x.org'"#),
+        ("name LIKE 'a\\%'", r#"lower("Name" COLLATE "C") LIKE 'a\%' ESCAPE ''"#),
+        ("name GLOB '[a-z]*'", r#""Name" ~ '^[a-z].*$'"#),
+        ("typeof(a) = 'integer'", r#"CASE WHEN "a" IS NULL THEN 'null' ELSE 'integer' END = 'integer'"#),
+        ("typeof(id) = 'integer'", "'integer' = 'integer'"),
+        ("a / 2 > a % id", r#"("a" / 2) > ("a" % NULLIF("id", 0))"#),
+        ("a = 'x'", r#"CASE WHEN "a" IS NOT NULL THEN FALSE END"#),
+        ("name = 5", r#""Name" = '5'"#),
+        ("born >= '2024-01-01'", r#""born" >= DATE '2024-01-01'"#),
+        ("a IN ()", "FALSE"),
+        ("rowid > 0", r#""id" > 0"#),
+        ("json_valid(name)", r#""Name"::json IS NOT NULL OR "Name" IS NULL"#),
+        ("name IS NULL OR json_valid(name)", r#"("Name" IS NULL) OR ("Name"::json IS NOT NULL OR "Name" IS NULL)"#),
+        ("json_valid(name) AND a > 1", r#"("Name"::json IS NOT NULL OR "Name" IS NULL) AND ("a" > 1)"#),
+    ]);
+}
+
+#[test]
+fn what_has_no_exact_form_says_why() {
+    for (sqlite, reason) in [
+        ("mixed = 'x'", "\"mixed\" holds values of several storage classes"),
+        ("flag = 1", "SQLite holds \"flag\" in another form than PostgreSQL's type suggests"),
+        ("name", "a text is used as a condition"),
+        ("name REGEXP 'x'", "REGEXP is the application's own function"),
+        ("strftime('%f', name) = '2024'", "fractions of seconds, which SQLite's versions round differently"),
+        ("json_extract(name, '$.a')", "json_extract() may give a number here and a text there; PostgreSQL wants one type"),
+        ("score || 'x' = '1.0x'", "SQLite and PostgreSQL print REAL differently"),
+        ("price / 2 > 1", "a division is one of integers or of reals, row by row"),
+        ("myfunc(a)", "PostgreSQL has no exact form of myfunc()"),
+        ("name COLLATE unicase = 'x'", "the collation unicase is the application's own"),
+        ("nosuch > 1", "no column is named nosuch"),
+        ("json_valid(name) OR a > 1", "json_valid() in a condition that may hold without it"),
+        ("a >", "its SQL could not be read at byte 3: expected an expression, found the end"),
+    ] {
+        assert_eq!(check(sqlite, &users()).unwrap_err().reason, reason, "{sqlite}");
+    }
+    assert!(generated("datetime('now')", &users(), &RelationColumn::new("x", Type::Text)).is_err());
+    assert!(index_predicate("a > random()", &users()).is_err());
+}
+
+#[test]
+fn indexes() {
+    for (sqlite, postgres) in [
+        ("lower(email)", r#"lower("email" COLLATE "C")"#),
+        ("json_extract(name, '$.a.b[0]')", r#"("Name"::json #>> '{"a","b","0"}')"#),
+        ("name ->> '$.k'", r#"("Name"::json #>> '{"k"}')"#),
+        ("name ->> 'k'", r#"("Name"::json #>> '{"k"}')"#),
+    ] {
+        assert_eq!(index_expression(sqlite, &users(), &Collation::Binary, false).as_deref(), Ok(postgres), "{sqlite}");
+    }
+    assert_eq!(index_expression("name", &users(), &Collation::NoCase, true).as_deref(), Ok(r#"lower("Name" COLLATE "C")"#));
+    assert!(index_expression("json_extract(name, '$.a')", &users(), &Collation::Binary, true).is_err());
+}
+
+#[test]
+fn defaults() {
+    for (sqlite, type_, postgres) in [
+        ("0", Type::Boolean, "false"),
+        ("true", Type::Boolean, "true"),
+        ("'true'", Type::Boolean, "true"),
+        ("0", Type::Integer, "0"),
+        ("'5'", Type::Integer, "5"),
+        ("1+1", Type::Integer, "1::bigint + 1"),
+        ("1.0", Type::Integer, "1"),
+        ("1", Type::Float, "1"),
+        ("0.00", Type::Numeric, "0.0"),
+        ("'it''s'", Type::Text, "'it''s'"),
+        ("\"dq\"", Type::Text, "'dq'"),
+        ("0", Type::Text, "'0'"),
+        ("x'00FF'", Type::Bytea, "'\\x00ff'::bytea"),
+        ("lower('X')", Type::Text, "lower('X' COLLATE \"C\")"),
+        ("CURRENT_TIMESTAMP", Type::Timestamp, "date_trunc('second', (statement_timestamp() AT TIME ZONE 'UTC'))"),
+        ("CURRENT_TIMESTAMP", Type::TimestampTz, "date_trunc('second', (statement_timestamp() AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC'"),
+        ("strftime('%s','now')", Type::Integer, "floor(extract(epoch FROM (statement_timestamp() AT TIME ZONE 'UTC')))::bigint"),
+        ("datetime('now','localtime')", Type::Timestamp, "date_trunc('second', statement_timestamp()::timestamp)"),
+        ("'[]'", Type::Jsonb, "'[]'"),
+    ] {
+        assert_eq!(default_value(sqlite, &type_), Ok(Default::Sql(postgres.to_string())), "{sqlite}");
+    }
+    assert_eq!(default_value("null", &Type::Timestamp), Ok(Default::None));
+    for (sqlite, type_) in
+        [("'abc'", Type::Integer), ("2", Type::Boolean), ("'2024-02-30'", Type::Date), ("''", Type::Timestamp), ("'{'", Type::Json)]
+    {
+        assert!(default_value(sqlite, &type_).is_err(), "{sqlite}");
+    }
+}
+
+#[test]
+fn a_view_names_its_columns_as_sqlite_does() {
+    let catalog = Catalog { relations: vec![users()] };
+    let target = QualifiedName::new("public", "v");
+    let view = view("CREATE VIEW v AS SELECT id, u.*, a+1, name AS Nick FROM users u WHERE nick == 'x'", &catalog, &target).unwrap();
+    let names: Vec<&str> = view.relation.columns.iter().map(|column| column.source.as_str()).collect();
+    assert_eq!(names, ["id", "id:1", "a", "active", "Name", "email", "score", "price", "born", "seen", "mixed", "flag", "a+1", "Nick"]);
+    assert!(view.sql.ends_with(r#"FROM "public"."users" AS "u" WHERE "u"."Name" = 'x'"#), "{}", view.sql);
+}
+
+#[test]
+fn a_view_tells_what_it_reads() {
+    let sql = "CREATE VIEW v AS WITH x AS (SELECT * FROM a) SELECT (SELECT 1 FROM b) FROM x JOIN (c LEFT JOIN d USING (id)) WHERE id IN e UNION SELECT 1 FROM A";
+    assert_eq!(view_dependencies(sql), ["a", "c", "d", "b", "e"]);
+    assert!(view_dependencies("CREATE VIEW").is_empty());
+}
+
+#[test]
+fn a_trigger_does_not_set_itself_off() {
+    let catalog = Catalog { relations: vec![users()] };
+    let sql = "CREATE TRIGGER touch AFTER UPDATE OF a ON users BEGIN UPDATE users SET seen = datetime('now') WHERE id = NEW.id; END";
+    let statements = trigger(sql, &catalog, &Name::new("touch")).unwrap();
+    insta::assert_snapshot!(statements.join(";\n"), @r#"
+    CREATE FUNCTION "public"."touch"() RETURNS trigger LANGUAGE plpgsql AS $candlefish$
+    #variable_conflict use_column
+    BEGIN
+        IF current_setting('candlefish.trigger_d9d504d8db53e969', true) = 'on' THEN RETURN NULL; END IF; -- SQLite's triggers do not set themselves off
+        PERFORM set_config('candlefish.trigger_d9d504d8db53e969', 'on', true);
+        UPDATE "public"."users" AS "users" SET "seen" = date_trunc('second', (statement_timestamp() AT TIME ZONE 'UTC')) WHERE "users"."id" = NEW."id";
+        PERFORM set_config('candlefish.trigger_d9d504d8db53e969', 'off', true);
+        RETURN NULL;
+    END
+    $candlefish$;
+    CREATE TRIGGER "touch" AFTER UPDATE OF "a" ON "public"."users" FOR EACH ROW EXECUTE FUNCTION "public"."touch"()
+    "#);
+}
+
+/// A tree as deep as the parser lets through, on a stack half as large as a thread's.
+#[test]
+fn depth_is_bounded() {
+    let nests = ["(", "NOT ", "-", "abs(", "a + (", "CASE WHEN ", "a IN (", "(SELECT ", "a = ", "1 || (2 + ", "EXISTS (SELECT "];
+    for nest in nests {
+        let deep = format!("CREATE VIEW v AS SELECT {}a FROM users", nest.repeat(5_000));
+        let chain = format!("CREATE VIEW v AS SELECT a{} FROM users", " = a".repeat(5_000));
+        let closed = |count: usize| {
+            let close = match nest.matches('(').count() {
+                0 => "",
+                _ => ")",
+            };
+            let tail = if nest.starts_with("CASE") { " THEN 1 END" } else { close };
+            format!("CREATE VIEW v AS SELECT {}a{} FROM users", nest.repeat(count), tail.repeat(count))
+        };
+        let near = format!("CREATE VIEW v AS SELECT a{} FROM users", " + a".repeat(76));
+        let all =
+            [deep, chain, near, closed(5), closed(9), closed(12), closed(28), closed(29), closed(38), closed(59), closed(78), closed(79)];
+        let work = move || {
+            let catalog = Catalog { relations: vec![users()] };
+            all.iter().map(|sql| view(sql, &catalog, &QualifiedName::new("public", "v")).is_ok()).collect::<Vec<_>>()
+        };
+        std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(work).unwrap().join().unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+    #[test]
+    fn nothing_panics(sql in mutated()) {
+        let catalog = Catalog { relations: vec![users(), Relation { source: "t".into(), ..users() }] };
+        let target = QualifiedName::new("public", "x");
+        let _ = (view(&sql, &catalog, &target), trigger(&sql, &catalog, &Name::new("x")), view_dependencies(&sql));
+        let rest = sql.get(15..).unwrap_or("");
+        let _ = (check(rest, &users()), default_value(rest, &Type::Text), index_expression(rest, &users(), &Collation::Binary, false));
+    }
+}

@@ -1,0 +1,414 @@
+//! Is what `dialect` translates exact? The same rows in both engines, the same question to both, the same answer from both.
+
+use std::panic::AssertUnwindSafe;
+
+use candlefish::dialect::translate::{self, Catalog, Default, Form, Relation, RelationColumn, Type};
+use candlefish::model::{Affinity, Collation, Name, QualifiedName};
+use rusqlite::types::ValueRef;
+
+use crate::support::Database;
+
+/// One table with a column of each kind, and rows that lie at the edges.
+const TABLE: &str =
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, m INTEGER NOT NULL, r REAL, p DECIMAL(10,2), s TEXT, e TEXT COLLATE NOCASE,
+    z TEXT COLLATE RTRIM, b BOOLEAN, d DATE, ts DATETIME, k BLOB, g TEXT, f TEXT NOT NULL);
+INSERT INTO t VALUES
+    (1, 5, 1, 1.5, 2.5, 'Apple', 'Anna', 'x', 1, '2024-01-31', '2024-01-31 23:59:59', x'00ff', '5', 'a-b'),
+    (2, -7, 0, -2.5, 3, 'apple', 'anna', 'x  ', 0, '2024-02-29', '2023-02-28 00:00:00', x'', ' 12 ', ''),
+    (3, NULL, 3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'user@host'),
+    (4, 0, 4, 0.5, 0.1, '', 'ÉCLAIR', 'X', 1, '1999-12-31', '1999-12-31 12:30:45', x'41', 'abc', 'a%b_c\\d'),
+    (5, 9007199254740993, 5, 1e10, 99.99, 'É10%_x\\y', 'éclair', ' x', 0, '2000-03-01', '2000-02-29 06:07:08', x'c3a9', '5.0', '[x]*?^-'),
+    (6, 100, 2, 2.675, -1.005, 'a' || char(10) || 'b', 'B', 'y', 1, '2023-12-31', '2024-12-30 00:00:01', x'ff', '1e2', 'zz'),
+    (7, 1, 1, -0.5, 7, '10', 'c', '', 0, '2024-01-01', '2024-01-01 00:00:00', x'31', '-0', 'O''Neil');";
+
+const TARGET: &str = r#"CREATE TABLE t("id" bigint PRIMARY KEY, n bigint, m bigint NOT NULL, r double precision, p numeric, s text COLLATE "C",
+    e text COLLATE "C", z text COLLATE "C", b boolean, d date, ts timestamp, k bytea, g text COLLATE "C", f text COLLATE "C" NOT NULL);
+INSERT INTO t VALUES
+    (1, 5, 1, 1.5, 2.5, 'Apple', 'Anna', 'x', true, '2024-01-31', '2024-01-31 23:59:59', '\x00ff', '5', 'a-b'),
+    (2, -7, 0, -2.5, 3, 'apple', 'anna', 'x  ', false, '2024-02-29', '2023-02-28 00:00:00', '\x', ' 12 ', ''),
+    (3, NULL, 3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'user@host'),
+    (4, 0, 4, 0.5, 0.1, '', 'ÉCLAIR', 'X', true, '1999-12-31', '1999-12-31 12:30:45', '\x41', 'abc', 'a%b_c\d'),
+    (5, 9007199254740993, 5, 1e10, 99.99, 'É10%_x\y', 'éclair', ' x', false, '2000-03-01', '2000-02-29 06:07:08', '\xc3a9', '5.0', '[x]*?^-'),
+    (6, 100, 2, 2.675, -1.005, E'a\nb', 'B', 'y', true, '2023-12-31', '2024-12-30 00:00:01', '\xff', '1e2', 'zz'),
+    (7, 1, 1, -0.5, 7, '10', 'c', '', false, '2024-01-01', '2024-01-01 00:00:00', '\x31', '-0', 'O''Neil')"#;
+
+fn column(name: &str, type_: Type) -> RelationColumn {
+    RelationColumn::new(name, type_)
+}
+
+fn t() -> Relation {
+    let mut columns = vec![
+        column("id", Type::Integer),
+        column("n", Type::Integer),
+        column("m", Type::Integer),
+        column("r", Type::Float),
+        column("p", Type::Numeric),
+        column("s", Type::Text),
+        column("e", Type::Text),
+        column("z", Type::Text),
+        column("b", Type::Boolean),
+        column("d", Type::Date),
+        column("ts", Type::Timestamp),
+        column("k", Type::Bytea),
+        column("g", Type::Text),
+        column("f", Type::Text),
+    ];
+    columns[6].collation = Collation::NoCase;
+    columns[7].collation = Collation::RTrim;
+    for name in ["id", "m", "f"] {
+        let not_null = columns.iter_mut().find(|column| column.source == name).unwrap();
+        not_null.not_null = true;
+    }
+    relation("t", columns)
+}
+
+fn relation(name: &str, columns: Vec<RelationColumn>) -> Relation {
+    let first = columns[0].source.clone();
+    Relation {
+        source: name.into(),
+        target: QualifiedName::new("public", name),
+        columns,
+        primary_key: vec![first.clone()],
+        rowid_alias: Some(first),
+    }
+}
+
+/// Whether PostgreSQL's text is SQLite's value.
+fn agrees(value: ValueRef, text: &str) -> bool {
+    match value {
+        ValueRef::Null => text == "NULL",
+        ValueRef::Integer(value) => {
+            text == format!("={value}") || text == if value == 1 { "=true" } else { "=false" } || real(text) == Some(value as f64)
+        }
+        ValueRef::Real(value) => real(text) == Some(value),
+        ValueRef::Text(value) => text == format!("={}", String::from_utf8_lossy(value)),
+        ValueRef::Blob(value) => text == format!("=\\x{}", value.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+    }
+}
+
+fn real(text: &str) -> Option<f64> {
+    text.strip_prefix('=')?.parse().ok()
+}
+
+/// Asks both engines for the rows of one SELECT; the differences, as sentences.
+fn differences(source: &rusqlite::Connection, target: &Database, catalog: &Catalog, select: &str) -> Option<String> {
+    let view = match translate::view(&format!("CREATE VIEW v AS {select}"), catalog, &QualifiedName::new("public", "v")) {
+        Ok(view) => view,
+        Err(error) => return Some(format!("{select}\n    is refused: {error}")),
+    };
+    let attempt = |sql: &str| std::panic::catch_unwind(AssertUnwindSafe(|| target.rows(sql)));
+    if attempt(&view.sql).is_err() {
+        return Some(format!("{select}\n    {}\n    is not accepted", view.sql));
+    }
+    let cells: Vec<String> =
+        view.relation.columns.iter().map(|c| format!("CASE WHEN {0} IS NULL THEN 'NULL' ELSE '=' || {0}::text END", c.target)).collect();
+    // One cell a row of the answer: texts may hold any separator.
+    let answer = attempt(&format!("SELECT unnest(array[{}]) FROM v", cells.join(", ")));
+    target.execute("DROP VIEW v");
+    let Ok(cell_rows) = answer else { return Some(format!("{select}\n    {}\n    gives no answer", view.sql)) };
+    let mut statement = source.prepare(select).unwrap();
+    let width = statement.column_count();
+    let mut rows = statement.query([]).unwrap();
+    let mut index = 0;
+    let mut wrong = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        for column in 0..width {
+            let value = row.get_ref(column).unwrap();
+            let there = cell_rows.get(index).map_or("nothing", String::as_str);
+            if !agrees(value, there) {
+                wrong.push(format!("    row {} column {column}: {value:?} is {there}", index / width));
+            }
+            index += 1;
+        }
+    }
+    if index != cell_rows.len() {
+        wrong.push(format!("    {} rows are {}", index / width, cell_rows.len() / width));
+    }
+    if wrong.is_empty() { None } else { Some(format!("{select}\n    {}\n{}", view.sql, wrong.join("\n"))) }
+}
+
+fn source(sql: &str) -> rusqlite::Connection {
+    let source = rusqlite::Connection::open_in_memory().unwrap();
+    source.execute_batch(sql).unwrap();
+    source
+}
+
+/// Expressions over `t`, one a line.
+const EXPRESSIONS: &str = include_str!("dialect/expressions.sql");
+
+#[test]
+fn expressions_answer_alike() {
+    let (source, target) = (source(TABLE), Database::fresh());
+    target.execute(TARGET);
+    let catalog = Catalog { relations: vec![t()] };
+    let wrong: Vec<String> = EXPRESSIONS
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+        .filter_map(|expr| differences(&source, &target, &catalog, &format!("SELECT id, {expr} AS x FROM t ORDER BY id")))
+        .collect();
+    assert!(wrong.is_empty(), "{} expressions differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+const TABLES: &str = "CREATE TABLE c(id INTEGER PRIMARY KEY, parent INTEGER, name TEXT NOT NULL, tid INTEGER, code TEXT);
+INSERT INTO c VALUES (1, NULL, 'root', 1, '1'), (2, 1, 'left', 1, '2'), (3, 1, 'right', 2, 'x'), (4, 2, 'leaf', 9, ' 4'), (5, NULL, 'Alone', NULL, NULL);";
+const TARGET_TABLES: &str = r#"CREATE TABLE c(id bigint PRIMARY KEY, parent bigint, name text COLLATE "C" NOT NULL, tid bigint, code text COLLATE "C");
+INSERT INTO c VALUES (1, NULL, 'root', 1, '1'), (2, 1, 'left', 1, '2'), (3, 1, 'right', 2, 'x'), (4, 2, 'leaf', 9, ' 4'), (5, NULL, 'Alone', NULL, NULL)"#;
+
+fn c() -> Relation {
+    let mut columns = vec![
+        column("id", Type::Integer),
+        column("parent", Type::Integer),
+        column("name", Type::Text),
+        column("tid", Type::Integer),
+        column("code", Type::Text),
+    ];
+    columns[0].not_null = true;
+    columns[2].not_null = true;
+    relation("c", columns)
+}
+
+/// Whole SELECTs over `t` and `c`, each with an order, or of one row; a blank line between.
+const SELECTS: &str = include_str!("dialect/selects.sql");
+
+#[test]
+fn selects_answer_alike() {
+    let (source, target) = (source(&format!("{TABLE}{TABLES}")), Database::fresh());
+    target.execute(&format!("{TARGET};{TARGET_TABLES}"));
+    let catalog = Catalog { relations: vec![t(), c()] };
+    let wrong: Vec<String> = SELECTS
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|select| !select.is_empty() && !select.starts_with("--"))
+        .filter_map(|select| differences(&source, &target, &catalog, select))
+        .collect();
+    assert!(wrong.is_empty(), "{} selects differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn defaults_give_the_same_values() {
+    let (source, target) = (source(""), Database::fresh());
+    let cases = [
+        ("INTEGER", Type::Integer, "bigint", "1+1"),
+        ("INTEGER", Type::Integer, "bigint", "-5"),
+        ("INTEGER", Type::Integer, "bigint", "0x10"),
+        ("INTEGER", Type::Integer, "bigint", "'7'"),
+        ("INTEGER", Type::Integer, "bigint", "true"),
+        ("REAL", Type::Float, "double precision", "1"),
+        ("REAL", Type::Float, "double precision", "-1.5e300"),
+        ("DECIMAL(5,2)", Type::Numeric, "numeric", "'12.50'"),
+        ("BOOLEAN", Type::Boolean, "boolean", "0"),
+        ("BOOLEAN", Type::Boolean, "boolean", "TRUE"),
+        ("TEXT", Type::Text, "text", "'it''s \\ é'"),
+        ("TEXT", Type::Text, "text", "\"dq\""),
+        ("TEXT", Type::Text, "text", "bare"),
+        ("TEXT", Type::Text, "text", "lower('X')"),
+        ("TEXT", Type::Text, "text", "12"),
+        ("TEXT", Type::Text, "text", "typeof(hex(randomblob(4))) || length(hex(randomblob(40)))"),
+        ("TEXT", Type::Text, "text", "date('now','start of year','-1 month')"),
+        ("DATE", Type::Date, "date", "CURRENT_DATE"),
+        ("DATE", Type::Date, "date", "'2024-02-29'"),
+        ("DATETIME", Type::Timestamp, "timestamp", "'2024-02-29 01:02:03'"),
+        ("BLOB", Type::Bytea, "bytea", "x'00Ff'"),
+        ("TEXT", Type::Text, "text", "'x' || substr('89ab', 1 + abs(random()) % 1, 1)"),
+    ];
+    for (declared, type_, pg_type, sql) in cases {
+        let Default::Sql(default) = translate::default_value(sql, &type_).unwrap_or_else(|error| panic!("{sql}: {error}")) else {
+            panic!("{sql}")
+        };
+        let stands_bare = ["bare", "\"dq\""].contains(&sql);
+        let written = if stands_bare { sql.to_string() } else { format!("({sql})") };
+        source.execute_batch(&format!("CREATE TABLE d(id INT, x {declared} DEFAULT {written}); INSERT INTO d(id) VALUES (1)")).unwrap();
+        target.execute(&format!("CREATE TABLE d(id int, x {pg_type} DEFAULT {default}); INSERT INTO d(id) VALUES (1)"));
+        let there = target.value("SELECT '=' || x::text FROM d");
+        source
+            .query_row("SELECT x FROM d", [], |row| Ok(assert!(agrees(row.get_ref(0)?, &there), "{sql}: {:?} is {there}", row.get_ref(0)?)))
+            .unwrap();
+        source.execute_batch("DROP TABLE d").unwrap();
+        target.execute("DROP TABLE d");
+    }
+}
+
+/// Every statement after `--` of both sides, and the state that triggers leave behind.
+#[test]
+fn triggers_leave_the_same_rows() {
+    let tables = "CREATE TABLE a(id INTEGER PRIMARY KEY, n INT, u TEXT, k INTEGER); CREATE TABLE log(id INTEGER PRIMARY KEY, what TEXT, aid INT, old INT, new INT);";
+    let there = "CREATE TABLE a(id bigint PRIMARY KEY, n bigint, u text, k bigint);
+        CREATE TABLE log(id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, what text, aid bigint, old bigint, new bigint);";
+    let columns = |names: &[(&str, Type)]| names.iter().map(|(name, type_)| column(name, type_.clone())).collect::<Vec<_>>();
+    let catalog = Catalog {
+        relations: vec![
+            relation("a", columns(&[("id", Type::Integer), ("n", Type::Integer), ("u", Type::Text), ("k", Type::Integer)])),
+            relation(
+                "log",
+                columns(&[
+                    ("id", Type::Integer),
+                    ("what", Type::Text),
+                    ("aid", Type::Integer),
+                    ("old", Type::Integer),
+                    ("new", Type::Integer),
+                ]),
+            ),
+        ],
+    };
+    let triggers = [
+        "CREATE TRIGGER touch AFTER UPDATE ON a BEGIN UPDATE a SET u = 'touched', k = k + 1 WHERE id = NEW.id; END",
+        "CREATE TRIGGER logged AFTER UPDATE OF n ON a WHEN old.n IS NOT new.n BEGIN INSERT INTO log(what, aid, old, new) VALUES ('n', new.id, old.n, new.n); END",
+        "CREATE TRIGGER born AFTER INSERT ON a BEGIN INSERT INTO log VALUES (NULL, 'born ' || new.id, new.id, NULL, new.n); END",
+        "CREATE TRIGGER gone BEFORE DELETE ON a BEGIN SELECT CASE WHEN old.n > 90 THEN RAISE(ABORT, 'too big') END; SELECT RAISE(IGNORE) WHERE old.n = 80; DELETE FROM log WHERE aid = old.id; END",
+        "CREATE TRIGGER checked BEFORE INSERT ON a WHEN new.n < 0 BEGIN SELECT RAISE(ABORT, 'below 0: it''s 100%') WHERE EXISTS (SELECT 1 FROM a) AND NOT EXISTS (SELECT 1 FROM log WHERE what = 'free'); END",
+    ];
+    let (source, target) = (source(tables), Database::fresh());
+    target.execute(there);
+    for sql in triggers {
+        source.execute_batch(sql).unwrap();
+        let name = sql.split(' ').nth(2).unwrap();
+        for statement in translate::trigger(sql, &catalog, &Name::new(name)).unwrap_or_else(|error| panic!("{sql}: {error}")) {
+            target.execute(&statement);
+        }
+    }
+    let steps = [
+        "INSERT INTO a(id, n, k) VALUES (1, 1, 0), (2, 80, 0), (3, 99, 0), (4, NULL, 0)",
+        "UPDATE a SET n = 2 WHERE id = 1",
+        "UPDATE a SET n = n",
+        "UPDATE a SET n = 5 WHERE id = 4",
+        "DELETE FROM a WHERE id = 1",
+        "DELETE FROM a WHERE id = 2",
+    ];
+    for step in steps {
+        source.execute_batch(step).unwrap();
+        target.execute(step);
+        let rows = |table: &str, columns: &str| {
+            let expression = columns.split(',').map(|column| format!("coalesce({column}, 0)")).collect::<Vec<_>>().join(" || ',' || ");
+            let sql = format!("SELECT {expression} FROM {table} ORDER BY 1");
+            let here: Vec<String> = source.prepare(&sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            (here, target.rows(&sql.replace("coalesce(u, 0)", "coalesce(u, '0')").replace("coalesce(what, 0)", "coalesce(what, '0')")))
+        };
+        for (table, columns) in [("a", "id,n,u,k"), ("log", "what,aid,old,new")] {
+            let (here, there) = rows(table, columns);
+            assert_eq!(here, there, "{table} after {step}");
+        }
+    }
+    assert!(source.execute_batch("DELETE FROM a WHERE id = 3").is_err());
+    let refused =
+        "DO $$ BEGIN DELETE FROM a WHERE id = 3; RAISE 'not refused'; EXCEPTION WHEN integrity_constraint_violation THEN NULL; END $$";
+    target.execute(refused);
+    let refused = "DO $$ BEGIN INSERT INTO a(id, n) VALUES (9, -1); RAISE 'not refused'; EXCEPTION WHEN integrity_constraint_violation THEN
+        ASSERT SQLERRM = 'below 0: it''s 100%'; END $$";
+    target.execute(refused);
+}
+
+/// Texts that are times in SQLite's eyes, and texts that are not.
+#[test]
+fn texts_are_read_as_times() {
+    let texts = [
+        "2024-01-31",
+        "2024-02-29 23:59:59",
+        "2024-01-02T03:04:05+05:30",
+        "2024-01-02 03:04:05.123456Z",
+        "2024-01-02 03:04  -01:00 ",
+        "2024-01-02T",
+        "2023-12-31 23:59:59.9999",
+        "12:30",
+        "01:02:03.5",
+        "2460311.628",
+        " 2451545 ",
+        "20240102",
+        "1e99",
+        "-5",
+        "",
+        "2024-1-2",
+        "2024-13-01",
+        "2024-01-32",
+        "2024-01-02Z",
+        " 2024-01-02",
+        "2024-01-02 25:00",
+        "2024-01-02 10:60",
+        "2024-01-02 10:00:60",
+        "not a time",
+        "2024-01-02 x",
+        "2024-01-02  T 03:04",
+        "2024-01-0203:04",
+        "0001-01-01",
+        "9999-12-31 23:59:59",
+        "0000-00-00",
+        "2024-01-02 03:04+15:00",
+        "NULL",
+    ];
+    let rows: Vec<String> = texts.iter().enumerate().map(|(index, text)| format!("({index}, '{text}')")).collect();
+    let insert = format!("INSERT INTO h VALUES {}, (99, NULL)", rows.join(", "));
+    let (source, target) = (source(&format!("CREATE TABLE h(id INTEGER PRIMARY KEY, x TEXT); {insert}")), Database::fresh());
+    target.execute(&format!("CREATE TABLE h(id bigint PRIMARY KEY, x text); {insert}"));
+    let catalog = Catalog { relations: vec![relation("h", vec![column("id", Type::Integer), column("x", Type::Text)])] };
+    for select in [
+        "SELECT id, datetime(x), date(x), time(x), strftime('%Y|%m|%j|%w|%s', x) FROM h ORDER BY id",
+        "SELECT id, date(x, '+1 month', 'start of month'), CAST(strftime('%Y', x) AS INTEGER), unixepoch(x) FROM h ORDER BY id",
+        "SELECT strftime('%Y', x) AS y, count(*) FROM h GROUP BY y ORDER BY y",
+        "SELECT x FROM h WHERE date(x) >= '2024-01-01' AND x <> date('now') ORDER BY id",
+    ] {
+        assert_eq!(differences(&source, &target, &catalog, select), None);
+    }
+}
+
+/// Ties in decimal are no ties in binary: all halves of a hundredth up to 20, and some larger ones.
+#[test]
+fn rounding_agrees() {
+    let fill = |double: &str, series: &str| format!("CREATE TABLE h(id {series}, r {double}); ");
+    let rows: Vec<String> = (1..=4000).map(|k| format!("({k}, {:?})", f64::from(k) * 0.005 + f64::from(k % 7) * 1000.0)).collect();
+    let insert = format!("INSERT INTO h VALUES {}", rows.join(", "));
+    let (source, target) = (source(&(fill("REAL", "INTEGER PRIMARY KEY") + &insert)), Database::fresh());
+    target.execute(&(fill("double precision", "bigint PRIMARY KEY") + &insert));
+    let catalog = Catalog { relations: vec![relation("h", vec![column("id", Type::Integer), column("r", Type::Float)])] };
+    for select in ["SELECT id, round(r, 2) FROM h ORDER BY id", "SELECT id, round(-r, 1), round(r / 3, 4), round(r) FROM h ORDER BY id"] {
+        assert_eq!(differences(&source, &target, &catalog, select), None);
+    }
+}
+
+/// CHECKs, generated columns and indexes stand where PostgreSQL wants immutable expressions.
+#[test]
+fn table_expressions_are_accepted() {
+    let target = Database::fresh();
+    target.execute(TARGET);
+    let t = t();
+    for sql in [
+        "s IN ('a','b')",
+        "typeof(n)='integer'",
+        "g GLOB '[a-z]*'",
+        "length(s) > 2 AND n >= 0",
+        "b IN (0,1)",
+        "e = 'ANNA'", "json_valid(s)", "s IS NULL OR json_valid(s)",
+        "n BETWEEN 1 AND 5 OR s IS NULL",
+    ] {
+        let check = translate::check(sql, &t).unwrap();
+        target.execute(&format!("ALTER TABLE t ADD CONSTRAINT x CHECK ({check}) NOT VALID; ALTER TABLE t DROP CONSTRAINT x"));
+    }
+    for (sql, type_, pg_type) in [
+        ("n*2", Type::Integer, "bigint"),
+        ("'x'||n", Type::Text, "text"),
+        ("upper(s) || ifnull(e, '')", Type::Text, "text"),
+        ("strftime('%Y-%m', ts)", Type::Text, "text"),
+        ("date(ts, '+1 month')", Type::Date, "date"),
+        ("substr(s, 1, instr(s, 'p') - 1)", Type::Text, "text"),
+        ("CASE WHEN b THEN r * 2 ELSE 0 END", Type::Float, "double precision"),
+        ("iif(n > 0, 'yes', 'no')", Type::Text, "text"),
+        ("round(r, 2)", Type::Float, "double precision"),
+    ] {
+        let generated = translate::generated(sql, &t, &column("x", type_)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        target.execute(&format!("ALTER TABLE t ADD x {pg_type} GENERATED ALWAYS AS ({generated}) STORED; ALTER TABLE t DROP x"));
+    }
+    for (sql, collation) in [
+        ("lower(s)", Collation::Binary),
+        ("s", Collation::NoCase),
+        ("n + m", Collation::Binary),
+        ("date(ts)", Collation::Binary),
+        ("n > 5", Collation::Binary),
+    ] {
+        let index = translate::index_expression(sql, &t, &collation, true).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        target.execute(&format!("CREATE INDEX x ON t (({index})); DROP INDEX x"));
+    }
+    for sql in ["b = 0", "s IS NOT NULL AND n > 1", "e LIKE 'a%'", "ts >= '2024-01-01 00:00:00'", "m"] {
+        let predicate = translate::index_predicate(sql, &t).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        target.execute(&format!("CREATE INDEX x ON t (n) WHERE {predicate}; DROP INDEX x"));
+    }
+    let form = t.columns[10].form;
+    assert_eq!((form, t.columns[10].affinity), (Form::Canonical, Some(Affinity::Numeric)));
+}

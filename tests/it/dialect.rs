@@ -375,7 +375,9 @@ fn table_expressions_are_accepted() {
         "g GLOB '[a-z]*'",
         "length(s) > 2 AND n >= 0",
         "b IN (0,1)",
-        "e = 'ANNA'", "json_valid(s)", "s IS NULL OR json_valid(s)",
+        "e = 'ANNA'",
+        "json_valid(s)",
+        "s IS NULL OR json_valid(s)",
         "n BETWEEN 1 AND 5 OR s IS NULL",
     ] {
         let check = translate::check(sql, &t).unwrap();

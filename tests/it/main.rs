@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes, and its helpers with it")]
 
-mod dialect;
 mod connect;
+mod dialect;
 mod schema;
 mod stack;
 mod support;

@@ -2,9 +2,11 @@
 
 mod completions;
 mod config;
+mod migrate;
 mod psql;
 mod schema;
 pub mod settings;
+mod source;
 mod stack;
 
 use std::path::PathBuf;
@@ -51,13 +53,15 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Copy a SQLite database into PostgreSQL, and prove it
+    Migrate(Box<migrate::Args>),
+    /// Migrations of the target: list them, apply them, refresh its materialized views
+    Schema(schema::Args),
     /// Private PostgreSQL, Redis and PgBouncer on this machine
     #[command(subcommand)]
     Stack(stack::Command),
     /// psql on the resolved target
     Psql(psql::Args),
-    /// Migrations of the target: list them, apply them, refresh its materialized views
-    Schema(schema::Args),
     /// Print every setting and where it came from, secrets masked
     Config(config::Args),
     /// Print the completions for a shell
@@ -138,12 +142,13 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
     let settings = || Settings::load(Environment::of_process(), cli.global.config.as_deref());
     runtime.block_on(async {
         match cli.command {
+            Command::Migrate(args) => migrate::run(*args, &settings()?, ui).await,
+            Command::Schema(args) => schema::run(args, &settings()?, ui).await,
+            Command::Stack(command) => stack::run(command, ui),
+            Command::Psql(args) => psql::run(args, &settings()?, ui),
             Command::Config(args) => config::run(&args, &settings()?, ui),
             Command::Completions(args) => completions::run(&args, ui),
             Command::Man(args) => completions::man(&args, ui),
-            Command::Stack(command) => stack::run(command, ui),
-            Command::Psql(args) => psql::run(args),
-            Command::Schema(args) => schema::run(args, &settings()?, ui).await,
         }
     })
 }

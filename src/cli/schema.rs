@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use tokio_postgres::Client;
 
 use crate::cli::Exit;
-use crate::cli::settings::{Settings, Target, TargetArgs, no_target, say_target};
+use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::model::{Event, Failure, MigrationState, MigrationStatus, Name, Section};
-use crate::postgres::{Address, Migrations, connect, refresh_materialized_views};
+use crate::postgres::{Client, Migrations, connect, create_schema, refresh_materialized_views};
 use crate::render::{SchemaReport, Ui};
-use crate::stack::{ServerName, Stack};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -96,8 +94,8 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     match args.command {
         Command::Status(source) => status(&source, settings, ui).await.context("read the state of the migrations"),
         Command::Apply { source, up_to, dry_run: true, .. } => plan(&source, up_to, settings, ui).await.context("plan the migrations"),
-        Command::Apply { source, up_to, create_schema, .. } => {
-            apply(&source, up_to, create_schema, settings, ui).await.context("apply the migrations")
+        Command::Apply { source, up_to, create_schema: create, .. } => {
+            apply(&source, up_to, create, settings, ui).await.context("apply the migrations")
         }
         Command::Refresh(place) => refresh(&place, settings, ui).await.context("refresh the materialized views"),
     }
@@ -129,14 +127,14 @@ async fn plan(source: &Source, limit: Option<UpTo>, settings: &Settings, ui: &Ui
     Ok(Exit::Good)
 }
 
-async fn apply(source: &Source, limit: Option<UpTo>, create_schema: bool, settings: &Settings, ui: &Ui) -> Result<Exit> {
+async fn apply(source: &Source, limit: Option<UpTo>, create: bool, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let report = source.place.report();
     let mut client = source.place.connect(settings, ui).await?;
     let migrations = source.migrations(&client).await?;
     // Both histories before the first change: a divergent index file is no reason to stop half-way.
     Migrations::refuse_divergent(&migrations.status(&client, &report.schema).await?)?;
-    if create_schema {
-        client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", report.schema)).await.context("create the target schema")?;
+    if create {
+        create_schema(&client, &report.schema).await?;
     }
     let mut talk = |event| {
         if let Event::Note(line) = event {
@@ -173,21 +171,9 @@ impl Place {
 
     /// A connection to PostgreSQL itself.
     async fn connect(&self, settings: &Settings, ui: &Ui) -> Result<Client> {
-        let address = match settings.target(self.target.to.as_deref(), ui)? {
-            Target::Address(address) => *address,
-            Target::LocalStack => local_stack()?,
-        };
+        let address = settings.address(self.target.to.as_deref(), ui)?;
         say_target(&address, ui);
         connect(&address).await
-    }
-}
-
-/// The local stack, when it is up.
-fn local_stack() -> Result<Address> {
-    let stack = Stack::locate()?;
-    match stack.addresses()? {
-        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), "the local stack"),
-        _ => bail!(no_target()),
     }
 }
 

@@ -39,7 +39,10 @@ pub fn phase(kind: ObjectKind) -> Phase {
 /// Makes one object; a failure of PostgreSQL's is kept in the warnings and the todo list, a broken connection is an error.
 pub async fn build(run: &Run, client: &Client, object: &ObjectPlan) -> Result<Built> {
     let mut built = Built::default();
-    for (step, sql) in object.statements.iter().enumerate() {
+    // Without rows that could break it, an object is made whole or not at all: statements sent together are one transaction.
+    let together = [object.statements.join(";\n")];
+    let steps = if object.offenders.is_some() { &object.statements[..] } else { &together[..] };
+    for (step, sql) in steps.iter().enumerate() {
         let Err(error) = client.batch_execute(sql).await else { continue };
         if error.as_db_error().is_none() || is_transient(&error) {
             return Err(sql_failure(error.into())).with_context(|| format!("make {} {}", object.kind.as_str(), object.label));

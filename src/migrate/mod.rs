@@ -74,6 +74,31 @@ pub struct Prepared {
     started: Instant,
 }
 
+impl Prepared {
+    /// The report of a dry run: what would be done, and that nothing was.
+    pub fn into_planned(self, job: &Job) -> MigrateReport {
+        MigrateReport {
+            run_id: job.run_id.clone(),
+            source: job.snapshot.path().display().to_string(),
+            target: job.address.shown(),
+            mapping: job.mapping_name.clone(),
+            tables: Vec::new(),
+            phases: self.clock.times(),
+            elapsed: self.started.elapsed(),
+            objects_created: 0,
+            warnings: self.plan.warnings.clone(),
+            todo: self.plan.todo.clone(),
+            todo_file: None,
+            rejects_dir: None,
+            source_changed: job.snapshot.source_changed(),
+            peak_rss_bytes: peak_rss_bytes(),
+            exit_reasons: Vec::new(),
+            outcome: Outcome::Planned,
+            plan: self.plan,
+        }
+    }
+}
+
 /// Reads both sides and makes the plan; changes nothing.
 pub async fn prepare(job: &Job) -> Result<Prepared> {
     let started = Instant::now();

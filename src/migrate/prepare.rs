@@ -48,7 +48,7 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
     let schema = &job.options.schema;
     let transaction = client.transaction().await?;
     if !made.is_empty() {
-        drop_tables(&transaction, made).await?;
+        drop_tables(&transaction, schema, made).await?;
     }
     if let Some(migrations) = &job.migrations {
         if job.options.create_schema {

@@ -92,28 +92,36 @@ pub async fn drop_made_by_runs(client: &mut Client, schema: &str) -> Result<()> 
         return Ok(());
     }
     let transaction = client.transaction().await?;
-    drop_tables(&transaction, &made).await?;
+    drop_tables(&transaction, schema, &made).await?;
     transaction.commit().await?;
     Ok(())
 }
 
 /// Drops tables that depend on each other, and the views that candlefish made over them.
-pub async fn drop_tables(transaction: &Transaction<'_>, tables: &[QualifiedName]) -> Result<()> {
-    for view in own_views(transaction).await? {
+pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, tables: &[QualifiedName]) -> Result<()> {
+    for view in own_views(transaction, schema).await? {
         transaction.batch_execute(&format!("DROP VIEW {view}")).await.map_err(|error| sql_failure(error.into()))?;
     }
     let names: Vec<String> = tables.iter().map(QualifiedName::to_string).collect();
     transaction
         .batch_execute(&format!("DROP TABLE {}", names.join(", ")))
         .await
-        .map_err(|error| sql_failure(error.into()).context("drop what earlier runs have made"))
+        .map_err(|error| sql_failure(error.into()).context("drop what earlier runs have made"))?;
+    // Functions last: triggers that went with their tables were what used them.
+    let sql = "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+               WHERE n.nspname = $1 AND obj_description(p.oid, 'pg_proc') = 'made by candlefish'";
+    for row in transaction.query(sql, &[&schema]).await.context("look for functions that candlefish made")? {
+        let drop = format!("DROP FUNCTION {}", row.get::<_, &str>(0));
+        transaction.batch_execute(&drop).await.map_err(|error| sql_failure(error.into()))?;
+    }
+    Ok(())
 }
 
 /// Views that runs made: they are known by the comment that candlefish left on them. The newest comes first, because it may read older ones.
-async fn own_views(transaction: &Transaction<'_>) -> Result<Vec<QualifiedName>> {
+async fn own_views(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<QualifiedName>> {
     let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE c.relkind = 'v' AND obj_description(c.oid, 'pg_class') LIKE 'made by candlefish%' ORDER BY c.oid DESC";
-    let rows = transaction.query(sql, &[]).await.context("look for views that candlefish made")?;
+               WHERE n.nspname = $1 AND c.relkind = 'v' AND obj_description(c.oid, 'pg_class') = 'made by candlefish' ORDER BY c.oid DESC";
+    let rows = transaction.query(sql, &[&schema]).await.context("look for views that candlefish made")?;
     Ok(rows.iter().map(|row| QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }
 

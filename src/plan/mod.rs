@@ -1,11 +1,13 @@
 //! What becomes what: decided from the schema and the rows, before anything is done.
 
 mod build;
+mod columns;
 pub mod convert;
 pub mod decimal;
 mod decision;
 pub mod declared;
 pub mod derive;
+mod express;
 pub mod json;
 pub mod mapping;
 mod names;
@@ -15,6 +17,7 @@ pub mod target;
 pub mod time;
 pub mod transform;
 mod unify;
+mod views;
 
 pub use build::{Existing, Input, OnExtra, Options, build};
 pub use decision::{

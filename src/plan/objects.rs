@@ -1,19 +1,26 @@
 //! Keys, indexes, constraints, views and triggers of derived tables: what has an exact form is planned, what has none goes to `todo.sql`.
 
+use crate::dialect::translate::{self, Relation};
 use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, Table, TypeKind};
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
 use crate::plan::names::Namespace;
 use crate::plan::profile::Trait;
+use crate::plan::{columns, express, views};
 
 /// Plans every object of every derived table. Keys come before the foreign keys that need them.
 pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) {
     let derived: Vec<usize> = (0..plan.tables.len()).filter(|table| plan.tables[*table].create.is_some()).collect();
     for index in &derived {
+        columns::plan_columns(input, plan, *index);
+    }
+    for index in &derived {
         let table = &input.source.tables[plan.tables[*index].source_index];
-        let mut builder = ObjectBuilder { input, plan, relations, index: *index, table, constraints: Namespace::default() };
+        let relation = express::relation(input, &plan.tables[*index]);
+        let mut builder = ObjectBuilder { input, plan, relations, index: *index, table, relation, constraints: Namespace::default() };
         builder.primary_key();
         builder.indexes();
+        builder.checks();
         builder.collations();
     }
     for index in &derived {
@@ -22,6 +29,7 @@ pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespac
             ForeignKeyBuilder { input, plan, relations, index: *index, table, key }.build();
         }
     }
+    views::plan_views(input, plan, relations);
 }
 
 struct ObjectBuilder<'a> {
@@ -30,6 +38,7 @@ struct ObjectBuilder<'a> {
     relations: &'a mut Namespace,
     index: usize,
     table: &'a Table,
+    relation: Relation,
     constraints: Namespace,
 }
 
@@ -142,7 +151,7 @@ impl ObjectBuilder<'_> {
                     Some(names) => Ok(self.item(column, &names[0])),
                     None => return,
                 },
-                (None, Some(expression)) => self.expression_item(column, expression),
+                (None, Some(expression)) => self.expression_item(column, expression, index.unique),
                 (None, None) => Err("it has a column that cannot be read".to_string()),
             };
             match item {
@@ -179,12 +188,49 @@ impl ObjectBuilder<'_> {
         place.is_some_and(|column| column.column_type.kind.is_text())
     }
 
-    fn expression_item(&self, _column: &IndexColumn, expression: &str) -> Result<String, String> {
-        Err(format!("the expression {expression} has no translation"))
+    /// An expression of an index, in the parentheses that it needs.
+    fn expression_item(&self, column: &IndexColumn, expression: &str, unique: bool) -> Result<String, String> {
+        let sql = translate::index_expression(expression, &self.relation, &column.collation, unique).map_err(|error| error.reason)?;
+        Ok(format!("({sql}){}", if column.descending { " DESC NULLS LAST" } else { "" }))
     }
 
     fn predicate(&self, predicate: &str) -> Result<String, String> {
-        Err(format!("the condition {predicate} has no translation"))
+        translate::index_predicate(predicate, &self.relation).map_err(|error| error.reason)
+    }
+
+    /// CHECKs come after the rows: one that old rows break is kept for new ones.
+    fn checks(&mut self) {
+        for (number, check) in self.table.checks.iter().enumerate() {
+            let what = check.name.clone().unwrap_or_else(|| format!("check {}", number + 1));
+            let label = self.label(&what);
+            let original = format!("CHECK ({})", check.expression);
+            let sql = match translate::check(&check.expression, &self.relation) {
+                Ok(sql) => sql,
+                Err(error) => {
+                    cannot(self.plan, ObjectKind::Check, label, error.reason, original);
+                    continue;
+                }
+            };
+            let table = self.table_plan().target.clone();
+            let wanted = check.name.clone().unwrap_or_else(|| format!("{}_check{}", table.name.as_str(), number + 1));
+            let name = self.constraints.take(&wanted);
+            let statements = vec![
+                format!("ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({sql}) NOT VALID"),
+                format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"),
+            ];
+            let broken = format!("FROM {table} WHERE NOT ({sql})");
+            let offenders = Offenders { count: format!("SELECT count(*) {broken}"), list: format!("SELECT ctid::text {broken} LIMIT 5") };
+            self.plan.objects.push(ObjectPlan {
+                kind: ObjectKind::Check,
+                table: Some(self.index),
+                parent: None,
+                name,
+                label,
+                statements,
+                offenders: Some(offenders),
+                original,
+            });
+        }
     }
 
     /// Says what a collation means for queries: comparisons in PostgreSQL are exact.

@@ -31,6 +31,8 @@ pub enum Trait {
     Naive,
     Zoned,
     NotMoment,
+    /// A time spelled as SQLite's own functions spell it: `2024-01-31 23:59:59`, `23:59:59`.
+    OwnSpelling,
     SpelledBool,
     Uuid,
     Json,
@@ -190,6 +192,11 @@ impl ColumnProfile {
                     },
                     row,
                 );
+                let own =
+                    matches!((shape, text.len()), (Some(MomentShape::Naive), 19) | (Some(MomentShape::Time), 8)) && !text.contains(&b'T');
+                if own {
+                    self.note(Trait::OwnSpelling, row);
+                }
             }
             Declared::Boolean => {
                 let mut pairs = 0;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
 
 use crate::model::{Name, QualifiedName, RefreshedView};
+use crate::postgres::statement;
 
 /// Refreshes every materialized view of a schema, concurrently wherever PostgreSQL can; where it cannot, the report says why.
 pub async fn refresh_materialized_views(client: &Client, schema: &Name) -> Result<Vec<RefreshedView>> {
@@ -24,9 +25,8 @@ pub async fn refresh_materialized_views(client: &Client, schema: &Name) -> Resul
             None
         };
         let started = Instant::now();
-        let concurrently = if reason.is_none() { "CONCURRENTLY " } else { "" };
         client
-            .batch_execute(&format!("REFRESH MATERIALIZED VIEW {concurrently}{view}"))
+            .batch_execute(&statement::refresh_materialized_view(&view, reason.is_none()))
             .await
             .with_context(|| format!("refresh materialized view {view}"))?;
         refreshed.push(RefreshedView {

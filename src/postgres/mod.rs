@@ -4,6 +4,7 @@ mod address;
 mod catalog;
 mod connect;
 mod copy;
+mod database;
 mod journal;
 mod materialized_views;
 mod migrations;
@@ -17,9 +18,12 @@ pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMo
 pub use catalog::read_schema;
 pub use connect::{connect, is_transient};
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
+pub use database::create_database;
 pub use journal::{Journal, RunRecord};
 pub use materialized_views::refresh_materialized_views;
-pub use migrations::Migrations;
+pub use migrations::{Migrations, create_schema};
 pub use parameters::Parameters;
 pub use session_lock::SessionLock;
 pub use tls::connector;
+// A connection's name outside this room.
+pub use tokio_postgres::Client;

@@ -19,6 +19,15 @@ pub fn create_schema(schema: &str) -> String {
     format!("CREATE SCHEMA IF NOT EXISTS {}", Name::new(schema))
 }
 
+/// Waits for older transactions, and stops no reader or writer.
+pub fn drop_index_concurrently(index: &QualifiedName) -> String {
+    format!("DROP INDEX CONCURRENTLY {index}")
+}
+
+pub fn refresh_materialized_view(view: &QualifiedName, concurrently: bool) -> String {
+    format!("REFRESH MATERIALIZED VIEW {}{view}", if concurrently { "CONCURRENTLY " } else { "" })
+}
+
 /// CREATE TABLE with everything that rows must obey from the start; `plain` leaves defaults and generated columns out.
 pub fn create_table(name: &QualifiedName, create: &CreateTable, plain: bool) -> String {
     let columns: Vec<String> = create.columns.iter().map(|column| format!("    {}", column_definition(column, plain))).collect();

@@ -1,7 +1,16 @@
 //! What a candlefish registry is: the mapping of its SQLite file into the tables of `migrations/`.
 
+use crate::model::Schema;
+
 /// The built-in mapping, in the format of `--mapping FILE.toml`.
 pub const MAPPING: &str = include_str!("mapping.toml");
+
+/// Why a file is a registry: `services` has what every version of it had. None when it has not.
+pub fn evidence(schema: &Schema) -> Option<String> {
+    let columns = ["id", "name", "port", "group_name", "status"];
+    let services = schema.table("services")?;
+    columns.iter().all(|column| services.column_index(column).is_some()).then(|| format!("services has {}", columns.join(", ")))
+}
 
 #[cfg(test)]
 mod tests {

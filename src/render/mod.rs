@@ -1,10 +1,13 @@
 //! The only room that prints: reports to stdout, talk to stderr.
 
+pub mod migrate;
+mod progress;
 mod schema;
 mod table;
 mod ui;
 pub mod units;
 
+pub use progress::{Progress, ProgressStyleChoice};
 pub use schema::SchemaReport;
 pub use table::{Table, csv, visible};
 pub use ui::{ColorChoice, Format, Ui};

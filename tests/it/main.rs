@@ -4,5 +4,6 @@
 
 mod connect;
 mod dialect;
+mod schema;
 mod stack;
 mod support;

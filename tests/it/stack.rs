@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Case, Output};
+use crate::support::{Case, Database, Output};
 
 /// A stack of one test, destroyed with it.
 struct Private {
@@ -235,6 +235,14 @@ fn a_port_that_a_stranger_took_is_given_up() {
     let _stranger = std::net::TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
     stack.run("stack up --only redis").exit(0).stderr_has("is taken by another program");
     assert_ne!(stack.servers()["redis"].1, port);
+}
+
+#[test]
+fn psql_opens_on_the_target_that_is_named() {
+    let database = Database::fresh();
+    let elsewhere = Case::new("psql").env("DATABASE_URL", &database.url()).env("PGPORT", "1").env("PGDATABASE", "postgres");
+    let name = elsewhere.run_args(["psql", "-XAtc", "SELECT current_database()"]).exit(0).stdout;
+    assert_eq!(name.trim(), database.name);
 }
 
 #[test]

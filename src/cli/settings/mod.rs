@@ -8,7 +8,7 @@ mod redis_url;
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 pub use environment::Environment;
 pub use redis_url::RedisUrl;
@@ -17,6 +17,7 @@ use crate::cli::settings::file::SettingsFile;
 use crate::model::Failure;
 use crate::postgres::{Address, Parameters};
 use crate::render::Ui;
+use crate::stack::{ServerName, Stack};
 
 /// Everything that can say where the databases are, except a command's own flags.
 #[derive(Clone)]
@@ -59,6 +60,14 @@ impl Settings {
         target
     }
 
+    /// The PostgreSQL that `flag` or the first other source names; without any, the local stack that is up.
+    pub fn address(&self, flag: Option<&str>, ui: &Ui) -> Result<Address> {
+        match self.target(flag, ui)? {
+            Target::Address(address) => Ok(*address),
+            Target::LocalStack => local_stack(),
+        }
+    }
+
     /// The pooler, when somebody names one.
     pub fn pooler(&self, flag: Option<&str>, ui: &Ui) -> Result<Option<Address>> {
         let mut warnings = Vec::new();
@@ -93,7 +102,7 @@ impl Settings {
 
     fn find_target(&self, flag: Option<&str>, warnings: &mut Vec<String>) -> Result<Target> {
         if let Some(text) = flag {
-            return self.address(Parameters::parse(text, "--to"), "--to", warnings);
+            return self.complete(Parameters::parse(text, "--to"), "--to", warnings);
         }
         let sources: [(&str, Result<Option<Parameters>>); 4] = [
             ("DATABASE_URL", self.environment.get("DATABASE_URL")?.map(|text| Parameters::parse(text, "DATABASE_URL")).transpose()),
@@ -104,7 +113,7 @@ impl Settings {
         for (origin, parameters) in sources {
             let Some(parameters) = parameters.with_context(|| format!("read {origin}"))? else { continue };
             if parameters.name_a_server() {
-                return self.address(Ok(parameters), origin, warnings);
+                return self.complete(Ok(parameters), origin, warnings);
             }
             if matches!(origin, "DATABASE_URL") || origin == self.file_name() {
                 warnings.push(format!("{origin} names no host and is passed over"));
@@ -120,14 +129,14 @@ impl Settings {
             (None, None, Some(text)) => (text, self.file_name()),
             (None, None, None) => return Ok(None),
         };
-        match self.address(Parameters::parse(text, origin), origin, warnings)? {
+        match self.complete(Parameters::parse(text, origin), origin, warnings)? {
             Target::Address(address) => Ok(Some(*address)),
             Target::LocalStack => Ok(None),
         }
     }
 
     /// Completes what one source said to an address.
-    fn address(&self, parameters: Result<Parameters>, origin: &str, warnings: &mut Vec<String>) -> Result<Target> {
+    fn complete(&self, parameters: Result<Parameters>, origin: &str, warnings: &mut Vec<String>) -> Result<Target> {
         let source = if origin.starts_with("PG") && origin != "PG_HOST" { libpq::Source::Libpq } else { libpq::Source::Other };
         let complete = || {
             let mut parameters = libpq::complete(parameters?, source, &self.environment)?;
@@ -173,6 +182,15 @@ impl Settings {
 /// The first line of whatever changes something: `target: postgresql://app@db:5432/shop (from DATABASE_URL)`.
 pub fn say_target(address: &Address, ui: &Ui) {
     ui.say(&format!("target: {address} (from {})", address.origin));
+}
+
+/// The local stack, when it is up.
+fn local_stack() -> Result<Address> {
+    let stack = Stack::locate()?;
+    match stack.addresses()? {
+        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), "the local stack"),
+        _ => bail!(no_target()),
+    }
 }
 
 /// Nobody named a PostgreSQL, and there is no local stack.

@@ -15,7 +15,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Transaction};
 
 use crate::model::{AppliedMigration, Event, Failure, MigrationState, MigrationStatus, Name, QualifiedName, Section};
-use crate::postgres::SessionLock;
+use crate::postgres::{SessionLock, statement};
 use files::MigrationFile;
 
 /// How long a run waits for another to end.
@@ -147,7 +147,7 @@ impl Migrations {
         if pending.is_empty() {
             return Ok(Vec::new());
         }
-        create_home(client).await?;
+        create_schema(client, &Name::new("candlefish")).await?;
         let files = self.files(section);
         let all: Vec<Migration> = files.iter().map(|file| file.migration.clone()).collect();
         let table = history::table(schema, section).to_string();
@@ -184,8 +184,7 @@ struct Settings {
 
 impl Settings {
     async fn enter(client: &Client, schema: &Name) -> Result<Self> {
-        let found = client.query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[&schema.as_str()]).await;
-        if found.context("look for the target schema")?.is_none() {
+        if !schema_exists(client, schema).await? {
             bail!(
                 Failure::new("schema_not_found", format!("schema {schema} does not exist"))
                     .hint(format!("Create it with --create-schema, or by CREATE SCHEMA {schema}."))
@@ -217,19 +216,23 @@ impl Settings {
     }
 }
 
-/// Makes schema `candlefish`, unless it is there: CREATE … IF NOT EXISTS asks for the right to create even then.
-async fn create_home(client: &Client) -> Result<()> {
-    let found = client.query_opt("SELECT FROM pg_namespace WHERE nspname = 'candlefish'", &[]).await?;
-    if found.is_some() {
+/// Makes a schema, unless it is there: CREATE … IF NOT EXISTS asks for the right to create even then.
+pub async fn create_schema(client: &Client, schema: &Name) -> Result<()> {
+    if schema_exists(client, schema).await? {
         return Ok(());
     }
-    client.batch_execute("CREATE SCHEMA IF NOT EXISTS candlefish").await.map_err(|error| {
-        let state = error.code().map(|state| state.code().to_string()).unwrap_or_default();
-        let failure = Failure::new("no_create_right", format!("schema candlefish, which keeps the histories, cannot be made: {error}"))
-            .hint("GRANT CREATE ON DATABASE to this user, or create the schema for it: CREATE SCHEMA candlefish AUTHORIZATION …")
-            .sqlstate(state);
-        anyhow::Error::new(failure)
+    client.batch_execute(&statement::create_schema(schema.as_str())).await.map_err(|error| match error.as_db_error() {
+        Some(database) => Failure::new("no_create_right", format!("schema {schema} cannot be made: {}", database.message()))
+            .hint(format!("GRANT CREATE ON DATABASE to this user, or make it for them: CREATE SCHEMA {schema} AUTHORIZATION …"))
+            .sqlstate(database.code().code())
+            .into(),
+        None => anyhow::Error::new(error).context(format!("make schema {schema}")),
     })
+}
+
+async fn schema_exists(client: &Client, schema: &Name) -> Result<bool> {
+    let found = client.query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[&schema.as_str()]).await;
+    Ok(found.with_context(|| format!("look for schema {schema}"))?.is_some())
 }
 
 /// Runs a file's statements outside a transaction. An index that an interrupted build left INVALID is dropped first: IF NOT EXISTS would
@@ -273,7 +276,7 @@ async fn drop_if_invalid(client: &Client, index: &QualifiedName, events: &mut (d
     }
     events(Event::Note(format!("an interrupted run left index {index} invalid: it is dropped and built again")));
     client.execute("SELECT set_config('lock_timeout', '0', false)", &[]).await.context("set lock_timeout")?;
-    client.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await.with_context(|| format!("drop invalid index {index}"))
+    client.batch_execute(&statement::drop_index_concurrently(index)).await.with_context(|| format!("drop invalid index {index}"))
 }
 
 /// Says where in which file PostgreSQL stopped, and what to do about it. `line` is that on which the failed SQL begins.

@@ -1,0 +1,395 @@
+//! `candlefish migrate`: arguments into a job, the job's report to the person.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Args as ClapArgs, ValueEnum};
+
+use crate::cli::Exit;
+use crate::cli::settings::{Settings, TargetArgs, say_target};
+use crate::cli::source::SourceArgs;
+use crate::migrate::{self, Events, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, Prepared};
+use crate::model::{Event, Failure};
+use crate::plan::mapping::Mapping;
+use crate::plan::{Existing, NameStyle, OnExtra, Options, Severity};
+use crate::postgres::{Migrations, create_database};
+use crate::registry;
+use crate::render::{self, Format, Progress, ProgressStyleChoice, Ui};
+use crate::sqlite::Snapshot;
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The SQLite file
+    #[arg(value_name = "SOURCE.db")]
+    source: PathBuf,
+    /// PostgreSQL, as for --to
+    #[arg(value_name = "URL", conflicts_with = "to")]
+    url: Option<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    reading: SourceArgs,
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    into: Into_,
+    #[command(flatten)]
+    values: Values,
+    /// Show the whole plan, and change nothing
+    #[arg(long, help_heading = "Course")]
+    dry_run: bool,
+    /// Readers of the source and COPY streams at once [default: cores, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Course")]
+    jobs: Option<u16>,
+    /// How far to prove the copy
+    #[arg(long, value_enum, default_value_t = Verify::Full, value_name = "HOW", help_heading = "Course")]
+    verify: Verify,
+    /// How to show progress
+    #[arg(long, value_enum, default_value_t = ProgressChoice::Auto, value_name = "HOW", help_heading = "Course")]
+    progress: ProgressChoice,
+    /// Do not ask before destroying
+    #[arg(long, help_heading = "Course")]
+    yes: bool,
+}
+
+/// What is copied.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "What")]
+struct What {
+    /// How tables and types are found: auto, registry, derive, or a mapping file
+    #[arg(long, default_value = "auto", value_name = "auto|registry|derive|FILE.toml")]
+    mapping: String,
+    /// Only the tables that match
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// Not the tables that match
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// The tables that match, without their rows
+    #[arg(long, value_name = "GLOB")]
+    exclude_data: Vec<String>,
+    /// Names in PostgreSQL
+    #[arg(long, value_enum, default_value_t = Names::Exact, value_name = "STYLE")]
+    names: Names,
+    /// Order of derived text columns: C is SQLite's own, default the database's
+    #[arg(long, value_enum, default_value_t = CollationChoice::C, value_name = "COLLATION")]
+    collation: CollationChoice,
+    /// Where times without an offset were written: UTC or ±HH:MM
+    #[arg(long, default_value = "UTC", value_name = "OFFSET", value_parser = offset, allow_hyphen_values = true)]
+    source_tz: i32,
+    /// Migrations that make the schema: DIR/schema runs before the data, DIR/indexes after it
+    #[arg(long, value_name = "DIR")]
+    migrations: Option<PathBuf>,
+}
+
+/// Where it goes.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Into what exists")]
+struct Into_ {
+    /// The schema of PostgreSQL
+    #[arg(long, default_value = "public", value_name = "NAME")]
+    schema: String,
+    /// Make the schema if it is not there
+    #[arg(long)]
+    create_schema: bool,
+    /// Make the database if it is not there
+    #[arg(long)]
+    create_db: bool,
+    /// What to do with rows that are there already [default: refuse]
+    #[arg(long, value_name = "[GLOB=]truncate|keep", value_parser = existing)]
+    existing: Vec<(String, Existing)>,
+    /// Drop and redo what candlefish itself made, never more
+    #[arg(long)]
+    replace: bool,
+    /// Source tables and columns without a place in a given schema
+    #[arg(long, value_enum, default_value_t = Extra::Add, value_name = "WHAT")]
+    on_extra: Extra,
+    /// Work as this role
+    #[arg(long, value_name = "NAME")]
+    role: Option<String>,
+    /// Give a role the right to read, or to read and write
+    #[arg(long, value_name = "ROLE=ro|rw", value_parser = grant)]
+    grant: Vec<Grant>,
+}
+
+/// What happens to values that do not fit.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Values")]
+struct Values {
+    /// A value without an exact form in its column: widen a derived column, set the row aside, or stop
+    #[arg(long, value_enum, default_value_t = Misfits::Widen, value_name = "WHAT")]
+    on_misfit: Misfits,
+    /// Where rows are set aside [default: candlefish-rejects/RUN_ID]
+    #[arg(long, value_name = "DIR")]
+    rejects: Option<PathBuf>,
+    /// Stop when more rows are set aside
+    #[arg(long, value_name = "N|P%", value_parser = max_rejects)]
+    max_rejects: Option<MaxRejects>,
+    /// Losses that are accepted: views, triggers, checks, defaults, …
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    allow: Vec<String>,
+    /// Weaker objects (NOT VALID keys, UNIQUE for a primary key) are exit 1 too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Verify {
+    /// Every value of every row
+    Full,
+    /// Only the number of rows
+    Counts,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProgressChoice {
+    Auto,
+    Plain,
+    Json,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Names {
+    Exact,
+    Snake,
+    Lower,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CollationChoice {
+    #[value(name = "C")]
+    C,
+    Default,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Extra {
+    Add,
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Misfits {
+    Widen,
+    Reject,
+    Fail,
+}
+
+fn offset(text: &str) -> Result<i32, String> {
+    if text.eq_ignore_ascii_case("utc") || text == "Z" {
+        return Ok(0);
+    }
+    let wrong = || format!("`{text}` is neither UTC nor an offset such as +02:00");
+    let (sign, rest) = match text.split_at_checked(1) {
+        Some(("+", rest)) => (1, rest),
+        Some(("-", rest)) => (-1, rest),
+        _ => return Err(wrong()),
+    };
+    let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "0"));
+    match (hours.parse::<i32>(), minutes.parse::<i32>()) {
+        (Ok(hours @ 0..=15), Ok(minutes @ 0..=59)) => Ok(sign * (hours * 60 + minutes)),
+        _ => Err(wrong()),
+    }
+}
+
+fn existing(text: &str) -> Result<(String, Existing), String> {
+    let (glob, what) = text.rsplit_once('=').unwrap_or(("*", text));
+    match what {
+        "truncate" => Ok((glob.to_string(), Existing::Truncate)),
+        "keep" => Ok((glob.to_string(), Existing::Keep)),
+        _ => Err(format!("`{what}` is neither truncate nor keep")),
+    }
+}
+
+fn grant(text: &str) -> Result<Grant, String> {
+    match text.rsplit_once('=') {
+        Some((role, "ro")) => Ok(Grant { role: role.into(), write: false }),
+        Some((role, "rw")) => Ok(Grant { role: role.into(), write: true }),
+        _ => Err("write ROLE=ro or ROLE=rw".into()),
+    }
+}
+
+fn max_rejects(text: &str) -> Result<MaxRejects, String> {
+    match text.strip_suffix('%') {
+        Some(percent) => percent.parse().ok().filter(|percent| (0.0..=100.0).contains(percent)).map(MaxRejects::Percent),
+        None => text.parse().ok().map(MaxRejects::Rows),
+    }
+    .ok_or_else(|| format!("`{text}` is neither a number of rows nor a percentage"))
+}
+
+pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let context = format!("migrate {}", args.source.display());
+    migrate(args, settings, ui).await.context(context)
+}
+
+async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let started_at = jiff::Timestamp::now().to_string();
+    let jobs = args.jobs.map_or_else(default_jobs, usize::from);
+    // The source first: whatever is wrong with it, the target has not even been asked.
+    let snapshot = Arc::new(Snapshot::open(&args.source, &args.reading.open_options(jobs))?);
+    if snapshot.is_empty_file() {
+        ui.warn("the file has no bytes: an empty database, with nothing to copy");
+    }
+    let address = settings.address(args.target.to.as_deref().or(args.url.as_deref()), ui)?;
+    say_target(&address, ui);
+    if args.into.create_db {
+        create_database(&address).await?;
+    }
+    let progress = Arc::new(Progress::new(ui, args.progress.into()));
+    let chosen = choose_mapping(&args.what, &snapshot, ui)?;
+    let run_id = new_run_id();
+    let job = Job {
+        snapshot,
+        address,
+        mapping: chosen.mapping,
+        mapping_name: chosen.name,
+        migrations: chosen.migrations,
+        options: options(&args, chosen.given_schema),
+        jobs,
+        role: args.into.role.clone(),
+        grants: args.into.grant.clone(),
+        on_misfit: if matches!(args.values.on_misfit, Misfits::Fail) { OnMisfit::Fail } else { OnMisfit::Reject },
+        max_rejects: args.values.max_rejects,
+        rejects_dir: args.values.rejects.clone().unwrap_or_else(|| Path::new("candlefish-rejects").join(&run_id)),
+        replace: args.into.replace,
+        run_id,
+        events: events(&progress),
+    };
+    let prepared = migrate::prepare(&job).await?;
+    if args.dry_run {
+        progress.finish();
+        return dry_run(&job, prepared, &args, &started_at, ui);
+    }
+    if args.into.replace && !args.yes {
+        confirm("--replace drops the tables that earlier runs have made")?;
+    }
+    let report = migrate::run(job, prepared).await;
+    progress.finish();
+    let mut report = report?;
+    report.judge(&args.values.allow, args.values.strict);
+    render::migrate::report(&report, &started_at, ui)?;
+    Ok(exit(&report))
+}
+
+fn exit(report: &MigrateReport) -> Exit {
+    if report.exit_reasons.is_empty() { Exit::Good } else { Exit::Bad }
+}
+
+fn events(progress: &Arc<Progress>) -> Events {
+    let progress = Arc::clone(progress);
+    Arc::new(move |event: Event| progress.show(&event))
+}
+
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).min(4)
+}
+
+/// Time and chance: sorts by time, and two runs in one second differ.
+fn new_run_id() -> String {
+    let chance = std::collections::hash_map::RandomState::new().build_hasher().finish() as u16;
+    format!("{}-{chance:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
+}
+
+fn confirm(what: &str) -> Result<()> {
+    bail!(Failure::new("needs_yes", format!("{what}, and nobody has agreed to it")).hint("Say --yes to go ahead."))
+}
+
+fn options(args: &Args, given_schema: bool) -> Options {
+    Options {
+        schema: args.into.schema.clone(),
+        create_schema: args.into.create_schema,
+        names: match args.what.names {
+            Names::Exact => NameStyle::Exact,
+            Names::Snake => NameStyle::Snake,
+            Names::Lower => NameStyle::Lower,
+        },
+        collate_c: args.what.collation == CollationChoice::C,
+        include: args.what.include.clone(),
+        exclude: args.what.exclude.clone(),
+        exclude_data: args.what.exclude_data.clone(),
+        existing: args.into.existing.clone(),
+        on_extra: match args.into.on_extra {
+            Extra::Add => OnExtra::Add,
+            Extra::Fail => OnExtra::Fail,
+        },
+        naive_offset: args.what.source_tz,
+        given_schema,
+    }
+}
+
+struct Chosen {
+    mapping: Mapping,
+    name: String,
+    migrations: Option<Migrations>,
+    /// The mapping is a built-in one, which may name more than an old file has.
+    given_schema: bool,
+}
+
+/// `--mapping` and `--migrations` as one choice.
+fn choose_mapping(what: &What, snapshot: &Snapshot, ui: &Ui) -> Result<Chosen> {
+    let migrations = what.migrations.as_deref().map(Migrations::from_dir).transpose()?;
+    let registry = || -> Result<Chosen> {
+        let migrations = match &what.migrations {
+            Some(folder) => Migrations::from_dir(folder)?,
+            None => Migrations::builtin()?,
+        };
+        let mapping = Mapping::parse(registry::MAPPING).context("the built-in mapping")?;
+        Ok(Chosen { mapping, name: "registry".into(), migrations: Some(migrations), given_schema: true })
+    };
+    match what.mapping.as_str() {
+        "registry" => registry(),
+        "derive" => Ok(Chosen { mapping: Mapping::default(), name: "derive".into(), migrations, given_schema: false }),
+        "auto" => {
+            let schema = snapshot.reader()?.schema()?;
+            match registry::evidence(&schema).filter(|_| migrations.is_none()) {
+                Some(evidence) => {
+                    ui.say(&format!("mapping: registry ({evidence}); --mapping derive takes the file as it is"));
+                    registry()
+                }
+                None => Ok(Chosen { mapping: Mapping::default(), name: "derive".into(), migrations, given_schema: false }),
+            }
+        }
+        file => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                anyhow!(
+                    Failure::new("bad_mapping", format!("the mapping file {file} cannot be read: {error}"))
+                        .hint("--mapping takes auto, registry, derive, or a TOML file.")
+                )
+            })?;
+            let mapping = Mapping::parse(&text).with_context(|| format!("mapping file {file}"))?;
+            Ok(Chosen { mapping, name: file.to_string(), migrations, given_schema: false })
+        }
+    }
+}
+
+/// The plan, whole; exit 2 when it cannot be done, 1 when it would lose something.
+fn dry_run(job: &Job, prepared: Prepared, args: &Args, started_at: &str, ui: &Ui) -> Result<Exit> {
+    migrate::refuse_problems(&prepared.plan)?;
+    let report = prepared.into_planned(job);
+    match ui.format {
+        Format::Table => {
+            ui.print(&render::migrate::plan_text(&report.plan))?;
+            ui.say("next: run the same command without --dry-run");
+        }
+        _ => render::migrate::report(&report, started_at, ui)?,
+    }
+    let allowed = |class: &str| args.values.allow.iter().any(|allowed| allowed == class);
+    let losses = report.plan.warnings.iter().any(|warning| warning.severity == Severity::Loss && !allowed(warning.class));
+    debug_assert_eq!(report.outcome, Outcome::Planned);
+    Ok(if losses { Exit::Bad } else { Exit::Good })
+}
+
+impl From<ProgressChoice> for ProgressStyleChoice {
+    fn from(choice: ProgressChoice) -> Self {
+        match choice {
+            ProgressChoice::Auto => ProgressStyleChoice::Auto,
+            ProgressChoice::Plain => ProgressStyleChoice::Plain,
+            ProgressChoice::Json => ProgressStyleChoice::Json,
+            ProgressChoice::None => ProgressStyleChoice::None,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Defaults and generated columns of a derived table, in its CREATE TABLE.
+
+use crate::dialect::translate::{self, Default};
+use crate::plan::build::{Input, cannot};
+use crate::plan::decision::{ObjectKind, Plan, Warning};
+use crate::plan::express;
+
+/// Puts every default and generated column that has an exact form into the table's CREATE TABLE.
+pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
+    let relation = express::relation(input, &plan.tables[index]);
+    let table = &input.source.tables[plan.tables[index].source_index];
+    let Some(mut create) = plan.tables[index].create.take() else { return };
+    for created in &mut create.columns {
+        let column = &table.columns[created.source_index];
+        let label = format!("{}.{}", table.name, column.name);
+        let type_ = express::translated_type(&created.column_type.kind, &created.column_type.sql);
+        if let Some(generated) = &column.generated {
+            let result = relation.column(&column.name).filter(|known| known.target == created.name);
+            match result.map(|result| translate::generated(&generated.expression, &relation, result)) {
+                Some(Ok(sql)) => {
+                    created.generated = Some(sql);
+                    for planned in plan.tables[index].columns.iter_mut().filter(|planned| planned.target == created.name) {
+                        planned.computed = true;
+                    }
+                    if !generated.stored {
+                        plan.warnings.push(Warning::note("generated_stored", &label, "is VIRTUAL in SQLite and STORED in PostgreSQL"));
+                    }
+                }
+                Some(Err(error)) => {
+                    let reason = format!("is a plain column with SQLite's values: {}", error.reason);
+                    cannot(plan, ObjectKind::Generated, label, reason, format!("GENERATED ALWAYS AS ({})", generated.expression));
+                }
+                None => {}
+            }
+        } else if let Some(default) = column.default.as_ref().filter(|_| !created.identity) {
+            match translate::default_value(default, &type_) {
+                Ok(Default::None) => {}
+                Ok(Default::Sql(sql)) => created.default = Some(sql),
+                Err(error) => cannot(plan, ObjectKind::Default, label, error.reason, format!("DEFAULT {default}")),
+            }
+        }
+    }
+    plan.tables[index].create = Some(create);
+}

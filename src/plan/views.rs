@@ -1,0 +1,81 @@
+//! Views in the order in which they read each other, then triggers.
+
+use crate::dialect::translate::{self, Catalog};
+use crate::model::{Name, QualifiedName, View};
+use crate::plan::build::{Input, cannot};
+use crate::plan::decision::{ObjectKind, ObjectPlan, Plan, Warning};
+use crate::plan::express;
+use crate::plan::names::Namespace;
+
+/// What candlefish leaves on views and functions, so that `--replace` knows its own.
+pub const MARK: &str = "made by candlefish";
+
+/// Plans every view and trigger that has an exact form.
+pub fn plan_views(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) {
+    let mut catalog = express::catalog(input, plan);
+    for view in in_reading_order(&input.source.views) {
+        plan_view(input, plan, relations, &mut catalog, view);
+    }
+    let mut functions = Namespace::default();
+    for trigger in &input.source.triggers {
+        let label = format!("{}.{}", trigger.table, trigger.name);
+        // A table that was there before has the triggers that its own application gave it.
+        if let Some(table) = plan.tables.iter().find(|table| table.source.eq_ignore_ascii_case(&trigger.table) && table.create.is_none()) {
+            let message = format!("is left out: {} was there before, with triggers of its own", table.target);
+            plan.warnings.push(Warning::note("trigger_left_out", &label, message));
+            continue;
+        }
+        let name = functions.take(&input.options.names.apply(&trigger.name));
+        match translate::trigger(&trigger.sql, &catalog, &name) {
+            Ok(mut statements) => {
+                let function = QualifiedName::new(input.options.schema.as_str(), name.clone());
+                statements.push(format!("COMMENT ON FUNCTION {function}() IS '{MARK}'"));
+                plan.objects.push(object(ObjectKind::Trigger, name, label, statements, &trigger.sql));
+            }
+            Err(error) => cannot(plan, ObjectKind::Trigger, label, error.reason, &trigger.sql),
+        }
+    }
+}
+
+fn plan_view(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace, catalog: &mut Catalog, view: &View) {
+    let wanted = input.options.names.apply(&view.name);
+    if input.target.other_relations.contains(&Name::new(wanted.as_str())) {
+        plan.warnings.push(Warning::note("view_left_out", &view.name, "is left out: the target has one of that name"));
+        return;
+    }
+    let target = QualifiedName::new(input.options.schema.as_str(), Name::fit(&wanted));
+    match translate::view(&view.sql, catalog, &target) {
+        Ok(translated) => {
+            let name = relations.take(&wanted);
+            if name != target.name {
+                let reason = format!("its name {wanted:?} is taken in PostgreSQL");
+                return cannot(plan, ObjectKind::View, &view.name, reason, &view.sql);
+            }
+            let statements = vec![translated.sql, format!("COMMENT ON VIEW {target} IS '{MARK}'")];
+            plan.objects.push(object(ObjectKind::View, name, view.name.clone(), statements, &view.sql));
+            catalog.relations.push(translated.relation);
+        }
+        Err(error) => cannot(plan, ObjectKind::View, &view.name, error.reason, &view.sql),
+    }
+}
+
+fn object(kind: ObjectKind, name: Name, label: String, statements: Vec<String>, original: &str) -> ObjectPlan {
+    ObjectPlan { kind, table: None, parent: None, name, label, statements, offenders: None, original: original.to_string() }
+}
+
+/// A view comes after the views that it reads; those that read each other in a circle come last, and fail for that.
+fn in_reading_order(views: &[View]) -> Vec<&View> {
+    let mut left: Vec<(&View, Vec<String>)> = views.iter().map(|view| (view, translate::view_dependencies(&view.sql))).collect();
+    let mut ordered = Vec::with_capacity(views.len());
+    loop {
+        let waiting: Vec<String> = left.iter().map(|(view, _)| view.name.to_ascii_lowercase()).collect();
+        let (ready, blocked): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|(_, reads)| !reads.iter().any(|read| waiting.contains(&read.to_ascii_lowercase())));
+        if ready.is_empty() {
+            ordered.extend(blocked.into_iter().map(|(view, _)| view));
+            return ordered;
+        }
+        ordered.extend(ready.into_iter().map(|(view, _)| view));
+        left = blocked;
+    }
+}

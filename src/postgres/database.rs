@@ -1,0 +1,21 @@
+//! `--create-db`: the database itself, when it is not there.
+
+use anyhow::{Context as _, Result};
+
+use crate::model::{Failure, Name};
+use crate::postgres::{Address, connect};
+
+/// Creates the address's database if it does not exist; asks by way of the database `postgres`, which every server has.
+pub async fn create_database(address: &Address) -> Result<()> {
+    let client = connect(&address.with_database("postgres")).await.context("look for the database")?;
+    let name = address.database();
+    if client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await?.is_some() {
+        return Ok(());
+    }
+    client.batch_execute(&format!("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0", Name::new(name))).await.map_err(|error| {
+        let state = error.code().map(|code| code.code().to_string()).unwrap_or_default();
+        let message = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_string());
+        let failure = Failure::new("no_create_right", format!("database {name:?} cannot be created: {message}"));
+        anyhow::Error::new(failure.hint("Have it created, or connect as a user with CREATEDB.").sqlstate(state))
+    })
+}

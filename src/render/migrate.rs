@@ -1,0 +1,225 @@
+//! The report of a migration, and the plan of one that was not run.
+
+use anyhow::Result;
+use serde_json::{Value as Json, json};
+
+use crate::migrate::{MigrateReport, Outcome};
+use crate::plan::{Plan, Severity, TablePlan, Warning};
+use crate::postgres::statement;
+use crate::render::{Format, Table, Ui, csv, units};
+
+/// Warnings that a table shows before it says how many more there are; JSON has them all.
+const MOST_WARNINGS: usize = 40;
+
+/// Prints the report in the wanted format, and what to do next.
+pub fn report(report: &MigrateReport, started_at: &str, ui: &Ui) -> Result<()> {
+    match ui.format {
+        Format::Json => ui.print_json(&document(report, started_at))?,
+        Format::Csv => ui.print(&csv(&CSV_HEADER, report.tables.iter().map(csv_row)))?,
+        Format::Table => ui.print(&table(report))?,
+    }
+    ui.say(&next_step(report));
+    Ok(())
+}
+
+const CSV_HEADER: [&str; 8] = ["source", "target", "rows_read", "rows_written", "rows_rejected", "bytes", "seconds", "verified"];
+
+fn csv_row(table: &crate::migrate::TableReport) -> [String; 8] {
+    [
+        table.source.clone(),
+        table.target.clone(),
+        table.rows_read.to_string(),
+        table.rows_written.to_string(),
+        table.rows_rejected.to_string(),
+        table.bytes.to_string(),
+        format!("{:.3}", table.seconds),
+        table.verified.map_or(String::new(), |verified| verified.to_string()),
+    ]
+}
+
+fn table(report: &MigrateReport) -> String {
+    let mut rows = Table::new(&["table", "target", "rows", "set aside", "size", "time", "verified"]).right(2).right(3).right(4).right(5);
+    for table in &report.tables {
+        rows.push([
+            table.source.clone(),
+            table.target.clone(),
+            units::count(table.rows_written),
+            if table.rows_rejected == 0 { "-".into() } else { units::count(table.rows_rejected) },
+            units::bytes(table.bytes),
+            units::seconds(table.seconds),
+            match table.verified {
+                Some(true) => "yes".into(),
+                Some(false) => "DIFFERENT".to_string(),
+                None => "-".into(),
+            },
+        ]);
+    }
+    let mut text = if rows.is_empty() { "no tables\n".to_string() } else { rows.text() };
+    text.push('\n');
+    text.push_str(&warnings(&report.warnings));
+    let rate = units::rows_per_second(report.rows_written(), report.elapsed).map_or(String::new(), |rate| format!(", {rate}"));
+    text.push_str(&format!(
+        "{}: {} in {} of {}, {} made; {}{rate}, peak memory {}\n",
+        report.outcome.as_str(),
+        units::counted(report.rows_written(), "row"),
+        units::counted(report.tables.len() as u64, "table"),
+        report.source,
+        units::counted(report.objects_created, "key, index, constraint or view").replace("views", "view"),
+        units::duration(report.elapsed),
+        units::bytes(report.peak_rss_bytes)
+    ));
+    text
+}
+
+fn warnings(warnings: &[Warning]) -> String {
+    let mut sorted: Vec<&Warning> = warnings.iter().collect();
+    sorted.sort_by_key(|warning| std::cmp::Reverse(warning.severity));
+    let mut text = String::new();
+    for warning in sorted.iter().take(MOST_WARNINGS) {
+        text.push_str(&format!(
+            "{:<6}  {} {}\n",
+            severity(warning.severity),
+            crate::render::visible(&warning.object),
+            crate::render::visible(&warning.message)
+        ));
+    }
+    if sorted.len() > MOST_WARNINGS {
+        text.push_str(&format!("        and {} more; --json has them all\n", sorted.len() - MOST_WARNINGS));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Weaker => "weaker",
+        Severity::Loss => "LOSS",
+    }
+}
+
+fn next_step(report: &MigrateReport) -> String {
+    let aside = report.rejects_dir.as_ref().map(|folder| folder.display().to_string());
+    let todo = report.todo_file.as_ref().map(|file| file.display().to_string());
+    match report.outcome {
+        Outcome::Planned => "next: run the same command without --dry-run".into(),
+        Outcome::Mismatch => "next: the target differs from the source; `candlefish verify` names the rows".into(),
+        Outcome::Clean => {
+            format!("next: point the application at {}; the SQLite file is as it was, and is the way back", report.target)
+        }
+        Outcome::Rejected | Outcome::Incomplete => {
+            let mut parts = Vec::new();
+            if let Some(folder) = aside {
+                parts.push(format!("look at the rows set aside in {folder}"));
+            }
+            if let Some(todo) = todo {
+                parts.push(format!("look at what has no exact form in {todo}"));
+            }
+            if parts.is_empty() {
+                parts.push("look at the losses above".into());
+            }
+            format!("next: {}; what is accepted is named with --allow", parts.join(", and "))
+        }
+    }
+}
+
+fn document(report: &MigrateReport, started_at: &str) -> Json {
+    let table = |table: &crate::migrate::TableReport| {
+        let columns: Vec<Json> =
+            table.columns.iter().map(|(source, target, sql)| json!({"source": source, "target": target, "type": sql})).collect();
+        json!({
+            "source": table.source, "target": table.target, "rows_read": table.rows_read, "rows_written": table.rows_written,
+            "rows_rejected": table.rows_rejected, "bytes": table.bytes, "seconds": table.seconds, "verified": table.verified,
+            "source_digest": table.source_digest, "target_digest": table.target_digest, "columns": columns,
+        })
+    };
+    let mut document = json!({
+        "schema_version": 1,
+        "candlefish_version": env!("CARGO_PKG_VERSION"),
+        "started_at": started_at,
+        "run_id": report.run_id,
+        "source": report.source,
+        "target": report.target,
+        "mapping": report.mapping,
+        "outcome": report.outcome.as_str(),
+        "exit_reasons": report.exit_reasons.iter().map(|reason| json!({"code": reason.code, "object": reason.object, "count": reason.count})).collect::<Vec<_>>(),
+        "rows_read": report.rows_read(),
+        "rows_written": report.rows_written(),
+        "rows_rejected": report.rows_rejected(),
+        "bytes": report.bytes(),
+        "seconds": report.elapsed.as_secs_f64(),
+        "peak_rss_bytes": report.peak_rss_bytes,
+        "source_changed": report.source_changed,
+        "phases": report.phases.iter().map(|time| json!({"name": time.phase.as_str(), "seconds": time.seconds})).collect::<Vec<_>>(),
+        "tables": report.tables.iter().map(table).collect::<Vec<_>>(),
+        "objects": {
+            "created": report.objects_created,
+            "missing": report.todo.len(),
+            "todo_file": report.todo_file.as_ref().map(|file| file.display().to_string()),
+        },
+        "warnings": report.warnings,
+        "rejects_dir": report.rejects_dir.as_ref().map(|folder| folder.display().to_string()),
+    });
+    if report.outcome == Outcome::Planned {
+        document["tables"] = report.plan.tables.iter().map(planned_table).collect();
+        document["objects"]["planned"] = report
+            .plan
+            .objects
+            .iter()
+            .map(|object| {
+                json!({
+                    "kind": object.kind.as_str(), "object": object.label, "statements": object.statements,
+                })
+            })
+            .collect();
+    }
+    document
+}
+
+fn planned_table(table: &TablePlan) -> Json {
+    let columns: Vec<Json> = table
+        .columns
+        .iter()
+        .map(|column| {
+            json!({
+                "source": column.source, "declared": column.declared, "target": column.target.as_str(), "type": column.column_type.sql,
+                "reason": column.reason, "evidence": {"rows": column.examples, "hint": column.hint}, "computed": column.computed,
+            })
+        })
+        .collect();
+    json!({
+        "source": table.source, "target": table.target.to_string(), "rows": table.rows, "bytes": table.bytes, "columns": columns,
+        "ddl": table.create.as_ref().map(|create| statement::create_table(&table.target, create, false)),
+    })
+}
+
+/// What a dry run shows a person: the DDL, why each column is what it is, and what will be made after the rows.
+pub fn plan_text(plan: &Plan) -> String {
+    let mut text = String::new();
+    for table in &plan.tables {
+        text.push_str(&format!("-- {}: {}\n", table.source, units::counted(table.rows, "row")));
+        match &table.create {
+            Some(create) => text.push_str(&format!("{};\n", statement::create_table(&table.target, create, false))),
+            None => text.push_str(&format!("-- into {}, which is there\n", table.target)),
+        }
+        for column in table.columns.iter().filter(|column| !column.reason.is_empty() && table.create.is_some()) {
+            let rows = column.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let rows = if rows.is_empty() { String::new() } else { format!(" (rows {rows})") };
+            text.push_str(&format!("-- {} is {}: {}{rows}\n", column.target, column.column_type.sql, column.reason));
+            if let Some(hint) = &column.hint {
+                text.push_str(&format!("--   {hint}\n"));
+            }
+        }
+        text.push('\n');
+    }
+    for object in &plan.objects {
+        for statement in &object.statements {
+            text.push_str(&format!("{statement};\n"));
+        }
+    }
+    text.push('\n');
+    text.push_str(&warnings(&plan.warnings));
+    text
+}

@@ -372,7 +372,7 @@ fn dry_run(job: &Job, prepared: Prepared, args: &Args, started_at: &str, ui: &Ui
     let report = prepared.into_planned(job);
     match ui.format {
         Format::Table => {
-            ui.print(&render::migrate::plan_text(&report.plan))?;
+            ui.print(&render::migrate::plan_text(&report))?;
             ui.say("next: run the same command without --dry-run");
         }
         _ => render::migrate::report(&report, started_at, ui)?,

@@ -6,16 +6,14 @@ use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
 use crate::migrate::copy::{Chunk, ChunkCount, land, scanned_columns};
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rejects::{self, RejectedRow};
-use crate::migrate::session::{Run, sql_failure};
+use crate::migrate::shared::Run;
 use crate::plan::TablePlan;
 use crate::postgres::statement::{self, CopyFormat};
-use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, CopySink};
+use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, database_error, sql_failure};
 use crate::sqlite::Scan;
 
 /// Rows that are tried together.
@@ -25,13 +23,11 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// True for errors that some row has caused: bad data (class 22), a broken constraint (23), a row too big for a page (54), or a trigger's own.
 pub fn is_about_rows(error: &anyhow::Error) -> bool {
-    let Some(code) = sqlstate(error) else { return false };
-    let class = &code.code()[..2];
-    matches!(class, "22" | "23" | "54" | "P0")
+    sqlstate(error).is_some_and(|code| ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class)))
 }
 
-fn sqlstate(error: &anyhow::Error) -> Option<SqlState> {
-    error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).and_then(|error| error.code()).cloned()
+fn sqlstate(error: &anyhow::Error) -> Option<String> {
+    database_error(error).map(|error| error.code().code().to_string())
 }
 
 /// Rows encoded one after the other, with what is needed to set each aside.
@@ -101,8 +97,7 @@ async fn copy_batch(
                 let (rowid, key, row) = &batch.rows[range.start];
                 let (column, reason) = explain(&error);
                 run.reject(table, column.as_deref(), &reason, *rowid)?;
-                let sqlstate = sqlstate(&error).map(|code| code.code().to_string());
-                rejected.push(RejectedRow { key: key.clone(), column, reason, sqlstate, row: row.clone() });
+                rejected.push(RejectedRow { key: key.clone(), column, reason, sqlstate: sqlstate(&error), row: row.clone() });
             }
             Err(error) => return Err(sql_failure(error)),
         }
@@ -127,8 +122,7 @@ async fn copy_rows(client: &Client, table: &TablePlan, rows: &[u8]) -> Result<u6
 
 /// PostgreSQL's own words, and the column when it names one.
 fn explain(error: &anyhow::Error) -> (Option<String>, String) {
-    let database = error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).and_then(|error| error.as_db_error());
-    match database {
+    match database_error(error) {
         Some(database) => (database.column().map(str::to_string), format!("PostgreSQL refuses the row: {}", database.message())),
         None => (None, error.to_string()),
     }

@@ -8,17 +8,16 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 
 use crate::migrate::careful;
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rejects::{self, RejectedRow};
-use crate::migrate::session::{Run, sql_failure};
+use crate::migrate::shared::Run;
 use crate::model::Event;
 use crate::plan::TablePlan;
 use crate::plan::profile::RowRange;
 use crate::postgres::statement::{self, CopyFormat};
-use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, CopySink};
+use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, sql_failure};
 use crate::sqlite::Scan;
 
 /// Bytes of COPY data that travel together.

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use tokio_postgres::Client;
 
-use crate::migrate::session::{Run, sql_failure};
+use crate::migrate::shared::Run;
 use crate::model::{Event, Phase};
 use crate::plan::{ObjectKind, ObjectPlan, Todo, Warning};
-use crate::postgres::{Journal, is_transient, statement};
+use crate::postgres::{Client, Journal, is_transient, sql_failure, statement};
 
 /// What became of the objects.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ mod finish;
 mod prepare;
 mod rejects;
 mod report;
-mod session;
+mod shared;
 mod target;
 mod todo;
 
@@ -24,17 +24,17 @@ use tokio::task::JoinSet;
 use crate::model::{Event, Failure, Name, Phase, Section};
 use crate::plan::mapping::Mapping;
 use crate::plan::{ObjectKind, Options, Plan};
-use crate::postgres::{Address, Journal, Migrations, RunRecord, statement};
+use crate::postgres::{Address, Client, Journal, Migrations, RunRecord, session, sql_failure, statement};
 use crate::sqlite::Snapshot;
 
 pub use prepare::Inspected;
 pub use report::{Events, ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, TableReport};
-pub use session::{MaxRejects, OnMisfit, session};
+pub use shared::{MaxRejects, OnMisfit};
 
 use copy::{Chunk, TableCount};
 use finish::Built;
 use rejects::Rejects;
-use session::{Run, sql_failure};
+use shared::Run;
 
 /// What a migration was told.
 pub struct Job {
@@ -82,6 +82,7 @@ impl Prepared {
             source: job.snapshot.path().display().to_string(),
             target: job.address.shown(),
             mapping: job.mapping_name.clone(),
+            ddl: ddl(&self.plan),
             tables: Vec::new(),
             phases: self.clock.times(),
             elapsed: self.started.elapsed(),
@@ -173,6 +174,7 @@ pub async fn run(job: Job, prepared: Prepared) -> Result<MigrateReport> {
         source: record.source,
         target: job.address.shown(),
         mapping: job.mapping_name,
+        ddl: ddl(&run.plan),
         tables: table_reports(&run.plan, &copied.counts),
         plan: run.plan.clone(),
         phases: clock.times(),
@@ -293,7 +295,7 @@ async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> 
 }
 
 /// What needs more than one table: foreign keys, views, triggers; and where sequences go on.
-async fn constraints_and_views(run: &Arc<Run>, control: &tokio_postgres::Client, clock: &mut PhaseClock) -> Result<Built> {
+async fn constraints_and_views(run: &Arc<Run>, control: &Client, clock: &mut PhaseClock) -> Result<Built> {
     let started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Constraints));
     let mut built = finish::set_sequences(run, control).await?;
@@ -315,7 +317,7 @@ async fn constraints_and_views(run: &Arc<Run>, control: &tokio_postgres::Client,
 }
 
 /// Statistics, so that the first query is planned well.
-async fn analyze(run: &Run, control: &tokio_postgres::Client, clock: &mut PhaseClock) -> Result<()> {
+async fn analyze(run: &Run, control: &Client, clock: &mut PhaseClock) -> Result<()> {
     let started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Analyze));
     let tables: Vec<_> = run.plan.tables.iter().map(|table| &table.target).collect();
@@ -325,6 +327,10 @@ async fn analyze(run: &Run, control: &tokio_postgres::Client, clock: &mut PhaseC
     }
     clock.note(Phase::Analyze, started);
     Ok(())
+}
+
+fn ddl(plan: &Plan) -> Vec<Option<String>> {
+    plan.tables.iter().map(|table| table.create.as_ref().map(|create| statement::create_table(&table.target, create, false))).collect()
 }
 
 fn table_reports(plan: &Plan, counts: &[TableCount]) -> Vec<TableReport> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use tokio_postgres::Client;
 
 use crate::migrate::Job;
 use crate::migrate::report::{Events, PhaseClock};
@@ -12,7 +11,7 @@ use crate::migrate::target::drop_tables;
 use crate::model::{Event, Name, Phase, QualifiedName, Schema, Section};
 use crate::plan::profile::TableProfile;
 use crate::plan::{Input, Plan, build};
-use crate::postgres::{read_schema, statement};
+use crate::postgres::{Client, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
 /// What one chunk of a big table holds, in bytes of its values.

@@ -17,6 +17,8 @@ pub struct MigrateReport {
     /// `derive`, `registry`, or the mapping file.
     pub mapping: String,
     pub plan: Plan,
+    /// CREATE TABLE of each planned table, in the plan's order; none for a table that is there already.
+    pub ddl: Vec<Option<String>>,
     pub tables: Vec<TableReport>,
     pub phases: Vec<PhaseTime>,
     pub elapsed: Duration,

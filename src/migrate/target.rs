@@ -1,14 +1,13 @@
 //! The target made ready: rights checked, schema and tables made, what would slow or stop the copy taken away.
 
 use anyhow::{Context as _, Result, bail};
-use tokio_postgres::{Client, Transaction};
 
 use crate::migrate::Grant;
 use crate::migrate::finish::Built;
-use crate::migrate::session::{Run, sql_failure};
+use crate::migrate::shared::Run;
 use crate::model::{Event, Failure, Name, QualifiedName, Section};
 use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning};
-use crate::postgres::{Journal, Migrations, statement};
+use crate::postgres::{Client, Journal, Migrations, Transaction, sql_failure, statement};
 
 /// Tables that are made in one transaction: some dozens, so that thousands never fill the lock table.
 const TABLES_A_TRANSACTION: usize = 50;

@@ -1,13 +1,14 @@
 //! The words that every room speaks. Knows nothing of files, servers or people.
 
+mod column_type;
 mod event;
 mod failure;
 mod migration;
 mod name;
 mod schema;
-mod types;
 mod value;
 
+pub use column_type::{ColumnType, TypeKind};
 pub use event::{Event, Phase};
 pub use failure::Failure;
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
@@ -16,5 +17,4 @@ pub use schema::{
     Affinity, Check, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,
     Table, TableKind, Trigger, View,
 };
-pub use types::{ColumnType, TypeKind};
 pub use value::{StorageClass, Value};

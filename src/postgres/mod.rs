@@ -10,6 +10,7 @@ mod materialized_views;
 mod migrations;
 mod parameters;
 mod script;
+mod session;
 mod session_lock;
 pub mod statement;
 mod tls;
@@ -23,7 +24,8 @@ pub use journal::{Journal, RunRecord};
 pub use materialized_views::refresh_materialized_views;
 pub use migrations::{Migrations, create_schema};
 pub use parameters::Parameters;
+pub use session::{database_error, session, sql_failure};
 pub use session_lock::SessionLock;
 pub use tls::connector;
 // A connection's name outside this room.
-pub use tokio_postgres::Client;
+pub use tokio_postgres::{Client, Transaction};

@@ -4,8 +4,7 @@ use anyhow::Result;
 use serde_json::{Value as Json, json};
 
 use crate::migrate::{MigrateReport, Outcome};
-use crate::plan::{Plan, Severity, TablePlan, Warning};
-use crate::postgres::statement;
+use crate::plan::{Severity, TablePlan, Warning};
 use crate::render::{Format, Table, Ui, csv, units};
 
 /// Warnings that a table shows before it says how many more there are; JSON has them all.
@@ -163,7 +162,7 @@ fn document(report: &MigrateReport, started_at: &str) -> Json {
         "rejects_dir": report.rejects_dir.as_ref().map(|folder| folder.display().to_string()),
     });
     if report.outcome == Outcome::Planned {
-        document["tables"] = report.plan.tables.iter().map(planned_table).collect();
+        document["tables"] = report.plan.tables.iter().zip(&report.ddl).map(|(table, ddl)| planned_table(table, ddl.as_deref())).collect();
         document["objects"]["planned"] = report
             .plan
             .objects
@@ -178,7 +177,7 @@ fn document(report: &MigrateReport, started_at: &str) -> Json {
     document
 }
 
-fn planned_table(table: &TablePlan) -> Json {
+fn planned_table(table: &TablePlan, ddl: Option<&str>) -> Json {
     let columns: Vec<Json> = table
         .columns
         .iter()
@@ -191,17 +190,18 @@ fn planned_table(table: &TablePlan) -> Json {
         .collect();
     json!({
         "source": table.source, "target": table.target.to_string(), "rows": table.rows, "bytes": table.bytes, "columns": columns,
-        "ddl": table.create.as_ref().map(|create| statement::create_table(&table.target, create, false)),
+        "ddl": ddl,
     })
 }
 
 /// What a dry run shows a person: the DDL, why each column is what it is, and what will be made after the rows.
-pub fn plan_text(plan: &Plan) -> String {
+pub fn plan_text(report: &MigrateReport) -> String {
+    let plan = &report.plan;
     let mut text = String::new();
-    for table in &plan.tables {
+    for (table, ddl) in plan.tables.iter().zip(&report.ddl) {
         text.push_str(&format!("-- {}: {}\n", table.source, units::counted(table.rows, "row")));
-        match &table.create {
-            Some(create) => text.push_str(&format!("{};\n", statement::create_table(&table.target, create, false))),
+        match ddl {
+            Some(ddl) => text.push_str(&format!("{ddl};\n")),
             None => text.push_str(&format!("-- into {}, which is there\n", table.target)),
         }
         for column in table.columns.iter().filter(|column| !column.reason.is_empty() && table.create.is_some()) {

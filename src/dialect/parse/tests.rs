@@ -1,3 +1,5 @@
+//! What stored statements say, read back.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Each translation, as a table of what SQLite says and what PostgreSQL is told.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -6,6 +6,7 @@ mod migrate;
 mod psql;
 mod schema;
 pub mod settings;
+mod signals;
 mod source;
 mod stack;
 
@@ -136,19 +137,29 @@ impl clap::ValueEnum for ColorChoice {
     }
 }
 
-/// Runs one command to its end.
+/// A panic is our mistake: it is said in one sentence, with where it was, and the process ends with 2.
+pub fn explain_panics() {
+    std::panic::set_hook(Box::new(|panic| crate::render::ui::panicked(&panic.to_string())));
+}
+
+/// Runs one command to its end, or to the signal that stops it.
 pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    let result = runtime.block_on(dispatch(cli, ui));
+    // A reader of the source may still stand in a long step; the process's end is its end too.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
     let settings = || Settings::load(Environment::of_process(), cli.global.config.as_deref());
-    runtime.block_on(async {
-        match cli.command {
-            Command::Migrate(args) => migrate::run(*args, &settings()?, ui).await,
-            Command::Schema(args) => schema::run(args, &settings()?, ui).await,
-            Command::Stack(command) => stack::run(command, ui),
-            Command::Psql(args) => psql::run(args, &settings()?, ui),
-            Command::Config(args) => config::run(&args, &settings()?, ui),
-            Command::Completions(args) => completions::run(&args, ui),
-            Command::Man(args) => completions::man(&args, ui),
-        }
-    })
+    match cli.command {
+        Command::Migrate(args) => signals::or_stopped(migrate::run(*args, &settings()?, ui)).await,
+        Command::Schema(args) => signals::or_stopped(schema::run(args, &settings()?, ui)).await,
+        Command::Stack(command) => stack::run(command, ui),
+        Command::Psql(args) => psql::run(args, &settings()?, ui),
+        Command::Config(args) => config::run(&args, &settings()?, ui),
+        Command::Completions(args) => completions::run(&args, ui),
+        Command::Man(args) => completions::man(&args, ui),
+    }
 }

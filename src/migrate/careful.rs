@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::migrate::copy::{Chunk, ChunkCount, land, scanned_columns};
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rejects::{self, RejectedRow};
-use crate::migrate::shared::Run;
+use crate::migrate::run::Run;
 use crate::plan::TablePlan;
 use crate::postgres::statement::{self, CopyFormat};
 use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, database_error, sql_failure};
@@ -72,7 +72,8 @@ async fn copy_batch(
     count: &mut ChunkCount,
     rejected: &mut Vec<RejectedRow>,
 ) -> Result<()> {
-    let mut ranges = vec![0..batch.starts.len()];
+    let all = 0..batch.starts.len();
+    let mut ranges = Vec::from([all]);
     while let Some(range) = ranges.pop() {
         if range.is_empty() {
             continue;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::migrate::careful;
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rejects::{self, RejectedRow};
-use crate::migrate::shared::Run;
+use crate::migrate::run::Run;
 use crate::model::Event;
 use crate::plan::TablePlan;
 use crate::plan::profile::RowRange;

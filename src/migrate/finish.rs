@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::migrate::shared::Run;
+use crate::migrate::run::Run;
 use crate::model::{Event, Phase};
 use crate::plan::{ObjectKind, ObjectPlan, Todo, Warning};
 use crate::postgres::{Client, Journal, is_transient, sql_failure, statement};

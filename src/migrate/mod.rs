@@ -7,7 +7,7 @@ mod finish;
 mod prepare;
 mod rejects;
 mod report;
-mod shared;
+mod run;
 mod target;
 mod todo;
 
@@ -29,12 +29,12 @@ use crate::sqlite::Snapshot;
 
 pub use prepare::Inspected;
 pub use report::{Events, ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, TableReport};
-pub use shared::{MaxRejects, OnMisfit};
+pub use run::{MaxRejects, OnMisfit};
 
 use copy::{Chunk, TableCount};
 use finish::Built;
 use rejects::Rejects;
-use shared::Run;
+use run::Run;
 
 /// What a migration was told.
 pub struct Job {

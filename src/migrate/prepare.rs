@@ -10,8 +10,9 @@ use crate::migrate::report::{Events, PhaseClock};
 use crate::migrate::target::drop_tables;
 use crate::model::{Event, Name, Phase, QualifiedName, Schema, Section};
 use crate::plan::profile::TableProfile;
+use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Plan, build};
-use crate::postgres::{Client, read_schema, statement};
+use crate::postgres::{Client, GenericClient, Journal, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
 /// What one chunk of a big table holds, in bytes of its values.
@@ -56,6 +57,7 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
         migrations.rehearse(&transaction, &Name::new(schema.as_str()), Section::Schema).await?;
     }
     let mut target = read_schema(&transaction, schema).await?;
+    add_kept(&transaction, &mut target, schema).await?;
     transaction.rollback().await?;
     if job.migrations.is_some() && job.options.create_schema {
         target.exists = read_schema(client, schema).await?.exists;
@@ -69,4 +71,19 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
     });
     clock.note(Phase::Plan, started);
     Ok(plan)
+}
+
+/// What an interrupted run took away and never built again belongs to its table still.
+async fn add_kept(client: &impl GenericClient, target: &mut TargetSchema, schema: &str) -> Result<()> {
+    if !Journal::exists(client).await? {
+        return Ok(());
+    }
+    for (table, object) in Journal::kept(client, schema).await? {
+        if let Some(known) = target.tables.iter_mut().find(|known| known.name == table)
+            && known.rebuildable.iter().all(|other| other.name != object.name)
+        {
+            known.rebuildable.push(object);
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::migrate::Grant;
 use crate::migrate::finish::Built;
-use crate::migrate::shared::Run;
+use crate::migrate::run::Run;
 use crate::model::{Event, Failure, Name, QualifiedName, Section};
 use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning};
 use crate::postgres::{Client, Journal, Migrations, Transaction, sql_failure, statement};

@@ -265,7 +265,7 @@ impl TableBuilder<'_> {
             without_data: self.filters.exclude_data.is_match(&self.table.name),
         };
         match existing {
-            Some(existing) => self.into_existing(plan, &mut built, mapping, existing),
+            Some(existing) => self.fill_existing(plan, &mut built, mapping, existing),
             None => self.derived(plan, &mut built, mapping),
         }
         built.sequence = self.sequence(&built, existing);
@@ -362,7 +362,7 @@ impl TableBuilder<'_> {
     }
 
     /// A table that was there before: its names, types and keys are obeyed.
-    fn into_existing(&self, plan: &mut Plan, built: &mut TablePlan, mapping: Option<&TableMapping>, existing: &TargetTable) {
+    fn fill_existing(&self, plan: &mut Plan, built: &mut TablePlan, mapping: Option<&TableMapping>, existing: &TargetTable) {
         self.decide_about_rows(plan, built, existing);
         built.rebuild = existing.rebuildable.clone();
         built.disable_triggers = existing.has_user_triggers;

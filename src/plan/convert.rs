@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{TypeKind, Value};
-use crate::plan::decimal::Decimal;
+use crate::plan::decimal::{Decimal, whole};
 use crate::plan::json::{self, JsonShape};
 use crate::plan::time::{MICROS_PER_DAY, Moment};
 use crate::plan::transform::{BadText, Transform};
@@ -96,7 +96,7 @@ impl Conversion {
             && !matches!(value, Value::Text(_))
         {
             let Some(micros) = epoch.micros(value) else { return misfit(value, &format!("no exact {epoch}")) };
-            return self.from_utc(micros, value);
+            return self.of_utc(micros, value);
         }
         match &self.kind {
             TypeKind::Bool => bool(value),
@@ -142,7 +142,7 @@ impl Conversion {
         }
     }
 
-    fn from_utc<'a>(&self, micros: i64, value: Value<'a>) -> Converted<'a> {
+    fn of_utc<'a>(&self, micros: i64, value: Value<'a>) -> Converted<'a> {
         match self.kind {
             TypeKind::Timestamp | TypeKind::TimestampTz => Ok(Datum::Micros(micros)),
             TypeKind::Date if micros % MICROS_PER_DAY == 0 => Ok(Datum::Days((micros / MICROS_PER_DAY) as i32)),
@@ -284,8 +284,8 @@ fn bool<'a>(value: Value<'a>) -> Converted<'a> {
     let spelled = match value {
         Value::Integer(0) => Some(false),
         Value::Integer(1) => Some(true),
-        Value::Real(real) if real == 0.0 => Some(false),
-        Value::Real(real) if real == 1.0 => Some(true),
+        Value::Real(0.0) => Some(false),
+        Value::Real(1.0) => Some(true),
         Value::Text(text) => {
             let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
             match (is(&["t", "true", "y", "yes", "on", "1"]), is(&["f", "false", "n", "no", "off", "0"])) {
@@ -311,12 +311,6 @@ fn integer<'a>(value: Value<'a>, range: std::ops::RangeInclusive<i64>, name: &st
         Some(_) => misfit(value, &format!("out of range for {name}")),
         None => misfit(value, "not an integer"),
     }
-}
-
-/// A REAL that is exactly an integer of 64 bits.
-fn whole(real: f64) -> Option<i64> {
-    let within = (-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&real);
-    (within && real.fract() == 0.0 && !(real == 0.0 && real.is_sign_negative())).then_some(real as i64)
 }
 
 fn float8(value: Value<'_>) -> Result<f64, Misfit> {

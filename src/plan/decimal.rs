@@ -2,6 +2,13 @@
 
 use std::io::Write as _;
 
+/// A REAL that is exactly an integer of 64 bits; minus zero is none.
+pub fn whole(real: f64) -> Option<i64> {
+    const TWO_TO_63: f64 = (1u64 << 63) as f64;
+    let within = (-TWO_TO_63..TWO_TO_63).contains(&real);
+    (within && real.fract() == 0.0 && !(real == 0.0 && real.is_sign_negative())).then_some(real as i64)
+}
+
 /// sign × 0.d₁d₂d₃… × 10^point, without leading or trailing zeros; no digits is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {

@@ -1,7 +1,7 @@
 //! What the rows say: one pass over every value of a table, before anything is decided.
 
 use crate::model::Value;
-use crate::plan::decimal::Decimal;
+use crate::plan::decimal::{Decimal, whole};
 use crate::plan::declared::Declared;
 use crate::plan::json::{self, JsonShape};
 use crate::plan::time::{Moment, MomentShape};
@@ -147,10 +147,10 @@ impl ColumnProfile {
         self.real_max = self.real_max.max(real);
         if real.is_infinite() {
             self.note(Trait::RealInfinite, row);
-        } else if real.fract() != 0.0 || !(-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&real) {
-            self.note(Trait::RealFraction, row);
         } else if real == 0.0 && real.is_sign_negative() {
             self.note(Trait::RealMinusZero, row);
+        } else if whole(real).is_none() {
+            self.note(Trait::RealFraction, row);
         }
         if let Declared::Numeric(_) = declared
             && real.is_finite()

@@ -34,7 +34,7 @@ impl<'a> Journal<'a> {
     }
 
     /// True when the journal is there; asking changes nothing.
-    pub async fn exists(client: &Client) -> Result<bool> {
+    pub async fn exists(client: &impl GenericClient) -> Result<bool> {
         let row = client.query_one("SELECT to_regclass('candlefish.run') IS NOT NULL", &[]).await.context("look for the journal")?;
         Ok(row.get(0))
     }
@@ -96,7 +96,7 @@ impl<'a> Journal<'a> {
     }
 
     /// The definitions that runs took away and have not built again, with their table.
-    pub async fn kept(client: &Client, target_schema: &str) -> Result<Vec<(QualifiedName, Rebuildable)>> {
+    pub async fn kept(client: &impl GenericClient, target_schema: &str) -> Result<Vec<(QualifiedName, Rebuildable)>> {
         let rows = client
             .query(
                 "SELECT DISTINCT ON (target, kind, name) target, kind, name, definition, valid FROM candlefish.kept_definition

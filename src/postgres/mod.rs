@@ -28,4 +28,4 @@ pub use session::{database_error, session, sql_failure};
 pub use session_lock::SessionLock;
 pub use tls::connector;
 // A connection's name outside this room.
-pub use tokio_postgres::{Client, Transaction};
+pub use tokio_postgres::{Client, GenericClient, Transaction};

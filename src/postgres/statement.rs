@@ -72,8 +72,8 @@ pub fn truncate(tables: &[&QualifiedName]) -> String {
 
 pub fn drop_object(table: &QualifiedName, object: &Rebuildable) -> String {
     match object.kind {
-        RebuildKind::Index => format!("DROP INDEX {}", QualifiedName { schema: table.schema.clone(), name: object.name.clone() }),
-        RebuildKind::ForeignKey => format!("ALTER TABLE {table} DROP CONSTRAINT {}", object.name),
+        RebuildKind::Index => format!("DROP INDEX IF EXISTS {}", QualifiedName { schema: table.schema.clone(), name: object.name.clone() }),
+        RebuildKind::ForeignKey => format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {}", object.name),
     }
 }
 

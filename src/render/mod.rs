@@ -4,7 +4,7 @@ pub mod migrate;
 mod progress;
 mod schema;
 mod table;
-mod ui;
+pub(crate) mod ui;
 pub mod units;
 
 pub use progress::{Progress, ProgressStyleChoice};

@@ -130,6 +130,12 @@ impl Ui {
     }
 }
 
+/// A panic for a person.
+pub fn panicked(what: &str) {
+    eprintln!("error: candlefish made a mistake of its own: {}", what.replace('\n', ": "));
+    eprintln!("hint: Please report this, with the command that was run. The source was not written to.");
+}
+
 /// The causes of an error as one sentence, each said once.
 pub fn sentence(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();

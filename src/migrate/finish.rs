@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::migrate::run::Run;
-use crate::model::{Event, Phase};
-use crate::plan::{ObjectKind, ObjectPlan, Todo, Warning};
-use crate::postgres::{Client, Journal, is_transient, sql_failure, statement};
+use crate::model::{Event, Name, Phase, QualifiedName};
+use crate::plan::{ObjectKind, ObjectPlan, Offenders, Todo, Warning};
+use crate::postgres::{Client, Journal, is_transient, orphans, sql_failure, statement};
 
 /// What became of the objects.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,10 @@ pub async fn build(run: &Run, client: &Client, object: &ObjectPlan) -> Result<Bu
         let reason = sql_failure(error.into()).to_string();
         match (&object.offenders, step) {
             // The constraint stands, for new rows; old ones break it.
-            (Some(_), step) if step > 0 => built.warnings.push(not_valid(client, object, &reason).await?),
+            (Some(_), step) if step > 0 => {
+                let table = object.table.map(|table| &run.plan.tables[table].target).context("a constraint has a table")?;
+                built.warnings.push(not_valid(client, object, table, &reason).await?);
+            }
             _ => {
                 built.warnings.push(Warning::loss(object.kind, &object.label, &reason));
                 built.todo.push(Todo { kind: object.kind, object: object.label.clone(), reason, original: object_text(object) });
@@ -68,20 +71,38 @@ fn object_text(object: &ObjectPlan) -> String {
 }
 
 /// A constraint that old rows break: it is left NOT VALID, and the rows are listed.
-async fn not_valid(client: &Client, object: &ObjectPlan, reason: &str) -> Result<Warning> {
-    let Some(offenders) = &object.offenders else {
-        return Ok(Warning::weaker("constraint_not_valid", &object.label, format!("is NOT VALID: {reason}")));
-    };
-    let count: i64 = client.query_one(&offenders.count, &[]).await.map_err(|error| sql_failure(error.into()))?.get(0);
-    let rows = client.query(&offenders.list, &[]).await.map_err(|error| sql_failure(error.into()))?;
-    let examples: Vec<String> = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
-    let (code, what) = match object.kind {
-        ObjectKind::ForeignKey => ("foreign_key_not_valid", "rows have no parent"),
-        _ => ("constraint_not_valid", "rows break it"),
-    };
-    let more = if count > examples.len() as i64 { ", …" } else { "" };
-    let message = format!("is NOT VALID: {count} {what} (values {}{more})", examples.join("; "));
-    Ok(Warning { class: object.kind.allow_class(), ..Warning::weaker(code, &object.label, message) })
+async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, reason: &str) -> Result<Warning> {
+    match &object.offenders {
+        Some(Offenders::Orphans) => foreign_key_not_valid(client, table, &object.name, &object.label).await,
+        Some(Offenders::Broken { count, list }) => {
+            let message = format!("is NOT VALID: {} break it (at {})", counted(client, count).await?, listed(client, list).await?);
+            Ok(Warning { class: object.kind.allow_class(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
+        }
+        None => Ok(Warning::weaker("constraint_not_valid", &object.label, format!("is NOT VALID: {reason}"))),
+    }
+}
+
+/// A foreign key that stands for new rows only, with the old ones that have no parent.
+async fn foreign_key_not_valid(client: &Client, table: &QualifiedName, constraint: &Name, label: &str) -> Result<Warning> {
+    let (count, list) = orphans(client, table, constraint).await?;
+    let message = format!("is NOT VALID: {} without a parent (values {})", counted(client, &count).await?, listed(client, &list).await?);
+    Ok(Warning { class: ObjectKind::ForeignKey.allow_class(), ..Warning::weaker("foreign_key_not_valid", label, message) })
+}
+
+/// `1 row`, `800 rows`
+async fn counted(client: &Client, sql: &str) -> Result<String> {
+    let count: i64 = client.query_one(sql, &[]).await.map_err(|error| sql_failure(error.into()))?.get(0);
+    Ok(if count == 1 { "1 row".into() } else { format!("{count} rows") })
+}
+
+/// Up to five texts; more are an ellipsis.
+async fn listed(client: &Client, sql: &str) -> Result<String> {
+    let rows = client.query(sql, &[]).await.map_err(|error| sql_failure(error.into()))?;
+    let mut texts: Vec<String> = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
+    if texts.len() == 5 {
+        texts.push("…".into());
+    }
+    Ok(texts.join("; "))
 }
 
 /// Everything of a table that its own rows suffice for: keys, indexes, checks.
@@ -107,6 +128,7 @@ pub async fn build_table(run: &Arc<Run>, client: &Client, table: usize) -> Resul
                 .with_context(|| format!("rebuild index {}", object.name))?;
         }
         Journal::rebuilt(client, &plan.target, object).await?;
+        built.created += 1;
         spans.push((Phase::Indexes, started));
     }
     Ok((built, spans))
@@ -125,15 +147,14 @@ pub async fn rebuild_foreign_keys(run: &Run, client: &Client) -> Result<Built> {
                 .map_err(|error| sql_failure(error.into()))
                 .with_context(|| format!("rebuild foreign key {}", object.name))?;
             for sql in validate {
-                if let Err(error) = client.batch_execute(sql).await {
-                    let reason = sql_failure(error.into()).to_string();
-                    let label = format!("{}.{}", plan.source, object.name.as_str());
-                    built.warnings.push(Warning {
-                        class: ObjectKind::ForeignKey.allow_class(),
-                        ..Warning::weaker("foreign_key_not_valid", label, format!("is NOT VALID: {reason}"))
-                    });
+                let Err(error) = client.batch_execute(sql).await else { continue };
+                if error.as_db_error().is_none() || is_transient(&error) {
+                    return Err(sql_failure(error.into())).with_context(|| format!("validate foreign key {}", object.name));
                 }
+                let label = format!("{}.{}", plan.source, object.name.as_str());
+                built.warnings.push(foreign_key_not_valid(client, &plan.target, &object.name, &label).await?);
             }
+            built.created += 1;
             Journal::rebuilt(client, &plan.target, object).await?;
         }
         if plan.disable_triggers {

@@ -56,6 +56,8 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
         }
         migrations.rehearse(&transaction, &Name::new(schema.as_str()), Section::Schema).await?;
     }
+    // Definitions read from here on name everything with its schema.
+    transaction.batch_execute("SET LOCAL search_path = ''").await?;
     let mut target = read_schema(&transaction, schema).await?;
     add_kept(&transaction, &mut target, schema).await?;
     transaction.rollback().await?;

@@ -173,16 +173,19 @@ pub struct ObjectPlan {
     pub label: String,
     /// Statements that make it, run in order; the last one may be a VALIDATE that data can fail.
     pub statements: Vec<String>,
-    /// Rows that break the constraint, for when the last statement fails: a query giving a text a row, and one giving their number.
+    /// The rows that break the constraint, for when the last statement fails.
     pub offenders: Option<Offenders>,
     /// What SQLite said, for `todo.sql`.
     pub original: String,
 }
 
+/// How the rows that break a constraint are found.
 #[derive(Clone, Debug)]
-pub struct Offenders {
-    pub count: String,
-    pub list: String,
+pub enum Offenders {
+    /// Rows without a parent: the catalog knows the columns.
+    Orphans,
+    /// A query for their number, and one that gives a text for each of the first.
+    Broken { count: String, list: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -219,7 +219,8 @@ impl ObjectBuilder<'_> {
                 format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"),
             ];
             let broken = format!("FROM {table} WHERE NOT ({sql})");
-            let offenders = Offenders { count: format!("SELECT count(*) {broken}"), list: format!("SELECT ctid::text {broken} LIMIT 5") };
+            let offenders =
+                Offenders::Broken { count: format!("SELECT count(*) {broken}"), list: format!("SELECT ctid::text {broken} LIMIT 5") };
             self.plan.objects.push(ObjectPlan {
                 kind: ObjectKind::Check,
                 table: Some(self.index),
@@ -351,14 +352,6 @@ impl ForeignKeyBuilder<'_> {
         if self.key.deferrable {
             definition.push_str(if self.key.initially_deferred { " DEFERRABLE INITIALLY DEFERRED" } else { " DEFERRABLE" });
         }
-        let joined = child_names.iter().zip(&parent_names).map(|(child, parent)| format!("p.{parent} = c.{child}"));
-        let not_null = child_names.iter().map(|child| format!("c.{child} IS NOT NULL"));
-        let orphans = format!(
-            "FROM {child_target} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {parent_target} p WHERE {})",
-            not_null.collect::<Vec<_>>().join(" AND "),
-            joined.collect::<Vec<_>>().join(" AND ")
-        );
-        let shown = child_names.iter().map(|child| format!("c.{child}::text")).collect::<Vec<_>>().join(" || ', ' || ");
         Ok(ObjectPlan {
             kind: ObjectKind::ForeignKey,
             table: Some(self.index),
@@ -369,10 +362,7 @@ impl ForeignKeyBuilder<'_> {
                 format!("ALTER TABLE {child_target} ADD CONSTRAINT {name} {definition} NOT VALID"),
                 format!("ALTER TABLE {child_target} VALIDATE CONSTRAINT {name}"),
             ],
-            offenders: Some(Offenders {
-                count: format!("SELECT count(*) {orphans}"),
-                list: format!("SELECT DISTINCT {shown} {orphans} LIMIT 5"),
-            }),
+            offenders: Some(Offenders::Orphans),
             original: self.table.sql.clone(),
         })
     }

@@ -41,7 +41,7 @@ pub struct Rebuildable {
     pub name: Name,
     /// For a constraint what follows ADD CONSTRAINT name; for an index the whole CREATE INDEX statement.
     pub definition: String,
-    /// A foreign key that was NOT VALID before stays so.
+    /// False for a foreign key that was NOT VALID.
     pub valid: bool,
 }
 

@@ -52,6 +52,16 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     Ok(target)
 }
 
+/// Two queries over the rows of `table` that have no parent under the foreign key: how many, and the first five keys as text.
+pub async fn orphans(client: &impl GenericClient, table: &QualifiedName, foreign_key: &Name) -> Result<(String, String)> {
+    let sides = client
+        .query_one(include_str!("queries/foreign_key_columns.sql"), &[&table.to_string(), &foreign_key.as_str()])
+        .await
+        .with_context(|| format!("read the columns of foreign key {foreign_key}"))?;
+    let (child_columns, parent_columns): (Vec<String>, Vec<String>) = (sides.get(2), sides.get(3));
+    Ok(statement::orphans(sides.get(0), sides.get(1), &child_columns, &parent_columns))
+}
+
 fn column(row: &Row) -> TargetColumn {
     TargetColumn {
         name: Name::new(row.get::<_, &str>(1)),

@@ -16,7 +16,7 @@ pub mod statement;
 mod tls;
 
 pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
-pub use catalog::read_schema;
+pub use catalog::{orphans, read_schema};
 pub use connect::{connect, is_transient};
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use database::create_database;

@@ -83,11 +83,11 @@ pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable) -> Vec<String
         RebuildKind::Index => vec![object.definition.clone()],
         RebuildKind::ForeignKey => {
             let definition = object.definition.trim_end_matches(" NOT VALID");
-            let mut statements = vec![format!("ALTER TABLE {table} ADD CONSTRAINT {} {definition} NOT VALID", object.name)];
-            if object.valid {
-                statements.push(format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", object.name));
-            }
-            statements
+            // One that was NOT VALID before may well hold now.
+            vec![
+                format!("ALTER TABLE {table} ADD CONSTRAINT {} {definition} NOT VALID", object.name),
+                format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", object.name),
+            ]
         }
     }
 }
@@ -135,4 +135,14 @@ fn literal(text: &str) -> String {
 pub fn analyze(tables: &[&QualifiedName]) -> String {
     let names: Vec<String> = tables.iter().map(|table| table.to_string()).collect();
     format!("ANALYZE {}", names.join(", "))
+}
+
+/// Two queries over the rows of a child table without a parent: how many, and the first five keys as text.
+pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_columns: &[String]) -> (String, String) {
+    let joined: Vec<String> = child_columns.iter().zip(parent_columns).map(|(child, parent)| format!("p.{parent} = c.{child}")).collect();
+    let not_null: Vec<String> = child_columns.iter().map(|child| format!("c.{child} IS NOT NULL")).collect();
+    let shown: Vec<String> = child_columns.iter().map(|child| format!("c.{child}::text")).collect();
+    let orphans =
+        format!("FROM {child} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {})", not_null.join(" AND "), joined.join(" AND "));
+    (format!("SELECT count(*) {orphans}"), format!("SELECT DISTINCT {} {orphans} LIMIT 5", shown.join(" || ', ' || ")))
 }

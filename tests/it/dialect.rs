@@ -220,9 +220,11 @@ fn defaults_give_the_same_values() {
         source.execute_batch(&format!("CREATE TABLE d(id INT, x {declared} DEFAULT {written}); INSERT INTO d(id) VALUES (1)")).unwrap();
         target.execute(&format!("CREATE TABLE d(id int, x {pg_type} DEFAULT {default}); INSERT INTO d(id) VALUES (1)"));
         let there = target.value("SELECT '=' || x::text FROM d");
-        source
-            .query_row("SELECT x FROM d", [], |row| Ok(assert!(agrees(row.get_ref(0)?, &there), "{sql}: {:?} is {there}", row.get_ref(0)?)))
-            .unwrap();
+        let compare = |row: &rusqlite::Row<'_>| {
+            assert!(agrees(row.get_ref(0)?, &there), "{sql}: {:?} is {there}", row.get_ref(0)?);
+            Ok(())
+        };
+        source.query_row("SELECT x FROM d", [], compare).unwrap();
         source.execute_batch("DROP TABLE d").unwrap();
         target.execute("DROP TABLE d");
     }

@@ -6,6 +6,7 @@ mod psql;
 mod schema;
 pub mod settings;
 mod stack;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Command {
     Psql(psql::Args),
     /// Migrations of the target: list them, apply them, refresh its materialized views
     Schema(schema::Args),
+    /// Compare every row of a SQLite file with PostgreSQL; exit 1 when anything differs
+    Verify(verify::Args),
     /// Print every setting and where it came from, secrets masked
     Config(config::Args),
     /// Print the completions for a shell
@@ -144,6 +147,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
             Command::Stack(command) => stack::run(command, ui),
             Command::Psql(args) => psql::run(args),
             Command::Schema(args) => schema::run(args, &settings()?, ui).await,
+            Command::Verify(args) => verify::run(args, &settings()?, ui).await,
         }
     })
 }

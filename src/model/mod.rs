@@ -8,7 +8,7 @@ mod schema;
 mod types;
 mod value;
 
-pub use event::{Event, Phase};
+pub use event::{Event, Events, Phase};
 pub use failure::Failure;
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
 pub use name::{Name, QualifiedName};

@@ -4,7 +4,9 @@ mod schema;
 mod table;
 mod ui;
 pub mod units;
+mod verify;
 
 pub use schema::SchemaReport;
 pub use table::{Table, csv, visible};
 pub use ui::{ColorChoice, Format, Ui};
+pub use verify::verify;

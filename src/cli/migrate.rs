@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -10,14 +11,15 @@ use clap::{Args as ClapArgs, ValueEnum};
 use crate::cli::Exit;
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
-use crate::migrate::{self, Events, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, Prepared};
-use crate::model::{Event, Failure};
+use crate::migrate::{self, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, PhaseTime, Prepared};
+use crate::model::{Event, Events, Failure, Phase, QualifiedName};
 use crate::plan::mapping::Mapping;
-use crate::plan::{Existing, NameStyle, OnExtra, Options, Severity};
-use crate::postgres::{Migrations, create_database};
+use crate::plan::{CopyMap, Existing, NameStyle, OnExtra, Options, Severity, TablePlan};
+use crate::postgres::{Address, Migrations, create_database};
 use crate::registry;
 use crate::render::{self, Format, Progress, ProgressStyleChoice, Ui};
 use crate::sqlite::Snapshot;
+use crate::verify;
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -240,7 +242,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         create_database(&address).await?;
     }
     let progress = Arc::new(Progress::new(ui, args.progress.into()));
-    let chosen = choose_mapping(&args.what, &snapshot, ui)?;
+    let chosen = choose_mapping(&args.what.mapping, args.what.migrations.as_deref(), &snapshot, ui)?;
     let run_id = new_run_id();
     let job = Job {
         snapshot,
@@ -267,12 +269,66 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     if args.into.replace && !args.yes {
         confirm("--replace drops the tables that earlier runs have made")?;
     }
-    let report = migrate::run(job, prepared).await;
+    let (snapshot, address, events) = (Arc::clone(&job.snapshot), job.address.clone(), Arc::clone(&job.events));
+    let done = async {
+        let mut report = migrate::run(job, prepared).await?;
+        prove(&args, &mut report, snapshot, &address, events, jobs).await.context("verify the copy")?;
+        report.judge(&args.values.allow, args.values.strict);
+        migrate::close(&address, &report).await?;
+        anyhow::Ok(report)
+    }
+    .await;
     progress.finish();
-    let mut report = report?;
-    report.judge(&args.values.allow, args.values.strict);
+    let report = done?;
     render::migrate::report(&report, &started_at, ui)?;
     Ok(exit(&report))
+}
+
+/// Both sides read again and compared, by code that the copy does not share.
+async fn prove(
+    args: &Args,
+    report: &mut MigrateReport,
+    snapshot: Arc<Snapshot>,
+    address: &Address,
+    events: Events,
+    jobs: usize,
+) -> Result<()> {
+    let started = Instant::now();
+    // Rows that were there before, or were not to come, have nothing to be compared with.
+    let comparable = |table: &&TablePlan| !table.without_data && (table.create.is_some() || table.truncate || !table.had_rows);
+    let maps: Vec<CopyMap> = report.plan.tables.iter().filter(comparable).map(TablePlan::copy_map).collect();
+    match args.verify {
+        Verify::None => return Ok(()),
+        Verify::Counts => {
+            for map in &maps {
+                let rows = crate::postgres::count_rows(address, &QualifiedName::new(map.schema.as_str(), map.target.as_str())).await?;
+                let written = report.tables.iter().find(|table| table.source == map.source).map(|table| table.rows_written);
+                report.verified(&map.source, Some(written == Some(rows)), (None, None));
+            }
+        }
+        Verify::Full => {
+            let job = verify::Job {
+                snapshot,
+                address: address.clone(),
+                maps,
+                included: Arc::new(|_| true),
+                schema: report.plan.schema.clone(),
+                jobs,
+                sample: verify::Sample::ALL,
+                limit: 0,
+                strict: false,
+                rejects: report.rejects_dir.clone(),
+                events,
+            };
+            for table in verify::run(job).await?.tables {
+                report.verified(&table.source, table.identical, (table.source_digest, table.target_digest));
+            }
+        }
+    }
+    report.phases.push(PhaseTime { phase: Phase::Verify, seconds: started.elapsed().as_secs_f64() });
+    report.elapsed += started.elapsed();
+    report.peak_rss_bytes = migrate::peak_rss_bytes();
+    Ok(())
 }
 
 fn exit(report: &MigrateReport) -> Exit {
@@ -284,12 +340,12 @@ fn events(progress: &Arc<Progress>) -> Events {
     Arc::new(move |event: Event| progress.show(&event))
 }
 
-fn default_jobs() -> usize {
+pub(super) fn default_jobs() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).min(4)
 }
 
 /// Time and chance: sorts by time, and two runs in one second differ.
-fn new_run_id() -> String {
+pub(super) fn new_run_id() -> String {
     let chance = std::collections::hash_map::RandomState::new().build_hasher().finish() as u16;
     format!("{}-{chance:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
 }
@@ -321,26 +377,27 @@ fn options(args: &Args, given_schema: bool) -> Options {
     }
 }
 
-struct Chosen {
-    mapping: Mapping,
-    name: String,
-    migrations: Option<Migrations>,
+pub(super) struct Chosen {
+    pub(super) mapping: Mapping,
+    pub(super) name: String,
+    pub(super) migrations: Option<Migrations>,
     /// The mapping is a built-in one, which may name more than an old file has.
-    given_schema: bool,
+    pub(super) given_schema: bool,
 }
 
 /// `--mapping` and `--migrations` as one choice.
-fn choose_mapping(what: &What, snapshot: &Snapshot, ui: &Ui) -> Result<Chosen> {
-    let migrations = what.migrations.as_deref().map(Migrations::from_dir).transpose()?;
+pub(super) fn choose_mapping(mapping: &str, migrations: Option<&Path>, snapshot: &Snapshot, ui: &Ui) -> Result<Chosen> {
+    let folder = migrations;
+    let migrations = folder.map(Migrations::from_dir).transpose()?;
     let registry = || -> Result<Chosen> {
-        let migrations = match &what.migrations {
+        let migrations = match folder {
             Some(folder) => Migrations::from_dir(folder)?,
             None => Migrations::builtin()?,
         };
         let mapping = Mapping::parse(registry::MAPPING).context("the built-in mapping")?;
         Ok(Chosen { mapping, name: "registry".into(), migrations: Some(migrations), given_schema: true })
     };
-    match what.mapping.as_str() {
+    match mapping {
         "registry" => registry(),
         "derive" => Ok(Chosen { mapping: Mapping::default(), name: "derive".into(), migrations, given_schema: false }),
         "auto" => {

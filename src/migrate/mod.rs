@@ -21,14 +21,14 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::model::{Event, Failure, Name, Phase, Section};
+use crate::model::{Event, Events, Failure, Name, Phase, Section};
 use crate::plan::mapping::Mapping;
-use crate::plan::{ObjectKind, Options, Plan};
+use crate::plan::{CopyMap, ObjectKind, Options, Plan, TablePlan};
 use crate::postgres::{Address, Client, Journal, Migrations, RunRecord, session, sql_failure, statement};
 use crate::sqlite::Snapshot;
 
 pub use prepare::Inspected;
-pub use report::{Events, ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, TableReport};
+pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, TableReport};
 pub use run::{MaxRejects, OnMisfit};
 
 use copy::{Chunk, TableCount};
@@ -199,6 +199,21 @@ pub async fn run(job: Job, prepared: Prepared) -> Result<MigrateReport> {
     Ok(report)
 }
 
+/// Writes into the journal how the run ended, once that is known.
+pub async fn close(address: &Address, report: &MigrateReport) -> Result<()> {
+    let client = session(address, None).await?;
+    Journal::open(&client).await?.finish(&report.run_id, report.outcome.as_str()).await
+}
+
+/// How each table of the source would be copied into the target as it is: for comparing what no run of ours has copied.
+pub async fn derived_maps(job: &Job) -> Result<Vec<CopyMap>> {
+    let prepared = prepare(job).await?;
+    // That the tables have rows is the point here, not a problem.
+    let problems = prepared.plan.problems.iter().filter(|problem| problem.code != "target_not_empty");
+    refuse_problems(&Plan { problems: problems.cloned().collect(), ..Plan::default() })?;
+    Ok(prepared.plan.tables.iter().map(TablePlan::copy_map).collect())
+}
+
 /// Whatever fails from here on has left something in the target.
 fn changed(error: anyhow::Error) -> anyhow::Error {
     let error = sql_failure(error);
@@ -334,7 +349,7 @@ fn ddl(plan: &Plan) -> Vec<Option<String>> {
 }
 
 fn table_reports(plan: &Plan, counts: &[TableCount]) -> Vec<TableReport> {
-    let report = |(table, count): (&crate::plan::TablePlan, &TableCount)| TableReport {
+    let report = |(table, count): (&TablePlan, &TableCount)| TableReport {
         source: table.source.clone(),
         target: table.target.to_string(),
         rows_read: count.rows_read,

@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::migrate::Job;
-use crate::migrate::report::{Events, PhaseClock};
+use crate::migrate::report::PhaseClock;
 use crate::migrate::target::drop_tables;
-use crate::model::{Event, Name, Phase, QualifiedName, Schema, Section};
+use crate::model::{Event, Events, Name, Phase, QualifiedName, Schema, Section};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Plan, build};

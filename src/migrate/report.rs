@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::model::{Event, Phase};
+use crate::model::Phase;
 use crate::plan::{Plan, Severity, Todo, Warning};
 
 #[derive(Clone, Debug)]
@@ -111,9 +111,6 @@ impl PhaseClock {
     }
 }
 
-/// Where a verb's events go.
-pub type Events = std::sync::Arc<dyn Fn(Event) + Send + Sync>;
-
 impl MigrateReport {
     /// Weighs everything that happened: the outcome and each reason for exit 1. `allowed` are the classes of losses that were accepted.
     pub fn judge(&mut self, allowed: &[String], strict: bool) {
@@ -144,6 +141,14 @@ impl MigrateReport {
             (_, _, true) => Outcome::Rejected,
             _ => Outcome::Clean,
         };
+    }
+
+    /// Takes in what the comparison of a table found; its time belongs to the whole.
+    pub fn verified(&mut self, source: &str, identical: Option<bool>, digests: (Option<String>, Option<String>)) {
+        for table in self.tables.iter_mut().filter(|table| table.source == source) {
+            table.verified = identical;
+            (table.source_digest, table.target_digest) = digests.clone();
+        }
     }
 
     pub fn rows_read(&self) -> u64 {

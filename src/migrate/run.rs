@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Result, bail};
 
 use crate::migrate::rejects::Rejects;
-use crate::migrate::report::Events;
-use crate::model::{Event, Failure, Schema};
+use crate::model::{Event, Events, Failure, Schema};
 use crate::plan::{Plan, TablePlan};
 use crate::postgres::{Address, Client, session};
 use crate::sqlite::Snapshot;

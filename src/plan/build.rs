@@ -259,6 +259,7 @@ impl TableBuilder<'_> {
             bytes: self.profile.bytes,
             ranges: self.profile.ranges.clone(),
             sequence: None,
+            had_rows: existing.is_some_and(|existing| existing.has_rows),
             truncate: false,
             rebuild: Vec::new(),
             disable_triggers: false,

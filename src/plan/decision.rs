@@ -39,6 +39,8 @@ pub struct TablePlan {
     pub bytes: u64,
     pub ranges: Vec<RowRange>,
     pub sequence: Option<SequencePlan>,
+    /// The table held rows before the run.
+    pub had_rows: bool,
     /// `--existing truncate`
     pub truncate: bool,
     /// Taken away before the copy and built again after it.

@@ -1,9 +1,9 @@
-//! `--create-db`: the database itself, when it is not there.
+//! The database itself (`--create-db`), and how many rows a table has.
 
 use anyhow::{Context as _, Result};
 
-use crate::model::{Failure, Name};
-use crate::postgres::{Address, connect};
+use crate::model::{Failure, Name, QualifiedName};
+use crate::postgres::{Address, connect, statement};
 
 /// Creates the address's database if it does not exist; asks by way of the database `postgres`, which every server has.
 pub async fn create_database(address: &Address) -> Result<()> {
@@ -18,4 +18,11 @@ pub async fn create_database(address: &Address) -> Result<()> {
         let failure = Failure::new("no_create_right", format!("database {name:?} cannot be created: {message}"));
         anyhow::Error::new(failure.hint("Have it created, or connect as a user with CREATEDB.").sqlstate(state))
     })
+}
+
+/// The number of rows of a table, counted.
+pub async fn count_rows(address: &Address, table: &QualifiedName) -> Result<u64> {
+    let client = connect(address).await?;
+    let row = client.query_one(&statement::count_rows(table), &[]).await.with_context(|| format!("count the rows of {table}"))?;
+    Ok(row.get::<_, i64>(0) as u64)
 }

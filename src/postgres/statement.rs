@@ -15,6 +15,10 @@ pub fn has_rows(table: &QualifiedName) -> String {
     format!("SELECT EXISTS (SELECT 1 FROM {table})")
 }
 
+pub fn count_rows(table: &QualifiedName) -> String {
+    format!("SELECT count(*) FROM {table}")
+}
+
 pub fn create_schema(schema: &str) -> String {
     format!("CREATE SCHEMA IF NOT EXISTS {}", Name::new(schema))
 }

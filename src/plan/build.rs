@@ -314,6 +314,13 @@ impl TableBuilder<'_> {
             }
             None => derive(column, seen),
         };
+        // Rows that show it are there only when a value, not the declaration, decided.
+        if wish.sql_type.is_none() && !decision.examples.is_empty() {
+            let rows = decision.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let hint = decision.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+            let message = format!("is {}: {} (rows {rows}){hint}", decision.column_type.sql, decision.reason);
+            plan.warnings.push(Warning::note("column_widened", self.label(column), message));
+        }
         let is_alias = self.table.rowid_alias == Some(index) && wish.transform.is_none();
         let identity = is_alias && objects::is_integer(&decision.column_type.kind);
         let in_key = self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&index));

@@ -58,12 +58,12 @@ fn table(report: &MigrateReport) -> String {
     text.push_str(&warnings(&report.warnings));
     let rate = units::rows_per_second(report.rows_written(), report.elapsed).map_or(String::new(), |rate| format!(", {rate}"));
     text.push_str(&format!(
-        "{}: {} in {} of {}, {} made; {}{rate}, peak memory {}\n",
+        "{}: {} in {} of {}, {} made, in {}{rate}, peak memory {}\n",
         report.outcome.as_str(),
         units::counted(report.rows_written(), "row"),
         units::counted(report.tables.len() as u64, "table"),
         report.source,
-        units::counted(report.objects_created, "key, index, constraint or view").replace("views", "view"),
+        units::counted(report.objects_created, "object"),
         units::duration(report.elapsed),
         units::bytes(report.peak_rss_bytes)
     ));

@@ -10,14 +10,15 @@
 //! | [`model`] | `Value`, `Name`, the schema of a source, the report types, `Event`, `Failure` | nothing |
 //! | [`dialect`] | SQLite's SQL: parsed, and said again in PostgreSQL's | model |
 //! | [`plan`] | what becomes what: `Plan`, `build()`, the conversion of values, the mapping file | dialect, model |
+//! | [`digest`] | the canonical form of a value, from either side, and digests of rows and tables | plan, model |
 //! | [`registry`] | what a candlefish registry is: its mapping | plan, model |
 //! | **doors**: one outside thing each | | |
 //! | [`sqlite`] | one state of a SQLite file: schema, rows, profile | plan, dialect, model |
 //! | [`postgres`] | connection, catalog, COPY, migrations (refinery) | plan, model |
 //! | [`stack`] | the private local servers: find, init, start, health, stop | model |
 //! | **verbs**: one command's meaning each; `mod.rs` holds `run()` | | |
-//! | [`migrate`] | a SQLite file into PostgreSQL | plan, sqlite, postgres, model |
-//! | [`verify`] | is every value of the one in the other? | plan, sqlite, postgres, model |
+//! | [`migrate`] | a SQLite file into PostgreSQL | plan, digest, sqlite, postgres, model |
+//! | [`verify`] | is every value of the one in the other? | plan, digest, sqlite, postgres, model |
 //! | **face**: the only rooms that meet a person | | |
 //! | [`render`] | reports and events as tables, JSON, CSV, progress | report types of verbs, plan, model |
 //! | [`cli`] | arguments, settings, dispatch | every room |
@@ -46,6 +47,7 @@ pub mod dialect;
 pub mod model;
 pub mod registry;
 
+pub mod digest;
 pub mod plan;
 
 pub mod postgres;
@@ -53,6 +55,7 @@ pub mod sqlite;
 
 pub mod migrate;
 pub mod stack;
+pub mod verify;
 
 pub mod cli;
 pub mod render;

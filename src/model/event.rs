@@ -75,3 +75,6 @@ pub enum Event {
     Note(String),
     Warning(String),
 }
+
+/// Where a verb's events go.
+pub type Events = std::sync::Arc<dyn Fn(Event) + Send + Sync>;

@@ -9,7 +9,7 @@ mod schema;
 mod value;
 
 pub use column_type::{ColumnType, TypeKind};
-pub use event::{Event, Phase};
+pub use event::{Event, Events, Phase};
 pub use failure::Failure;
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
 pub use name::{Name, QualifiedName};

@@ -6,8 +6,10 @@ mod schema;
 mod table;
 pub(crate) mod ui;
 pub mod units;
+mod verify;
 
 pub use progress::{Progress, ProgressStyleChoice};
 pub use schema::SchemaReport;
 pub use table::{Table, csv, visible};
 pub use ui::{ColorChoice, Format, Ui};
+pub use verify::verify;

@@ -57,7 +57,7 @@ fn pieces(snapshot: &Snapshot, schema: &Schema, readers: usize) -> Result<Vec<Pi
     let reader = snapshot.reader()?;
     let mut pieces = Vec::new();
     for (index, table) in schema.tables.iter().enumerate().filter(|(_, table)| table.has_data()) {
-        let bounds = if readers > 1 { rowid_bounds(&reader, table) } else { None };
+        let bounds = if readers > 1 { reader.rowid_bounds(table) } else { None };
         match bounds {
             Some((first, last)) if last.abs_diff(first) > SPLIT_ROWS => {
                 let parts = (readers * 4) as u64;
@@ -75,15 +75,6 @@ fn pieces(snapshot: &Snapshot, schema: &Schema, readers: usize) -> Result<Vec<Pi
         }
     }
     Ok(pieces)
-}
-
-/// The smallest and largest rowid, each by one step into the b-tree.
-fn rowid_bounds(reader: &Reader<'_>, table: &Table) -> Option<(i64, i64)> {
-    let rowid = rowid_name(table)?;
-    let name = crate::sqlite::rows::quote(&table.name);
-    let sql = format!("SELECT (SELECT min({rowid}) FROM main.{name}), (SELECT max({rowid}) FROM main.{name})");
-    // A table that cannot be read says so when its rows are.
-    reader.connection().query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
 }
 
 fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes: u64) -> Result<TableProfile> {

@@ -87,6 +87,15 @@ pub(super) fn quote(name: &str) -> String {
 }
 
 impl Reader<'_> {
+    /// The smallest and largest rowid, each by one step into the b-tree; none where there are no rowids or no rows.
+    pub fn rowid_bounds(&self, table: &Table) -> Option<(i64, i64)> {
+        let rowid = rowid_name(table)?;
+        let name = quote(&table.name);
+        let sql = format!("SELECT (SELECT min({rowid}) FROM main.{name}), (SELECT max({rowid}) FROM main.{name})");
+        // A table that cannot be read says so when its rows are.
+        self.connection().query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
+    }
+
     /// Calls `each` for every row; an error of `each` ends the scan. Returns how many rows were read.
     pub fn scan(&self, scan: &Scan, mut each: impl FnMut(&Row<'_, '_>) -> Result<()>) -> Result<u64> {
         let mut statement = self.connection().prepare(&scan.sql).context("read rows")?;

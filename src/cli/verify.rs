@@ -1,0 +1,162 @@
+//! `candlefish verify`: every row of both sides compared.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::cli::Exit;
+use crate::cli::settings::{Settings, Target, TargetArgs, no_target, say_target};
+use crate::model::Failure;
+use crate::plan::CopyMap;
+use crate::postgres::{Address, Journal, connect};
+use crate::render::{self, Ui};
+use crate::sqlite::{OpenOptions, Snapshot};
+use crate::stack::{ServerName, Stack};
+use crate::verify::{self, Included, Job, Outcome, Sample};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The SQLite database
+    #[arg(value_name = "SOURCE.db")]
+    source: PathBuf,
+    /// The PostgreSQL database; the same as --to
+    #[arg(value_name = "URL", conflicts_with = "to")]
+    url: Option<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The schema that holds the tables
+    #[arg(long, value_name = "NAME", default_value = "public")]
+    schema: String,
+    /// Compare only tables of the source whose names match (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// Leave out tables of the source whose names match (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Readers of either side [default: the machine's cores, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: Option<u16>,
+    /// Compare only this share of the rows, chosen by their keys
+    #[arg(long, value_name = "P%", value_parser = percent)]
+    sample: Option<f64>,
+    /// How many differences of a table are listed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// Count rows that were set aside as different
+    #[arg(long)]
+    strict: bool,
+    /// Rows that migrate set aside because PostgreSQL refused them
+    #[arg(long, value_name = "DIR")]
+    rejects: Option<PathBuf>,
+    /// Read a private copy of the source, made in DIR
+    #[arg(long, value_name = "DIR")]
+    snapshot: Option<PathBuf>,
+    /// Let writers of a rollback-journal source wait until it is read
+    #[arg(long)]
+    block_writers: bool,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number: f64 = text.strip_suffix('%').unwrap_or(text).parse().map_err(|_| "a share is a number such as 5%".to_string())?;
+    if number > 0.0 && number <= 100.0 { Ok(number) } else { Err("a share is above 0% and at most 100%".to_string()) }
+}
+
+pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let source = args.source.display().to_string();
+    compare(args, settings, ui).await.with_context(|| format!("verify {source}"))
+}
+
+async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let started_at = jiff::Timestamp::now().to_string();
+    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from).min(8), usize::from);
+    let options = OpenOptions {
+        readers: jobs,
+        snapshot: args.snapshot.clone(),
+        block_writers: args.block_writers,
+        ..OpenOptions::default()
+    };
+    let snapshot = Arc::new(Snapshot::open(&args.source, &options)?);
+    let address = match settings.target(args.url.as_deref().or(args.target.to.as_deref()), ui)? {
+        Target::Address(address) => *address,
+        Target::LocalStack => local_stack()?,
+    };
+    say_target(&address, ui);
+    let maps = maps_of_last_run(&address, &args.schema).await?;
+    let job = Job {
+        snapshot,
+        address,
+        included: included(&args, &maps)?,
+        maps,
+        schema: args.schema,
+        jobs,
+        sample: args.sample.map_or(Sample::ALL, Sample::percent),
+        limit: args.limit,
+        strict: args.strict,
+        rejects: args.rejects,
+        events: Arc::new(|_| {}),
+    };
+    let report = verify::run(job).await?;
+    for note in &report.notes {
+        ui.warn(note);
+    }
+    if report.source_changed {
+        ui.warn("the source was written to meanwhile; the state before that was compared");
+    }
+    render::verify(ui, &report, &started_at)?;
+    Ok(if report.outcome == Outcome::Different { Exit::Bad } else { Exit::Good })
+}
+
+async fn maps_of_last_run(address: &Address, schema: &str) -> Result<Vec<CopyMap>> {
+    let client = connect(address).await?;
+    let maps = if Journal::exists(&client).await? { Journal::last_maps(&client, schema).await? } else { None };
+    match maps {
+        Some(maps) => Ok(maps),
+        None => bail!(
+            Failure::new("no_run", format!("no run of migrate has written into schema {schema:?} of this database"))
+                .hint("Copy the source with `candlefish migrate` first, or name the right schema with --schema.")
+        ),
+    }
+}
+
+fn included(args: &Args, maps: &[CopyMap]) -> Result<Included> {
+    let (include, exclude) = (globs(&args.include, maps)?, globs(&args.exclude, maps)?);
+    let all = args.include.is_empty();
+    Ok(Arc::new(move |table| (all || include.is_match(table)) && !exclude.is_match(table)))
+}
+
+/// A pattern that matches no table is a mistake.
+fn globs(patterns: &[String], maps: &[CopyMap]) -> Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = Glob::new(pattern).map_err(|error| Failure::new("bad_glob", error.to_string()))?;
+        let matcher = glob.compile_matcher();
+        if !maps.iter().any(|map| matcher.is_match(&map.source)) {
+            let failure = Failure::new("no_match", format!("the pattern {pattern:?} matches no table that was copied"));
+            bail!(failure.hint("Patterns are for the source's table names; * stands for any characters."));
+        }
+        set.add(glob);
+    }
+    Ok(set.build()?)
+}
+
+/// The local stack, when it is up.
+fn local_stack() -> Result<Address> {
+    let stack = Stack::locate()?;
+    match stack.addresses()? {
+        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), "the local stack"),
+        _ => bail!(no_target()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_percentage() {
+        assert_eq!((percent("5%"), percent("0.5")), (Ok(5.0), Ok(0.5)));
+        assert!(percent("0").is_err() && percent("101%").is_err() && percent("half").is_err());
+    }
+}

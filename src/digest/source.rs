@@ -1,0 +1,378 @@
+//! SQLite's side: rows as SQLite gives them, read for what they mean in the target's types.
+
+use std::io::Write as _;
+
+use crate::digest::moment::{self, MICROS_PER_DAY, Moment};
+use crate::digest::{Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
+use crate::model::{TypeKind, Value};
+use crate::plan::convert::Conversion;
+use crate::plan::transform::{Epoch, Transform};
+use crate::plan::{CopyColumn, CopyMap};
+
+/// A value that has no exact form in its column's type: its row cannot be in PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The column's place in the map.
+    pub column: usize,
+}
+
+/// How PostgreSQL would write a text of a type that only it can read. False: it would not take the text.
+pub trait Normalise {
+    fn normalise(&mut self, column: &CopyColumn, text: &[u8], out: &mut Vec<u8>) -> bool;
+}
+
+/// Takes such texts as they are: enough when they were written in PostgreSQL's own way.
+pub struct AsIs;
+
+impl Normalise for AsIs {
+    fn normalise(&mut self, _: &CopyColumn, text: &[u8], out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(text);
+        true
+    }
+}
+
+/// Digests the rows of one table. Per row it allocates nothing (but for jsonb).
+pub struct SourceDigester {
+    columns: Vec<SourceColumn>,
+    key: usize,
+    row: RowBytes,
+    scratch: Vec<u8>,
+}
+
+struct SourceColumn {
+    /// The column's places in the scan and in the map.
+    place: usize,
+    index: usize,
+    column: CopyColumn,
+}
+
+impl SourceDigester {
+    /// `scanned` are the names of the columns that the scan reads, in its order; the name of a column that it does not read is the error.
+    pub fn new(map: &CopyMap, layout: &Layout, scanned: &[&str]) -> Result<Self, String> {
+        let column = |index: &usize| {
+            let column = map.columns[*index].clone();
+            let place = scanned.iter().position(|name| name.eq_ignore_ascii_case(&column.source)).ok_or_else(|| column.source.clone())?;
+            Ok(SourceColumn { place, index: *index, column })
+        };
+        let columns = layout.columns.iter().map(column).collect::<Result<_, String>>()?;
+        Ok(SourceDigester { columns, key: layout.key, row: RowBytes::default(), scratch: Vec::new() })
+    }
+
+    /// The digest of the row whose scanned columns `value` gives.
+    pub fn row<'v>(&mut self, value: impl Fn(usize) -> Value<'v>, normalise: &mut impl Normalise) -> Result<RowDigest, Misfit> {
+        self.row.clear();
+        for SourceColumn { place, index, column } in &self.columns {
+            write_value(column, value(*place), &mut self.row.bytes, &mut self.scratch, normalise).ok_or(Misfit { column: *index })?;
+            self.row.end_column();
+        }
+        Ok(self.row.digest(self.key))
+    }
+
+    /// A digest of each column of the last row, in the layout's order.
+    pub fn columns(&self) -> Vec<u128> {
+        self.row.columns()
+    }
+}
+
+/// Appends the canonical form; none for a misfit.
+fn write_value(
+    column: &CopyColumn,
+    value: Value<'_>,
+    out: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
+    normalise: &mut impl Normalise,
+) -> Option<()> {
+    let conversion = &column.conversion;
+    if value.is_null() {
+        out.push(NULL);
+        return Some(());
+    }
+    out.push(VALUE);
+    match &conversion.transform {
+        Transform::Uuid8 { tag } => return uuid8(tag, value).map(|bytes| out.extend_from_slice(&bytes)),
+        Transform::Epoch(epoch) if !matches!(value, Value::Text(_)) => {
+            let micros = epoch_micros(*epoch, value, scratch)?;
+            let counted = match conversion.kind {
+                TypeKind::Timestamp | TypeKind::TimestampTz => micros,
+                TypeKind::Date if micros % MICROS_PER_DAY == 0 => micros / MICROS_PER_DAY,
+                _ => return None,
+            };
+            out.extend_from_slice(&counted.to_le_bytes());
+            return Some(());
+        }
+        _ => {}
+    }
+    let mut integer = |number: i64| out.extend_from_slice(&number.to_le_bytes());
+    match &conversion.kind {
+        TypeKind::Bool => out.push(u8::from(truth(value)?)),
+        TypeKind::Int2 => integer(i64::from(i16::try_from(whole(value)?).ok()?)),
+        TypeKind::Int4 => integer(i64::from(i32::try_from(whole(value)?).ok()?)),
+        TypeKind::Int8 => integer(whole(value)?),
+        TypeKind::Float8 => out.extend_from_slice(&double(value, scratch)?.to_bits().to_le_bytes()),
+        TypeKind::Float4 => out.extend_from_slice(&single(double(value, scratch)?)?.to_bits().to_le_bytes()),
+        TypeKind::Numeric { limits } => return numeric(value, *limits, out, scratch),
+        TypeKind::Text { max_chars } => write_bytes(checked_text(conversion, value, *max_chars, scratch)?, out),
+        TypeKind::Char { chars } => write_bytes(without_blanks(checked_text(conversion, value, Some(*chars), scratch)?), out),
+        TypeKind::Bytea => write_bytes(written(value, scratch), out),
+        TypeKind::Date => match moment(value)? {
+            Moment { days: Some(days), micros: None | Some(0), offset: None } => integer(days),
+            _ => return None,
+        },
+        TypeKind::Time => match moment(value)? {
+            Moment { days: None, micros: Some(micros), .. } => integer(micros),
+            _ => return None,
+        },
+        TypeKind::Timestamp => {
+            let moment = moment(value)?;
+            integer(moment.utc().or(moment.local())?);
+        }
+        TypeKind::TimestampTz => {
+            let moment = moment(value)?;
+            let meant = || Some(moment.local()? - i64::from(conversion.naive_offset) * 60_000_000);
+            integer(moment.utc().or_else(meant)?);
+        }
+        TypeKind::Uuid => out.extend_from_slice(&uuid(value)?),
+        TypeKind::Json => write_bytes(json_text(value, scratch)?, out),
+        TypeKind::Jsonb => {
+            let text = std::str::from_utf8(json_text(value, scratch)?).ok()?;
+            return json::write_meaning(text, out)?.then_some(());
+        }
+        TypeKind::Enum { labels } => match value {
+            Value::Text(label) if labels.iter().any(|known| known.as_bytes() == label) => write_bytes(label, out),
+            _ => return None,
+        },
+        TypeKind::Other => {
+            let start = out.len();
+            out.extend_from_slice(&[0; 8]);
+            let text = checked_text(conversion, value, None, scratch)?;
+            if !normalise.normalise(column, text, out) {
+                return None;
+            }
+            let length = (out.len() - start - 8) as u64;
+            out[start..start + 8].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+    Some(())
+}
+
+/// The value as SQLite writes it; text and blobs are their own bytes.
+fn written<'a>(value: Value<'a>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    scratch.clear();
+    match value {
+        Value::Text(bytes) | Value::Blob(bytes) => return bytes,
+        Value::Integer(integer) => write!(scratch, "{integer}").expect("a Vec takes every byte"),
+        Value::Real(real) => text::write_real(real, scratch),
+        Value::Null => {}
+    }
+    scratch
+}
+
+fn checked_text<'a>(conversion: &Conversion, value: Value<'a>, max_chars: Option<u32>, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let text = match value {
+        Value::Blob(_) => return None,
+        Value::Text(broken) if !text::is_clean(broken) => {
+            scratch.clear();
+            text::repair(broken, conversion.bad_text, scratch)?;
+            scratch
+        }
+        _ => written(value, scratch),
+    };
+    let fits = |max: u32| text.len() <= max as usize || std::str::from_utf8(text).is_ok_and(|text| text.chars().count() <= max as usize);
+    max_chars.is_none_or(fits).then_some(text)
+}
+
+fn json_text<'a>(value: Value<'a>, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    match value {
+        Value::Text(text) => json::is_valid(text).then_some(text),
+        Value::Blob(_) => None,
+        Value::Real(real) if !real.is_finite() => None,
+        _ => Some(written(value, scratch)),
+    }
+}
+
+fn truth(value: Value<'_>) -> Option<bool> {
+    match value {
+        Value::Integer(integer) => [false, true].into_iter().find(|truth| i64::from(*truth) == integer),
+        Value::Real(real) => [false, true].into_iter().find(|truth| f64::from(u8::from(*truth)) == real),
+        Value::Text(text) => {
+            let mut lower = [0u8; 5];
+            let lower = lower.get_mut(..text.len())?;
+            lower.copy_from_slice(text);
+            lower.make_ascii_lowercase();
+            match &*lower {
+                b"true" | b"t" | b"yes" | b"y" | b"on" | b"1" => Some(true),
+                b"false" | b"f" | b"no" | b"n" | b"off" | b"0" => Some(false),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn whole(value: Value<'_>) -> Option<i64> {
+    match value {
+        Value::Integer(integer) => Some(integer),
+        // Beyond 2^53 too a double is one certain integer; minus zero is none.
+        Value::Real(real) if real.trunc() == real && (-TWO_TO_63..TWO_TO_63).contains(&real) && real.to_bits() != 1 << 63 => {
+            Some(real as i64)
+        }
+        Value::Text(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
+fn double(value: Value<'_>, scratch: &mut Vec<u8>) -> Option<f64> {
+    match value {
+        Value::Real(real) => Some(real),
+        Value::Integer(integer) => {
+            // Exact when what is left of its trailing zeros has at most 53 bits.
+            let magnitude = integer.unsigned_abs();
+            let odd = magnitude.checked_shr(magnitude.trailing_zeros()).unwrap_or(0);
+            (odd < 1 << 53).then_some(integer as f64)
+        }
+        Value::Text(text) => {
+            scratch.clear();
+            // More digits are not what a double is written with.
+            decimal::write_number(text, scratch).filter(|number| number.digits <= 20)?;
+            std::str::from_utf8(text).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+/// The single that has the same shortest decimal.
+fn single(real: f64) -> Option<f32> {
+    let single = real as f32;
+    let same = match real.is_finite() {
+        true => single.is_finite() && same_digits(single, real),
+        false => true,
+    };
+    same.then_some(single)
+}
+
+fn same_digits(single: f32, double: f64) -> bool {
+    let (mut one, mut other) = ([0u8; 40], [0u8; 40]);
+    let length = |buffer: &mut [u8; 40], text: std::fmt::Arguments<'_>| {
+        let mut rest = &mut buffer[..];
+        rest.write_fmt(text).expect("forty bytes hold the shortest form of any double");
+        40 - rest.len()
+    };
+    let (a, b) = (length(&mut one, format_args!("{single:e}")), length(&mut other, format_args!("{double:e}")));
+    one[..a] == other[..b]
+}
+
+fn numeric(value: Value<'_>, limits: Option<(u16, i16)>, out: &mut Vec<u8>, scratch: &mut Vec<u8>) -> Option<()> {
+    let number = match value {
+        Value::Integer(_) => decimal::write_number(written(value, scratch), out)?,
+        Value::Real(real) if real.is_finite() => {
+            scratch.clear();
+            write!(scratch, "{real:e}").expect("a Vec takes every byte");
+            decimal::write_number(scratch, out)?
+        }
+        Value::Text(text) => {
+            let exponent = text.iter().position(|byte| matches!(byte, b'e' | b'E')).map_or(&b"0"[..], |at| &text[at + 1..]);
+            let within = std::str::from_utf8(exponent).ok()?.parse::<i32>().ok()?.abs() < 10_000 && text.len() <= 110_000;
+            let number = decimal::write_number(text, out).filter(|_| within)?;
+            // PostgreSQL's numeric ends there.
+            (number.scale <= 16_383 && number.point <= 131_072).then_some(number)?
+        }
+        _ => return None,
+    };
+    let Some((precision, scale)) = limits else { return Some(()) };
+    let places = number.digits as i64 - i64::from(number.point);
+    let fits = places <= i64::from(scale.max(0)) && number.point <= i32::from(precision) - i32::from(scale);
+    (fits || number.digits == 0).then_some(())
+}
+
+fn moment(value: Value<'_>) -> Option<Moment> {
+    match value {
+        Value::Text(text) => moment::read(text),
+        _ => None,
+    }
+}
+
+/// The number as microseconds since 1970, where that is exact and PostgreSQL has such a time.
+fn epoch_micros(epoch: Epoch, value: Value<'_>, scratch: &mut Vec<u8>) -> Option<i64> {
+    let (power, from) = match epoch {
+        Epoch::Seconds => (6, 0),
+        Epoch::Milliseconds => (3, 0),
+        Epoch::Microseconds => (0, 0),
+        Epoch::Nanoseconds => (-3, 0),
+        Epoch::Since2001 => (6, 978_307_200_000_000),
+        Epoch::Since1601 => (0, -11_644_473_600_000_000),
+        Epoch::Julian => (0, 0),
+    };
+    let micros = match (epoch, value) {
+        // Days from noon to noon; as SQLite does, to the millisecond.
+        (Epoch::Julian, Value::Integer(days)) => julian(days as f64),
+        (Epoch::Julian, Value::Real(days)) if days.is_finite() => julian(days),
+        (_, Value::Integer(_)) => scaled(written(value, scratch), power)?,
+        (_, Value::Real(real)) if real.is_finite() => {
+            let text = format!("{real:e}");
+            scaled(text.as_bytes(), power)?
+        }
+        _ => return None,
+    };
+    let micros = i64::try_from(micros.checked_add(from)?).ok()?;
+    (-210_866_803_200_000_000..9_223_371_331_200_000_000).contains(&micros).then_some(micros)
+}
+
+fn julian(days: f64) -> i128 {
+    let milliseconds = (days - 2_440_587.5) * 86_400_000.0;
+    (milliseconds.round() as i128).saturating_mul(1000)
+}
+
+/// The decimal number × 10^power, when that is an integer.
+fn scaled(text: &[u8], power: i32) -> Option<i128> {
+    let mut bytes = Vec::new();
+    let number = decimal::write_number(text, &mut bytes)?;
+    let digits = &bytes[bytes.len() - number.digits..];
+    let magnitude = digits.iter().fold(0i128, |sum, digit| sum * 10 + i128::from(*digit));
+    let zeros = u32::try_from(number.point + power - number.digits as i32).ok();
+    let magnitude = match zeros {
+        _ if magnitude == 0 => 0,
+        Some(zeros) if zeros < 19 => magnitude.checked_mul(10i128.pow(zeros))?,
+        _ => return None,
+    };
+    Some(if number.negative { -magnitude } else { magnitude })
+}
+
+/// Sixteen bytes, or the text forms of a UUID: 32 digits, or with hyphens 36, with or without braces.
+fn uuid(value: Value<'_>) -> Option<[u8; 16]> {
+    let text = match value {
+        Value::Blob(bytes) => return bytes.try_into().ok(),
+        Value::Text(text) => text,
+        _ => return None,
+    };
+    let inner = if text.first() == Some(&b'{') { text.strip_prefix(b"{")?.strip_suffix(b"}")? } else { text };
+    let mut digits = [0u8; 32];
+    match inner.len() {
+        32 => digits.copy_from_slice(inner),
+        36 if [8, 13, 18, 23].into_iter().all(|at| inner[at] == b'-') => {
+            for (to, from) in [(0..8, 0..8), (8..12, 9..13), (12..16, 14..18), (16..20, 19..23), (20..32, 24..36)] {
+                digits[to].copy_from_slice(&inner[from]);
+            }
+        }
+        _ => return None,
+    }
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let number = u128::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?;
+    Some(number.to_be_bytes())
+}
+
+/// Six bytes of tag, version 8, variant 2, and an id of 62 bits.
+fn uuid8(tag: &str, value: Value<'_>) -> Option<[u8; 16]> {
+    let Value::Integer(id) = value else { return if let Value::Text(_) = value { uuid(value) } else { None } };
+    let id = u64::try_from(id).ok().filter(|id| id >> 62 == 0)?;
+    let mut padded = [0u8; 8];
+    for (slot, byte) in padded.iter_mut().take(6).zip(tag.as_bytes()) {
+        *slot = *byte;
+    }
+    padded[6] = 0x80;
+    let number = u128::from(u64::from_be_bytes(padded)) << 64 | 1 << 63 | u128::from(id);
+    Some(number.to_be_bytes())
+}

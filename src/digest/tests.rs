@@ -1,0 +1,3 @@
+//! Both sides against each other, value by value.
+
+use super::*;

@@ -1,0 +1,94 @@
+//! Sessions that only read, all of them one state of the database.
+
+use anyhow::{Context as _, Result, bail};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::model::{Failure, QualifiedName};
+use crate::plan::target::TargetSchema;
+use crate::postgres::{Address, CopyRows, connect, read_schema, statement};
+
+/// What a reading session sets for its one transaction: values come in one form whatever the server's defaults, and no row is hidden.
+const SETTINGS: &str = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'iso_8601'; \
+    SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'; \
+    SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL row_security = off";
+
+/// One connection in a read-only transaction, which ends with it.
+pub struct ReadSession {
+    client: Client,
+}
+
+/// `count` sessions that see the same state of the database.
+pub async fn read_sessions(address: &Address, count: usize) -> Result<Vec<ReadSession>> {
+    let first = begin(address).await?;
+    let exported = first.query_one("SELECT pg_export_snapshot()", &[]).await.context("share one state of the target between sessions")?;
+    let snapshot = format!("SET TRANSACTION SNAPSHOT '{}'", exported.get::<_, &str>(0).replace('\'', "''"));
+    first.batch_execute(SETTINGS).await?;
+    let mut sessions = vec![ReadSession { client: first }];
+    while sessions.len() < count {
+        let client = begin(address).await?;
+        // Only a transaction that has read nothing yet can take it.
+        client.batch_execute(&snapshot).await.context("read the state that the first session reads")?;
+        client.batch_execute(SETTINGS).await?;
+        sessions.push(ReadSession { client });
+    }
+    Ok(sessions)
+}
+
+async fn begin(address: &Address) -> Result<Client> {
+    let client = connect(address).await?;
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.context("begin to read")?;
+    Ok(client)
+}
+
+impl ReadSession {
+    pub async fn schema(&self, schema: &str) -> Result<TargetSchema> {
+        read_schema(&self.client, schema).await
+    }
+
+    /// The rows of a table: each item is a column or an expression over one.
+    pub async fn rows(&self, table: &QualifiedName, items: &[String]) -> Result<CopyRows> {
+        let opened = CopyRows::open(&self.client, &statement::copy_out(table, items)).await;
+        opened.map_err(refused).with_context(|| format!("read {table}"))
+    }
+}
+
+/// A refusal in PostgreSQL's words, with what to do.
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    let refusal = error.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.as_db_error());
+    let Some(refusal) = refusal else { return error };
+    let (code, hint) = match refusal.code() {
+        &SqlState::INSUFFICIENT_PRIVILEGE => ("no_permission", "Connect as a user who may read every row of the table."),
+        &SqlState::LOCK_NOT_AVAILABLE => ("locked", "Another session holds a lock on the table; try again when it has ended."),
+        _ => return error,
+    };
+    Failure::new(code, refusal.message()).hint(hint).sqlstate(refusal.code().code()).into()
+}
+
+/// Asks PostgreSQL how it would write a text of some type, on a connection of its own: a text that it refuses ends no transaction.
+pub struct TypeReader {
+    client: Client,
+}
+
+impl TypeReader {
+    pub async fn connect(address: &Address) -> Result<Self> {
+        let client = connect(address).await?;
+        client.batch_execute(&SETTINGS.replace("SET LOCAL", "SET")).await?;
+        Ok(TypeReader { client })
+    }
+
+    /// The text as the type's output function writes it; none when its input function refuses it.
+    pub async fn normalise(&self, text: &str, sql_type: &str) -> Result<Option<String>> {
+        // The type's name is `format_type`'s, quoted where it must be.
+        let answer = self.client.query_one(&format!("SELECT $1::text::{sql_type}::text"), &[&text]).await;
+        match answer {
+            Ok(row) => Ok(row.get(0)),
+            // Class 22: the value; 23: a domain's check; 42 would be the type itself.
+            Err(error) if error.code().is_some_and(|code| matches!(&code.code()[..2], "22" | "23")) => Ok(None),
+            Err(error) => {
+                let context = format!("ask PostgreSQL how type {sql_type} writes a value");
+                bail!(anyhow::Error::from(error).context(context))
+            }
+        }
+    }
+}

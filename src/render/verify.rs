@@ -1,0 +1,179 @@
+//! What `candlefish verify` answers: a line a table, then the rows that differ.
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::render::{Format, Table, Ui, csv, units};
+use crate::verify::{Outcome, TableVerdict, VerifyReport};
+
+/// The widest value in a table.
+const WIDEST: usize = 48;
+
+/// Prints the report; `started_at` is RFC 3339.
+pub fn verify(ui: &Ui, report: &VerifyReport, started_at: &str) -> Result<()> {
+    match ui.format {
+        Format::Json => ui.print_json(&Document {
+            schema_version: 1,
+            candlefish_version: env!("CARGO_PKG_VERSION"),
+            started_at,
+            report,
+        }),
+        Format::Csv => ui.print(&tables_csv(report)),
+        Format::Table => {
+            if !report.tables.is_empty() {
+                tables(report).print(ui)?;
+            }
+            for table in report.tables.iter().filter(|table| table.identical == Some(false)) {
+                ui.print(&format!("\n{}", differences(table)))?;
+            }
+            ui.print(&format!("\n{}", summary(report)))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema_version: u32,
+    candlefish_version: &'static str,
+    started_at: &'a str,
+    #[serde(flatten)]
+    report: &'a VerifyReport,
+}
+
+fn tables_csv(report: &VerifyReport) -> String {
+    let header = [
+        "source",
+        "target",
+        "source_rows",
+        "target_rows",
+        "rows_set_aside",
+        "identical",
+        "differences_total",
+        "source_digest",
+        "target_digest",
+    ];
+    let number = |rows: Option<u64>| rows.map_or(String::new(), |rows| rows.to_string());
+    csv(
+        &header,
+        report.tables.iter().map(|table| {
+            [
+                table.source.clone(),
+                table.target.clone(),
+                number(table.source_rows),
+                number(table.target_rows),
+                table.rows_set_aside.to_string(),
+                table.identical.map_or(String::new(), |identical| identical.to_string()),
+                table.differences_total.to_string(),
+                table.source_digest.clone().unwrap_or_default(),
+                table.target_digest.clone().unwrap_or_default(),
+            ]
+        }),
+    )
+}
+
+fn tables(report: &VerifyReport) -> Table {
+    let mut table = Table::new(&["table", "source rows", "target rows", "set aside", "verdict"]).right(1).right(2).right(3);
+    let number = |rows: Option<u64>| rows.map_or("–".to_string(), units::count);
+    for verdict in &report.tables {
+        table.push([
+            verdict.source.clone(),
+            number(verdict.source_rows),
+            number(verdict.target_rows),
+            units::count(verdict.rows_set_aside),
+            said(verdict),
+        ]);
+    }
+    table
+}
+
+fn said(verdict: &TableVerdict) -> String {
+    match verdict.identical {
+        Some(true) => "identical".into(),
+        None => "no difference found".into(),
+        Some(false) => format!("{}{}", at_least(verdict.differences_exact), units::counted(verdict.differences_total, "difference")),
+    }
+}
+
+fn at_least(exact: bool) -> &'static str {
+    if exact { "" } else { "at least " }
+}
+
+/// The rows of one table that differ, a line for each column.
+fn differences(verdict: &TableVerdict) -> String {
+    let mut text = format!("{} → {}\n", verdict.source, verdict.target);
+    for problem in &verdict.problems {
+        text.push_str(&format!("  {problem}\n"));
+    }
+    if verdict.differences.is_empty() {
+        return text;
+    }
+    let mut table = Table::new(&["  key", "kind", "column", "source", "target"]);
+    for difference in &verdict.differences {
+        let (key, kind) = (format!("  {}", key(&difference.key)), difference.kind.as_str());
+        if difference.columns.is_empty() {
+            table.push([key, kind.to_string(), String::new(), String::new(), String::new()]);
+            continue;
+        }
+        for (number, column) in difference.columns.iter().enumerate() {
+            let (source, target) = cut_together(&column.source, &column.target);
+            let (key, kind) = if number == 0 { (key.clone(), kind.to_string()) } else { ("  ″".into(), String::new()) };
+            table.push([key, kind, column.column.clone(), source, target]);
+        }
+    }
+    text.push_str(&table.text());
+    let rows = verdict.differences_total - verdict.problems.len() as u64;
+    let more = rows.saturating_sub(verdict.differences.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("  and {}{} more; --limit shows more\n", at_least(verdict.differences_exact), units::count(more)));
+    }
+    text
+}
+
+fn summary(report: &VerifyReport) -> String {
+    let rows: u64 = report.tables.iter().filter_map(|table| table.source_rows).sum();
+    let set_aside: u64 = report.tables.iter().map(|table| table.rows_set_aside).sum();
+    let verdict = match report.outcome {
+        Outcome::Identical => "identical".to_string(),
+        Outcome::NoDifferenceFound => "no difference found in the sample".to_string(),
+        Outcome::Different => {
+            let total = units::counted(report.differences_total, "difference");
+            format!("different: {}{total}", at_least(report.differences_exact))
+        }
+    };
+    let aside = if set_aside > 0 { format!(", {} set aside", units::counted(set_aside, "row")) } else { String::new() };
+    let (tables, rows) = (units::counted(report.tables.len() as u64, "table"), units::counted(rows, "row"));
+    format!("{verdict} ({tables}, {rows}{aside}, {})", units::seconds(report.seconds))
+}
+
+fn key(key: &Map<String, Json>) -> String {
+    key.iter().map(|(name, value)| format!("{name}={}", cut(&spelled(value), 0, WIDEST))).collect::<Vec<_>>().join(", ")
+}
+
+/// Text in quotes, so that blanks at its ends and a word like NULL can be told from what they are not.
+fn spelled(value: &Json) -> String {
+    match value {
+        Json::Null => "NULL".into(),
+        Json::String(text) => format!("'{text}'"),
+        other => other.to_string(),
+    }
+}
+
+/// Both values, cut to where they begin to differ.
+fn cut_together(source: &Json, target: &Json) -> (String, String) {
+    let (source, target) = (spelled(source), spelled(target));
+    let common = source.chars().zip(target.chars()).take_while(|(a, b)| a == b).count();
+    (cut(&source, common, WIDEST), cut(&target, common, WIDEST))
+}
+
+fn cut(text: &str, difference: usize, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_string();
+    }
+    let start = if difference < width / 2 { 0 } else { difference - width / 4 };
+    let part: String = text.chars().skip(start).take(width).collect();
+    let before = if start > 0 { "…" } else { "" };
+    let after = if start + width < length { "…" } else { "" };
+    format!("{before}{part}{after}")
+}

@@ -1,0 +1,349 @@
+//! `verify`: is every value of the source in the target, and nothing else?
+//!
+//! Both sides are read whole, each in one state, and summed without regard to order; only where the sums differ are rows matched by key.
+
+mod diff;
+mod normalise;
+mod pairing;
+mod read;
+mod rejects;
+mod report;
+mod shown;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::digest::{Misfit, Sums};
+use crate::model::{Event, Events, Phase};
+use crate::plan::CopyMap;
+use crate::postgres::{Address, TypeReader, read_sessions};
+use crate::sqlite::Snapshot;
+use normalise::Normaliser;
+use pairing::{BUCKETS, Pair, pair};
+use read::Sides;
+pub use report::{ColumnDifference, Difference, DifferenceKind, Outcome, TableVerdict, VerifyReport};
+
+/// What a comparison was told.
+pub struct Job {
+    /// Opened with as many readers as `jobs`.
+    pub snapshot: Arc<Snapshot>,
+    pub address: Address,
+    /// How each table was copied; all of them into one schema.
+    pub maps: Vec<CopyMap>,
+    /// Which of the source's tables are meant.
+    pub included: Included,
+    pub schema: String,
+    /// Readers of either side.
+    pub jobs: usize,
+    pub sample: Sample,
+    /// How many differences of a table are described.
+    pub limit: usize,
+    /// Rows that were set aside are differences too.
+    pub strict: bool,
+    /// A folder of rows that migrate set aside because PostgreSQL refused them.
+    pub rejects: Option<PathBuf>,
+    pub events: Events,
+}
+
+/// Says of a table of the source whether it is meant.
+pub type Included = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Which rows are compared: those whose key's digest is small enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample(u64);
+
+impl Sample {
+    pub const ALL: Sample = Sample(u64::MAX);
+
+    pub fn percent(percent: f64) -> Self {
+        Sample((percent / 100.0 * u64::MAX as f64) as u64)
+    }
+
+    fn has(self, key: u128) -> bool {
+        key as u64 <= self.0
+    }
+}
+
+/// Compares both sides; changes neither.
+pub async fn run(job: Job) -> Result<VerifyReport> {
+    let started = Instant::now();
+    (job.events)(Event::PhaseStarted(Phase::Verify));
+    let sessions = read_sessions(&job.address, job.jobs.max(1)).await?;
+    let target = sessions[0].schema(&job.schema).await?;
+    let (snapshot, maps) = (Arc::clone(&job.snapshot), job.maps.iter().filter(|map| (job.included)(&map.source)).cloned().collect());
+    let (schema, pairs, absent) = tokio::task::spawn_blocking(move || prepare(&snapshot, maps, &target)).await??;
+    let mut sides = Sides::new(Arc::clone(&job.snapshot), schema, pairs, job.jobs, sessions);
+    if sides.pairs.iter().any(Pair::has_foreign_types) {
+        sides.types = Some(Arc::new(TypeReader::connect(&job.address).await?));
+    }
+    let mut sides = Arc::new(sides);
+
+    let mut order: Vec<usize> = (0..sides.pairs.len()).collect();
+    // Biggest first: the last reader should not start a large table alone.
+    order.sort_by_key(|pair| std::cmp::Reverse(sides.pairs[*pair].buckets));
+    let mut sums = sum(&sides, &order, &job).await?;
+    let again: Vec<usize> = order.iter().copied().filter(|pair| needs_care(&sides.pairs[*pair], &sums[pair])).collect();
+    if !again.is_empty() {
+        let sides = Arc::get_mut(&mut sides).context("a reader outlived its reading")?;
+        again.iter().for_each(|pair| sides.pairs[*pair].careful = true);
+    }
+    if !again.is_empty() {
+        sums.extend(sum(&sides, &again, &job).await?);
+    }
+    let mut rejects = read_rejects(&sides, &job).await?;
+    let mut tables = Vec::new();
+    for place in 0..sides.pairs.len() {
+        let sums = sums.remove(&place).unwrap_or_else(|| PairSums::new(BUCKETS));
+        tables.push(judge(&sides, place, &sums, rejects.remove(&place).unwrap_or_default(), &job).await?);
+    }
+    tables.extend(absent);
+    tables.sort_by_key(|verdict| job.maps.iter().position(|map| map.source == verdict.source));
+    (job.events)(Event::PhaseEnded { phase: Phase::Verify, seconds: started.elapsed().as_secs_f64() });
+
+    let differences_total = tables.iter().map(|table| table.differences_total).sum();
+    let different = tables.iter().any(|table| table.identical == Some(false));
+    Ok(VerifyReport {
+        source: job.snapshot.path().display().to_string(),
+        target: job.address.shown(),
+        outcome: match (different, job.sample == Sample::ALL) {
+            (true, _) => Outcome::Different,
+            (false, true) => Outcome::Identical,
+            (false, false) => Outcome::NoDifferenceFound,
+        },
+        seconds: started.elapsed().as_secs_f64(),
+        differences_total,
+        differences_exact: tables.iter().all(|table| table.differences_exact),
+        source_changed: job.snapshot.source_changed(),
+        notes: notes(&sides, &job),
+        tables,
+    })
+}
+
+type Prepared = (crate::model::Schema, Vec<Pair>, Vec<TableVerdict>);
+
+/// Every map with its tables on both sides; where one is missing, the verdict is known.
+fn prepare(snapshot: &Snapshot, maps: Vec<CopyMap>, target: &crate::plan::target::TargetSchema) -> Result<Prepared> {
+    let reader = snapshot.reader()?;
+    let schema = reader.schema()?;
+    let (mut pairs, mut absent) = (Vec::new(), Vec::new());
+    for map in maps {
+        let (source, name) = (map.source.clone(), crate::model::QualifiedName::new(map.schema.as_str(), map.target.as_str()));
+        match pair(map, &schema, target) {
+            Ok(mut pair) => {
+                let bounds = reader.rowid_bounds(&schema.tables[pair.source]);
+                // A small table, of which there may be hundreds, is one bucket.
+                if bounds.is_some_and(|(first, last)| last.abs_diff(first) < 10_000) {
+                    pair.buckets = 1;
+                }
+                pairs.push(pair);
+            }
+            Err(problem) => absent.push(TableVerdict {
+                source,
+                target: name.to_string(),
+                identical: Some(false),
+                differences_total: 1,
+                differences_exact: true,
+                problems: vec![problem],
+                ..TableVerdict::default()
+            }),
+        }
+    }
+    Ok((schema, pairs, absent))
+}
+
+/// What one reading of a table gave on the two sides.
+struct PairSums {
+    source: Sums,
+    target: Sums,
+    source_rows: u64,
+    target_rows: u64,
+    misfits: u64,
+    /// The first of them.
+    examples: Vec<Difference>,
+}
+
+impl PairSums {
+    fn new(buckets: usize) -> Self {
+        PairSums {
+            source: Sums::new(buckets),
+            target: Sums::new(buckets),
+            source_rows: 0,
+            target_rows: 0,
+            misfits: 0,
+            examples: Vec::new(),
+        }
+    }
+}
+
+/// What one piece of a table gives.
+#[derive(Default)]
+struct Part {
+    sums: Option<Sums>,
+    rows: u64,
+    misfits: u64,
+    examples: Vec<Difference>,
+}
+
+impl Part {
+    fn sums(&mut self, pair: &Pair) -> &mut Sums {
+        self.sums.get_or_insert_with(|| Sums::new(pair.buckets))
+    }
+}
+
+/// After so many rows a reader says how far it is.
+const SAY_EVERY: u64 = 16_384;
+
+async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<usize, PairSums>> {
+    let (sample, limit, events) = (job.sample, if job.strict { job.limit } else { 0 }, Arc::clone(&job.events));
+    let source = sides.read_source(pairs, move |part: &mut Part, pair, row| {
+        part.rows += 1;
+        match row.digest {
+            Ok(digest) if sample.has(digest.key) => part.sums(pair).add(digest),
+            Ok(_) => {}
+            Err(misfit) => {
+                part.misfits += 1;
+                if part.examples.len() < limit {
+                    part.examples.push(set_aside(pair, row.row, misfit));
+                }
+            }
+        }
+        if part.rows % SAY_EVERY == 0 {
+            events(Event::TableAdvanced { table: pair.map.source.clone(), rows: SAY_EVERY, bytes: 0 });
+        }
+        Ok(())
+    });
+    let target = sides.read_target(pairs, move |part: &mut Part, pair, row| {
+        part.rows += 1;
+        if sample.has(row.digest.key) {
+            part.sums(pair).add(row.digest);
+        }
+        Ok(())
+    });
+    let (source, target) = tokio::try_join!(source, target)?;
+    let mut all: HashMap<usize, PairSums> = pairs.iter().map(|pair| (*pair, PairSums::new(sides.pairs[*pair].buckets))).collect();
+    for (pair, part) in source {
+        let sums = all.get_mut(&pair).context("only these pairs are read")?;
+        sums.source_rows += part.rows;
+        sums.misfits += part.misfits;
+        sums.examples.extend(part.examples);
+        part.sums.iter().for_each(|part| sums.source.merge(part));
+        let rest = part.rows % SAY_EVERY;
+        (job.events)(Event::TableAdvanced { table: sides.pairs[pair].map.source.clone(), rows: rest, bytes: 0 });
+    }
+    for (pair, part) in target {
+        let sums = all.get_mut(&pair).context("only these pairs are read")?;
+        sums.target_rows += part.rows;
+        part.sums.iter().for_each(|part| sums.target.merge(part));
+    }
+    Ok(all)
+}
+
+/// A row that could not be in PostgreSQL, as a difference.
+fn set_aside(pair: &Pair, row: &crate::sqlite::Row<'_, '_>, misfit: Misfit) -> Difference {
+    let values: Vec<_> = pair.layout.columns.iter().map(|index| shown::source(row.value(*index))).collect();
+    let mut value = shown::source(row.value(misfit.column));
+    shown::cut_one(&mut value);
+    Difference {
+        key: diff::key(pair, &values),
+        kind: DifferenceKind::Missing,
+        columns: vec![ColumnDifference {
+            column: pair.map.columns[misfit.column].source.clone(),
+            source: value,
+            target: serde_json::Value::Null,
+        }],
+    }
+}
+
+/// Texts of a type that only PostgreSQL can read may differ only in how they are written.
+fn needs_care(pair: &Pair, sums: &PairSums) -> bool {
+    pair.has_foreign_types() && sums.source != sums.target
+}
+
+async fn read_rejects(sides: &Arc<Sides>, job: &Job) -> Result<HashMap<usize, rejects::Rejected>> {
+    let Some(folder) = job.rejects.clone() else { return Ok(HashMap::new()) };
+    let sides = Arc::clone(sides);
+    let runtime = tokio::runtime::Handle::current();
+    let read = move || rejects::read(&folder, &sides.pairs, &mut Normaliser::new(sides.types.clone(), runtime));
+    tokio::task::spawn_blocking(read).await?
+}
+
+/// The verdict on one table; where its sums differ, with the rows that do.
+async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejects::Rejected, job: &Job) -> Result<TableVerdict> {
+    let pair = &sides.pairs[place];
+    let mut verdict = TableVerdict {
+        source: pair.map.source.clone(),
+        target: pair.target.to_string(),
+        source_rows: Some(sums.source_rows),
+        target_rows: Some(sums.target_rows),
+        rows_set_aside: sums.misfits,
+        source_digest: Some(sums.source.to_string()),
+        target_digest: Some(sums.target.to_string()),
+        differences_exact: true,
+        differences_total: pair.problems.len() as u64,
+        problems: pair.problems.clone(),
+        ..TableVerdict::default()
+    };
+    // A sample may agree where the rows' number does not: then every row is looked at.
+    let as_many = sums.source_rows - sums.misfits == sums.target_rows;
+    let whole;
+    let (sums, sample) = if as_many || job.sample == Sample::ALL {
+        (sums, job.sample)
+    } else {
+        let all = Job { sample: Sample::ALL, ..job.clone_settings() };
+        whole = sum(sides, &[place], &all).await?.remove(&place).context("the pair was read")?;
+        (&whole, Sample::ALL)
+    };
+    if sums.source != sums.target {
+        let found = diff::find(sides, place, (&sums.source, &sums.target), sample, rejects, job.limit).await?;
+        verdict.rows_set_aside += found.rejected;
+        verdict.differences_total += found.total;
+        verdict.differences_exact = found.exact;
+        verdict.differences = found.differences;
+        if job.strict {
+            verdict.differences_total += found.rejected;
+        }
+    }
+    if job.strict {
+        verdict.differences_total += sums.misfits;
+        verdict.differences.extend(sums.examples.iter().cloned());
+        verdict.differences.truncate(job.limit);
+    }
+    let sampled = job.sample != Sample::ALL;
+    verdict.identical = match (verdict.differences_total, sampled) {
+        (0, false) => Some(true),
+        (0, true) => None,
+        _ => Some(false),
+    };
+    (job.events)(Event::TableEnded {
+        table: verdict.source.clone(),
+        rows_written: sums.target_rows,
+        rows_rejected: verdict.rows_set_aside,
+    });
+    Ok(verdict)
+}
+
+impl Job {
+    fn clone_settings(&self) -> Job {
+        Job {
+            snapshot: Arc::clone(&self.snapshot),
+            address: self.address.clone(),
+            maps: Vec::new(),
+            included: Arc::clone(&self.included),
+            schema: self.schema.clone(),
+            rejects: None,
+            events: Arc::clone(&self.events),
+            ..*self
+        }
+    }
+}
+
+/// What a person should know besides.
+fn notes(sides: &Sides, job: &Job) -> Vec<String> {
+    let new = sides.schema.tables.iter().filter(|table| table.has_data() && (job.included)(&table.name));
+    let new = new.filter(|table| !job.maps.iter().any(|map| map.source.eq_ignore_ascii_case(&table.name)));
+    new.map(|table| format!("table {:?} was not compared: the mapping does not name it", table.name)).collect()
+}

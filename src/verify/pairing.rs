@@ -1,0 +1,86 @@
+//! Which table is compared with which, and how: the maps of a run against both schemas as they are now.
+
+use crate::digest::Layout;
+use crate::model::{Name, QualifiedName, Schema, Table, TypeKind};
+use crate::plan::CopyMap;
+use crate::plan::target::TargetSchema;
+
+/// One table of the source and its place in the target.
+pub struct Pair {
+    pub map: CopyMap,
+    pub layout: Layout,
+    /// The place in `Schema::tables`.
+    pub source: usize,
+    pub target: QualifiedName,
+    /// What PostgreSQL is asked for, in the layout's order.
+    pub items: Vec<String>,
+    /// The places in `Table::columns` that are read, and their names.
+    pub scanned: Vec<usize>,
+    pub scanned_names: Vec<String>,
+    /// Columns that could not be compared, and why; each is a difference.
+    pub problems: Vec<String>,
+    /// How many buckets its keys are spread over; a power of two.
+    pub buckets: usize,
+    /// Texts of types that only PostgreSQL can read are brought into its own form before they are compared.
+    pub careful: bool,
+}
+
+/// Buckets of a table of unknown or large size.
+pub const BUCKETS: usize = 4096;
+
+/// The pair for a map, or what is missing altogether.
+pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<Pair, String> {
+    let name = QualifiedName::new(map.schema.as_str(), map.target.as_str());
+    let source = schema.tables.iter().position(|table| table.name.eq_ignore_ascii_case(&map.source));
+    let Some(source) = source else { return Err(format!("table {:?} is no longer in the source", map.source)) };
+    let Some(relation) = target.tables.iter().find(|table| table.name == name) else {
+        return Err(format!("table {name} is not in PostgreSQL"));
+    };
+    let table = &schema.tables[source];
+    let mut problems = Vec::new();
+    map.columns.retain_mut(|column| {
+        if table.column_index(&column.source).is_none() {
+            problems.push(format!("column {:?} is no longer in the source", column.source));
+            return false;
+        }
+        match relation.columns.iter().find(|target| target.name.as_str() == column.target) {
+            Some(actual) => {
+                // The type may have been changed since: what counts is what stands there now.
+                column.conversion.kind = actual.column_type.kind.clone();
+                column.sql_type = actual.column_type.sql.clone();
+                true
+            }
+            None => {
+                problems.push(format!("column {:?} is not in PostgreSQL", column.target));
+                false
+            }
+        }
+    });
+    let layout = Layout::new(&map, &key_columns(table));
+    let items = layout.columns.iter().map(|index| item(&map.columns[*index].target, &map.columns[*index].conversion.kind)).collect();
+    let scanned: Vec<usize> = map.columns.iter().filter_map(|column| table.column_index(&column.source)).collect();
+    let scanned_names = scanned.iter().map(|place| table.columns[*place].name.clone()).collect();
+    Ok(Pair { layout, source, target: name, items, scanned, scanned_names, problems, buckets: BUCKETS, careful: false, map })
+}
+
+impl Pair {
+    /// True when a column's type has no bytes that candlefish knows.
+    pub fn has_foreign_types(&self) -> bool {
+        self.map.columns.iter().any(|column| !column.conversion.kind.has_binary_form())
+    }
+}
+
+/// The columns of SQLite's primary key, a rowid's alias included.
+fn key_columns(table: &Table) -> Vec<&str> {
+    match (&table.primary_key, table.rowid_alias) {
+        (Some(key), _) => key.columns.iter().map(|column| table.columns[*column].name.as_str()).collect(),
+        (None, Some(alias)) => vec![table.columns[alias].name.as_str()],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// A type whose bytes only PostgreSQL knows is asked for as text.
+fn item(column: &str, kind: &TypeKind) -> String {
+    let name = Name::new(column);
+    if kind.has_binary_form() { name.to_string() } else { format!("{name}::text") }
+}

@@ -1,0 +1,170 @@
+//! One reading of both sides: every row of some tables is digested and shown to a visitor, by many readers at once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::task::JoinSet;
+
+use crate::digest::{Misfit, RowDigest, SourceDigester, TargetDigester};
+use crate::model::Schema;
+use crate::plan::profile::RowRange;
+use crate::postgres::{Fields, ReadSession, TypeReader};
+use crate::sqlite::{Row, Scan, Snapshot};
+use crate::verify::normalise::Normaliser;
+use crate::verify::pairing::Pair;
+
+/// One state of each side, and what is compared with what.
+pub struct Sides {
+    pub snapshot: Arc<Snapshot>,
+    pub schema: Schema,
+    pub pairs: Vec<Pair>,
+    pub jobs: usize,
+    sessions: Mutex<Vec<ReadSession>>,
+    pub types: Option<Arc<TypeReader>>,
+}
+
+/// Tables whose rowids span more than this are read in ranges.
+const SPLIT_ROWS: u64 = 100_000;
+
+/// A table, or a range of a big one.
+struct Piece {
+    pair: usize,
+    range: Option<RowRange>,
+}
+
+/// The source's row with its digest, or the column that does not fit.
+pub struct SourceRow<'a, 'row, 'stmt> {
+    pub digest: Result<RowDigest, Misfit>,
+    pub row: &'a Row<'row, 'stmt>,
+    pub digester: &'a SourceDigester,
+}
+
+pub struct TargetRow<'a> {
+    pub digest: RowDigest,
+    pub row: &'a [u8],
+    pub digester: &'a TargetDigester,
+}
+
+impl Sides {
+    pub fn new(snapshot: Arc<Snapshot>, schema: Schema, pairs: Vec<Pair>, jobs: usize, sessions: Vec<ReadSession>) -> Self {
+        Sides { snapshot, schema, pairs, jobs: jobs.max(1), sessions: Mutex::new(sessions), types: None }
+    }
+
+    /// Reads these pairs' rows in SQLite. Each piece of work starts with a new `S`; they come back with the pair that they are of.
+    pub async fn read_source<S, V>(self: &Arc<Self>, pairs: &[usize], visit: V) -> Result<Vec<(usize, S)>>
+    where
+        S: Default + Send + 'static,
+        V: Fn(&mut S, &Pair, &SourceRow<'_, '_, '_>) -> Result<()> + Send + Sync + 'static,
+    {
+        let (sides, pairs) = (Arc::clone(self), pairs.to_vec());
+        let runtime = tokio::runtime::Handle::current();
+        let read = move || -> Result<Vec<(usize, S)>> {
+            let pieces = sides.pieces(&pairs)?;
+            let next = AtomicUsize::new(0);
+            let work = || -> Result<Vec<(usize, S)>> {
+                let mut done = Vec::new();
+                let reader = sides.snapshot.reader()?;
+                while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let pair = &sides.pairs[piece.pair];
+                    let mut normaliser = Normaliser::new(pair.careful.then(|| sides.types.clone()).flatten(), runtime.clone());
+                    let table = &sides.schema.tables[pair.source];
+                    let scan = Scan::table(table, &pair.scanned).range(table, piece.range.as_ref());
+                    let mut digester = pair.source_digester()?;
+                    let mut state = S::default();
+                    reader
+                        .scan(&scan, |row| {
+                            let digest = digester.row(|place| row.value(place), &mut normaliser);
+                            normaliser.check()?;
+                            visit(&mut state, pair, &SourceRow { digest, row, digester: &digester })
+                        })
+                        .with_context(|| format!("read table {:?} of the source", table.name))?;
+                    done.push((piece.pair, state));
+                }
+                Ok(done)
+            };
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..sides.jobs).map(|_| scope.spawn(work)).collect();
+                let results = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a reader of the source panicked"))?);
+                let done: Vec<Vec<(usize, S)>> = results.collect::<Result<_>>()?;
+                Ok(done.into_iter().flatten().collect())
+            })
+        };
+        tokio::task::spawn_blocking(read).await.context("a reader of the source panicked")?
+    }
+
+    /// The same for PostgreSQL: one session reads one table at a time.
+    pub async fn read_target<S, V>(self: &Arc<Self>, pairs: &[usize], visit: V) -> Result<Vec<(usize, S)>>
+    where
+        S: Default + Send + 'static,
+        V: Fn(&mut S, &Pair, &TargetRow<'_>) -> Result<()> + Send + Sync + 'static,
+    {
+        let queue = Arc::new(Mutex::new(pairs.iter().copied().collect::<VecDeque<usize>>()));
+        let visit = Arc::new(visit);
+        let mut readers = JoinSet::new();
+        let sessions = std::mem::take(&mut *self.sessions.lock().map_err(|_| anyhow!("a reader of the target panicked"))?);
+        for session in sessions {
+            let (sides, queue, visit) = (Arc::clone(self), Arc::clone(&queue), Arc::clone(&visit));
+            readers.spawn(async move {
+                let mut done = Vec::new();
+                loop {
+                    let next = queue.lock().map_err(|_| anyhow!("a reader of the target panicked"))?.pop_front();
+                    let Some(pair) = next else { return anyhow::Ok((session, done)) };
+                    done.push((pair, read_table(&session, &sides.pairs[pair], &*visit).await?));
+                }
+            });
+        }
+        let mut all = Vec::new();
+        while let Some(reader) = readers.join_next().await {
+            let (session, done) = reader.context("a reader of the target panicked")??;
+            self.sessions.lock().map_err(|_| anyhow!("a reader of the target panicked"))?.push(session);
+            all.extend(done);
+        }
+        Ok(all)
+    }
+
+    /// Big tables in ranges of rowids, so that no reader is left alone with one.
+    fn pieces(&self, pairs: &[usize]) -> Result<Vec<Piece>> {
+        let reader = self.snapshot.reader()?;
+        let mut pieces = Vec::new();
+        for pair in pairs {
+            let table = &self.schema.tables[self.pairs[*pair].source];
+            match reader.rowid_bounds(table).filter(|(first, last)| self.jobs > 1 && last.abs_diff(*first) > SPLIT_ROWS) {
+                Some((first, last)) => {
+                    let step = last.abs_diff(first) / (self.jobs as u64 * 4) + 1;
+                    let mut from = Some(first);
+                    while let Some(start) = from.filter(|start| *start <= last) {
+                        let end = start.checked_add_unsigned(step - 1).map_or(last, |end| end.min(last));
+                        pieces.push(Piece { pair: *pair, range: Some(RowRange { first: start, last: end, rows: 0, bytes: 0 }) });
+                        from = end.checked_add(1);
+                    }
+                }
+                None => pieces.push(Piece { pair: *pair, range: None }),
+            }
+        }
+        Ok(pieces)
+    }
+}
+
+async fn read_table<S: Default>(
+    session: &ReadSession,
+    pair: &Pair,
+    visit: &(impl Fn(&mut S, &Pair, &TargetRow<'_>) -> Result<()> + Send + Sync),
+) -> Result<S> {
+    let mut digester = TargetDigester::new(&pair.map, &pair.layout);
+    let mut state = S::default();
+    let mut rows = session.rows(&pair.target, &pair.items).await?;
+    while let Some(row) = rows.next().await.with_context(|| format!("read {}", pair.target))? {
+        let digest = digester.row(Fields::of(&row)).with_context(|| format!("read {}", pair.target))?;
+        visit(&mut state, pair, &TargetRow { digest, row: &row, digester: &digester })?;
+    }
+    Ok(state)
+}
+
+impl Pair {
+    pub fn source_digester(&self) -> Result<SourceDigester> {
+        let names: Vec<&str> = self.scanned_names.iter().map(String::as_str).collect();
+        SourceDigester::new(&self.map, &self.layout, &names).map_err(|name| anyhow!("column {name:?} is not read"))
+    }
+}

@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::cli::Exit;
-use crate::cli::settings::{Settings, Target, TargetArgs, no_target, say_target};
+use crate::cli::settings::{Settings, TargetArgs, say_target};
+use crate::cli::source::SourceArgs;
 use crate::model::Failure;
 use crate::plan::CopyMap;
 use crate::postgres::{Address, Journal, connect};
-use crate::render::{self, Ui};
-use crate::sqlite::{OpenOptions, Snapshot};
-use crate::stack::{ServerName, Stack};
+use crate::render::{self, Progress, ProgressStyleChoice, Ui};
+use crate::sqlite::Snapshot;
 use crate::verify::{self, Included, Job, Outcome, Sample};
 
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,8 @@ pub struct Args {
     url: Option<String>,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    reading: SourceArgs,
     /// The schema that holds the tables
     #[arg(long, value_name = "NAME", default_value = "public")]
     schema: String,
@@ -35,7 +37,7 @@ pub struct Args {
     /// Leave out tables of the source whose names match (repeatable)
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
-    /// Readers of either side [default: the machine's cores, at most 8]
+    /// Readers of either side [default: the machine's cores, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: Option<u16>,
     /// Compare only this share of the rows, chosen by their keys
@@ -50,12 +52,6 @@ pub struct Args {
     /// Rows that migrate set aside because PostgreSQL refused them
     #[arg(long, value_name = "DIR")]
     rejects: Option<PathBuf>,
-    /// Read a private copy of the source, made in DIR
-    #[arg(long, value_name = "DIR")]
-    snapshot: Option<PathBuf>,
-    /// Let writers of a rollback-journal source wait until it is read
-    #[arg(long)]
-    block_writers: bool,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -70,20 +66,13 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
 
 async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let started_at = jiff::Timestamp::now().to_string();
-    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from).min(8), usize::from);
-    let options = OpenOptions {
-        readers: jobs,
-        snapshot: args.snapshot.clone(),
-        block_writers: args.block_writers,
-        ..OpenOptions::default()
-    };
-    let snapshot = Arc::new(Snapshot::open(&args.source, &options)?);
-    let address = match settings.target(args.url.as_deref().or(args.target.to.as_deref()), ui)? {
-        Target::Address(address) => *address,
-        Target::LocalStack => local_stack()?,
-    };
+    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from).min(4), usize::from);
+    let snapshot = Arc::new(Snapshot::open(&args.source, &args.reading.open_options(jobs))?);
+    let address = settings.address(args.target.to.as_deref().or(args.url.as_deref()), ui)?;
     say_target(&address, ui);
     let maps = maps_of_last_run(&address, &args.schema).await?;
+    let progress = Arc::new(Progress::new(ui, ProgressStyleChoice::Auto));
+    let shown = Arc::clone(&progress);
     let job = Job {
         snapshot,
         address,
@@ -95,9 +84,11 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         limit: args.limit,
         strict: args.strict,
         rejects: args.rejects,
-        events: Arc::new(|_| {}),
+        events: Arc::new(move |event| shown.show(&event)),
     };
-    let report = verify::run(job).await?;
+    let report = verify::run(job).await;
+    progress.finish();
+    let report = report?;
     for note in &report.notes {
         ui.warn(note);
     }
@@ -139,15 +130,6 @@ fn globs(patterns: &[String], maps: &[CopyMap]) -> Result<GlobSet> {
         set.add(glob);
     }
     Ok(set.build()?)
-}
-
-/// The local stack, when it is up.
-fn local_stack() -> Result<Address> {
-    let stack = Stack::locate()?;
-    match stack.addresses()? {
-        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), "the local stack"),
-        _ => bail!(no_target()),
-    }
 }
 
 #[cfg(test)]

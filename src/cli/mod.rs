@@ -58,7 +58,7 @@ enum Command {
     /// Copy a SQLite database into PostgreSQL, and prove it
     Migrate(Box<migrate::Args>),
     /// Compare every row of a SQLite file with PostgreSQL; exit 1 when anything differs
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     /// Migrations of the target: list them, apply them, refresh its materialized views
     Schema(schema::Args),
     /// Private PostgreSQL, Redis and PgBouncer on this machine
@@ -158,7 +158,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
     let settings = || Settings::load(Environment::of_process(), cli.global.config.as_deref());
     match cli.command {
         Command::Migrate(args) => signals::or_stopped(migrate::run(*args, &settings()?, ui)).await,
-        Command::Verify(args) => signals::or_stopped(verify::run(args, &settings()?, ui)).await,
+        Command::Verify(args) => signals::or_stopped(verify::run(*args, &settings()?, ui)).await,
         Command::Schema(args) => signals::or_stopped(schema::run(args, &settings()?, ui)).await,
         Command::Stack(command) => stack::run(command, ui),
         Command::Psql(args) => psql::run(args, &settings()?, ui),

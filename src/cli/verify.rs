@@ -14,7 +14,7 @@ use crate::migrate::{self, OnMisfit};
 use crate::model::Failure;
 use crate::plan::{CopyMap, Options};
 use crate::postgres::{Address, Journal, connect};
-use crate::render::{self, Ui};
+use crate::render::{self, Progress, ProgressStyleChoice, Ui};
 use crate::sqlite::Snapshot;
 use crate::verify::{self, Included, Job, Outcome, Sample};
 
@@ -28,6 +28,8 @@ pub struct Args {
     url: Option<String>,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    reading: SourceArgs,
     /// The schema that holds the tables
     #[arg(long, value_name = "NAME", default_value = "public")]
     schema: String,
@@ -37,7 +39,7 @@ pub struct Args {
     /// Leave out tables of the source whose names match (repeatable)
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
-    /// Readers of either side [default: cores, at most 4]
+    /// Readers of either side [default: the machine's cores, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: Option<u16>,
     /// Compare only this share of the rows, chosen by their keys
@@ -52,8 +54,6 @@ pub struct Args {
     /// Rows that migrate set aside because PostgreSQL refused them
     #[arg(long, value_name = "DIR")]
     rejects: Option<PathBuf>,
-    #[command(flatten)]
-    reading: SourceArgs,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -70,7 +70,7 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let started_at = jiff::Timestamp::now().to_string();
     let jobs = args.jobs.map_or_else(default_jobs, usize::from);
     let snapshot = Arc::new(Snapshot::open(&args.source, &args.reading.open_options(jobs))?);
-    let address = settings.address(args.url.as_deref().or(args.target.to.as_deref()), ui)?;
+    let address = settings.address(args.target.to.as_deref().or(args.url.as_deref()), ui)?;
     say_target(&address, ui);
     let maps = match maps_of_last_run(&address, &args.schema).await? {
         Some(maps) => maps,
@@ -79,6 +79,8 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             derived_maps(&args, &snapshot, &address, jobs, ui).await?
         }
     };
+    let progress = Arc::new(Progress::new(ui, ProgressStyleChoice::Auto));
+    let shown = Arc::clone(&progress);
     let job = Job {
         snapshot,
         address,
@@ -90,9 +92,11 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         limit: args.limit,
         strict: args.strict,
         rejects: args.rejects,
-        events: Arc::new(|_| {}),
+        events: Arc::new(move |event| shown.show(&event)),
     };
-    let report = verify::run(job).await?;
+    let report = verify::run(job).await;
+    progress.finish();
+    let report = report?;
     for note in &report.notes {
         ui.warn(note);
     }

@@ -2,11 +2,10 @@
 
 use anyhow::{Context as _, Result, bail};
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
-use crate::model::{Failure, QualifiedName};
+use crate::model::QualifiedName;
 use crate::plan::target::TargetSchema;
-use crate::postgres::{Address, CopyRows, connect, read_schema, statement};
+use crate::postgres::{Address, CopyRows, connect, read_schema, session, sql_failure, statement};
 
 /// What a reading session sets for its one transaction: values come in one form whatever the server's defaults, and no row is hidden.
 const SETTINGS: &str = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'iso_8601'; \
@@ -49,20 +48,8 @@ impl ReadSession {
     /// The rows of a table: each item is a column or an expression over one.
     pub async fn rows(&self, table: &QualifiedName, items: &[String]) -> Result<CopyRows> {
         let opened = CopyRows::open(&self.client, &statement::copy_out(table, items)).await;
-        opened.map_err(refused).with_context(|| format!("read {table}"))
+        opened.map_err(sql_failure).with_context(|| format!("read {table}"))
     }
-}
-
-/// A refusal in PostgreSQL's words, with what to do.
-fn refused(error: anyhow::Error) -> anyhow::Error {
-    let refusal = error.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.as_db_error());
-    let Some(refusal) = refusal else { return error };
-    let (code, hint) = match refusal.code() {
-        &SqlState::INSUFFICIENT_PRIVILEGE => ("no_permission", "Connect as a user who may read every row of the table."),
-        &SqlState::LOCK_NOT_AVAILABLE => ("locked", "Another session holds a lock on the table; try again when it has ended."),
-        _ => return error,
-    };
-    Failure::new(code, refusal.message()).hint(hint).sqlstate(refusal.code().code()).into()
 }
 
 /// Asks PostgreSQL how it would write a text of some type, on a connection of its own: a text that it refuses ends no transaction.
@@ -72,9 +59,7 @@ pub struct TypeReader {
 
 impl TypeReader {
     pub async fn connect(address: &Address) -> Result<Self> {
-        let client = connect(address).await?;
-        client.batch_execute(&SETTINGS.replace("SET LOCAL", "SET")).await?;
-        Ok(TypeReader { client })
+        Ok(TypeReader { client: session(address, None).await? })
     }
 
     /// The text as the type's output function writes it; none when its input function refuses it.

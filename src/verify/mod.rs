@@ -84,14 +84,14 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
 
     let mut order: Vec<usize> = (0..sides.pairs.len()).collect();
     // Biggest first: the last reader should not start a large table alone.
-    order.sort_by_key(|pair| std::cmp::Reverse(sides.pairs[*pair].buckets));
+    order.sort_by_key(|pair| std::cmp::Reverse(sides.pairs[*pair].span.unwrap_or(u64::MAX)));
+    let rows = sides.pairs.iter().filter_map(|pair| pair.span).fold(0, u64::saturating_add);
+    (job.events)(Event::Total { tables: order.len() as u64, rows, bytes: 0 });
     let mut sums = sum(&sides, &order, &job).await?;
     let again: Vec<usize> = order.iter().copied().filter(|pair| needs_care(&sides.pairs[*pair], &sums[pair])).collect();
     if !again.is_empty() {
-        let sides = Arc::get_mut(&mut sides).context("a reader outlived its reading")?;
-        again.iter().for_each(|pair| sides.pairs[*pair].careful = true);
-    }
-    if !again.is_empty() {
+        let all = Arc::get_mut(&mut sides).context("a reader outlived its reading")?;
+        again.iter().for_each(|pair| all.pairs[*pair].careful = true);
         sums.extend(sum(&sides, &again, &job).await?);
     }
     let mut rejects = read_rejects(&sides, &job).await?;
@@ -135,8 +135,9 @@ fn prepare(snapshot: &Snapshot, maps: Vec<CopyMap>, target: &crate::plan::target
         match pair(map, &schema, target) {
             Ok(mut pair) => {
                 let bounds = reader.rowid_bounds(&schema.tables[pair.source]);
+                pair.span = bounds.map(|(first, last)| last.abs_diff(first).saturating_add(1));
                 // A small table, of which there may be hundreds, is one bucket.
-                if bounds.is_some_and(|(first, last)| last.abs_diff(first) < 10_000) {
+                if pair.span.is_some_and(|span| span <= 10_000) {
                     pair.buckets = 1;
                 }
                 pairs.push(pair);

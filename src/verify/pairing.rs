@@ -21,6 +21,8 @@ pub struct Pair {
     pub problems: Vec<String>,
     /// How many buckets its keys are spread over; a power of two.
     pub buckets: usize,
+    /// About how many rows there are: the span of the rowids, which gaps make larger; none in a table without them.
+    pub span: Option<u64>,
     /// Texts of types that only PostgreSQL can read are brought into its own form before they are compared.
     pub careful: bool,
 }
@@ -60,7 +62,7 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
     let items = layout.columns.iter().map(|index| item(&map.columns[*index].target, &map.columns[*index].conversion.kind)).collect();
     let scanned: Vec<usize> = map.columns.iter().filter_map(|column| table.column_index(&column.source)).collect();
     let scanned_names = scanned.iter().map(|place| table.columns[*place].name.clone()).collect();
-    Ok(Pair { layout, source, target: name, items, scanned, scanned_names, problems, buckets: BUCKETS, careful: false, map })
+    Ok(Pair { layout, source, target: name, items, scanned, scanned_names, problems, buckets: BUCKETS, span: None, careful: false, map })
 }
 
 impl Pair {

@@ -7,3 +7,4 @@ mod dialect;
 mod schema;
 mod stack;
 mod support;
+mod verify;

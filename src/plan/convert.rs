@@ -422,7 +422,7 @@ fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
             continue;
         }
         let nibble = char::from(*byte).to_digit(16)? as u8;
-        *bytes.get_mut(nibbles / 2)? |= if nibbles % 2 == 0 { nibble << 4 } else { nibble };
+        *bytes.get_mut(nibbles / 2)? |= if nibbles.is_multiple_of(2) { nibble << 4 } else { nibble };
         nibbles += 1;
     }
     (nibbles == 32 && (text.len() == 32 || text.len() == 36)).then_some(bytes)

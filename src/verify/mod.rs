@@ -212,7 +212,7 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
                 }
             }
         }
-        if part.rows % SAY_EVERY == 0 {
+        if part.rows.is_multiple_of(SAY_EVERY) {
             events(Event::TableAdvanced { table: pair.map.source.clone(), rows: SAY_EVERY, bytes: 0 });
         }
         Ok(())

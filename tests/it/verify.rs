@@ -323,7 +323,10 @@ fn many(one: impl Strategy<Value = Held>) -> impl Strategy<Value = Vec<Held>> {
     prop::collection::vec(one, 100)
 }
 
-fn moments() -> impl Strategy<Value = (i64, u32, u32, String)> {
+/// Year, month, day, and a time of day with an offset.
+type Moment = (i64, u32, u32, String);
+
+fn moments() -> impl Strategy<Value = Moment> {
     let zone = prop::sample::select(vec!["", "Z", "+00", "-03:30", "+1400", " UTC"]);
     (1i64..10_000, 1u32..13, 1u32..29, (0u32..24, 0u32..60, 0u32..60, 0u32..1_000_000, zone)).prop_map(|(year, month, day, rest)| {
         let (hour, minute, second, micros, zone) = rest;
@@ -355,8 +358,8 @@ proptest! {
 
     #[test]
     fn times_mean_what_postgresql_says(moments in prop::collection::vec(moments(), 100)) {
-        let date = |(year, month, day, _): &(i64, u32, u32, String)| format!("{year:04}-{month:02}-{day:02}");
-        let texts = |text: &dyn Fn(&(i64, u32, u32, String)) -> String| moments.iter().map(|moment| Held::Text(text(moment))).collect::<Vec<_>>();
+        let date = |(year, month, day, _): &Moment| format!("{year:04}-{month:02}-{day:02}");
+        let texts = |text: &dyn Fn(&Moment) -> String| moments.iter().map(|moment| Held::Text(text(moment))).collect::<Vec<_>>();
         agree("date", TypeKind::Date, &texts(&date));
         agree("time", TypeKind::Time, &texts(&|moment| moment.3[..15].to_string()));
         agree("timestamp", TypeKind::Timestamp, &texts(&|moment| format!("{}T{}", date(moment), &moment.3[..15])));

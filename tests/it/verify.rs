@@ -252,10 +252,18 @@ fn what_is_gone_is_said() {
 }
 
 #[test]
-fn without_a_run_there_is_nothing_to_compare_with() {
+fn without_a_run_tables_are_matched_as_migrate_would() {
     let database = Database::fresh();
-    let case = Case::new("no run").source_sql(ORDERS).database(&database);
-    case.run("verify {source} {url}").exit(2).stderr_has("no run of migrate has written into schema \"public\"");
+    let case = Case::new("no run")
+        .source_sql("CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT); INSERT INTO t VALUES (1, 'a');")
+        .database(&database);
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, x varchar(5)); INSERT INTO t VALUES (1, 'a')");
+    case.run("verify {source} {url}").exit(0).stderr_has("no run of migrate has written into schema \"public\"");
+    database.execute("UPDATE t SET x = 'b'");
+    let document = case.run("verify {source} {url} --json").exit(1).json();
+    assert_eq!(document["tables"][0]["differences"][0]["columns"], json!([{"column": "x", "source": "a", "target": "b"}]));
+    database.execute("DROP TABLE t");
+    case.run("verify {source} {url}").exit(1).stdout_has("table \"public\".\"t\" is not in PostgreSQL");
     case.run("verify {dir}/none.db {url}").exit(2).stderr_has("none.db");
     assert_eq!(database.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'candlefish'"), [""; 0], "asking changes nothing");
 }

@@ -4,6 +4,7 @@
 
 mod connect;
 mod dialect;
+mod failure_modes;
 mod schema;
 mod stack;
 mod support;

@@ -205,7 +205,7 @@ fn open(path: &Path, mode: &str, options: &OpenOptions) -> Result<Connection> {
 }
 
 /// SQLite's own codes as sentences with a hint.
-fn explain(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
     let Some(rusqlite::Error::SqliteFailure(cause, _)) = error.downcast_ref::<rusqlite::Error>() else { return error };
     let failure = match cause.code {
         rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked => {

@@ -9,3 +9,4 @@ mod schema;
 mod stack;
 mod support;
 mod verify;
+mod wrong_input;

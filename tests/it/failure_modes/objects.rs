@@ -182,7 +182,7 @@ fn mode_28_triggers_fire_or_are_written_down() {
         "CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT); INSERT INTO t VALUES(1,'a');
          CREATE TRIGGER odd AFTER INSERT ON t BEGIN SELECT load_extension(NEW.s); END;",
     );
-    m.warning("loss trigger_missing odd");
+    m.warning("loss trigger_missing t.odd");
     assert!(m.todo().contains("load_extension"), "{}", m.todo());
 }
 

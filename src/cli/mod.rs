@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::cli::settings::{Environment, Settings};
+use crate::model::Failure;
 use crate::render::{ColorChoice, Format, Ui};
 
 /// Moves a SQLite database into PostgreSQL, proves it, and keeps it fast there.
@@ -96,10 +97,16 @@ impl From<Exit> for ExitCode {
 }
 
 impl Cli {
-    /// Parses the process's arguments; usage errors are printed here, in clap's words, and end with 2.
+    /// Parses the process's arguments; usage errors are printed here, in clap's words, and end with 2. Who asked for JSON gets them as JSON too.
     pub fn from_arguments() -> Result<Self, ExitCode> {
         Cli::try_parse().map_err(|error| {
             let code = if error.use_stderr() { 2 } else { 0 };
+            let words: Vec<_> = std::env::args_os().skip(1).take_while(|word| word != "--").collect();
+            let json = words.iter().any(|word| word == "--json" || word == "--format=json")
+                || words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
+            if code == 2 && json {
+                return Ui::new(Format::Json, ColorChoice::Never, false, 0).failed(&usage(&error).into());
+            }
             // A closed pipe is no reason to complain.
             let _ = error.print();
             ExitCode::from(code)
@@ -110,6 +117,14 @@ impl Cli {
         let format = if self.global.json { Format::Json } else { self.global.format };
         Ui::new(format, self.global.color, self.global.quiet, self.global.verbose)
     }
+}
+
+/// Clap's first paragraph as a sentence.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let message = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    Failure::new("usage", message.trim_start_matches("error: ")).hint("`candlefish COMMAND --help` shows every argument.")
 }
 
 impl clap::ValueEnum for Format {

@@ -105,7 +105,7 @@ pub async fn prepare(job: &Job) -> Result<Prepared> {
     let started = Instant::now();
     let mut clock = PhaseClock::default();
     let mut client = session(&job.address, job.role.as_deref()).await?;
-    target::refuse_pooler_and_standby(&client).await?;
+    target::refuse_pooler_and_standby(&client, &job.address).await?;
     let inspected = prepare::inspect(&job.snapshot, job.jobs, &job.events, &mut clock).await?;
     let made = if job.replace { target::made_by_runs(&client, &job.options.schema).await? } else { Vec::new() };
     let plan = prepare::plan(&mut client, &inspected, job, &made, &mut clock).await?;

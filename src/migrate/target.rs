@@ -13,19 +13,21 @@ use crate::postgres::{Client, Journal, Migrations, Transaction, sql_failure, sta
 const TABLES_A_TRANSACTION: usize = 50;
 
 /// A pooler in transaction mode loses the session that a migration needs; a standby takes no rows.
-pub async fn refuse_pooler_and_standby(client: &Client) -> Result<()> {
-    // `session` has set this; behind a pooler in transaction mode the next statement may meet another server.
+pub async fn refuse_pooler_and_standby(client: &Client, address: &Address) -> Result<()> {
+    if is_pooled(client, address).await? {
+        bail!(
+            Failure::new("target_is_pooler", "the target is a pooler in transaction mode, and a migration needs a session of its own")
+                .hint("Name PostgreSQL itself: its own host and port, not the pooler's.")
+        );
+    }
     let row = client
-        .query_one(
-            "SELECT pg_is_in_recovery(), current_setting('idle_in_transaction_session_timeout'), current_setting('transaction_read_only')",
-            &[],
-        )
+        .query_one("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')", &[])
         .await
         .map_err(|error| sql_failure(error.into()))?;
     if row.get(0) {
         bail!(Failure::new("target_is_standby", "the target is a standby, which takes no changes").hint("Name the primary."));
     }
-    if row.get::<_, &str>(2) == "on" {
+    if row.get::<_, &str>(1) == "on" {
         bail!(
             Failure::new("target_read_only", "the target's sessions are read-only (default_transaction_read_only)")
                 .hint("Connect as a user who may write.")

@@ -74,7 +74,8 @@ impl Mapping {
             Err(error) => {
                 let (line, column) = error.span().map_or((1, 1), |span| position(text, span.start));
                 let message = error.message().trim().to_string();
-                let mut failure = Failure::new("bad_mapping", format!("line {line}, column {column}: {message}"));
+                let mut failure = Failure::new("bad_mapping", format!("line {line}, column {column}: {message}"))
+                    .hint("A mapping is TOML: tables such as [tables.users.columns.id], with target, type, transform, bad_text or skip.");
                 if let Some(unknown) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
                     && let Some(meant) = closest(unknown, KEYS.iter().copied())
                 {

@@ -1,7 +1,7 @@
 //! Keys, indexes, constraints, views and triggers of derived tables: what has an exact form is planned, what has none goes to `todo.sql`.
 
 use crate::dialect::translate::{self, Relation};
-use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, Table, TypeKind};
+use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, Table, TableKind, TypeKind};
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
 use crate::plan::names::Namespace;
@@ -20,6 +20,7 @@ pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespac
         let mut builder = ObjectBuilder { input, plan, relations, index: *index, table, relation, constraints: Namespace::default() };
         builder.primary_key();
         builder.indexes();
+        builder.virtual_index();
         builder.checks();
         builder.collations();
     }
@@ -111,6 +112,50 @@ impl ObjectBuilder<'_> {
                 IndexOrigin::Create => self.index(index),
             }
         }
+    }
+
+    /// What a virtual table is asked for, the table in its place finds quickly too: words by GIN, boxes by GiST.
+    fn virtual_index(&mut self) {
+        let TableKind::Virtual { module, arguments } = &self.table.kind else { return };
+        let plan = self.table_plan();
+        let table = plan.target.clone();
+        let index = |method: &str, item: &str| format!("USING {method} ({item})");
+        let (access, asked) = match module.to_ascii_lowercase().as_str() {
+            "fts3" | "fts4" | "fts5" => {
+                let texts = plan.columns.iter().filter(|column| column.column_type.kind.is_text());
+                let texts: Vec<String> = texts.map(|column| format!("coalesce({}, '')", column.target)).collect();
+                if texts.is_empty() {
+                    return;
+                }
+                let words = format!("to_tsvector('simple', {})", texts.join(" || ' ' || "));
+                (index("gin", &words), format!("answers MATCH in SQLite; in PostgreSQL write {words} @@ websearch_to_tsquery('simple', …)"))
+            }
+            "rtree" | "rtree_i32" => {
+                // After the id come two bounds a dimension; columns with a plus sign are no bounds.
+                let bounds = arguments.split(',').filter(|argument| !argument.trim().starts_with('+')).count().saturating_sub(1);
+                let names: Vec<String> =
+                    plan.columns.iter().skip(1).take(bounds).map(|column| format!("{}::float8", column.target)).collect();
+                let corners = match names.as_slice() {
+                    [low, high] => format!("box(point({low}, 0), point({high}, 0))"),
+                    [left, right, bottom, top] => format!("box(point({left}, {bottom}), point({right}, {top}))"),
+                    _ => {
+                        let reason = "PostgreSQL's boxes have two dimensions";
+                        return cannot(self.plan, ObjectKind::Index, &self.table.name, reason, &self.table.sql);
+                    }
+                };
+                (index("gist", &format!("({corners})")), format!("is an R-tree in SQLite; in PostgreSQL write {corners} && box '…'"))
+            }
+            _ => {
+                let message = format!("was a virtual table of the module {module}: its rows are here, what the module did is not");
+                return self.plan.warnings.push(Warning::note("virtual_table", &self.table.name, message));
+            }
+        };
+        let name = self.relations.take(&format!("{}_search_idx", table.name.as_str()));
+        let label = self.label(name.as_str());
+        let object =
+            self.object(ObjectKind::Index, name.clone(), label, format!("CREATE INDEX {name} ON {table} {access}"), &self.table.sql);
+        self.plan.objects.push(object);
+        self.plan.warnings.push(Warning::note("virtual_table", &self.table.name, asked));
     }
 
     /// A UNIQUE constraint: one in PostgreSQL too, unless a collation makes it an index over folded values.

@@ -37,6 +37,8 @@ pub struct Ui {
     pub color_err: bool,
     /// stderr is a terminal: bars may be drawn.
     pub live: bool,
+    /// When the command was started: RFC 3339, UTC.
+    pub started_at: String,
 }
 
 impl Ui {
@@ -57,6 +59,7 @@ impl Ui {
             color_out: wanted(io::stdout().is_terminal()),
             color_err: wanted(io::stderr().is_terminal()),
             live: io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            started_at: jiff::Timestamp::now().to_string(),
         }
     }
 
@@ -106,6 +109,7 @@ impl Ui {
             let document = json!({
                 "schema_version": 1,
                 "candlefish_version": env!("CARGO_PKG_VERSION"),
+                "started_at": self.started_at,
                 "error": {
                     "code": failure.map_or("failed", |failure| failure.code),
                     "message": message,

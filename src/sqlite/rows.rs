@@ -5,7 +5,7 @@ use rusqlite::types::ValueRef;
 
 use crate::model::{Table, TableKind, Value};
 use crate::plan::profile::RowRange;
-use crate::sqlite::snapshot::Reader;
+use crate::sqlite::snapshot::{Reader, explain};
 
 /// Which columns and rows of a table to read.
 #[derive(Clone, Debug)]
@@ -98,14 +98,16 @@ impl Reader<'_> {
 
     /// Calls `each` for every row; an error of `each` ends the scan. Returns how many rows were read.
     pub fn scan(&self, scan: &Scan, mut each: impl FnMut(&Row<'_, '_>) -> Result<()>) -> Result<u64> {
-        let mut statement = self.connection().prepare(&scan.sql).context("read rows")?;
+        let mut statement = self.connection().prepare(&scan.sql).map_err(|error| explain(error.into())).context("read rows")?;
         let mut rows = match scan.range {
             Some((first, last)) => statement.query([first, last])?,
             None => statement.query([])?,
         };
         let offset = usize::from(scan.has_rowid);
         let mut count = 0;
-        while let Some(row) = rows.next().with_context(|| format!("read row {} of the scan", count + 1))? {
+        while let Some(row) =
+            rows.next().map_err(|error| explain(error.into())).with_context(|| format!("read row {} of the scan", count + 1))?
+        {
             count += 1;
             let key = if scan.has_rowid { row.get_ref_unwrap(0).as_i64().unwrap_or(count as i64) } else { count as i64 };
             each(&Row { row, key, offset })?;

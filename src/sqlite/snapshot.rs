@@ -157,11 +157,9 @@ impl Drop for Snapshot {
 /// Opens all readers and begins their transactions in one state: a spare connection's `data_version` is the same before and after.
 fn open_readers(path: &Path, mode: &str, options: &OpenOptions) -> Result<Vec<Connection>> {
     let spare = open(path, mode, options)?;
-    let version = |connection: &Connection| -> Result<i64> { Ok(connection.query_row("PRAGMA data_version", [], |row| row.get(0))?) };
-    let first_look = version(&spare);
-    if let Err(error) = first_look {
-        bail!(explain(error));
-    }
+    let version = |connection: &Connection| -> Result<i64> {
+        connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(|error| explain(error.into()))
+    };
     for _ in 0..1000 {
         let before = version(&spare)?;
         let mut connections = Vec::with_capacity(options.readers.max(1));
@@ -197,16 +195,17 @@ fn open(path: &Path, mode: &str, options: &OpenOptions) -> Result<Connection> {
     let connection = Connection::open_with_flags(&uri, flags).map_err(|error| explain(error.into()))?;
     connection.busy_timeout(options.busy_timeout)?;
     // Nothing in the file can make us write or run code: https://sqlite.org/security.html. Scans need little cache.
-    connection.execute_batch(
-        "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -2000;",
-    )?;
+    let settings =
+        "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -2000;";
+    // The first of them that looks at the file is the first to meet a writer's lock.
+    connection.execute_batch(settings).map_err(|error| explain(error.into()))?;
     // An application's own collation orders its indexes; reading rows needs no order, so any stand-in will do.
     connection.collation_needed(|connection, name| connection.create_collation(name, |a, b| a.cmp(b)))?;
     Ok(connection)
 }
 
 /// SQLite's own codes as sentences with a hint.
-fn explain(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
     let Some(rusqlite::Error::SqliteFailure(cause, _)) = error.downcast_ref::<rusqlite::Error>() else { return error };
     let failure = match cause.code {
         rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked => {

@@ -4,7 +4,9 @@
 
 mod connect;
 mod dialect;
+mod failure_modes;
 mod schema;
 mod stack;
 mod support;
 mod verify;
+mod wrong_input;

@@ -80,6 +80,11 @@ impl Database {
         execute(&self.name, sql);
     }
 
+    /// Runs statements, in one transaction; PostgreSQL's words when it refuses.
+    pub fn try_execute(&self, sql: &str) -> Result<(), String> {
+        query(&self.url(), sql).map(drop)
+    }
+
     /// Rows as psql's `-A -t` shows them: `a|b`, NULL as nothing.
     pub fn rows(&self, sql: &str) -> Vec<String> {
         query(&self.url(), sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))

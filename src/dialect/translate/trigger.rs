@@ -323,15 +323,14 @@ impl Translator<'_> {
         }
     }
 
-    /// A SELECT in a trigger does nothing but raise.
+    /// A SELECT in a trigger does nothing but raise, or call functions that do something.
     fn raising(&mut self, select: &Select, ddl: &TriggerDdl, lines: &mut Vec<String>) -> Outcome<()> {
-        let Core::Select(body) = &select.first else { return Ok(()) };
-        let [ResultColumn::Expr(expr, ..)] = body.results.as_slice() else {
-            return if mentions_raise(body) { no("RAISE() among several result columns") } else { Ok(()) };
+        let body = match &select.first {
+            Core::Select(body) if mentions_raise(body) => body,
+            // SQLite's own functions change nothing, so nobody misses their results; an application's function may do anything.
+            _ => return self.select(select).map(drop),
         };
-        if !mentions_raise(body) {
-            return Ok(());
-        }
+        let [ResultColumn::Expr(expr, ..)] = body.results.as_slice() else { return no("RAISE() among several result columns") };
         let is_plain = select.compound.is_empty()
             && select.with.is_empty()
             && body.group_by.is_empty()

@@ -7,7 +7,7 @@ use crate::migrate::finish::Built;
 use crate::migrate::run::Run;
 use crate::model::{Event, Failure, Name, QualifiedName, Section};
 use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning};
-use crate::postgres::{Client, Journal, Migrations, Transaction, sql_failure, statement};
+use crate::postgres::{Address, Client, Journal, Migrations, Transaction, is_pooled, sql_failure, statement};
 
 /// Tables that are made in one transaction: some dozens, so that thousands never fill the lock table.
 const TABLES_A_TRANSACTION: usize = 50;

@@ -75,7 +75,8 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
     match &object.offenders {
         Some(Offenders::Orphans) => foreign_key_not_valid(client, table, &object.name, &object.label).await,
         Some(Offenders::Broken { count, list }) => {
-            let message = format!("is NOT VALID: {} break it (at {})", counted(client, count).await?, listed(client, list).await?);
+            let message =
+                format!("is NOT VALID: {} (at {})", counted(client, count, "breaks it", "break it").await?, listed(client, list).await?);
             Ok(Warning { class: object.kind.allow_class(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
         }
         None => Ok(Warning::weaker("constraint_not_valid", &object.label, format!("is NOT VALID: {reason}"))),
@@ -85,14 +86,15 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
 /// A foreign key that stands for new rows only, with the old ones that have no parent.
 async fn foreign_key_not_valid(client: &Client, table: &QualifiedName, constraint: &Name, label: &str) -> Result<Warning> {
     let (count, list) = orphans(client, table, constraint).await?;
-    let message = format!("is NOT VALID: {} without a parent (values {})", counted(client, &count).await?, listed(client, &list).await?);
+    let count = counted(client, &count, "has no parent", "have no parent").await?;
+    let message = format!("is NOT VALID: {count} (values {})", listed(client, &list).await?);
     Ok(Warning { class: ObjectKind::ForeignKey.allow_class(), ..Warning::weaker("foreign_key_not_valid", label, message) })
 }
 
-/// `1 row`, `800 rows`
-async fn counted(client: &Client, sql: &str) -> Result<String> {
+/// `1 row has no parent`, `800 rows have no parent`
+async fn counted(client: &Client, sql: &str, one: &str, many: &str) -> Result<String> {
     let count: i64 = client.query_one(sql, &[]).await.map_err(|error| sql_failure(error.into()))?.get(0);
-    Ok(if count == 1 { "1 row".into() } else { format!("{count} rows") })
+    Ok(if count == 1 { format!("1 row {one}") } else { format!("{count} rows {many}") })
 }
 
 /// Up to five texts; more are an ellipsis.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::migrate::Job;
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::drop_tables;
-use crate::model::{Event, Events, Name, Phase, QualifiedName, Schema, Section};
+use crate::model::{Event, Events, Failure, Name, Phase, QualifiedName, Schema, Section};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Plan, build};
@@ -46,6 +46,7 @@ pub async fn inspect(snapshot: &Arc<Snapshot>, readers: usize, events: &Events, 
 pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &[QualifiedName], clock: &mut PhaseClock) -> Result<Plan> {
     let started = Instant::now();
     let schema = &job.options.schema;
+    refuse_unknown_types(client, job).await?;
     let transaction = client.transaction().await?;
     if !made.is_empty() {
         drop_tables(&transaction, schema, made).await?;
@@ -73,6 +74,25 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
     });
     clock.note(Phase::Plan, started);
     Ok(plan)
+}
+
+/// A type that only a mapping names must be one that the target knows.
+async fn refuse_unknown_types(client: &Client, job: &Job) -> Result<()> {
+    for (table, mapping) in &job.mapping.tables {
+        let columns = mapping.columns.iter().map(|(name, column)| (name, &column.sql_type));
+        let added = mapping.add.iter().map(|(name, column)| (name, &column.sql_type));
+        for (column, sql) in columns.chain(added).filter_map(|(name, sql)| Some((name, sql.as_ref()?))) {
+            // A broken type is an error here, an unknown one NULL.
+            let known = client.query_one("SELECT to_regtype($1) IS NOT NULL", &[sql]).await.is_ok_and(|row| row.get(0));
+            if !known {
+                bail!(
+                    Failure::new("bad_mapping", format!("the mapping gives {table:?}.{column:?} the type {sql:?}: type {sql:?} does not exist"))
+                        .hint("Types are written as in SQL: text, bigint, numeric(10,2), timestamptz; those of an extension need the extension first.")
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What an interrupted run took away and never built again belongs to its table still.

@@ -36,7 +36,7 @@ pub fn sql_failure(error: anyhow::Error) -> anyhow::Error {
         "42501" => ("no_permission", Some("Connect as a user who may do this, or have the right granted.")),
         "53100" => ("disk_full", Some("Make room on the target's disk, then run the same command again.")),
         "53200" => ("out_of_memory", Some("The target is out of memory or locks; see its log.")),
-        "55P03" => ("locked", Some("Another session holds a lock on the object; `candlefish stats locks` shows which.")),
+        "55P03" => ("locked", Some("Another session holds a lock on the object: pg_stat_activity and pg_blocking_pids() tell which.")),
         "57P01" | "57P02" | "57P03" => ("target_shut_down", Some("Start the target again, then run the same command again.")),
         _ => ("sql_error", database.hint()),
     };

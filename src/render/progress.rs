@@ -38,10 +38,19 @@ struct State {
 }
 
 enum Style {
-    Bars { all: MultiProgress, total: ProgressBar, tables: BTreeMap<String, ProgressBar> },
+    Bars { all: MultiProgress, total: ProgressBar, tables: BTreeMap<String, TableBar> },
     Plain { next: Instant },
     Json,
     Silent,
+}
+
+/// The line of a table that is being copied.
+struct TableBar {
+    bar: ProgressBar,
+    started: Instant,
+    rows: u64,
+    bytes: u64,
+    rows_expected: u64,
 }
 
 /// Between two plain lines.
@@ -81,12 +90,14 @@ impl Progress {
 fn bars() -> Style {
     let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
     let total = all.add(ProgressBar::new(0));
-    total.set_style(style("{prefix:<10} {bar:30} {percent:>3}%  {msg}"));
+    // How much there is to do is known only after looking.
+    total.set_style(style("{prefix:<10} {spinner} {msg}"));
+    total.enable_steady_tick(Duration::from_millis(100));
     Style::Bars { all, total, tables: BTreeMap::new() }
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━ ")
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━ ").tick_chars("-\\|/ ")
 }
 
 impl State {
@@ -109,14 +120,7 @@ impl State {
 
     /// `1,204,000 of 5,050,000 rows, 48 MB/s, 12 s left`
     fn summary(&self) -> String {
-        let elapsed = self.started.elapsed();
-        let mut parts = vec![format!("{} of {} rows", units::count(self.rows), units::count(self.total_rows))];
-        parts.extend(units::bytes_per_second(self.bytes, elapsed));
-        if self.rows > 0 && self.rows < self.total_rows {
-            let left = elapsed.as_secs_f64() * (self.total_rows - self.rows) as f64 / self.rows as f64;
-            parts.push(format!("{} left", units::duration(Duration::from_secs_f64(left))));
-        }
-        parts.join(", ")
+        summary(self.rows, self.total_rows, self.bytes, self.started.elapsed())
     }
 
     fn draw(&mut self, event: &Event) {
@@ -136,23 +140,26 @@ impl State {
             }
             Style::Bars { all, total, tables } => match event {
                 Event::PhaseStarted(phase) => total.set_prefix(phase.as_str()),
-                Event::Total { rows, .. } => total.set_length(*rows),
+                Event::Total { rows, .. } => {
+                    total.set_style(style("{prefix:<10} {bar:30} {percent:>3}%  {msg}"));
+                    total.set_length(*rows);
+                }
                 Event::TableStarted { table, rows } => {
                     let bar = all.add(ProgressBar::new(*rows));
-                    bar.set_style(style("  {prefix:<24.24} {bar:20} {percent:>3}%  {human_pos} rows"));
-                    bar.set_prefix(table.clone());
-                    tables.insert(table.clone(), bar);
+                    bar.set_style(style("  {prefix:<20.20} {bar:18} {percent:>3}%  {msg}"));
+                    bar.set_prefix(crate::render::visible(table));
+                    tables.insert(table.clone(), TableBar { bar, started: Instant::now(), rows: 0, bytes: 0, rows_expected: *rows });
                 }
-                Event::TableAdvanced { table, rows, .. } => {
+                Event::TableAdvanced { table, rows, bytes } => {
                     total.set_position(self.rows);
                     total.set_message(summary);
-                    if let Some(bar) = tables.get(table) {
-                        bar.inc(*rows);
+                    if let Some(line) = tables.get_mut(table) {
+                        line.advance(*rows, *bytes);
                     }
                 }
                 Event::TableEnded { table, .. } => {
-                    if let Some(bar) = tables.remove(table) {
-                        bar.finish_and_clear();
+                    if let Some(line) = tables.remove(table) {
+                        line.bar.finish_and_clear();
                     }
                 }
                 Event::Note(text) => total.set_message(text.clone()),
@@ -160,6 +167,29 @@ impl State {
             },
         }
     }
+}
+
+impl TableBar {
+    fn advance(&mut self, rows: u64, bytes: u64) {
+        self.rows += rows;
+        self.bytes += bytes;
+        self.bar.set_position(self.rows);
+        self.bar.set_message(summary(self.rows, self.rows_expected, self.bytes, self.started.elapsed()));
+    }
+}
+
+/// `1,204,000 of 5,050,000 rows, 310 MB, 48 MB/s, 12 s left`
+fn summary(rows: u64, of: u64, bytes: u64, elapsed: Duration) -> String {
+    let mut parts = vec![format!("{} of {} rows", units::count(rows), units::count(of))];
+    if bytes > 0 {
+        parts.push(units::bytes(bytes));
+        parts.extend(units::bytes_per_second(bytes, elapsed));
+    }
+    if rows > 0 && rows < of {
+        let left = elapsed.as_secs_f64() * (of - rows) as f64 / rows as f64;
+        parts.push(format!("{} left", units::duration(Duration::from_secs_f64(left))));
+    }
+    parts.join(", ")
 }
 
 fn json_event(event: &Event, elapsed: Duration) -> serde_json::Value {

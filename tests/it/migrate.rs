@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use crate::support::{Case, Database, fixture};
+use crate::support::{Case, Database};
 
 /// A table of SQLite as psql would show it: `a|b`, NULL as nothing, in the order that `sql` gives.
 fn sqlite_rows(file: &Path, sql: &str) -> Vec<String> {
@@ -433,35 +433,22 @@ fn a_dry_run_changes_nothing_and_says_what_a_real_run_makes() {
         assert_eq!(planned.rows(everything), before);
         assert_eq!(fs::read(case.source_path()).unwrap(), before_source);
         assert!(fs::read_dir(case.dir()).unwrap().count() == 1, "no folder of rejects");
-        // The plan is a script that psql would run.
-        planned.execute(
-            &plan
-                .stdout
-                .lines()
-                .take_while(|line| !["LOSS", "weaker", "note"].iter().any(|word| line.starts_with(word)))
-                .filter(|line| !line.contains("VALIDATE CONSTRAINT"))
-                .collect::<Vec<_>>()
-                .join("\n"),
-        );
+        // The plan's statements make what the run makes. Orphans keep a key from being valid, so here no key is.
+        let is_sql = |line: &&str| !["LOSS", "weaker", "note"].iter().any(|word| line.starts_with(word));
+        let script: Vec<&str> = plan.stdout.lines().take_while(is_sql).filter(|line| !line.contains("VALIDATE CONSTRAINT")).collect();
+        planned.execute(&script.join("\n"));
         let case = case.database(&made);
         let run = case.run(line);
         assert_eq!(run.code, plan.code, "{run}");
-        assert_eq!(
-            planned.rows(SCHEMA),
-            made.rows(SCHEMA)
-                .into_iter()
-                .map(|line| line.replace(" NOT VALID", ""))
-                .collect::<Vec<_>>()
-                .join("\n")
-                .lines()
-                .map(str::to_string)
-                .collect::<Vec<_>>(),
-            "{source}"
-        );
+        let valid =
+            |database: &Database| -> Vec<String> { database.rows(SCHEMA).iter().map(|line| line.replace(" NOT VALID", "")).collect() };
+        let (of_plan, of_run) = (valid(&planned), valid(&made));
+        let only = |these: &[String], those: &[String]| these.iter().filter(|line| !those.contains(line)).cloned().collect::<Vec<_>>();
+        assert_eq!(only(&of_plan, &of_run), only(&of_run, &of_plan), "{source}: planned, and made");
+        assert_eq!(of_plan.len(), of_run.len());
     }
     let database = Database::fresh();
     let case = Case::new("registry").source("registry-v2").database(&database);
     case.run("migrate {source} --to {url} --dry-run").exit(0);
     assert_eq!(database.value("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), "0");
-    assert!(fixture("registry-v2/source.sql").exists());
 }

@@ -57,7 +57,6 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
         }
         migrations.rehearse(&transaction, &Name::new(schema.as_str()), Section::Schema).await?;
     }
-    check_types(&transaction, &job.mapping).await?;
     // Definitions read from here on name everything with its schema.
     transaction.batch_execute("SET LOCAL search_path = ''").await?;
     let mut target = read_schema(&transaction, schema).await?;

@@ -96,7 +96,7 @@ async fn copy_batch(
                     continue;
                 }
                 let (rowid, key, row) = &batch.rows[range.start];
-                let (column, reason) = explain(&error);
+                let (column, reason) = explain(table, &error);
                 run.reject(table, column.as_deref(), &reason, *rowid)?;
                 rejected.push(RejectedRow { key: key.clone(), column, reason, sqlstate: sqlstate(&error), row: row.clone() });
             }
@@ -121,12 +121,17 @@ async fn copy_rows(client: &Client, table: &TablePlan, rows: &[u8]) -> Result<u6
     Ok(sink.finish().await?)
 }
 
-/// PostgreSQL's own words, and the column when it names one.
-fn explain(error: &anyhow::Error) -> (Option<String>, String) {
-    match database_error(error) {
-        Some(database) => (database.column().map(str::to_string), format!("PostgreSQL refuses the row: {}", database.message())),
-        None => (None, error.to_string()),
-    }
+/// PostgreSQL's own words, and the column of SQLite when it names one, in its fields or in the context that COPY gives.
+fn explain(table: &TablePlan, error: &anyhow::Error) -> (Option<String>, String) {
+    let Some(database) = database_error(error) else { return (None, error.to_string()) };
+    let context = database.where_().unwrap_or_default();
+    let named = |target: &str| {
+        let after = context.split_once(", column ").map_or("", |(_, after)| after);
+        let ends = |rest: &str| rest.is_empty() || rest.starts_with([':', '\n', ','].as_slice());
+        database.column() == Some(target) || after.strip_prefix(target).is_some_and(ends)
+    };
+    let column = table.columns.iter().find(|column| named(column.target.as_str())).map(|column| column.source.clone());
+    (column, format!("PostgreSQL refuses the row: {}", database.message()))
 }
 
 /// Reads the chunk in batches; blocking. Returns how many rows it read.

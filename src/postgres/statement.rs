@@ -48,7 +48,10 @@ fn column_definition(column: &CreateColumn, plain: bool) -> String {
     }
     if !plain {
         if let Some(default) = &column.default {
-            sql.push_str(&format!(" DEFAULT {default}"));
+            // After DEFAULT in a CREATE TABLE the grammar takes no operator in words (AT TIME ZONE, AND, COLLATE) without parentheses.
+            let literal = default.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+            let bare = !default.contains(' ') || literal.is_some_and(|inner| !inner.replace("''", "").contains('\''));
+            sql.push_str(&if bare { format!(" DEFAULT {default}") } else { format!(" DEFAULT ({default})") });
         }
         if let Some(expression) = &column.generated {
             sql.push_str(&format!(" GENERATED ALWAYS AS ({expression}) STORED"));

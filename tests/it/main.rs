@@ -5,6 +5,7 @@
 mod connect;
 mod dialect;
 mod failure_modes;
+mod migrate;
 mod property;
 mod schema;
 mod stack;

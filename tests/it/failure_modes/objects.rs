@@ -293,7 +293,7 @@ fn mode_34_orphans_leave_the_key_not_valid_and_are_listed() {
     );
     let warnings = m.warnings();
     let (head, message) = warnings.iter().find(|(head, _)| head.starts_with("weaker foreign_key_not_valid c.pid")).unwrap();
-    assert!(message.contains("3 rows have no parent") && message.contains("99") && message.contains("77"), "{head}: {message}");
+    assert!(message.contains("3 rows without a parent") && message.contains("99") && message.contains("77"), "{head}: {message}");
     assert!(!m.accepts("INSERT INTO c VALUES (9, 55)"), "new orphans are refused");
 }
 

@@ -186,6 +186,8 @@ fn settings(state: &State) -> String {
         ("random_page_cost", "1.1".to_string()),
         // Thousands of tables may be made in one transaction.
         ("max_locks_per_transaction", "256".to_string()),
+        // Not "$user": the role has the name of the journal's schema, and would put its own tables there.
+        ("search_path", "'public'".to_string()),
         ("password_encryption", "'scram-sha-256'".to_string()),
         ("timezone", "'UTC'".to_string()),
         ("log_timezone", "'UTC'".to_string()),

@@ -204,6 +204,9 @@ async fn send(
             }
             Piece::End(end) => {
                 count.rows_written = sink.finish().await?;
+                if encode::format(table) == CopyFormat::Binary {
+                    count.bytes -= (BINARY_HEADER.len() + BINARY_TRAILER.len()) as u64;
+                }
                 return Ok(Some((count, end)));
             }
         }

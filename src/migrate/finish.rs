@@ -87,7 +87,7 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
 async fn foreign_key_not_valid(client: &Client, table: &QualifiedName, constraint: &Name, label: &str) -> Result<Warning> {
     let (count, list) = orphans(client, table, constraint).await?;
     let count = counted(client, &count, "has no parent", "have no parent").await?;
-    let message = format!("is NOT VALID: {count} (values {})", listed(client, &list).await?);
+    let message = format!("is NOT VALID: {count} ({})", listed(client, &list).await?);
     Ok(Warning { class: ObjectKind::ForeignKey.allow_class(), ..Warning::weaker("foreign_key_not_valid", label, message) })
 }
 

@@ -46,7 +46,6 @@ pub async fn inspect(snapshot: &Arc<Snapshot>, readers: usize, events: &Events, 
 pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &[QualifiedName], clock: &mut PhaseClock) -> Result<Plan> {
     let started = Instant::now();
     let schema = &job.options.schema;
-    refuse_unknown_types(client, job).await?;
     let transaction = client.transaction().await?;
     if !made.is_empty() {
         drop_tables(&transaction, schema, made).await?;
@@ -57,10 +56,15 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
         }
         migrations.rehearse(&transaction, &Name::new(schema.as_str()), Section::Schema).await?;
     }
+    refuse_unknown_types(&transaction, job).await?;
     // Definitions read from here on name everything with its schema.
     transaction.batch_execute("SET LOCAL search_path = ''").await?;
     let mut target = read_schema(&transaction, schema).await?;
     add_kept(&transaction, &mut target, schema).await?;
+    if job.replace && job.migrations.is_some() && Journal::exists(&transaction).await? {
+        let filled = Journal::filled(&transaction, schema).await?;
+        target.tables.iter_mut().for_each(|table| table.replaceable = filled.contains(&table.name));
+    }
     transaction.rollback().await?;
     if job.migrations.is_some() && job.options.create_schema {
         target.exists = read_schema(client, schema).await?.exists;
@@ -76,8 +80,8 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
     Ok(plan)
 }
 
-/// A type that only a mapping names must be one that the target knows.
-async fn refuse_unknown_types(client: &Client, job: &Job) -> Result<()> {
+/// A type that only a mapping names must be one that the target knows, once its migrations have run.
+async fn refuse_unknown_types(client: &impl GenericClient, job: &Job) -> Result<()> {
     for (table, mapping) in &job.mapping.tables {
         let columns = mapping.columns.iter().map(|(name, column)| (name, &column.sql_type));
         let added = mapping.add.iter().map(|(name, column)| (name, &column.sql_type));

@@ -103,11 +103,9 @@ pub fn build(input: &Input<'_>) -> Plan {
         if table.has_data() && filters.wants(&table.name) && !input.mapping.table(&table.name).is_some_and(|mapping| mapping.skip) {
             let built = TableBuilder { input, index, table, profile: &input.profiles[index], filters: &filters };
             built.build(&mut plan, &mut relations);
-        } else if let TableKind::Shadow { of } = &table.kind {
-            let message = format!("belongs to the virtual table {of:?}, whose rows are copied instead");
-            plan.warnings.push(Warning::note("shadow_table", &table.name, message));
         }
     }
+    note_shadow_tables(input.source, &mut plan);
     for (object, reason) in &input.source.unreadable {
         plan.warnings.push(Warning::loss(ObjectKind::Table, object, format!("cannot be read: {reason}")));
     }
@@ -115,6 +113,18 @@ pub fn build(input: &Input<'_>) -> Plan {
     objects::plan_objects(input, &mut plan, &mut relations);
     check_limits(input, &mut plan);
     plan
+}
+
+/// One note for each virtual table, not one for each table that it keeps its data in.
+fn note_shadow_tables(source: &Schema, plan: &mut Plan) {
+    for table in &source.tables {
+        let shadow = |other: &&Table| matches!(&other.kind, TableKind::Shadow { of } if *of == table.name);
+        let shadows: Vec<&str> = source.tables.iter().filter(shadow).map(|shadow| shadow.name.as_str()).collect();
+        if !shadows.is_empty() {
+            let message = format!("keeps its data in {}, which are not copied: its rows are", shadows.join(", "));
+            plan.warnings.push(Warning::note("shadow_tables", &table.name, message));
+        }
+    }
 }
 
 /// `--include`, `--exclude`, `--exclude-data`, `--existing`.
@@ -275,8 +285,8 @@ impl TableBuilder<'_> {
 
     fn note_new_name(&self, plan: &mut Plan, code: &str, source: &str, wanted: &str, name: &Name) {
         if name.as_str() != wanted {
-            let why = if wanted.len() > 63 { "PostgreSQL's names end at 63 bytes" } else { "the name is taken" };
-            plan.warnings.push(Warning::note(code, source, format!("is named {name} in PostgreSQL: {why}")));
+            let why = if wanted.len() > 63 { "names end at 63 bytes there" } else { "the name is taken there" };
+            plan.warnings.push(Warning::note(code, source, format!("is {name} in PostgreSQL: {why}")));
         }
     }
 
@@ -418,6 +428,7 @@ impl TableBuilder<'_> {
         match self.filters.existing(&self.table.name) {
             Existing::Truncate => built.truncate = true,
             Existing::Keep => {}
+            Existing::Refuse if existing.replaceable => built.truncate = true,
             Existing::Refuse => plan.problems.push(Problem {
                 code: "target_not_empty",
                 message: format!("table {} already has rows", built.target),

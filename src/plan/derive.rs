@@ -203,11 +203,14 @@ fn why(column: &Column, declared: Declared, seen: &ColumnProfile) -> (String, Ve
             format!("the longest value has {} characters, more than {length}", seen.text_max_chars)
         }
         Declared::Uuid if !parts.is_empty() => format!("not every value is a UUID as PostgreSQL writes it ({})", parts.join(", ")),
+        Declared::Json if seen.has(Trait::RealInfinite) => "infinity is no JSON".into(),
         Declared::Json if !parts.is_empty() => {
             format!("not every value is JSON ({} texts, {} of them JSON)", seen.count(Trait::Text), seen.count(Trait::Json))
         }
         _ => format!("declared {}, but holds {}", column.declared, parts.join(", ")),
     };
+    examples.sort_unstable();
+    examples.dedup();
     examples.truncate(3);
     (reason, examples)
 }

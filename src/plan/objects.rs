@@ -76,7 +76,10 @@ impl ObjectBuilder<'_> {
         let profile = &self.input.profiles[self.table_plan().source_index];
         let nulls: u64 = key.columns.iter().map(|column| profile.columns[*column].count(Trait::Null)).max().unwrap_or(0);
         let table = self.table_plan().target.clone();
-        let wanted = key.name.clone().unwrap_or_else(|| format!("{}_pkey", table.name.as_str()));
+        let wanted = key.name.clone().unwrap_or_else(|| match nulls {
+            0 => format!("{}_pkey", table.name.as_str()),
+            _ => format!("{}_{}_key", table.name.as_str(), names.iter().map(Name::as_str).collect::<Vec<_>>().join("_")),
+        });
         let name = self.relations.take(&wanted);
         self.constraints.reserve(&name);
         let label = self.label(&join_names(self.table, &key.columns));

@@ -18,6 +18,8 @@ pub struct TargetTable {
     pub name: QualifiedName,
     pub columns: Vec<TargetColumn>,
     pub has_rows: bool,
+    /// The rows are those of an earlier run, which `--replace` may redo.
+    pub replaceable: bool,
     /// Constraints and secondary indexes that can be taken away for the copy and built again after it.
     pub rebuildable: Vec<Rebuildable>,
     pub has_user_triggers: bool,

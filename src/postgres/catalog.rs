@@ -43,6 +43,7 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
         let has_rows = client.query_one(&statement::has_rows(&name), &[]).await?.get(0);
         target.tables.push(TargetTable {
             has_rows,
+            replaceable: false,
             columns: columns.remove(&oid).unwrap_or_default(),
             rebuildable: rebuildable.remove(&oid).unwrap_or_default(),
             has_user_triggers: row.get(2),
@@ -52,14 +53,14 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     Ok(target)
 }
 
-/// Two queries over the rows of `table` that have no parent under the foreign key: how many, and the first five keys as text.
+/// Two queries over the rows of `table` that have no parent under the foreign key: how many, and the first five as text, by their key.
 pub async fn orphans(client: &impl GenericClient, table: &QualifiedName, foreign_key: &Name) -> Result<(String, String)> {
     let sides = client
         .query_one(include_str!("queries/foreign_key_columns.sql"), &[&table.to_string(), &foreign_key.as_str()])
         .await
         .with_context(|| format!("read the columns of foreign key {foreign_key}"))?;
-    let (child_columns, parent_columns): (Vec<String>, Vec<String>) = (sides.get(2), sides.get(3));
-    Ok(statement::orphans(sides.get(0), sides.get(1), &child_columns, &parent_columns))
+    let (child_columns, parent_columns, key): (Vec<String>, Vec<String>, Vec<String>) = (sides.get(2), sides.get(3), sides.get(4));
+    Ok(statement::orphans(sides.get(0), sides.get(1), &child_columns, &parent_columns, &key))
 }
 
 fn column(row: &Row) -> TargetColumn {

@@ -146,6 +146,13 @@ impl<'a> Journal<'a> {
             .map(Some)
     }
 
+    /// The tables of the schema that runs filled without making them themselves: those of migrations.
+    pub async fn filled(client: &impl GenericClient, target_schema: &str) -> Result<Vec<QualifiedName>> {
+        let sql = "SELECT DISTINCT target FROM candlefish.run_table WHERE target_schema = $1 AND NOT created AND rows_written IS NOT NULL";
+        let rows = client.query(sql, &[&target_schema]).await.context("read from the journal what runs have filled")?;
+        Ok(rows.iter().map(|row| QualifiedName::new(target_schema, row.get::<_, &str>(0))).collect())
+    }
+
     /// The tables of the schema that runs made, newest run first.
     pub async fn made(client: &Client, target_schema: &str) -> Result<Vec<QualifiedName>> {
         let rows = client

@@ -144,12 +144,28 @@ pub fn analyze(tables: &[&QualifiedName]) -> String {
     format!("ANALYZE {}", names.join(", "))
 }
 
-/// Two queries over the rows of a child table without a parent: how many, and the first five keys as text.
-pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_columns: &[String]) -> (String, String) {
+/// Two queries over the rows of a child table without a parent: how many, and the first five as text. A row is told by its key and the values
+/// that reference nothing; without a key, by the values alone.
+pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_columns: &[String], key: &[String]) -> (String, String) {
     let joined: Vec<String> = child_columns.iter().zip(parent_columns).map(|(child, parent)| format!("p.{parent} = c.{child}")).collect();
     let not_null: Vec<String> = child_columns.iter().map(|child| format!("c.{child} IS NOT NULL")).collect();
-    let shown: Vec<String> = child_columns.iter().map(|child| format!("c.{child}::text")).collect();
     let orphans =
         format!("FROM {child} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {})", not_null.join(" AND "), joined.join(" AND "));
-    (format!("SELECT count(*) {orphans}"), format!("SELECT DISTINCT {} {orphans} LIMIT 5", shown.join(" || ', ' || ")))
+    let values = |columns: &[String]| {
+        let texts: Vec<String> = columns.iter().map(|column| format!("c.{column}::text")).collect();
+        format!("concat_ws(', ', {})", texts.join(", "))
+    };
+    let list = if key.is_empty() {
+        format!("SELECT DISTINCT {} {orphans} LIMIT 5", values(child_columns))
+    } else {
+        let order: Vec<String> = key.iter().map(|column| format!("c.{column}")).collect();
+        let named: Vec<String> = key.iter().map(|column| format!("{} || c.{column}::text", literal(&format!("{column} ")))).collect();
+        format!(
+            "SELECT concat_ws(', ', {}) || ' → ' || {} {orphans} ORDER BY {} LIMIT 5",
+            named.join(", "),
+            values(child_columns),
+            order.join(", ")
+        )
+    };
+    (format!("SELECT count(*) {orphans}"), list)
 }

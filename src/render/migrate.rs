@@ -119,7 +119,8 @@ fn next_step(report: &MigrateReport) -> String {
             if parts.is_empty() {
                 parts.push("look at the losses above".into());
             }
-            format!("next: {}; what is accepted is named with --allow", parts.join(", and "))
+            let accept = if report.outcome == Outcome::Incomplete { "; losses that are accepted are named with --allow" } else { "" };
+            format!("next: {}{accept}", parts.join(", and "))
         }
     }
 }
@@ -220,6 +221,8 @@ pub fn plan_text(report: &MigrateReport) -> String {
         }
     }
     text.push('\n');
-    text.push_str(&warnings(&plan.warnings));
+    for line in warnings(&plan.warnings).lines().filter(|line| !line.is_empty()) {
+        text.push_str(&format!("-- {line}\n"));
+    }
     text
 }

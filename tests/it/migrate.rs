@@ -141,7 +141,6 @@ fn a_second_run_is_refused_emptied_or_replaced() {
 }
 
 #[test]
-#[ignore = "--replace does not know the tables that the built-in migrations made as candlefish's own"]
 fn the_registry_is_replaced_too() {
     let database = Database::fresh();
     let case = Case::new("replace the registry").source("registry-v2").database(&database);

@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use crate::cli::Exit;
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
-use crate::migrate::{self, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, PhaseTime, Prepared};
+use crate::migrate::{self, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, PhaseTime, Prepared, Purpose};
 use crate::model::{Event, Events, Failure, Phase, QualifiedName};
 use crate::plan::mapping::Mapping;
 use crate::plan::{CopyMap, Existing, NameStyle, OnExtra, Options, Severity, TablePlan};
@@ -261,7 +261,8 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         run_id,
         events: events(&progress),
     };
-    let prepared = migrate::prepare(&job).await?;
+    let purpose = if args.dry_run { Purpose::Look } else { Purpose::Run };
+    let prepared = migrate::prepare(&job, purpose).await?;
     if args.dry_run {
         progress.finish();
         return dry_run(&job, prepared, &args, &started_at, ui);

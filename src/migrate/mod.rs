@@ -70,8 +70,19 @@ pub struct Grant {
 pub struct Prepared {
     pub inspected: Inspected,
     pub plan: Plan,
+    /// The session that holds the lock on the target schema.
+    control: Client,
     clock: PhaseClock,
     started: Instant,
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be carried out: no other run may write into the schema meanwhile.
+    Run,
+    /// To be looked at.
+    Look,
 }
 
 impl Prepared {
@@ -101,22 +112,24 @@ impl Prepared {
 }
 
 /// Reads both sides and makes the plan; changes nothing.
-pub async fn prepare(job: &Job) -> Result<Prepared> {
+pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
     let started = Instant::now();
     let mut clock = PhaseClock::default();
     let mut client = session(&job.address, job.role.as_deref()).await?;
     target::refuse_pooler_and_standby(&client, &job.address).await?;
+    if purpose == Purpose::Run {
+        target::lock_schema(&client, &job.options.schema).await?;
+    }
     let inspected = prepare::inspect(&job.snapshot, job.jobs, &job.events, &mut clock).await?;
     let made = if job.replace { target::made_by_runs(&client, &job.options.schema).await? } else { Vec::new() };
     let plan = prepare::plan(&mut client, &inspected, job, &made, &mut clock).await?;
-    Ok(Prepared { inspected, plan, clock, started })
+    Ok(Prepared { inspected, plan, control: client, clock, started })
 }
 
 /// Does what the plan says. The plan must have no problems.
 pub async fn run(job: Job, prepared: Prepared) -> Result<MigrateReport> {
-    let Prepared { inspected, plan, mut clock, started } = prepared;
+    let Prepared { inspected, plan, mut control, mut clock, started } = prepared;
     refuse_problems(&plan)?;
-    let mut control = session(&job.address, job.role.as_deref()).await?;
     let run = Arc::new(Run {
         id: job.run_id.clone(),
         plan,
@@ -207,7 +220,7 @@ pub async fn close(address: &Address, report: &MigrateReport) -> Result<()> {
 
 /// How each table of the source would be copied into the target as it is: for comparing what no run of ours has copied.
 pub async fn derived_maps(job: &Job) -> Result<Vec<CopyMap>> {
-    let prepared = prepare(job).await?;
+    let prepared = prepare(job, Purpose::Look).await?;
     // That the tables have rows is the point here, not a problem.
     let problems = prepared.plan.problems.iter().filter(|problem| problem.code != "target_not_empty");
     refuse_problems(&Plan { problems: problems.cloned().collect(), ..Plan::default() })?;

@@ -36,6 +36,21 @@ pub async fn refuse_pooler_and_standby(client: &Client, address: &Address) -> Re
     Ok(())
 }
 
+/// One run at a time into a schema. The lock ends with its session, so a killed run never leaves it behind.
+pub async fn lock_schema(client: &Client, schema: &str) -> Result<()> {
+    let row = client
+        .query_one("SELECT pg_try_advisory_lock(hashtext('candlefish migrate'), hashtext($1))", &[&schema])
+        .await
+        .context("take the lock of the target schema")?;
+    if !row.get::<_, bool>(0) {
+        bail!(
+            Failure::new("run_in_progress", format!("another candlefish is migrating into schema {schema:?} right now"))
+                .hint("Wait until it has ended; pg_stat_activity shows it as application candlefish.")
+        );
+    }
+    Ok(())
+}
+
 /// The rights that the plan needs, asked for before anything is changed.
 pub async fn check_rights(client: &Client, plan: &Plan) -> Result<()> {
     let row = client

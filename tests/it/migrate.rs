@@ -451,3 +451,21 @@ fn a_dry_run_changes_nothing_and_says_what_a_real_run_makes() {
     case.run("migrate {source} --to {url} --dry-run").exit(0);
     assert_eq!(database.value("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), "0");
 }
+
+#[test]
+fn two_runs_do_not_meet_in_one_schema() {
+    let database = Database::fresh();
+    let case = Case::new("two at once").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);").database(&database);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let holder = runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("SELECT pg_advisory_lock(hashtext('candlefish migrate'), hashtext('public'))").await.unwrap();
+        client
+    });
+    case.run("migrate {source} {url}").exit(2).stderr_has("another candlefish is migrating into schema \"public\"");
+    case.run("migrate {source} {url} --dry-run").exit(0);
+    drop(holder);
+    drop(runtime);
+    case.run("migrate {source} {url}").exit(0);
+}

@@ -8,6 +8,7 @@ mod failure_modes;
 mod migrate;
 mod property;
 mod schema;
+mod schema_objects;
 mod stack;
 mod support;
 mod verify;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ColumnType, Failure, Schema, Table, TypeKind};
@@ -95,6 +95,17 @@ impl Mapping {
         };
         let tables = source.tables.iter().filter(|table| table.has_data());
         Mapping { tables: tables.map(|source| (source.name.clone(), table(source))).collect() }
+    }
+
+    /// The text of a mapping file, for a person to read and change.
+    pub fn to_file(&self, source: &str) -> Result<String> {
+        let source = source.replace(char::is_control, " ");
+        let head = format!(
+            "# Every decision for {source}: names and types in PostgreSQL, transforms, and what is left out.\n\
+             # Use it with --mapping. What other flags say (--schema, --names for indexes and views, --collation, --source-tz,\n\
+             # --exclude-data) stands beside it. A type that is deleted here is decided from the data again.\n\n"
+        );
+        Ok(head + &toml::to_string(self).context("write the mapping as TOML")?)
     }
 
     /// SQLite compares names without regard to ASCII case, and so does a mapping.

@@ -5,6 +5,7 @@
 mod connect;
 mod dialect;
 mod failure_modes;
+mod mapping_file;
 mod migrate;
 mod property;
 mod schema;

@@ -42,6 +42,9 @@ pub struct Args {
     /// Show the whole plan, and change nothing
     #[arg(long, help_heading = "Course")]
     dry_run: bool,
+    /// Keep every decision (names, types, transforms, what is left out) as a mapping file for --mapping
+    #[arg(long, value_name = "FILE.toml", help_heading = "Course")]
+    write_mapping: Option<PathBuf>,
     /// Readers of the source and COPY streams at once [default: cores, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Course")]
     jobs: Option<u16>,
@@ -263,6 +266,10 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     };
     let purpose = if args.dry_run { Purpose::Look } else { Purpose::Run };
     let prepared = migrate::prepare(&job, purpose).await?;
+    if let Some(file) = &args.write_mapping {
+        migrate::refuse_problems(&prepared.plan)?;
+        write_mapping(file, &prepared, &args, ui)?;
+    }
     if args.dry_run {
         progress.finish();
         return dry_run(&job, prepared, &args, &started_at, ui);
@@ -422,6 +429,22 @@ pub(super) fn choose_mapping(mapping: &str, migrations: Option<&Path>, snapshot:
             Ok(Chosen { mapping, name: file.to_string(), migrations, given_schema: false })
         }
     }
+}
+
+/// `--write-mapping`: what somebody may have written by hand is not overwritten unasked.
+fn write_mapping(file: &Path, prepared: &Prepared, args: &Args, ui: &Ui) -> Result<()> {
+    let maps: Vec<CopyMap> = prepared.plan.tables.iter().map(TablePlan::copy_map).collect();
+    let text = Mapping::of(&prepared.inspected.schema, &maps).to_file(&args.source.display().to_string())?;
+    let is_other = |there: &String| *there != text;
+    if !args.yes && std::fs::read_to_string(file).ok().as_ref().is_some_and(is_other) {
+        bail!(
+            Failure::new("file_exists", format!("the mapping file {} is there already, and says something else", file.display()))
+                .hint("Give --write-mapping another name, or --yes to overwrite the file.")
+        );
+    }
+    std::fs::write(file, text).with_context(|| format!("write the mapping file {}", file.display()))?;
+    ui.say(&format!("mapping: {} has every decision; --mapping {0} decides none anew", file.display()));
+    Ok(())
 }
 
 /// The plan, whole; exit 2 when it cannot be done, 1 when it would lose something.

@@ -51,6 +51,9 @@ pub struct Args {
     /// Count rows that were set aside as different
     #[arg(long)]
     strict: bool,
+    /// Compare the schemas too: keys, indexes, constraints, views, triggers, defaults, and where sequences go on
+    #[arg(long)]
+    schema_objects: bool,
     /// Rows that migrate set aside because PostgreSQL refused them
     #[arg(long, value_name = "DIR")]
     rejects: Option<PathBuf>,
@@ -94,7 +97,15 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         rejects: args.rejects,
         events: Arc::new(move |event| shown.show(&event)),
     };
-    let report = verify::run(job).await;
+    let report = async {
+        let objects = if args.schema_objects { Some(verify::schema_objects(&job).await?) } else { None };
+        let report = verify::run(job).await?;
+        anyhow::Ok(match objects {
+            Some(objects) => report.with_objects(objects),
+            None => report,
+        })
+    }
+    .await;
     progress.finish();
     let report = report?;
     for note in &report.notes {

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::model::{Event, Events, Failure, Name, Phase, Section};
 use crate::plan::mapping::Mapping;
-use crate::plan::{CopyMap, ObjectKind, Options, Plan, TablePlan};
+use crate::plan::{CopyMap, ObjectKind, Options, Plan, Severity, TablePlan};
 use crate::postgres::{Address, Client, Journal, Migrations, RunRecord, session, sql_failure, statement};
 use crate::sqlite::Snapshot;
 
@@ -215,7 +215,10 @@ pub async fn run(job: Job, prepared: Prepared) -> Result<MigrateReport> {
 /// Writes into the journal how the run ended, once that is known.
 pub async fn close(address: &Address, report: &MigrateReport) -> Result<()> {
     let client = session(address, None).await?;
-    Journal::open(&client).await?.finish(&report.run_id, report.outcome.as_str()).await
+    let journal = Journal::open(&client).await?;
+    let losses = report.warnings.iter().filter(|warning| warning.severity == Severity::Loss);
+    journal.note(&report.run_id, &serde_json::json!({"losses": losses.collect::<Vec<_>>()})).await?;
+    journal.finish(&report.run_id, report.outcome.as_str()).await
 }
 
 /// How each table of the source would be copied into the target as it is: for comparing what no run of ours has copied.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ColumnType, Failure, TypeKind};
+use crate::model::{ColumnType, Failure, Schema, Table, TypeKind};
+use crate::plan::decision::{CopyColumn, CopyMap};
 use crate::plan::transform::{BadText, Transform};
 
 /// Every table and column that a mapping speaks of, by its name in SQLite.
@@ -86,6 +87,27 @@ impl Mapping {
         }
     }
 
+    /// Every decision behind these copies, said again: names, types, transforms, and what is left out. A plan made with it decides none of them anew.
+    pub fn of(source: &Schema, maps: &[CopyMap]) -> Self {
+        let table = |table: &Table| match maps.iter().find(|map| map.source.eq_ignore_ascii_case(&table.name)) {
+            Some(map) => TableMapping::of(table, map),
+            None => TableMapping { skip: true, ..TableMapping::default() },
+        };
+        let tables = source.tables.iter().filter(|table| table.has_data());
+        Mapping { tables: tables.map(|source| (source.name.clone(), table(source))).collect() }
+    }
+
+    /// The text of a mapping file, for a person to read and change.
+    pub fn to_file(&self, source: &str) -> Result<String> {
+        let source = source.replace(char::is_control, " ");
+        let head = format!(
+            "# Every decision for {source}: names and types in PostgreSQL, transforms, and what is left out.\n\
+             # Use it with --mapping. What other flags say (--schema, --names for indexes and views, --collation, --source-tz,\n\
+             # --exclude-data) stands beside it. A type that is deleted here is decided from the data again.\n\n"
+        );
+        Ok(head + &toml::to_string(self).context("write the mapping as TOML")?)
+    }
+
     /// SQLite compares names without regard to ASCII case, and so does a mapping.
     pub fn table(&self, name: &str) -> Option<&TableMapping> {
         self.tables.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, table)| table)
@@ -93,8 +115,50 @@ impl Mapping {
 }
 
 impl TableMapping {
+    fn of(table: &Table, map: &CopyMap) -> Self {
+        let mut mapping = TableMapping { target: Some(map.target.clone()), ..TableMapping::default() };
+        // The table's own columns come first and in its order; whatever goes back in it was added.
+        let mut last = None;
+        for column in &map.columns {
+            let place = table.column_index(&column.source);
+            if place > last {
+                last = place;
+                mapping.columns.insert(column.source.clone(), ColumnMapping::of(column));
+            } else {
+                mapping.add.insert(column.target.clone(), AddedColumn::of(column));
+            }
+        }
+        for column in &table.columns {
+            mapping.columns.entry(column.name.clone()).or_insert_with(|| ColumnMapping { skip: true, ..ColumnMapping::default() });
+        }
+        mapping
+    }
+
     pub fn column(&self, name: &str) -> Option<&ColumnMapping> {
         self.columns.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, column)| column)
+    }
+}
+
+impl ColumnMapping {
+    fn of(column: &CopyColumn) -> Self {
+        ColumnMapping {
+            target: Some(column.target.clone()),
+            skip: false,
+            sql_type: Some(column.sql_type.clone()),
+            transform: column.conversion.transform.clone(),
+            bad_text: column.conversion.bad_text,
+        }
+    }
+}
+
+impl AddedColumn {
+    fn of(column: &CopyColumn) -> Self {
+        AddedColumn {
+            from: column.source.clone(),
+            sql_type: Some(column.sql_type.clone()),
+            transform: column.conversion.transform.clone(),
+            bad_text: column.conversion.bad_text,
+        }
     }
 }
 

@@ -68,6 +68,18 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
+    /// Adds to what the run was told what it said in the end.
+    pub async fn note(&self, run_id: &str, said: &Json) -> Result<()> {
+        self.client
+            .execute(
+                "UPDATE candlefish.run SET settings = (settings::jsonb || $2::text::jsonb)::text WHERE run_id = $1",
+                &[&run_id, &said.to_string()],
+            )
+            .await
+            .context("write what the run said into the journal")?;
+        Ok(())
+    }
+
     pub async fn table_done(&self, run_id: &str, source: &str, rows_written: u64, rows_rejected: u64) -> Result<()> {
         self.client
             .execute(
@@ -153,8 +165,20 @@ impl<'a> Journal<'a> {
         Ok(rows.iter().map(|row| QualifiedName::new(target_schema, row.get::<_, &str>(0))).collect())
     }
 
+    /// The settings of the last run that wrote into the schema, and what it said in the end.
+    pub async fn last_settings(client: &impl GenericClient, target_schema: &str) -> Result<Json> {
+        let row = client
+            .query_opt(
+                "SELECT settings FROM candlefish.run WHERE target_schema = $1 AND status <> 'planned' ORDER BY started_at DESC LIMIT 1",
+                &[&target_schema],
+            )
+            .await
+            .context("read the last run's settings from the journal")?;
+        row.map_or(Ok(Json::Null), |row| serde_json::from_str(row.get(0)).context("read the last run's settings from the journal"))
+    }
+
     /// The tables of the schema that runs made, newest run first.
-    pub async fn made(client: &Client, target_schema: &str) -> Result<Vec<QualifiedName>> {
+    pub async fn made(client: &impl GenericClient, target_schema: &str) -> Result<Vec<QualifiedName>> {
         let rows = client
             .query("SELECT DISTINCT target FROM candlefish.run_table WHERE target_schema = $1 AND created", &[&target_schema])
             .await

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::render::{Format, Table, Ui, csv, units};
-use crate::verify::{Outcome, TableVerdict, VerifyReport};
+use crate::verify::{ObjectsReport, Outcome, TableVerdict, VerifyReport};
 
 /// The widest value in a table.
 const WIDEST: usize = 48;
@@ -21,6 +21,9 @@ pub fn verify(ui: &Ui, report: &VerifyReport, started_at: &str) -> Result<()> {
             }
             for table in report.tables.iter().filter(|table| table.identical == Some(false)) {
                 ui.print(&format!("\n{}", differences(table)))?;
+            }
+            if let Some(objects) = &report.schema_objects {
+                ui.print(&format!("\n{}", schema_objects(objects)))?;
             }
             ui.print(&format!("\n{}", summary(report)))
         }
@@ -94,6 +97,30 @@ fn at_least(exact: bool) -> &'static str {
     if exact { "" } else { "at least " }
 }
 
+/// What the target's schema lacks; what migrate has said itself is marked so.
+fn schema_objects(objects: &ObjectsReport) -> String {
+    let missing = objects.missing.iter().filter(|missing| !missing.declared).count() as u64;
+    let mut text = format!(
+        "schema objects: {} compared, {} missing, {} wrong\n",
+        units::count(objects.compared),
+        units::count(missing),
+        units::counted(objects.wrong_next_values.len() as u64, "next value")
+    );
+    for missing in &objects.missing {
+        let said = if missing.declared { " (migrate said so)" } else { "" };
+        text.push_str(&format!("  {} {}: {}{said}\n", missing.kind, missing.object, missing.reason));
+    }
+    for wrong in &objects.wrong_next_values {
+        let actual = wrong.actual.map_or("–".to_string(), |actual| actual.to_string());
+        text.push_str(&format!("  sequence {}.{}: gives {actual} next, and should give {}\n", wrong.table, wrong.column, wrong.expected));
+    }
+    if !objects.not_compared.is_empty() {
+        let tables = objects.not_compared.join(", ");
+        text.push_str(&format!("  there before migrate, so their keys and indexes are not compared: {tables}\n"));
+    }
+    text
+}
+
 /// The rows of one table that differ, a line for each column.
 fn differences(verdict: &TableVerdict) -> String {
     let mut text = format!("{} → {}\n", verdict.source, verdict.target);
@@ -131,6 +158,7 @@ fn summary(report: &VerifyReport) -> String {
     let verdict = match report.outcome {
         Outcome::Identical => "identical".to_string(),
         Outcome::NoDifferenceFound => "no difference found in the sample".to_string(),
+        Outcome::Different if report.differences_total == 0 => "different: the rows are identical, the schema is not".to_string(),
         Outcome::Different => {
             let total = units::counted(report.differences_total, "difference");
             format!("different: {}{total}", at_least(report.differences_exact))

@@ -4,6 +4,7 @@
 
 mod diff;
 mod normalise;
+mod objects;
 mod pairing;
 mod read;
 mod rejects;
@@ -23,6 +24,7 @@ use crate::plan::CopyMap;
 use crate::postgres::{Address, TypeReader, read_sessions};
 use crate::sqlite::Snapshot;
 use normalise::Normaliser;
+pub use objects::{MissingObject, ObjectsReport, WrongNextValue, schema_objects};
 use pairing::{BUCKETS, Pair, pair};
 use read::Sides;
 pub use report::{ColumnDifference, Difference, DifferenceKind, Outcome, TableVerdict, VerifyReport};
@@ -120,6 +122,7 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
         source_changed: job.snapshot.source_changed(),
         notes: notes(&sides, &job),
         tables,
+        schema_objects: None,
     })
 }
 

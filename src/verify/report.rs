@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use crate::verify::ObjectsReport;
+
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyReport {
     pub source: String,
@@ -17,6 +19,20 @@ pub struct VerifyReport {
     pub source_changed: bool,
     pub notes: Vec<String>,
     pub tables: Vec<TableVerdict>,
+    /// Only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema_objects: Option<ObjectsReport>,
+}
+
+impl VerifyReport {
+    /// What the schemas say besides the rows; an object that is missing unsaid is a difference.
+    pub fn with_objects(mut self, objects: ObjectsReport) -> Self {
+        if !objects.is_good() {
+            self.outcome = Outcome::Different;
+        }
+        self.schema_objects = Some(objects);
+        self
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -5,9 +5,11 @@
 mod connect;
 mod dialect;
 mod failure_modes;
+mod mapping_file;
 mod migrate;
 mod property;
 mod schema;
+mod schema_objects;
 mod stack;
 mod support;
 mod verify;

@@ -1,0 +1,7 @@
+-- The checks and foreign keys of a schema, without their names. One that is NOT VALID holds for new rows, and counts.
+-- $1 oid: the schema
+SELECT t.relname, k.conname, regexp_replace(pg_get_constraintdef(k.oid, true), ' NOT VALID$', '') AS shape
+FROM pg_constraint k
+JOIN pg_class t ON t.oid = k.conrelid
+WHERE t.relnamespace = $1 AND k.contype IN ('c', 'f')
+ORDER BY t.relname, k.conname

@@ -1,0 +1,10 @@
+-- Every index of a schema, also those behind keys: what it is, without its own name.
+-- $1 oid: the schema
+SELECT t.relname, i.relname, x.indisprimary, x.indisunique, x.indisvalid,
+       substr(pg_get_indexdef(i.oid, 0, true),
+              length('CREATE ' || CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || quote_ident(i.relname) || ' ON ') + 1) AS shape
+FROM pg_index x
+JOIN pg_class i ON i.oid = x.indexrelid
+JOIN pg_class t ON t.oid = x.indrelid
+WHERE t.relnamespace = $1 AND t.relkind IN ('r', 'p')
+ORDER BY t.relname, i.relname

@@ -1,0 +1,388 @@
+//! `--schema-objects`: what the source's schema promises, and the target does not keep.
+//!
+//! What should be there is planned as migrate would, and made without rows as temporary tables in a transaction that is rolled back: so both
+//! sides are in PostgreSQL's own words, and are compared by what they are, not by their names.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use crate::model::{Failure, Name, QualifiedName, Schema};
+use crate::plan::mapping::Mapping;
+use crate::plan::profile::TableProfile;
+use crate::plan::target::TargetSchema;
+use crate::plan::{CopyMap, CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
+use crate::postgres::{
+    ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, next_value, read_objects, session, sql_failure,
+    statement,
+};
+use crate::sqlite::{self, Snapshot};
+use crate::verify::Job;
+
+/// What a comparison of the schemas found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ObjectsReport {
+    /// How many objects were looked for.
+    pub compared: u64,
+    pub missing: Vec<MissingObject>,
+    pub wrong_next_values: Vec<WrongNextValue>,
+    /// Tables that were there before migrate filled them: keys and indexes are their own schema's matter.
+    pub not_compared: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingObject {
+    pub kind: String,
+    pub object: String,
+    pub reason: String,
+    /// migrate itself says that it has no place in PostgreSQL, or could not be made.
+    pub declared: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WrongNextValue {
+    pub table: String,
+    pub column: String,
+    pub expected: i64,
+    /// None for a column that no sequence fills.
+    pub actual: Option<i64>,
+}
+
+impl ObjectsReport {
+    /// Nothing is missing but what migrate has said.
+    pub fn is_good(&self) -> bool {
+        self.wrong_next_values.is_empty() && self.missing.iter().all(|missing| missing.declared)
+    }
+
+    fn miss(&mut self, kind: &str, object: impl Into<String>, reason: impl Into<String>) {
+        self.missing.push(MissingObject { kind: kind.into(), object: object.into(), reason: reason.into(), declared: false });
+    }
+}
+
+/// Chunks do not matter here.
+const ONE_CHUNK: u64 = u64::MAX;
+
+/// Compares the schemas behind the job's maps; leaves nothing behind in the target.
+pub async fn schema_objects(job: &Job) -> Result<ObjectsReport> {
+    let (snapshot, jobs) = (Arc::clone(&job.snapshot), job.jobs);
+    let (source, profiles) =
+        tokio::task::spawn_blocking(move || inspect(&snapshot, jobs)).await.context("a reader of the source panicked")??;
+    let schema = Name::new(job.schema.as_str());
+    let mut client = session(&job.address, None).await?;
+    let transaction = client.build_transaction().read_only(false).start().await.map_err(|error| sql_failure(error.into()))?;
+    let history = History::read(&transaction, job).await?;
+    // What the path does not find, PostgreSQL writes with its schema: each side is read when its own names are found first.
+    transaction.batch_execute(&format!("SET LOCAL search_path = {schema}")).await?;
+    let actual = read_objects(&transaction, Place::Schema(&schema)).await?;
+    let plan = plan(&source, &profiles, &job.maps, &actual);
+    let mut report = ObjectsReport { missing: history.taken_away.clone(), ..ObjectsReport::default() };
+    next_values(&transaction, &plan, job, &mut report).await?;
+
+    transaction.batch_execute(&format!("SET LOCAL search_path = pg_temp, {schema}")).await?;
+    let refused = rehearse(&transaction, &plan).await?;
+    let expected = read_objects(&transaction, Place::Temporary).await?;
+    transaction.rollback().await?;
+
+    let comparison =
+        Comparison { job, source: &source, plan: &plan, schema: &schema, expected: &expected, actual: &actual, history: &history };
+    comparison.columns(&mut report);
+    comparison.objects(&refused, &mut report);
+    let said = plan.warnings.iter().chain(&history.losses).chain(&refused);
+    report.declare(said.filter(|warning| !comparison.is_of_table_left_out(&warning.object)));
+    report.not_compared = comparison.given().map(|table| table.source.clone()).collect();
+    Ok(report)
+}
+
+fn inspect(snapshot: &Arc<Snapshot>, jobs: usize) -> Result<(Schema, Vec<TableProfile>)> {
+    let schema = snapshot.reader()?.schema()?;
+    let profiles = sqlite::profile(snapshot, &schema, jobs, ONE_CHUNK)?;
+    Ok((schema, profiles))
+}
+
+/// The plan of an empty target with the names and types that the copy has.
+fn plan(source: &Schema, profiles: &[TableProfile], maps: &[CopyMap], actual: &SchemaObjects) -> Plan {
+    let options = Options {
+        schema: TEMPORARY.into(),
+        // As the copy was made: derived text is under "C" everywhere or nowhere.
+        collate_c: actual.columns.values().any(|column| column.collated_c),
+        ..Options::default()
+    };
+    let target = TargetSchema { exists: true, ..TargetSchema::default() };
+    build(&Input { source, profiles, mapping: &Mapping::of(source, maps), target: &target, options: &options })
+}
+
+/// The session's own schema, by the name that every session may call it.
+const TEMPORARY: &str = "pg_temp";
+
+/// What the journal knows of the tables.
+struct History {
+    /// Tables of the target that runs made; none when no run has been here, and everything is as if it were ours.
+    made: Option<HashSet<QualifiedName>>,
+    /// What the last run said that it lost.
+    losses: Vec<Warning>,
+    /// What an interrupted run took away and has not built again.
+    taken_away: Vec<MissingObject>,
+}
+
+impl History {
+    async fn read(client: &Transaction<'_>, job: &Job) -> Result<Self> {
+        if !Journal::exists(client).await? {
+            return Ok(History { made: None, losses: Vec::new(), taken_away: Vec::new() });
+        }
+        let settings = Journal::last_settings(client, &job.schema).await?;
+        let losses = settings.get("losses").cloned().map(serde_json::from_value).transpose().context("read the last run's losses")?;
+        // Without a run into this schema there is no telling whose the tables are: all of them are compared.
+        let made = if settings.is_null() { None } else { Some(Journal::made(client, &job.schema).await?.into_iter().collect()) };
+        let taken_away = |(table, object): (QualifiedName, crate::plan::target::Rebuildable)| MissingObject {
+            kind: if object.kind == crate::plan::target::RebuildKind::Index { "index".into() } else { "foreign key".into() },
+            object: format!("{}.{}", table.name.as_str(), object.name.as_str()),
+            reason: "a run that was interrupted took it away, and none has built it again".into(),
+            declared: false,
+        };
+        let kept = Journal::kept(client, &job.schema).await?;
+        Ok(History { made, losses: losses.unwrap_or_default(), taken_away: kept.into_iter().map(taken_away).collect() })
+    }
+}
+
+/// Every sequence goes on where SQLite would.
+async fn next_values(client: &Transaction<'_>, plan: &Plan, job: &Job, report: &mut ObjectsReport) -> Result<()> {
+    for table in plan.tables.iter().filter(|table| (job.included)(&table.source)) {
+        let Some(sequence) = &table.sequence else { continue };
+        let target = QualifiedName::new(job.schema.as_str(), table.target.name.clone());
+        let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&target.to_string()]).await?;
+        if !there.get::<_, bool>(0) {
+            continue;
+        }
+        let actual = next_value(client, &target, &sequence.column).await?;
+        report.compared += 1;
+        // A column that nothing fills is a missing identity, which is said as such.
+        if actual.is_some_and(|actual| actual != sequence.next()) {
+            let column = sequence.column.as_str().to_string();
+            report.wrong_next_values.push(WrongNextValue { table: table.source.clone(), column, expected: sequence.next(), actual });
+        }
+    }
+    Ok(())
+}
+
+/// Makes everything that is planned, without rows; answers what PostgreSQL refuses, which it refuses migrate too.
+async fn rehearse(transaction: &Transaction<'_>, plan: &Plan) -> Result<Vec<Warning>> {
+    let mut refused = Vec::new();
+    for table in &plan.tables {
+        let Some(create) = &table.create else { continue };
+        make_table(transaction, table, create).await?;
+    }
+    for object in &plan.objects {
+        if let Err(error) = attempt(transaction, &object.statements.join(";\n")).await? {
+            refused.push(Warning::loss(object.kind, &object.label, error.to_string()));
+        }
+    }
+    Ok(refused)
+}
+
+async fn make_table(transaction: &Transaction<'_>, table: &TablePlan, create: &CreateTable) -> Result<()> {
+    if attempt(transaction, &statement::create_table(&table.target, create, false)).await?.is_ok() {
+        return Ok(());
+    }
+    // As migrate does: without defaults, then each default alone.
+    if let Err(error) = attempt(transaction, &statement::create_table(&table.target, create, true)).await? {
+        return Err(error).with_context(|| format!("rehearse table {:?}", table.source));
+    }
+    for column in &create.columns {
+        if let Some(default) = &column.default {
+            // One that is refused is not expected either.
+            let _refused = attempt(transaction, &statement::set_default(&table.target, &column.name, default)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs statements whole or not at all; the inner error is PostgreSQL's refusal of them.
+async fn attempt(transaction: &Transaction<'_>, sql: &str) -> Result<Result<()>> {
+    transaction.batch_execute("SAVEPOINT attempt").await?;
+    let Err(error) = transaction.batch_execute(sql).await else {
+        transaction.batch_execute("RELEASE SAVEPOINT attempt").await?;
+        return Ok(Ok(()));
+    };
+    match error.as_db_error().map(|error| error.code().code().to_string()) {
+        // No right to temporary tables, no memory for locks: nothing can be said of the object.
+        Some(code) if code == "42501" || code.starts_with("53") || code.starts_with("25") => {
+            let why = sql_failure(error.into());
+            bail!(
+                Failure::new("no_rehearsal", format!("the schema cannot be rehearsed in temporary tables: {why}"))
+                    .hint("--schema-objects needs the right to temporary tables (GRANT TEMPORARY ON DATABASE …) and room for its locks.")
+                    .sqlstate(&code)
+            )
+        }
+        Some(_) => {
+            transaction.batch_execute("ROLLBACK TO SAVEPOINT attempt").await?;
+            Ok(Err(sql_failure(error.into())))
+        }
+        None => Err(error.into()),
+    }
+}
+
+/// What should be there against what is.
+struct Comparison<'a> {
+    job: &'a Job,
+    source: &'a Schema,
+    plan: &'a Plan,
+    schema: &'a Name,
+    expected: &'a SchemaObjects,
+    actual: &'a SchemaObjects,
+    history: &'a History,
+}
+
+impl Comparison<'_> {
+    fn is_given(&self, table: &TablePlan) -> bool {
+        let target = QualifiedName { schema: self.schema.clone(), name: table.target.name.clone() };
+        self.history.made.as_ref().is_some_and(|made| !made.contains(&target))
+    }
+
+    fn given(&self) -> impl Iterator<Item = &TablePlan> {
+        self.plan.tables.iter().filter(|table| self.is_included(table) && self.is_given(table))
+    }
+
+    fn is_included(&self, table: &TablePlan) -> bool {
+        (self.job.included)(&table.source)
+    }
+
+    /// A label begins with its table.
+    fn is_of_table_left_out(&self, label: &str) -> bool {
+        let is_its = |table: &&TablePlan| label.strip_prefix(&table.source).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.plan.tables.iter().filter(|table| !self.is_included(table)).any(|table| is_its(&table))
+    }
+
+    fn columns(&self, report: &mut ObjectsReport) {
+        for table in self.plan.tables.iter().filter(|table| self.is_included(table) && !self.is_given(table)) {
+            let name = table.target.name.as_str();
+            if !self.is_there(name) {
+                report.miss("table", &table.source, "the target has no such table");
+                continue;
+            }
+            for column in &table.columns {
+                let place = (name.to_string(), column.target.as_str().to_string());
+                let label = format!("{}.{}", table.source, column.source);
+                let Some(expected) = self.expected.columns.get(&place) else { continue };
+                match self.actual.columns.get(&place) {
+                    Some(actual) => promises(report, &label, expected, actual),
+                    None => report.miss("column", &label, "the table has no such column"),
+                }
+            }
+        }
+    }
+
+    fn is_there(&self, table: &str) -> bool {
+        self.actual.columns.keys().any(|(known, _)| known == table)
+    }
+
+    fn objects(&self, refused: &[Warning], report: &mut ObjectsReport) {
+        for object in &self.plan.objects {
+            if self.is_left_out(object) || refused.iter().any(|warning| warning.object == object.label) {
+                continue;
+            }
+            report.compared += 1;
+            let reason = match object.kind {
+                ObjectKind::PrimaryKey | ObjectKind::Unique | ObjectKind::Index => self.index(object),
+                ObjectKind::View => shape(&self.expected.views, &self.actual.views, object.name.as_str(), None),
+                ObjectKind::Trigger => self.trigger(object),
+                _ => {
+                    let table = object.table.map(|table| self.plan.tables[table].target.name.as_str());
+                    shape(&self.expected.constraints, &self.actual.constraints, object.name.as_str(), table)
+                }
+            };
+            if let Some(reason) = reason {
+                report.miss(object.kind.as_str(), &object.label, reason);
+            }
+        }
+    }
+
+    /// Objects of tables that are not there, which is said once, and of tables that have a schema of their own.
+    fn is_left_out(&self, object: &ObjectPlan) -> bool {
+        let left_out = |table: &TablePlan| !self.is_included(table) || self.is_given(table) || !self.is_there(table.target.name.as_str());
+        match (object.table, object.kind) {
+            (Some(table), _) => left_out(&self.plan.tables[table]),
+            (None, ObjectKind::Trigger) => {
+                let trigger = self.source.triggers.iter().find(|trigger| object.label == format!("{}.{}", trigger.table, trigger.name));
+                let table = |table: &&TablePlan| trigger.is_some_and(|trigger| table.source.eq_ignore_ascii_case(&trigger.table));
+                self.plan.tables.iter().find(table).is_some_and(left_out)
+            }
+            (None, _) => false,
+        }
+    }
+
+    fn index(&self, object: &ObjectPlan) -> Option<String> {
+        let expected = self.expected.indexes.iter().find(|index| index.name == object.name.as_str())?;
+        let alike: Vec<&IndexShape> = self.actual.indexes.iter().filter(|index| index.shape == expected.shape).collect();
+        let serves = |index: &&&IndexShape| (index.primary || !expected.primary) && (index.unique || !expected.unique);
+        match alike.iter().find(serves) {
+            Some(index) if index.valid => None,
+            Some(index) => Some(format!("the index {:?} is there and invalid: its building failed", index.name)),
+            None if alike.is_empty() => Some(format!("none is on {}", expected.shape)),
+            None if expected.primary => Some(format!("{:?} is on {}, and no primary key", alike[0].name, expected.shape)),
+            None => Some(format!("{:?} is on {}, and not unique", alike[0].name, expected.shape)),
+        }
+    }
+
+    /// A function's text says its schema; the rehearsed one was in another.
+    fn trigger(&self, object: &ObjectPlan) -> Option<String> {
+        let rehearsed = format!("{}.", Name::new(TEMPORARY));
+        let own = |trigger: &Shape| Shape { shape: trigger.shape.replace(&rehearsed, &format!("{}.", self.schema)), ..trigger.clone() };
+        let expected: Vec<Shape> = self.expected.triggers.iter().map(own).collect();
+        shape(&expected, &self.actual.triggers, object.name.as_str(), None)
+    }
+}
+
+/// None where the object that was rehearsed under `name` is in the target too, under whatever name; else why it is not.
+fn shape(expected: &[Shape], actual: &[Shape], name: &str, relation: Option<&str>) -> Option<String> {
+    let expected = expected.iter().find(|shape| shape.name == name && relation.is_none_or(|relation| shape.relation == relation))?;
+    let on_it = |shape: &&Shape| shape.relation == expected.relation;
+    if actual.iter().filter(on_it).any(|shape| shape.shape == expected.shape) {
+        return None;
+    }
+    match actual.iter().filter(on_it).any(|shape| shape.name == expected.name) {
+        true => Some(format!("the one of the name {name:?} says something else")),
+        false => Some("the target has none that says the same".into()),
+    }
+}
+
+/// NOT NULL, default, generated values and identity of one column.
+fn promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
+    let asked = [expected.not_null, expected.default.is_some(), expected.generated.is_some(), expected.sequence];
+    report.compared += asked.iter().filter(|asked| **asked).count() as u64;
+    if expected.not_null && !actual.not_null {
+        report.miss(ObjectKind::NotNull.as_str(), label, "the column takes NULL");
+    }
+    let is_other = |wanted: &Option<String>, found: &Option<String>| match (wanted, found) {
+        (Some(wanted), None) => Some(format!("there is none; it should be {wanted}")),
+        (Some(wanted), Some(found)) if wanted != found => Some(format!("it is {found}, and should be {wanted}")),
+        _ => None,
+    };
+    if expected.sequence {
+        if !actual.sequence {
+            report.miss("identity", label, "no sequence fills the column");
+        }
+    } else if let Some(reason) = is_other(&expected.default, &actual.default) {
+        report.miss(ObjectKind::Default.as_str(), label, reason);
+    }
+    if let Some(reason) = is_other(&expected.generated, &actual.generated) {
+        report.miss(ObjectKind::Generated.as_str(), label, reason);
+    }
+}
+
+impl ObjectsReport {
+    /// Marks what migrate itself has said, and lists what else it has said.
+    fn declare<'a>(&mut self, said: impl Iterator<Item = &'a Warning>) {
+        for warning in said.filter(|warning| warning.severity == Severity::Loss) {
+            let kind = warning.code.trim_end_matches("_missing").replace('_', " ");
+            match self.missing.iter_mut().find(|missing| missing.kind == kind && missing.object == warning.object) {
+                Some(missing) => missing.declared = true,
+                None => {
+                    let (object, reason) = (warning.object.clone(), warning.message.clone());
+                    self.missing.push(MissingObject { kind, object, reason, declared: true });
+                }
+            }
+        }
+    }
+}

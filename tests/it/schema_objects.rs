@@ -1,0 +1,194 @@
+//! `verify --schema-objects`: what was promised by the source's schema and is not in the target, by what it is and not by its name.
+
+use serde_json::{Value as Json, json};
+
+use crate::support::{Case, Database};
+
+/// A shop with one of everything.
+const SHOP: &str = "
+    CREATE TABLE artist (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL COLLATE NOCASE UNIQUE);
+    CREATE TABLE album (
+        id INTEGER PRIMARY KEY, artist_id INTEGER NOT NULL REFERENCES artist(id) ON DELETE CASCADE, title VARCHAR(160) NOT NULL DEFAULT 'untitled',
+        price NUMERIC(10,2) CHECK (price >= 0), label TEXT GENERATED ALWAYS AS (title || '!') STORED, released DATE,
+        CONSTRAINT title_per_artist UNIQUE (artist_id, title));
+    CREATE TABLE track (album_id INTEGER REFERENCES album, number INTEGER, title TEXT, PRIMARY KEY (album_id, number)) WITHOUT ROWID;
+    CREATE INDEX album_released ON album (released DESC) WHERE price > 1;
+    CREATE INDEX track_title ON track (lower(title));
+    CREATE VIEW cheap AS SELECT a.title, r.name FROM album a JOIN artist r ON r.id = a.artist_id WHERE a.price < 10;
+    CREATE TRIGGER no_free_album BEFORE INSERT ON album WHEN NEW.price = 0 BEGIN SELECT RAISE(ABORT, 'nothing is free'); END;
+    INSERT INTO artist (name) VALUES ('Ann'), ('Bob'), ('Cy');
+    DELETE FROM artist WHERE name = 'Cy';
+    INSERT INTO album (id, artist_id, title, price, released) VALUES (7, 1, 'One', 9.99, '2024-01-02'), (8, 2, 'Two', 12.5, NULL);
+    INSERT INTO track VALUES (7, 1, 'Intro'), (7, 2, 'Outro');";
+
+struct Shop {
+    case: Case,
+    database: Database,
+}
+
+impl Shop {
+    fn migrated(name: &str, flags: &str) -> Self {
+        let database = Database::fresh();
+        let case = Case::new(name).source_sql(SHOP).database(&database);
+        case.run(&format!("migrate {{source}} {{url}} {flags}")).exit(0);
+        Shop { case, database }
+    }
+
+    #[track_caller]
+    fn verify(&self, exit: i32) -> Json {
+        self.case.run("verify {source} {url} --schema-objects --json").exit(exit).json()["schema_objects"].clone()
+    }
+
+    /// `kind object` of what is missing after a change.
+    #[track_caller]
+    fn missing(&self, change: &str) -> Vec<String> {
+        self.database.execute(change);
+        missing(&self.verify(1))
+    }
+}
+
+fn missing(objects: &Json) -> Vec<String> {
+    let text = |object: &Json| format!("{} {}", object["kind"].as_str().unwrap(), object["object"].as_str().unwrap());
+    objects["missing"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[test]
+fn what_migrate_made_is_all_there_and_nothing_is_left_behind() {
+    let shop = Shop::migrated("clean", "");
+    let relations = "SELECT count(*) FROM pg_class";
+    let before = shop.database.value(relations);
+    let objects = shop.verify(0);
+    assert_eq!((&objects["missing"], &objects["wrong_next_values"]), (&json!([]), &json!([])));
+    assert_eq!(objects["not_compared"], json!([]));
+    assert!(objects["compared"].as_u64().unwrap() >= 20, "{objects}");
+    assert_eq!(shop.database.value(relations), before);
+    shop.case.run("verify {source} {url} --schema-objects").exit(0).stdout_has("0 missing, 0 next values wrong");
+    assert_eq!(shop.case.run("verify {source} {url} --json").exit(0).json().get("schema_objects"), None);
+}
+
+#[test]
+fn names_and_the_schema_do_not_matter() {
+    let shop = Shop::migrated("renamed", "--schema app --create-schema --names snake --collation default");
+    shop.database.execute(
+        "ALTER INDEX app.album_released RENAME TO other; ALTER VIEW app.cheap RENAME TO bargains;
+         ALTER TABLE app.album RENAME CONSTRAINT album_artist_id_fkey TO owner; ALTER TABLE app.album RENAME CONSTRAINT album_pkey TO key;
+         ALTER TRIGGER no_free_album ON app.album RENAME TO never_free",
+    );
+    shop.case.run("verify {source} {url} --schema app --schema-objects").exit(0);
+}
+
+#[test]
+fn each_thing_that_is_taken_away_is_named_and_nothing_else() {
+    for (change, named) in [
+        ("DROP INDEX album_released", "index album.album_released"),
+        ("DROP INDEX album_released; CREATE INDEX album_released ON album (released)", "index album.album_released"),
+        ("DROP INDEX track_title", "index track.track_title"),
+        ("DROP INDEX artist_name_key", "unique artist.artist_name_key"),
+        ("ALTER TABLE album DROP CONSTRAINT album_artist_id_title_key", "unique album.artist_id_title"),
+        ("ALTER TABLE track DROP CONSTRAINT track_pkey", "primary key track.album_id_number"),
+        ("ALTER TABLE track DROP CONSTRAINT track_pkey, ADD UNIQUE (album_id, number)", "primary key track.album_id_number"),
+        ("ALTER TABLE track DROP CONSTRAINT track_album_id_fkey", "foreign key track.album_id → album"),
+        (
+            "ALTER TABLE track DROP CONSTRAINT track_album_id_fkey, ADD FOREIGN KEY (album_id) REFERENCES album ON DELETE CASCADE",
+            "foreign key track.album_id → album",
+        ),
+        ("ALTER TABLE album DROP CONSTRAINT album_check1", "check album.check 1"),
+        ("DROP VIEW cheap", "view cheap"),
+        ("CREATE OR REPLACE VIEW public.cheap AS SELECT a.title, r.name FROM album a JOIN artist r ON r.id = a.artist_id", "view cheap"),
+        ("DROP TRIGGER no_free_album ON album", "trigger album.no_free_album"),
+        ("ALTER TABLE album DISABLE TRIGGER no_free_album", "trigger album.no_free_album"),
+        ("ALTER TABLE album ALTER title DROP NOT NULL", "not null album.title"),
+        ("ALTER TABLE album ALTER title SET DEFAULT 'none'", "default album.title"),
+        ("ALTER TABLE album ALTER title DROP DEFAULT", "default album.title"),
+        ("ALTER TABLE album ALTER label DROP EXPRESSION", "generated column album.label"),
+        ("ALTER TABLE album ALTER id DROP IDENTITY", "identity album.id"),
+    ] {
+        let shop = Shop::migrated(change, "");
+        assert_eq!(shop.missing(change), [named], "{change}");
+    }
+}
+
+#[test]
+fn a_sequence_goes_on_where_sqlite_would() {
+    let shop = Shop::migrated("sequence", "");
+    shop.database.execute("SELECT setval('artist_id_seq', 2), setval('album_id_seq', 9, false)");
+    let objects = shop.verify(1);
+    assert_eq!(missing(&objects), [""; 0]);
+    // A third artist was there once: SQLite counts it, and the largest id does not.
+    assert_eq!(objects["wrong_next_values"], json!([{"table": "artist", "column": "id", "expected": 4, "actual": 3}]));
+    shop.case.run("verify {source} {url} --schema-objects").exit(1).stdout_has("sequence artist.id: gives 3 next, and should give 4");
+}
+
+#[test]
+fn what_migrate_said_itself_is_listed_and_is_no_difference() {
+    let database = Database::fresh();
+    let source = "CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT COLLATE locale, long TEXT, n INTEGER NOT NULL DEFAULT 1);
+        CREATE INDEX by_long ON t (long);";
+    let case = Case::new("declared").source_sql(&source.replace(" COLLATE locale", "")).database(&database);
+    let sqlite = rusqlite::Connection::open(case.source_path()).unwrap();
+    // Bytes that do not compress: PostgreSQL's B-tree takes no such entry, and only the rows show it.
+    sqlite
+        .execute_batch("CREATE VIEW odd AS SELECT sqlite_source_id() AS id FROM t; INSERT INTO t (long) VALUES (hex(randomblob(20000)))")
+        .unwrap();
+    drop(sqlite);
+    let report = case.run("migrate {source} {url} --json").exit(1).json();
+    let losses = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["severity"] == "loss").count();
+    assert_eq!(losses, 2, "{}", report["warnings"]);
+    let objects = case.run("verify {source} {url} --schema-objects --json").exit(0).json()["schema_objects"].clone();
+    assert_eq!(missing(&objects), ["index t.by_long", "view odd"]);
+    assert!(objects["missing"].as_array().unwrap().iter().all(|missing| missing["declared"] == true));
+}
+
+#[test]
+fn a_copy_that_another_tool_made_is_measured_too() {
+    let database = Database::fresh();
+    let case = Case::new("without a run").source_sql(SHOP).database(&database);
+    database.execute(
+        "CREATE TABLE artist (id bigint, name text); CREATE TABLE track (album_id bigint, number bigint, title text);
+         CREATE TABLE album (id bigint PRIMARY KEY, artist_id bigint, title text, price numeric(10,2), label text, released date);",
+    );
+    let objects = case.run("verify {source} {url} --schema-objects --json").exit(1).json()["schema_objects"].clone();
+    let missing = missing(&objects);
+    for named in ["primary key artist.id", "identity artist.id", "not null album.title", "check album.check 1", "view cheap"] {
+        assert!(missing.iter().any(|missing| missing == named), "{named} in {missing:?}");
+    }
+    assert!(!missing.iter().any(|missing| missing == "primary key album.id"), "{missing:?}");
+}
+
+#[test]
+fn tables_that_were_there_before_have_a_schema_of_their_own() {
+    let database = Database::fresh();
+    let case = Case::new("given").source_sql("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES (4, 1);");
+    let case = case.database(&database);
+    database.execute("CREATE TABLE t (id bigserial, n bigint)");
+    case.run("migrate {source} {url}").exit(0);
+    let objects = case.run("verify {source} {url} --schema-objects --json").exit(0).json()["schema_objects"].clone();
+    assert_eq!(objects["not_compared"], json!(["t"]));
+    database.execute("SELECT setval('t_id_seq', 1)");
+    let objects = case.run("verify {source} {url} --schema-objects --json").exit(1).json()["schema_objects"].clone();
+    assert_eq!(objects["wrong_next_values"][0], json!({"table": "t", "column": "id", "expected": 5, "actual": 2}));
+}
+
+#[test]
+fn of_the_failure_modes_nothing_is_missing_unsaid() {
+    let database = Database::fresh();
+    let script = format!("PRAGMA foreign_keys = OFF; {}", include_str!("failure-modes.sql"));
+    let case = Case::new("failure modes").source_sql(&script).database(&database);
+    case.run("migrate {source} {url}").exit(1);
+    let objects = case.run("verify {source} {url} --schema-objects --json").json()["schema_objects"].clone();
+    let unsaid = objects["missing"].as_array().unwrap().iter().filter(|missing| missing["declared"] == false);
+    assert_eq!(unsaid.collect::<Vec<_>>(), [&Json::Null; 0]);
+    assert_eq!(objects["wrong_next_values"], json!([]));
+}
+
+#[test]
+fn a_registry_is_compared_as_its_migrations_made_it() {
+    let database = Database::fresh();
+    let case = Case::new("registry").source("registry-v2").database(&database);
+    case.run("migrate {source} {url} --mapping registry");
+    let objects = case.run("verify {source} {url} --schema-objects --json").json()["schema_objects"].clone();
+    let unsaid = objects["missing"].as_array().unwrap().iter().filter(|missing| missing["declared"] == false);
+    assert_eq!(unsaid.collect::<Vec<_>>(), [&Json::Null; 0]);
+    assert_eq!(objects["wrong_next_values"], json!([]));
+    assert!(objects["not_compared"].as_array().unwrap().contains(&json!("services")));
+}

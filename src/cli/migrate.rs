@@ -354,8 +354,8 @@ pub(super) fn default_jobs() -> usize {
 
 /// Time and chance: sorts by time, and two runs in one second differ.
 pub(super) fn new_run_id() -> String {
-    let chance = std::collections::hash_map::RandomState::new().build_hasher().finish() as u16;
-    format!("{}-{chance:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
+    let chance = std::collections::hash_map::RandomState::new().build_hasher().finish() as u32;
+    format!("{}-{chance:08x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
 }
 
 fn confirm(what: &str) -> Result<()> {

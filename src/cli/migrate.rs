@@ -105,8 +105,8 @@ struct Into_ {
     /// What to do with rows that are there already [default: refuse]
     #[arg(long, value_name = "[GLOB=]truncate|keep", value_parser = existing)]
     existing: Vec<(String, Existing)>,
-    /// Drop and redo what candlefish itself made, never more
-    #[arg(long)]
+    /// Drop and redo what candlefish itself made in the schema, never more
+    #[arg(long, conflicts_with_all = ["include", "exclude", "exclude_data"])]
     replace: bool,
     /// Source tables and columns without a place in a given schema
     #[arg(long, value_enum, default_value_t = Extra::Add, value_name = "WHAT")]
@@ -241,7 +241,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     }
     let address = settings.address(args.target.to.as_deref().or(args.url.as_deref()), ui)?;
     say_target(&address, ui);
-    if args.into.create_db {
+    if args.into.create_db && !args.dry_run {
         create_database(&address).await?;
     }
     let progress = Arc::new(Progress::new(ui, args.progress.into()));

@@ -58,8 +58,8 @@ pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Resul
     }
     count.rows_read = reading.await.map_err(|_| anyhow!("a reader of the source panicked"))??;
     count.rows_rejected = rejected.len() as u64;
-    land(run, client, chunk, &count).await?;
     run.rejects.write(&table.source, &rejected)?;
+    land(run, client, chunk, &count).await?;
     Ok(count)
 }
 
@@ -88,7 +88,8 @@ async fn copy_batch(
                 count.bytes += (to - from) as u64;
             }
             Err(error) if is_about_rows(&error) => {
-                client.batch_execute("ROLLBACK TO SAVEPOINT batch").await?;
+                // Released as well: a savepoint left behind holds a lock until the chunk ends.
+                client.batch_execute("ROLLBACK TO SAVEPOINT batch; RELEASE SAVEPOINT batch").await?;
                 if range.len() > 1 {
                     let middle = range.start + range.len() / 2;
                     ranges.push(middle..range.end);

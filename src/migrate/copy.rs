@@ -120,8 +120,9 @@ async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<Ch
     client.batch_execute("BEGIN").await?;
     match stream(run, client, chunk).await {
         Ok((count, rejected)) => {
-            land(run, client, chunk, &count).await?;
+            // First the record of what is set aside, on disk; then the rows that go without it.
             run.rejects.write(&table.source, &rejected)?;
+            land(run, client, chunk, &count).await?;
             Ok(count)
         }
         Err(error) => {

@@ -35,6 +35,7 @@ use copy::{Chunk, TableCount};
 use finish::Built;
 use rejects::Rejects;
 use run::Run;
+use target::Redo;
 
 /// What a migration was told.
 pub struct Job {
@@ -70,6 +71,8 @@ pub struct Grant {
 pub struct Prepared {
     pub inspected: Inspected,
     pub plan: Plan,
+    /// What `--replace` takes away first.
+    redo: Redo,
     /// The session that holds the lock on the target schema.
     control: Client,
     clock: PhaseClock,
@@ -121,14 +124,17 @@ pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
         target::lock_schema(&client, &job.options.schema).await?;
     }
     let inspected = prepare::inspect(&job.snapshot, job.jobs, &job.events, &mut clock).await?;
-    let made = if job.replace { target::made_by_runs(&client, &job.options.schema).await? } else { Vec::new() };
-    let plan = prepare::plan(&mut client, &inspected, job, &made, &mut clock).await?;
-    Ok(Prepared { inspected, plan, control: client, clock, started })
+    let redo = match job.replace {
+        true => target::made_by_runs(&client, &job.options.schema, &inspected.schema, job.options.names).await?,
+        false => Redo::default(),
+    };
+    let plan = prepare::plan(&mut client, &inspected, job, &redo, &mut clock).await?;
+    Ok(Prepared { inspected, plan, redo, control: client, clock, started })
 }
 
 /// Does what the plan says. The plan must have no problems.
 pub async fn run(job: Job, prepared: Prepared) -> Result<MigrateReport> {
-    let Prepared { inspected, plan, mut control, mut clock, started } = prepared;
+    let Prepared { inspected, plan, redo, mut control, mut clock, started } = prepared;
     refuse_problems(&plan)?;
     let run = Arc::new(Run {
         id: job.run_id.clone(),
@@ -157,7 +163,7 @@ pub async fn run(job: Job, prepared: Prepared) -> Result<MigrateReport> {
         settings: serde_json::json!({"mapping": job.mapping_name}),
     };
     if job.replace {
-        target::drop_made_by_runs(&mut control, &run.plan.schema).await?;
+        target::drop_made_by_runs(&mut control, &run.plan.schema, &redo).await?;
     }
     target::make_schema(&mut control, &run, job.migrations.as_ref()).await.map_err(changed)?;
     Journal::open(&control).await?.start(&record, &maps).await?;

@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::migrate::Job;
 use crate::migrate::report::PhaseClock;
-use crate::migrate::target::drop_tables;
-use crate::model::{Event, Events, Failure, Name, Phase, QualifiedName, Schema, Section};
+use crate::migrate::target::{Redo, drop_tables};
+use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
-use crate::plan::{Input, Plan, build};
+use crate::plan::{Input, Plan, Problem, build};
 use crate::postgres::{Client, GenericClient, Journal, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
@@ -42,13 +42,13 @@ pub async fn inspect(snapshot: &Arc<Snapshot>, readers: usize, events: &Events, 
 }
 
 /// Plans against the target as it is or, with migrations, as it will be once they have run: they are tried in a transaction that is
-/// rolled back. Tables in `made` will be gone by then.
-pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &[QualifiedName], clock: &mut PhaseClock) -> Result<Plan> {
+/// rolled back. What `--replace` takes away will be gone by then.
+pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &Redo, clock: &mut PhaseClock) -> Result<Plan> {
     let started = Instant::now();
     let schema = &job.options.schema;
     let transaction = client.transaction().await?;
-    if !made.is_empty() {
-        drop_tables(&transaction, schema, made).await?;
+    if !redo.tables.is_empty() {
+        drop_tables(&transaction, schema, redo).await?;
     }
     if let Some(migrations) = &job.migrations {
         if job.options.create_schema {
@@ -61,6 +61,7 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
     transaction.batch_execute("SET LOCAL search_path = ''").await?;
     let mut target = read_schema(&transaction, schema).await?;
     add_kept(&transaction, &mut target, schema).await?;
+    let interrupted = interrupted(&transaction, job, inspected, &target).await?;
     if job.replace && job.migrations.is_some() && Journal::exists(&transaction).await? {
         let filled = Journal::filled(&transaction, schema).await?;
         target.tables.iter_mut().for_each(|table| table.replaceable = filled.contains(&table.name));
@@ -69,15 +70,33 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, made: &
     if job.migrations.is_some() && job.options.create_schema {
         target.exists = read_schema(client, schema).await?.exists;
     }
-    let plan = build(&Input {
+    let mut plan = build(&Input {
         source: &inspected.schema,
         profiles: &inspected.profiles,
         mapping: &job.mapping,
         target: &target,
         options: &job.options,
     });
+    plan.problems.splice(0..0, interrupted);
     clock.note(Phase::Plan, started);
     Ok(plan)
+}
+
+/// Tables that an interrupted run made lack their keys, indexes and constraints: filling them again would look whole and not be.
+async fn interrupted(client: &impl GenericClient, job: &Job, inspected: &Inspected, target: &TargetSchema) -> Result<Option<Problem>> {
+    let schema = &job.options.schema;
+    if job.replace || !Journal::exists(client).await? {
+        return Ok(None);
+    }
+    let Some(run_id) = Journal::interrupted(client, schema).await? else { return Ok(None) };
+    let sources: Vec<String> = inspected.schema.tables.iter().map(|table| table.name.clone()).collect();
+    let made = Journal::made(client, schema, &sources).await?;
+    let left = target.tables.iter().any(|table| made.contains(&table.name));
+    Ok(left.then(|| Problem {
+        code: "interrupted_run",
+        message: format!("run {run_id} was interrupted, and its tables lack their keys and indexes"),
+        hint: "Make them again with --replace --yes.".into(),
+    }))
 }
 
 /// A type that only a mapping names must be one that the target knows, once its migrations have run.

@@ -72,7 +72,7 @@ impl Rejects {
             serde_json::to_writer(&mut text, &line)?;
             text.push(b'\n');
         }
-        file.write_all(&text).with_context(|| format!("write rejects of {table:?}"))
+        file.write_all(&text).and_then(|()| file.sync_data()).with_context(|| format!("write rejects of {table:?}"))
     }
 }
 
@@ -81,7 +81,7 @@ fn file_stem(table: &str) -> String {
     let mut stem = String::new();
     for byte in table.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | 0x80.. => stem.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => stem.push(char::from(byte)),
             _ => stem.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -142,6 +142,7 @@ mod tests {
     #[test]
     fn a_table_can_have_any_name() {
         assert_eq!(file_stem("orders"), "orders");
+        assert_eq!(file_stem(&format!("a{}", "я".repeat(50))).len(), 200);
         assert_eq!(file_stem("../etc/passwd"), "%2E%2E%2Fetc%2Fpasswd");
     }
 }

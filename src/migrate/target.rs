@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::migrate::Grant;
 use crate::migrate::finish::Built;
 use crate::migrate::run::Run;
-use crate::model::{Event, Failure, Name, QualifiedName, Section};
-use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning};
+use crate::model::{Event, Failure, Name, QualifiedName, Schema, Section};
+use crate::plan::{NameStyle, ObjectKind, Plan, TablePlan, Todo, Warning};
 use crate::postgres::{Address, Client, Journal, Migrations, Transaction, is_pooled, sql_failure, statement};
 
 /// Tables that are made in one transaction: some dozens, so that thousands never fill the lock table.
@@ -87,35 +87,43 @@ pub async fn check_rights(client: &Client, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The tables of the schema that earlier runs have made, and that are still there.
-pub async fn made_by_runs(client: &Client, schema: &str) -> Result<Vec<QualifiedName>> {
-    if !Journal::exists(client).await? {
-        return Ok(Vec::new());
-    }
-    let mut there = Vec::new();
-    for table in Journal::made(client, schema).await? {
-        if client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.to_string()]).await?.get(0) {
-            there.push(table);
-        }
-    }
-    Ok(there)
+/// What `--replace` takes away: tables that runs made out of tables that this source has, and its views.
+#[derive(Clone, Debug, Default)]
+pub struct Redo {
+    pub tables: Vec<QualifiedName>,
+    views: Vec<String>,
 }
 
-/// `--replace`: drops what candlefish itself made, all at once and never with CASCADE.
-pub async fn drop_made_by_runs(client: &mut Client, schema: &str) -> Result<()> {
-    let made = made_by_runs(client, schema).await?;
-    if made.is_empty() {
+/// What earlier runs have made of this source, and what is still there of it.
+pub async fn made_by_runs(client: &Client, schema: &str, source: &Schema, names: NameStyle) -> Result<Redo> {
+    let mut redo = Redo { tables: Vec::new(), views: source.views.iter().map(|view| names.apply(&view.name)).collect() };
+    if !Journal::exists(client).await? {
+        return Ok(redo);
+    }
+    let sources: Vec<String> = source.tables.iter().map(|table| table.name.clone()).collect();
+    for table in Journal::made(client, schema, &sources).await? {
+        if client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.to_string()]).await?.get(0) {
+            redo.tables.push(table);
+        }
+    }
+    Ok(redo)
+}
+
+/// `--replace`: drops what candlefish itself made of this source, all at once and never with CASCADE.
+pub async fn drop_made_by_runs(client: &mut Client, schema: &str, redo: &Redo) -> Result<()> {
+    if redo.tables.is_empty() {
         return Ok(());
     }
     let transaction = client.transaction().await?;
-    drop_tables(&transaction, schema, &made).await?;
+    drop_tables(&transaction, schema, redo).await?;
     transaction.commit().await?;
     Ok(())
 }
 
 /// Drops tables that depend on each other, and the views that candlefish made over them.
-pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, tables: &[QualifiedName]) -> Result<()> {
-    for view in own_views(transaction, schema).await? {
+pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, redo: &Redo) -> Result<()> {
+    let tables = &redo.tables;
+    for view in own_views(transaction, schema).await?.iter().filter(|view| redo.views.iter().any(|name| name == view.name.as_str())) {
         transaction.batch_execute(&format!("DROP VIEW {view}")).await.map_err(|error| sql_failure(error.into()))?;
     }
     let names: Vec<String> = tables.iter().map(QualifiedName::to_string).collect();
@@ -125,7 +133,8 @@ pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, tables: &[
         .map_err(|error| sql_failure(error.into()).context("drop what earlier runs have made"))?;
     // Functions last: triggers that went with their tables were what used them.
     let sql = "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-               WHERE n.nspname = $1 AND obj_description(p.oid, 'pg_proc') = 'made by candlefish'";
+               WHERE n.nspname = $1 AND obj_description(p.oid, 'pg_proc') = 'made by candlefish' \
+               AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgfoid = p.oid)";
     for row in transaction.query(sql, &[&schema]).await.context("look for functions that candlefish made")? {
         let drop = format!("DROP FUNCTION {}", row.get::<_, &str>(0));
         transaction.batch_execute(&drop).await.map_err(|error| sql_failure(error.into()))?;

@@ -279,7 +279,9 @@ impl TableBuilder<'_> {
             Some(existing) => self.fill_existing(plan, &mut built, mapping, existing),
             None => self.derived(plan, &mut built, mapping),
         }
-        built.sequence = self.sequence(&built, existing);
+        if !(built.without_data && existing.is_some()) {
+            built.sequence = self.sequence(&built, existing);
+        }
         plan.tables.push(built);
     }
 
@@ -381,9 +383,16 @@ impl TableBuilder<'_> {
 
     /// A table that was there before: its names, types and keys are obeyed.
     fn fill_existing(&self, plan: &mut Plan, built: &mut TablePlan, mapping: Option<&TableMapping>, existing: &TargetTable) {
-        self.decide_about_rows(plan, built, existing);
-        built.rebuild = existing.rebuildable.clone();
-        built.disable_triggers = existing.has_user_triggers;
+        if existing.name.name.as_str() != built_name(&built.source, mapping) {
+            let message = format!("goes into {}, which is there under a name that differs in case or punctuation", built.target);
+            plan.warnings.push(Warning::note("matched_by_name", &self.table.name, message));
+        }
+        // Without its rows a table that is there is left as it is.
+        if !built.without_data {
+            self.decide_about_rows(plan, built, existing);
+            built.rebuild = existing.rebuildable.clone();
+            built.disable_triggers = existing.has_user_triggers;
+        }
         let mut filled: Vec<&Name> = Vec::new();
         for (index, column) in self.table.columns.iter().enumerate() {
             let wish = mapping.and_then(|mapping| mapping.column(&column.name));
@@ -496,6 +505,11 @@ impl TableBuilder<'_> {
     fn label(&self, column: &Column) -> String {
         format!("{}.{}", self.table.name, column.name)
     }
+}
+
+/// The name that a table's source or mapping asks for.
+fn built_name<'a>(source: &'a str, mapping: Option<&'a TableMapping>) -> &'a str {
+    mapping.and_then(|mapping| mapping.target.as_deref()).unwrap_or(source)
 }
 
 /// PostgreSQL's own limits, found before the first byte moves.

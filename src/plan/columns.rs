@@ -1,6 +1,7 @@
 //! Defaults and generated columns of a derived table, in its CREATE TABLE.
 
 use crate::dialect::translate::{self, Default};
+use crate::model::Table;
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, Plan, Warning};
 use crate::plan::express;
@@ -15,6 +16,11 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
         let label = format!("{}.{}", table.name, column.name);
         let type_ = express::translated_type(&created.column_type.kind, &created.column_type.sql);
         if let Some(generated) = &column.generated {
+            if let Some(other) = another_generated(table, created.source_index, &generated.expression) {
+                let reason = format!("is a plain column with SQLite's values: it may read the generated column {other:?}");
+                cannot(plan, ObjectKind::Generated, label, reason, format!("GENERATED ALWAYS AS ({})", generated.expression));
+                continue;
+            }
             let result = relation.column(&column.name).filter(|known| known.target == created.name);
             match result.map(|result| translate::generated(&generated.expression, &relation, result)) {
                 Some(Ok(sql)) => {
@@ -41,4 +47,11 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
         }
     }
     plan.tables[index].create = Some(create);
+}
+
+/// PostgreSQL's generated columns do not read each other. A name that occurs in the text is taken for a use of it.
+fn another_generated<'a>(table: &'a Table, index: usize, expression: &str) -> Option<&'a str> {
+    let text = expression.to_lowercase();
+    let others = table.columns.iter().enumerate().filter(|(other, column)| *other != index && column.generated.is_some());
+    others.map(|(_, column)| column.name.as_str()).find(|name| text.contains(&name.to_lowercase()))
 }

@@ -158,6 +158,13 @@ impl<'a> Journal<'a> {
             .map(Some)
     }
 
+    /// The last run into the schema, when it did not come to its end.
+    pub async fn interrupted(client: &impl GenericClient, target_schema: &str) -> Result<Option<String>> {
+        let sql = "SELECT run_id, status FROM candlefish.run WHERE target_schema = $1 ORDER BY started_at DESC LIMIT 1";
+        let row = client.query_opt(sql, &[&target_schema]).await.context("read the last run from the journal")?;
+        Ok(row.filter(|row| row.get::<_, &str>(1) == "running").map(|row| row.get(0)))
+    }
+
     /// The tables of the schema that runs filled without making them themselves: those of migrations.
     pub async fn filled(client: &impl GenericClient, target_schema: &str) -> Result<Vec<QualifiedName>> {
         let sql = "SELECT DISTINCT target FROM candlefish.run_table WHERE target_schema = $1 AND NOT created AND rows_written IS NOT NULL";
@@ -177,12 +184,10 @@ impl<'a> Journal<'a> {
         row.map_or(Ok(Json::Null), |row| serde_json::from_str(row.get(0)).context("read the last run's settings from the journal"))
     }
 
-    /// The tables of the schema that runs made, newest run first.
-    pub async fn made(client: &impl GenericClient, target_schema: &str) -> Result<Vec<QualifiedName>> {
-        let rows = client
-            .query("SELECT DISTINCT target FROM candlefish.run_table WHERE target_schema = $1 AND created", &[&target_schema])
-            .await
-            .context("read from the journal what runs have made")?;
+    /// The tables of the schema that runs made, out of source tables of these names.
+    pub async fn made(client: &impl GenericClient, target_schema: &str, sources: &[String]) -> Result<Vec<QualifiedName>> {
+        let sql = "SELECT DISTINCT target FROM candlefish.run_table WHERE target_schema = $1 AND created AND source = ANY ($2)";
+        let rows = client.query(sql, &[&target_schema, &sources]).await.context("read from the journal what runs have made")?;
         Ok(rows.iter().map(|row| QualifiedName::new(target_schema, row.get::<_, &str>(0))).collect())
     }
 }

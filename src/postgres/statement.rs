@@ -129,8 +129,14 @@ pub fn set_sequence(table: &QualifiedName, plan: &SequencePlan) -> Vec<String> {
             let next = plan.next();
             vec![format!("ALTER TABLE {table} ALTER COLUMN {} SET MINVALUE {next} RESTART WITH {next}", plan.column)]
         }
-        Some(last) if last > 0 => vec![format!("SELECT setval({sequence}, {last}, true)")],
-        _ => vec![format!("SELECT setval({sequence}, 1, false)")],
+        // Ids that the target has of its own count too: a sequence never goes back behind them.
+        last => {
+            let last = last.unwrap_or(0);
+            let column = &plan.column;
+            vec![format!(
+                "SELECT setval({sequence}, greatest(max({column}), {last}, 1), coalesce(greatest(max({column}), {last}) > 0, false)) FROM {table}"
+            )]
+        }
     }
 }
 

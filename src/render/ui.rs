@@ -63,15 +63,16 @@ impl Ui {
         }
     }
 
-    /// Data: one document to stdout. A closed pipe is an error that `failed` passes over in silence.
+    /// Data: one document to stdout. A closed pipe is no error.
     pub fn print(&self, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        if !text.ends_with('\n') {
-            out.write_all(b"\n")?;
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
+        match written {
+            // `| head` has seen enough; the exit code still says what was found.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
         }
-        out.flush()?;
-        Ok(())
     }
 
     /// Data, as JSON.
@@ -99,9 +100,6 @@ impl Ui {
 
     /// Prints an error chain as one sentence and a hint, and gives the exit code 2.
     pub fn failed(&self, error: &anyhow::Error) -> ExitCode {
-        if is_closed_pipe(error) {
-            return ExitCode::SUCCESS;
-        }
         let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
         let message = sentence(error);
         let hint = failure.and_then(|failure| failure.hint.clone());
@@ -151,8 +149,4 @@ pub fn sentence(error: &anyhow::Error) -> String {
         }
     }
     parts.join(": ")
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe))
 }

@@ -469,3 +469,39 @@ fn two_runs_do_not_meet_in_one_schema() {
     drop(runtime);
     case.run("migrate {source} {url}").exit(0);
 }
+
+#[test]
+fn replace_leaves_what_other_sources_have_brought() {
+    let database = Database::fresh();
+    let first = Case::new("first")
+        .source_sql("CREATE TABLE t1(x); INSERT INTO t1 VALUES (1); CREATE VIEW v1 AS SELECT x FROM t1;")
+        .database(&database);
+    let second = Case::new("second").source_sql("CREATE TABLE t2(x); INSERT INTO t2 VALUES (1);").database(&database);
+    first.run("migrate {source} {url}").exit(0);
+    second.run("migrate {source} {url}").exit(0);
+    second.run("migrate {source} {url} --replace --yes").exit(0);
+    assert_eq!(database.rows("SELECT v1.x, t2.x FROM v1, t2"), ["1|1"]);
+    second.run("migrate {source} {url} --replace --yes --include t2").exit(2);
+}
+
+#[test]
+fn an_interrupted_run_is_not_filled_up_as_if_it_were_whole() {
+    let database = Database::fresh();
+    let case = Case::new("interrupted").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);").database(&database);
+    case.run("migrate {source} {url}").exit(0);
+    database.execute("UPDATE candlefish.run SET status = 'running'; ALTER TABLE t DROP CONSTRAINT t_pkey");
+    case.run("migrate {source} {url} --existing truncate")
+        .exit(2)
+        .stderr_has("was interrupted, and its tables lack their keys and indexes");
+    case.run("migrate {source} {url} --replace --yes").exit(0);
+    assert_eq!(database.value("SELECT count(*) FROM pg_constraint WHERE conname = 't_pkey'"), "1");
+}
+
+#[test]
+fn a_generated_column_over_another_is_plain_and_said() {
+    let database = Database::fresh();
+    let sql = "CREATE TABLE g(id INTEGER PRIMARY KEY, a INT, c INT AS (a*2), j AS (c+1)); INSERT INTO g(a) VALUES (1);";
+    let case = Case::new("generated twice").source_sql(sql).database(&database);
+    case.run("migrate {source} {url}").exit(1).stdout_has("it may read the generated column \"c\"");
+    assert_eq!(database.rows("SELECT a, c, j FROM g"), ["1|2|3"]);
+}

@@ -110,6 +110,7 @@ pub fn build(input: &Input<'_>) -> Plan {
         plan.warnings.push(Warning::loss(ObjectKind::Table, object, format!("cannot be read: {reason}")));
     }
     unify_foreign_keys(input, &mut plan);
+    drop_sequences_of_text(&mut plan);
     objects::plan_objects(input, &mut plan, &mut relations);
     check_limits(input, &mut plan);
     plan
@@ -504,6 +505,23 @@ impl TableBuilder<'_> {
 
     fn label(&self, column: &Column) -> String {
         format!("{}.{}", self.table.name, column.name)
+    }
+}
+
+/// A key that a foreign key made text no longer counts by itself.
+fn drop_sequences_of_text(plan: &mut Plan) {
+    for table in &mut plan.tables {
+        let Some(sequence) = &table.sequence else { continue };
+        let column = table.columns.iter().find(|column| column.target == sequence.column);
+        if column.is_some_and(|column| !objects::is_integer(&column.column_type.kind)) {
+            let object = format!("{}.{}", table.source, sequence.column.as_str());
+            plan.warnings.push(Warning::loss(
+                ObjectKind::Sequence,
+                object,
+                "no longer gives out ids: its foreign keys made it another type than an integer",
+            ));
+            table.sequence = None;
+        }
     }
 }
 

@@ -41,7 +41,7 @@
 //! - The source is opened read-only and one state of it is read.
 //! - Per table: rows in SQLite = rows in PostgreSQL + rows set aside.
 //! - Every schema object is in PostgreSQL or in `warnings`.
-//! - Per-row work allocates nothing; nothing holds a whole table; every channel is bounded.
+//! - Per-row work allocates nothing; nothing holds a whole table; every channel that carries rows is bounded.
 
 pub mod dialect;
 pub mod model;

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a contributor and CI run. Every task clears the caller's database variables and names a stack of its own.
 
+mod compare;
 mod demo;
 mod fixtures;
 mod new;
@@ -28,6 +29,9 @@ enum Task {
     Tidy,
     #[command(flatten)]
     Fixtures(fixtures::Task),
+    /// Measure candlefish beside its peers, interleaved, each in a fresh database
+    #[command(subcommand)]
+    Compare(compare::Task),
     /// Begin the next thing on a shelf
     #[command(subcommand)]
     New(new::Shelf),
@@ -51,6 +55,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => test::run(&test::Args::default()),
         Task::Tidy => tidy::run(),
         Task::Fixtures(task) => fixtures::run(task),
+        Task::Compare(task) => compare::run(task),
         Task::New(shelf) => new::run(&shelf),
     }
 }

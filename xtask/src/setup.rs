@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: installs PostgreSQL, Redis and PgBouncer where they are missing; silent and quick where nothing is.
+//! `cargo xtask setup`: installs PostgreSQL, Redis and PgBouncer where they are missing; silent and quick where nothing is. What only a
+//! comparison wants (pgloader, Python) is installed when one is asked for.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,13 +23,27 @@ const NEEDS: [Need; 3] = [
     Need { programs: &["pgbouncer"], apt: "pgbouncer", dnf: "pgbouncer", brew: "pgbouncer" },
 ];
 
+const PEERS: [Need; 2] = [
+    Need { programs: &["pgloader"], apt: "pgloader", dnf: "pgloader", brew: "pgloader" },
+    Need { programs: &["python3"], apt: "python3 python3-venv", dnf: "python3", brew: "python" },
+];
+
 pub fn run() -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !is_there(need)).collect();
+    ensure(&NEEDS)
+}
+
+/// What candlefish is compared with.
+pub fn peers() -> Result<()> {
+    ensure(&PEERS)
+}
+
+fn ensure(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !is_there(need)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     install(&missing)?;
-    let left: Vec<&str> = NEEDS.iter().filter(|need| !is_there(need)).map(|need| need.programs[0]).collect();
+    let left: Vec<&str> = needs.iter().filter(|need| !is_there(need)).map(|need| need.programs[0]).collect();
     if !left.is_empty() {
         bail!("installed, and yet not found: {}", left.join(", "));
     }

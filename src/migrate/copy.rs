@@ -13,7 +13,7 @@ use crate::migrate::careful;
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rejects::{self, RejectedRow};
 use crate::migrate::run::Run;
-use crate::model::Event;
+use crate::model::{Event, Phase};
 use crate::plan::TablePlan;
 use crate::plan::profile::RowRange;
 use crate::postgres::statement::{self, CopyFormat};
@@ -86,7 +86,7 @@ pub async fn worker(
         {
             let mut counts = counts.lock().map_err(|_| anyhow!("a copy worker panicked"))?;
             counts[chunk.table].started.get_or_insert_with(|| {
-                run.send(Event::TableStarted { table: table.source.clone(), rows: table.rows });
+                run.send(Event::TableStarted { phase: Phase::Copy, table: table.source.clone(), rows: table.rows });
                 Instant::now()
             });
         }
@@ -104,6 +104,7 @@ pub async fn worker(
         };
         if let Some(total) = complete {
             run.send(Event::TableEnded {
+                phase: Phase::Copy,
                 table: table.source.clone(),
                 rows_written: total.rows_written,
                 rows_rejected: total.rows_rejected,
@@ -201,7 +202,7 @@ async fn send(
                 let length = bytes.len() as u64;
                 count.bytes += length;
                 sink.send(bytes).await?;
-                run.send(Event::TableAdvanced { table: table.source.clone(), rows, bytes: length });
+                run.send(Event::TableAdvanced { phase: Phase::Copy, table: table.source.clone(), rows, bytes: length });
             }
             Piece::End(end) => {
                 count.rows_written = sink.finish().await?;

@@ -37,6 +37,14 @@ pub fn phase(kind: ObjectKind) -> Phase {
 
 /// Makes one object; a failure of PostgreSQL's is kept in the warnings and the todo list, a broken connection is an error.
 pub async fn build(run: &Run, client: &Client, object: &ObjectPlan) -> Result<Built> {
+    let name = format!("{} {}", object.kind.as_str(), object.label);
+    run.send(Event::ObjectStarted(name.clone()));
+    let built = make(run, client, object).await;
+    run.send(Event::ObjectEnded(name));
+    built
+}
+
+async fn make(run: &Run, client: &Client, object: &ObjectPlan) -> Result<Built> {
     let mut built = Built::default();
     // Without rows that could break it, an object is made whole or not at all: statements sent together are one transaction.
     let together = [object.statements.join(";\n")];
@@ -61,7 +69,6 @@ pub async fn build(run: &Run, client: &Client, object: &ObjectPlan) -> Result<Bu
         }
     }
     built.created = 1;
-    run.send(Event::Note(format!("{} {}", object.kind.as_str(), object.label)));
     Ok(built)
 }
 
@@ -122,6 +129,8 @@ pub async fn build_table(run: &Arc<Run>, client: &Client, table: usize) -> Resul
     let plan = &run.plan.tables[table];
     for object in plan.rebuild.iter().filter(|object| object.kind == crate::plan::target::RebuildKind::Index) {
         let started = Instant::now();
+        let name = format!("index {}", object.name.as_str());
+        run.send(Event::ObjectStarted(name.clone()));
         for sql in statement::rebuild_object(&plan.target, object) {
             client
                 .batch_execute(&sql)
@@ -130,6 +139,7 @@ pub async fn build_table(run: &Arc<Run>, client: &Client, table: usize) -> Resul
                 .with_context(|| format!("rebuild index {}", object.name))?;
         }
         Journal::rebuilt(client, &plan.target, object).await?;
+        run.send(Event::ObjectEnded(name));
         built.created += 1;
         spans.push((Phase::Indexes, started));
     }
@@ -142,6 +152,8 @@ pub async fn rebuild_foreign_keys(run: &Run, client: &Client) -> Result<Built> {
     for plan in &run.plan.tables {
         for object in plan.rebuild.iter().filter(|object| object.kind == crate::plan::target::RebuildKind::ForeignKey) {
             let statements = statement::rebuild_object(&plan.target, object);
+            let name = format!("foreign key {}", object.name.as_str());
+            run.send(Event::ObjectStarted(name.clone()));
             let (add, validate) = statements.split_first().context("a foreign key has a statement")?;
             client
                 .batch_execute(add)
@@ -158,6 +170,7 @@ pub async fn rebuild_foreign_keys(run: &Run, client: &Client) -> Result<Built> {
             }
             built.created += 1;
             Journal::rebuilt(client, &plan.target, object).await?;
+            run.send(Event::ObjectEnded(name));
         }
         if plan.disable_triggers {
             client.batch_execute(&statement::triggers(&plan.target, true)).await.map_err(|error| sql_failure(error.into()))?;

@@ -272,10 +272,12 @@ async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> 
     let started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Copy));
     let chunks = copy::chunks(run);
+    let with_data = || run.plan.tables.iter().filter(|table| !table.without_data);
     run.send(Event::Total {
-        tables: run.plan.tables.len() as u64,
-        rows: run.plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum(),
-        bytes: run.plan.tables.iter().filter(|table| !table.without_data).map(|table| table.bytes).sum(),
+        phase: Phase::Copy,
+        tables: with_data().count() as u64,
+        rows: with_data().map(|table| table.rows).sum(),
+        rows_done: 0,
     });
     let mut counts = vec![TableCount::default(); run.plan.tables.len()];
     chunks.iter().for_each(|chunk| counts[chunk.table].chunks_left += 1);

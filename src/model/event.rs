@@ -50,27 +50,35 @@ pub enum Event {
         phase: Phase,
         seconds: f64,
     },
-    /// How much is to be copied in all.
+    /// How much a phase has to do in all; `rows_done` of the rows were done by an earlier run.
     Total {
+        phase: Phase,
         tables: u64,
         rows: u64,
-        bytes: u64,
+        rows_done: u64,
     },
     TableStarted {
+        phase: Phase,
         table: String,
         rows: u64,
     },
-    /// `rows` more rows and `bytes` more bytes (as sent to PostgreSQL) of `table` have landed.
+    /// `rows` more rows and `bytes` more bytes (as sent to PostgreSQL) of `table` are done.
     TableAdvanced {
+        phase: Phase,
         table: String,
         rows: u64,
         bytes: u64,
     },
     TableEnded {
+        phase: Phase,
         table: String,
         rows_written: u64,
         rows_rejected: u64,
     },
+    /// An index, key, constraint, view, … is being made: `index orders_by_day`.
+    ObjectStarted(String),
+    /// It is made, or could not be.
+    ObjectEnded(String),
     /// A sentence for a person.
     Note(String),
     Warning(String),

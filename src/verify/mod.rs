@@ -88,7 +88,8 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
     // Biggest first: the last reader should not start a large table alone.
     order.sort_by_key(|pair| std::cmp::Reverse(sides.pairs[*pair].span.unwrap_or(u64::MAX)));
     let rows = sides.pairs.iter().filter_map(|pair| pair.span).fold(0, u64::saturating_add);
-    (job.events)(Event::Total { tables: order.len() as u64, rows, bytes: 0 });
+    // Of both sides.
+    (job.events)(Event::Total { phase: Phase::Verify, tables: order.len() as u64, rows: rows.saturating_mul(2), rows_done: 0 });
     let mut sums = sum(&sides, &order, &job).await?;
     let again: Vec<usize> = order.iter().copied().filter(|pair| needs_care(&sides.pairs[*pair], &sums[pair])).collect();
     if !again.is_empty() {
@@ -202,7 +203,8 @@ impl Part {
 const SAY_EVERY: u64 = 16_384;
 
 async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<usize, PairSums>> {
-    let (sample, limit, events) = (job.sample, if job.strict { job.limit } else { 0 }, Arc::clone(&job.events));
+    let (sample, limit) = (job.sample, if job.strict { job.limit } else { 0 });
+    let (source_read, target_read) = (advance(&job.events), advance(&job.events));
     let source = sides.read_source(pairs, move |part: &mut Part, pair, row| {
         part.rows += 1;
         match row.digest {
@@ -215,9 +217,7 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
                 }
             }
         }
-        if part.rows.is_multiple_of(SAY_EVERY) {
-            events(Event::TableAdvanced { table: pair.map.source.clone(), rows: SAY_EVERY, bytes: 0 });
-        }
+        source_read(pair, part.rows);
         Ok(())
     });
     let target = sides.read_target(pairs, move |part: &mut Part, pair, row| {
@@ -225,6 +225,7 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
         if sample.has(row.digest.key) {
             part.sums(pair).add(row.digest);
         }
+        target_read(pair, part.rows);
         Ok(())
     });
     let (source, target) = tokio::try_join!(source, target)?;
@@ -235,15 +236,29 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
         sums.misfits += part.misfits;
         sums.examples.extend(part.examples);
         part.sums.iter().for_each(|part| sums.source.merge(part));
-        let rest = part.rows % SAY_EVERY;
-        (job.events)(Event::TableAdvanced { table: sides.pairs[pair].map.source.clone(), rows: rest, bytes: 0 });
+        (job.events)(advanced(&sides.pairs[pair], part.rows % SAY_EVERY));
     }
     for (pair, part) in target {
         let sums = all.get_mut(&pair).context("only these pairs are read")?;
         sums.target_rows += part.rows;
+        (job.events)(advanced(&sides.pairs[pair], part.rows % SAY_EVERY));
         part.sums.iter().for_each(|part| sums.target.merge(part));
     }
     Ok(all)
+}
+
+/// Says after every so many rows that they have been read.
+fn advance(events: &Events) -> impl Fn(&Pair, u64) + Send + Sync + 'static {
+    let events = Arc::clone(events);
+    move |pair, rows| {
+        if rows.is_multiple_of(SAY_EVERY) {
+            events(advanced(pair, SAY_EVERY));
+        }
+    }
+}
+
+fn advanced(pair: &Pair, rows: u64) -> Event {
+    Event::TableAdvanced { phase: Phase::Verify, table: pair.map.source.clone(), rows, bytes: 0 }
 }
 
 /// A row that could not be in PostgreSQL, as a difference.
@@ -323,6 +338,7 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
         _ => Some(false),
     };
     (job.events)(Event::TableEnded {
+        phase: Phase::Verify,
         table: verdict.source.clone(),
         rows_written: sums.target_rows,
         rows_rejected: verdict.rows_set_aside,

@@ -7,6 +7,7 @@ mod dialect;
 mod failure_modes;
 mod mapping_file;
 mod migrate;
+mod progress;
 mod property;
 mod schema;
 mod schema_objects;

@@ -13,8 +13,8 @@ use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
 use crate::migrate::{self, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, PhaseTime, Prepared, Purpose};
 use crate::model::{Event, Events, Failure, Phase, QualifiedName};
-use crate::plan::mapping::Mapping;
-use crate::plan::{CopyMap, Existing, NameStyle, OnExtra, Options, Severity, TablePlan};
+use crate::plan::mapping::{Mapping, closest};
+use crate::plan::{CopyMap, DAMAGE, Existing, NameStyle, ObjectKind, OnExtra, Options, Severity, TablePlan};
 use crate::postgres::{Address, Migrations, create_database};
 use crate::registry;
 use crate::render::{self, Format, Progress, ProgressStyleChoice, Ui};
@@ -133,7 +133,7 @@ struct Values {
     #[arg(long, value_name = "N|P%", value_parser = max_rejects)]
     max_rejects: Option<MaxRejects>,
     /// Losses that are accepted: views, triggers, checks, defaults, …
-    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    #[arg(long, value_name = "CLASS", value_delimiter = ',', value_parser = allow)]
     allow: Vec<String>,
     /// Weaker objects (NOT VALID keys, UNIQUE for a primary key) are exit 1 too
     #[arg(long)]
@@ -201,6 +201,19 @@ fn offset(text: &str) -> Result<i32, String> {
     }
 }
 
+/// A class of losses that there is.
+fn allow(text: &str) -> Result<String, String> {
+    if text == DAMAGE {
+        return Err("damage to the source is never accepted: half a copy must not look whole".into());
+    }
+    let classes = ObjectKind::ALL.map(ObjectKind::allow_class);
+    if classes.contains(&text) {
+        return Ok(text.to_string());
+    }
+    let meant = closest(text, classes.iter().copied()).map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+    Err(format!("`{text}` is no class of losses (there are {}){meant}", classes.join(", ")))
+}
+
 fn existing(text: &str) -> Result<(String, Existing), String> {
     let (glob, what) = text.rsplit_once('=').unwrap_or(("*", text));
     match what {
@@ -244,6 +257,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     if args.into.create_db && !args.dry_run {
         create_database(&address).await?;
     }
+    let address = address.with_role(args.into.role.as_deref());
     let progress = Arc::new(Progress::new(ui, args.progress.into()));
     let chosen = choose_mapping(&args.what.mapping, args.what.migrations.as_deref(), &snapshot, ui)?;
     let run_id = new_run_id();

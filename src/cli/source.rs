@@ -13,10 +13,19 @@ pub struct SourceArgs {
     /// Let writers of a rollback-journal database wait until the reading is done
     #[arg(long)]
     pub block_writers: bool,
+    /// Copy what can be read of a damaged file, table by table, and say what cannot
+    #[arg(long)]
+    pub salvage: bool,
 }
 
 impl SourceArgs {
     pub fn open_options(&self, readers: usize) -> OpenOptions {
-        OpenOptions { readers, snapshot: self.snapshot.clone(), block_writers: self.block_writers, ..OpenOptions::default() }
+        OpenOptions {
+            readers,
+            snapshot: self.snapshot.clone(),
+            block_writers: self.block_writers,
+            salvage: self.salvage,
+            ..OpenOptions::default()
+        }
     }
 }

@@ -54,9 +54,12 @@ pub struct Args {
     /// Compare the schemas too: keys, indexes, constraints, views, triggers, defaults, and where sequences go on
     #[arg(long)]
     schema_objects: bool,
-    /// Rows that migrate set aside because PostgreSQL refused them
+    /// Rows that migrate set aside because PostgreSQL refused them [default: where the last run put them]
     #[arg(long, value_name = "DIR")]
     rejects: Option<PathBuf>,
+    /// Read as this role
+    #[arg(long, value_name = "NAME")]
+    role: Option<String>,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -75,12 +78,17 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let snapshot = Arc::new(Snapshot::open(&args.source, &args.reading.open_options(jobs))?);
     let address = settings.address(args.target.to.as_deref().or(args.url.as_deref()), ui)?;
     say_target(&address, ui);
+    let address = address.with_role(args.role.as_deref());
     let maps = match maps_of_last_run(&address, &args.schema).await? {
         Some(maps) => maps,
         None => {
             ui.say(&format!("no run of migrate has written into schema {:?}: tables and types are matched as migrate would", args.schema));
             derived_maps(&args, &snapshot, &address, jobs, ui).await?
         }
+    };
+    let rejects = match args.rejects.clone() {
+        Some(folder) => Some(folder),
+        None => rejects_of_last_run(&address, &args.schema, ui).await?,
     };
     let progress = Arc::new(Progress::new(ui, ProgressStyleChoice::Auto));
     let shown = Arc::clone(&progress);
@@ -94,7 +102,7 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         sample: args.sample.map_or(Sample::ALL, Sample::percent),
         limit: args.limit,
         strict: args.strict,
-        rejects: args.rejects,
+        rejects,
         events: Arc::new(move |event| shown.show(&event)),
     };
     let report = async {
@@ -121,6 +129,21 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
 async fn maps_of_last_run(address: &Address, schema: &str) -> Result<Option<Vec<CopyMap>>> {
     let client = connect(address).await?;
     if Journal::exists(&client).await? { Journal::last_maps(&client, schema).await } else { Ok(None) }
+}
+
+/// The folder in which the last run set rows aside, as the journal knows it; it may be on another machine.
+async fn rejects_of_last_run(address: &Address, schema: &str, ui: &Ui) -> Result<Option<PathBuf>> {
+    let client = connect(address).await?;
+    if !Journal::exists(&client).await? {
+        return Ok(None);
+    }
+    let settings = Journal::last_settings(&client, schema).await?;
+    let Some(folder) = settings.get("rejects_dir").and_then(|folder| folder.as_str()).map(PathBuf::from) else { return Ok(None) };
+    if folder.is_dir() {
+        return Ok(Some(folder));
+    }
+    ui.warn(&format!("the last run set rows aside in {}, which is not here: --rejects DIR says where it is now", folder.display()));
+    Ok(None)
 }
 
 /// How migrate would copy the source into the target as it stands.

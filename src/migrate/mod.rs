@@ -223,7 +223,12 @@ pub async fn close(address: &Address, report: &MigrateReport) -> Result<()> {
     let client = session(address, None).await?;
     let journal = Journal::open(&client).await?;
     let losses = report.warnings.iter().filter(|warning| warning.severity == Severity::Loss);
-    journal.note(&report.run_id, &serde_json::json!({"losses": losses.collect::<Vec<_>>()})).await?;
+    let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
+    let said = serde_json::json!({
+        "losses": losses.collect::<Vec<_>>(),
+        "rejects_dir": rejects.map(|folder| folder.display().to_string()),
+    });
+    journal.note(&report.run_id, &said).await?;
     journal.finish(&report.run_id, report.outcome.as_str()).await
 }
 
@@ -239,13 +244,9 @@ pub async fn derived_maps(job: &Job) -> Result<Vec<CopyMap>> {
 /// Whatever fails from here on has left something in the target.
 fn changed(error: anyhow::Error) -> anyhow::Error {
     let error = sql_failure(error);
-    match error.downcast::<Failure>() {
-        Ok(mut failure) => {
-            failure.target_changed = true;
-            failure.into()
-        }
-        Err(error) => error,
-    }
+    let message = format!("{error:#}");
+    let failure = error.downcast_ref::<Failure>().cloned().unwrap_or_else(|| Failure::new("failed", ""));
+    Failure { message, target_changed: true, ..failure }.into()
 }
 
 /// Every problem at once, as one failure.

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::migrate::Job;
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
-use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section};
+use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section, TableKind};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
-use crate::plan::{Input, Plan, Problem, build};
+use crate::plan::{Input, Plan, Problem, Warning, build};
 use crate::postgres::{Client, GenericClient, Journal, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
@@ -22,6 +22,8 @@ const CHUNK_BYTES: u64 = 32 * 1024 * 1024;
 pub struct Inspected {
     pub schema: Schema,
     pub profiles: Vec<TableProfile>,
+    /// What of the source cannot be read.
+    pub damage: Vec<Warning>,
 }
 
 /// Reads the source's schema, and every value of every row once.
@@ -30,15 +32,40 @@ pub async fn inspect(snapshot: &Arc<Snapshot>, readers: usize, events: &Events, 
     events(Event::PhaseStarted(Phase::Inspect));
     let snapshot = Arc::clone(snapshot);
     let inspected = tokio::task::spawn_blocking(move || -> Result<Inspected> {
-        let schema = snapshot.reader()?.schema()?;
+        let mut schema = snapshot.reader()?.schema()?;
         let profiles = sqlite::profile(&snapshot, &schema, readers, CHUNK_BYTES)?;
-        Ok(Inspected { schema, profiles })
+        for (table, profile) in schema.tables.iter_mut().zip(&profiles) {
+            if let Some(reason) = &profile.unreadable {
+                table.kind = TableKind::Unreadable;
+                schema.unreadable.push((table.name.clone(), reason.clone()));
+            }
+        }
+        let damage = damage(&snapshot, &schema, &profiles)?;
+        Ok(Inspected { schema, profiles, damage })
     })
     .await
     .context("a reader of the source panicked")??;
     clock.note(Phase::Inspect, started);
     events(Event::PhaseEnded { phase: Phase::Inspect, seconds: started.elapsed().as_secs_f64() });
     Ok(inspected)
+}
+
+/// Table by table, what the profile pass could not read: how many rows that may be, and where they stood.
+fn damage(snapshot: &Snapshot, schema: &Schema, profiles: &[TableProfile]) -> Result<Vec<Warning>> {
+    let mut warnings = Vec::new();
+    for (table, damage) in snapshot.damage()? {
+        let rows = schema.tables.iter().zip(profiles).find(|(known, _)| known.name == table);
+        let (read, by_index) = match rows {
+            Some((known, profile)) => (profile.rows, snapshot.reader()?.rows_by_index(known)),
+            None => (0, None),
+        };
+        let lost = match by_index {
+            Some(rows) if rows >= read => format!("{} of {rows} rows (counted by an index) cannot be read", rows - read),
+            _ => "an unknown number of rows cannot be read".to_string(),
+        };
+        warnings.push(Warning::damage(&table, format!("is damaged: {read} rows are read; {lost}: {}", damage.text())));
+    }
+    Ok(warnings)
 }
 
 /// Plans against the target as it is or, with migrations, as it will be once they have run: they are tried in a transaction that is
@@ -78,6 +105,7 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &
         options: &job.options,
     });
     plan.problems.splice(0..0, interrupted);
+    plan.warnings.splice(0..0, inspected.damage.iter().cloned());
     clock.note(Phase::Plan, started);
     Ok(plan)
 }

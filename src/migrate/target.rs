@@ -21,7 +21,7 @@ pub async fn refuse_pooler_and_standby(client: &Client, address: &Address) -> Re
         );
     }
     let row = client
-        .query_one("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')", &[])
+        .query_one("SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('server_encoding')", &[])
         .await
         .map_err(|error| sql_failure(error.into()))?;
     if row.get(0) {
@@ -31,6 +31,13 @@ pub async fn refuse_pooler_and_standby(client: &Client, address: &Address) -> Re
         bail!(
             Failure::new("target_read_only", "the target's sessions are read-only (default_transaction_read_only)")
                 .hint("Connect as a user who may write.")
+        );
+    }
+    let encoding: &str = row.get(2);
+    if encoding != "UTF8" {
+        bail!(
+            Failure::new("target_encoding", format!("the target database is in {encoding}, which cannot hold every text of SQLite"))
+                .hint("Make one that can: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0; --create-db does so.")
         );
     }
     Ok(())

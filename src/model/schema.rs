@@ -48,6 +48,8 @@ pub enum TableKind {
     Shadow {
         of: String,
     },
+    /// A virtual table whose module refuses to give its rows.
+    Unreadable,
 }
 
 #[derive(Clone, Debug)]
@@ -183,7 +185,7 @@ impl Table {
 
     /// True for the tables whose rows are the user's data.
     pub fn has_data(&self) -> bool {
-        !matches!(self.kind, TableKind::Shadow { .. })
+        !matches!(self.kind, TableKind::Shadow { .. } | TableKind::Unreadable)
     }
 }
 

@@ -121,6 +121,23 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
+    pub const ALL: [ObjectKind; 14] = [
+        ObjectKind::PrimaryKey,
+        ObjectKind::Unique,
+        ObjectKind::Index,
+        ObjectKind::Check,
+        ObjectKind::ForeignKey,
+        ObjectKind::View,
+        ObjectKind::Trigger,
+        ObjectKind::Default,
+        ObjectKind::Generated,
+        ObjectKind::NotNull,
+        ObjectKind::Sequence,
+        ObjectKind::Table,
+        ObjectKind::Column,
+        ObjectKind::Collation,
+    ];
+
     /// The word for a person.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -201,6 +218,9 @@ pub enum Severity {
     Loss,
 }
 
+/// The class of what could not be read of the source.
+pub const DAMAGE: &str = "damage";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     pub severity: Severity,
@@ -220,6 +240,11 @@ impl Warning {
 
     pub fn weaker(code: &str, object: impl Into<String>, message: impl Into<String>) -> Self {
         Warning { severity: Severity::Weaker, ..Warning::note(code, object, message) }
+    }
+
+    /// Something of the source that cannot be read. No `--allow` accepts it: half a copy must not look whole.
+    pub fn damage(object: impl Into<String>, message: impl Into<String>) -> Self {
+        Warning { severity: Severity::Loss, class: DAMAGE, ..Warning::note("source_damaged", object, message) }
     }
 
     pub fn loss(kind: ObjectKind, object: impl Into<String>, message: impl Into<String>) -> Self {

@@ -21,7 +21,7 @@ mod views;
 
 pub use build::{Existing, Input, OnExtra, Options, build};
 pub use decision::{
-    ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, ObjectKind, ObjectPlan, Offenders, Plan, Problem, SequencePlan, Severity,
-    TablePlan, Todo, Warning,
+    ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, ObjectKind, ObjectPlan, Offenders, Plan, Problem, SequencePlan,
+    Severity, TablePlan, Todo, Warning,
 };
 pub use names::NameStyle;

@@ -1,7 +1,7 @@
 //! Keys, indexes, constraints, views and triggers of derived tables: what has an exact form is planned, what has none goes to `todo.sql`.
 
 use crate::dialect::translate::{self, Relation};
-use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, Table, TableKind, TypeKind};
+use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, QualifiedName, Table, TableKind, TypeKind};
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
 use crate::plan::names::Namespace;
@@ -362,13 +362,9 @@ impl ForeignKeyBuilder<'_> {
     }
 
     fn try_build(&mut self, label: &str) -> Result<ObjectPlan, String> {
-        let parent_index = self
-            .plan
-            .tables
-            .iter()
-            .position(|parent| parent.source.eq_ignore_ascii_case(&self.key.parent))
-            .ok_or_else(|| format!("the table {:?} that it references is not there", self.key.parent))?;
-        let parent = &self.input.source.tables[self.plan.tables[parent_index].source_index];
+        let planned = self.plan.tables.iter().position(|parent| parent.source.eq_ignore_ascii_case(&self.key.parent));
+        let parent = self.input.source.table(&self.key.parent);
+        let parent = parent.ok_or_else(|| format!("the table {:?} that it references is not there", self.key.parent))?;
         let parent_columns: Vec<usize> = if self.key.parent_columns.is_empty() {
             parent.primary_key.as_ref().map(|key| key.columns.clone()).ok_or("the table that it references has no primary key")?
         } else {
@@ -381,16 +377,21 @@ impl ForeignKeyBuilder<'_> {
         let child_columns: Option<Vec<usize>> = self.key.columns.iter().map(|name| self.table.column_index(name)).collect();
         let child_columns = child_columns.ok_or("it names a column that its table does not have")?;
         let child = &self.plan.tables[self.index];
-        let parent_plan = &self.plan.tables[parent_index];
-        let (Some(child_names), Some(parent_names)) = (targets(child, &child_columns), targets(parent_plan, &parent_columns)) else {
+        let (parent_target, parent_names) = match planned {
+            Some(planned) => (self.plan.tables[planned].target.clone(), targets(&self.plan.tables[planned], &parent_columns)),
+            None => self.left_out_parent(parent, &parent_columns)?,
+        };
+        let (Some(child_names), Some(parent_names)) = (targets(child, &child_columns), parent_names) else {
             return Err("a column of it is not copied".into());
         };
-        let (child_target, parent_target) = (child.target.clone(), parent_plan.target.clone());
+        let child_target = child.target.clone();
         let constraint = self.key.name.clone().unwrap_or_else(|| {
             format!("{}_{}_fkey", child_target.name.as_str(), child_names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"))
         });
         let name = self.relations.take(&constraint);
-        self.make_parent_unique(parent_index, parent, &parent_columns, &parent_names);
+        if let Some(planned) = planned {
+            self.make_parent_unique(planned, parent, &parent_columns, &parent_names);
+        }
         let mut definition = format!("FOREIGN KEY ({}) REFERENCES {parent_target} ({})", list(&child_names), list(&parent_names));
         for (word, action) in [("UPDATE", self.key.on_update), ("DELETE", self.key.on_delete)] {
             if action != crate::model::ForeignKeyAction::NoAction {
@@ -403,7 +404,7 @@ impl ForeignKeyBuilder<'_> {
         Ok(ObjectPlan {
             kind: ObjectKind::ForeignKey,
             table: Some(self.index),
-            parent: Some(parent_index),
+            parent: planned,
             name: name.clone(),
             label: label.to_string(),
             statements: vec![
@@ -413,6 +414,16 @@ impl ForeignKeyBuilder<'_> {
             offenders: Some(Offenders::Orphans),
             original: self.table.sql.clone(),
         })
+    }
+
+    /// The parent is not of this run (`--exclude`); an earlier one, or the application, may have put it into the target.
+    fn left_out_parent(&self, parent: &Table, columns: &[usize]) -> Result<(QualifiedName, Option<Vec<Name>>), String> {
+        let mapped = self.input.mapping.table(&parent.name).and_then(|mapping| mapping.target.clone());
+        let wanted = mapped.unwrap_or_else(|| self.input.options.names.apply(&parent.name));
+        let there = self.input.target.find(&wanted);
+        let there = there.ok_or_else(|| format!("the table {:?} that it references is left out, and is not in the target", parent.name))?;
+        let name = |at: &usize| there.find(&self.input.options.names.apply(&parent.columns[*at].name)).map(|column| column.name.clone());
+        Ok((there.name.clone(), columns.iter().map(name).collect()))
     }
 
     /// PostgreSQL wants a unique key to reference. SQLite does too, but finds out only when rows change.

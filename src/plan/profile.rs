@@ -305,6 +305,8 @@ pub struct TableProfile {
     pub columns: Vec<ColumnProfile>,
     /// The table cut into ranges of about equal bytes; empty for a table without rowids.
     pub ranges: Vec<RowRange>,
+    /// A virtual table may refuse to be read, for reasons of its module's.
+    pub unreadable: Option<String>,
 }
 
 impl TableProfile {
@@ -323,6 +325,7 @@ impl TableProfile {
             }
         }
         self.ranges.extend(later.ranges);
+        self.unreadable = self.unreadable.take().or(later.unreadable);
     }
 }
 

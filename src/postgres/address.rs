@@ -32,6 +32,14 @@ pub struct Address {
     pub session: Vec<(String, String)>,
 }
 
+impl Address {
+    /// The same, where every session works as this role.
+    pub fn with_role(mut self, role: Option<&str>) -> Self {
+        self.session.extend(role.map(|role| ("role".to_string(), role.to_string())));
+        self
+    }
+}
+
 /// How a connection is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {

@@ -157,7 +157,7 @@ fn summary(report: &VerifyReport) -> String {
     let set_aside: u64 = report.tables.iter().map(|table| table.rows_set_aside).sum();
     let verdict = match report.outcome {
         Outcome::Identical => "identical".to_string(),
-        Outcome::NoDifferenceFound => "no difference found in the sample".to_string(),
+        Outcome::NoDifferenceFound => "no difference found in what was compared".to_string(),
         Outcome::Different if report.differences_total == 0 => "different: the rows are identical, the schema is not".to_string(),
         Outcome::Different => {
             let total = units::counted(report.differences_total, "difference");

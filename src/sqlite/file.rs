@@ -20,7 +20,9 @@ pub enum FileKind {
 }
 
 /// Looks at the first 100 bytes and the size.
-pub fn inspect(path: &Path) -> Result<FileKind> {
+///
+/// With `salvage`, a file that is shorter than its header says is taken for what is left of it.
+pub fn inspect(path: &Path, salvage: bool) -> Result<FileKind> {
     let metadata = std::fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
     if metadata.is_dir() {
         bail!(Failure::new("source_is_directory", "it is a directory, not a SQLite file").hint("Name the database file inside it."));
@@ -51,7 +53,7 @@ pub fn inspect(path: &Path) -> Result<FileKind> {
     let wal = header[18] == 2 || header[19] == 2;
     // The page count stands only when the change counter agrees with it; beside a write-ahead log the file may lag behind.
     let (change_counter, valid_for, pages) = (word(24), word(92), u64::from(word(28)));
-    if change_counter == valid_for && !wal_has_frames(path) && pages * page_size > metadata.len() {
+    if !salvage && change_counter == valid_for && !wal_has_frames(path) && pages * page_size > metadata.len() {
         bail!(truncated(metadata.len(), Some(pages * page_size)));
     }
     Ok(if wal { FileKind::Wal } else { FileKind::Journal })
@@ -85,7 +87,8 @@ fn truncated(size: u64, wanted: Option<u64>) -> Failure {
         Some(wanted) => format!("the file is truncated: it has {size} bytes and its header promises {wanted}"),
         None => format!("the file is truncated: {size} bytes are less than a header"),
     };
-    Failure::new("source_truncated", message).hint("Copy the file again from where it came, together with its -wal file if there is one.")
+    Failure::new("source_truncated", message)
+        .hint("Copy the file again from where it came, together with its -wal file if there is one; --salvage copies what is left of it.")
 }
 
 fn not_sqlite(header: &[u8]) -> Failure {

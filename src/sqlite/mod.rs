@@ -3,10 +3,12 @@
 mod file;
 mod profile;
 mod rows;
+mod salvage;
 mod schema;
 mod snapshot;
 
 pub use file::{FileKind, inspect as inspect_file};
 pub use profile::profile;
 pub use rows::{Row, Scan};
+pub use salvage::Damage;
 pub use snapshot::{OpenOptions, Reader, Snapshot};

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::model::{Schema, Table, Value};
+use crate::model::{Failure, Schema, Table, TableKind, Value};
 use crate::plan::declared::Declared;
 use crate::plan::profile::{ColumnProfile, RowRange, TableProfile};
 use crate::sqlite::rows::{Scan, rowid_name};
-use crate::sqlite::snapshot::{Reader, Snapshot};
+use crate::sqlite::snapshot::{BROKEN_MODULE, Reader, Snapshot};
 
 /// One piece of work: a table, or a range of a big one.
 struct Piece {
@@ -31,7 +31,10 @@ pub fn profile(snapshot: &Snapshot, schema: &Schema, readers: usize, range_bytes
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(piece) = pieces.get(at) else { break };
             let table = &schema.tables[piece.table];
-            let profile = profile_piece(&reader, table, piece, range_bytes).with_context(|| format!("read table {:?}", table.name))?;
+            let profile = match profile_piece(&reader, table, piece, range_bytes) {
+                Err(error) if matches!(table.kind, TableKind::Virtual { .. }) => unreadable(error)?,
+                profile => profile.with_context(|| format!("read table {:?}", table.name))?,
+            };
             done.push((at, profile));
         }
         Ok(done)
@@ -75,6 +78,21 @@ fn pieces(snapshot: &Snapshot, schema: &Schema, readers: usize) -> Result<Vec<Pi
         }
     }
     Ok(pieces)
+}
+
+/// A module refuses its table (its content is elsewhere, and gone): the other tables are none the worse for it. A locked or damaged file
+/// is another matter.
+fn unreadable(error: anyhow::Error) -> Result<TableProfile> {
+    let of_module = |error: &rusqlite::Error| {
+        error.sqlite_error().is_some_and(|error| error.extended_code & 0xff == rusqlite::ffi::SQLITE_ERROR)
+            || error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CORRUPT_VTAB)
+    };
+    if error.downcast_ref::<rusqlite::Error>().is_some_and(of_module)
+        || error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == BROKEN_MODULE)
+    {
+        return Ok(TableProfile { unreadable: Some(format!("{:#}", error)), ..TableProfile::default() });
+    }
+    Err(error)
 }
 
 fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes: u64) -> Result<TableProfile> {

@@ -3,17 +3,22 @@
 use anyhow::{Context as _, Result};
 use rusqlite::types::ValueRef;
 
-use crate::model::{Table, TableKind, Value};
+use crate::model::{Failure, PrimaryKey, Table, TableKind, Value};
 use crate::plan::profile::RowRange;
-use crate::sqlite::snapshot::{Reader, explain};
+use crate::sqlite::salvage::Salvage;
+use crate::sqlite::snapshot::{DAMAGED, Reader, damaged, explain};
 
 /// Which columns and rows of a table to read.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    sql: String,
+    table: String,
+    /// `SELECT … FROM …`
+    select: String,
+    rowid: Option<&'static str>,
     range: Option<(i64, i64)>,
-    has_rowid: bool,
     columns: usize,
+    /// From the other end, in a table whose rows have no rowid but an order.
+    backwards: Option<String>,
 }
 
 /// The row that the scan stands on.
@@ -51,18 +56,24 @@ impl Scan {
         }
         // An index could serve the columns in another order; the b-tree's own order is the fastest and the one of the ranges.
         let hint = if table.kind == TableKind::Ordinary { " NOT INDEXED" } else { "" };
+        let key = table.primary_key.as_ref().filter(|_| table.without_rowid);
+        let order = |key: &PrimaryKey| {
+            let columns: Vec<String> = key.columns.iter().map(|column| format!("{} DESC", quote(&table.columns[*column].name))).collect();
+            format!(" ORDER BY {}", columns.join(", "))
+        };
         Scan {
-            sql: format!("SELECT {} FROM main.{}{hint}", names.join(", "), quote(&table.name)),
+            table: table.name.clone(),
+            select: format!("SELECT {} FROM main.{}{hint}", names.join(", "), quote(&table.name)),
+            rowid,
             range: None,
-            has_rowid: rowid.is_some(),
             columns: columns.len(),
+            backwards: key.map(order),
         }
     }
 
     /// Only the rows of the range; for tables with rowids.
     pub fn range(mut self, table: &Table, range: Option<&RowRange>) -> Self {
-        if let (Some(range), Some(rowid)) = (range, rowid_name(table)) {
-            self.sql.push_str(&format!(" WHERE {rowid} BETWEEN ?1 AND ?2"));
+        if let (Some(range), Some(_)) = (range, rowid_name(table)) {
             self.range = Some((range.first, range.last));
         }
         self
@@ -70,6 +81,13 @@ impl Scan {
 
     pub fn columns(&self) -> usize {
         self.columns
+    }
+
+    fn sql(&self, range: Option<(i64, i64)>) -> String {
+        match (range, self.rowid) {
+            (Some(_), Some(rowid)) => format!("{} WHERE {rowid} BETWEEN ?1 AND ?2", self.select),
+            _ => self.select.clone(),
+        }
     }
 }
 
@@ -96,22 +114,132 @@ impl Reader<'_> {
         self.connection().query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
     }
 
-    /// Calls `each` for every row; an error of `each` ends the scan. Returns how many rows were read.
+    /// Calls `each` for every row; an error of `each` ends the scan. Returns how many rows were read. When the snapshot salvages, that is
+    /// every row that can be read, and what could not be is noted.
     pub fn scan(&self, scan: &Scan, mut each: impl FnMut(&Row<'_, '_>) -> Result<()>) -> Result<u64> {
-        let mut statement = self.connection().prepare(&scan.sql).map_err(|error| explain(error.into())).context("read rows")?;
-        let mut rows = match scan.range {
+        let mut progress = Progress::default();
+        let Some(salvage) = self.salvage() else {
+            self.read(scan, &scan.sql(scan.range), scan.range, &mut progress, &mut each)?;
+            return Ok(progress.rows);
+        };
+        match scan.rowid {
+            Some(rowid) => self.salvage_by_rowid(salvage, scan, rowid, &mut progress, &mut each)?,
+            None => self.salvage_from_both_ends(salvage, scan, &mut progress, &mut each)?,
+        }
+        Ok(progress.rows)
+    }
+
+    /// Reads on after each row, or part of the b-tree, that cannot be read.
+    fn salvage_by_rowid(
+        &self,
+        salvage: &Salvage,
+        scan: &Scan,
+        rowid: &str,
+        progress: &mut Progress,
+        each: &mut impl FnMut(&Row<'_, '_>) -> Result<()>,
+    ) -> Result<()> {
+        let (mut from, last) = scan.range.unwrap_or((i64::MIN, i64::MAX));
+        let next =
+            format!("SELECT {rowid} FROM main.{} NOT INDEXED WHERE {rowid} BETWEEN ?1 AND ?2 ORDER BY {rowid} LIMIT 1", quote(&scan.table));
+        loop {
+            let range = Some((from, last));
+            progress.last = None;
+            let Err(error) = self.read(scan, &scan.sql(range), range, progress, each) else { return Ok(()) };
+            let reason = damage(&error).ok_or(error)?;
+            let Some(start) = progress.last.map_or(Some(from), |last| last.checked_add(1)) else { return Ok(()) };
+            let stands = self.connection().query_row(&next, [start, last], |row| row.get::<_, i64>(0));
+            let read_on = match stands {
+                // The row is there, and its values are not.
+                Ok(rowid) => {
+                    salvage.skip_row(&scan.table, rowid, &reason)?;
+                    rowid.checked_add(1).filter(|next| *next <= last)
+                }
+                Err(_) => salvage.skip(&scan.table, self.root(&scan.table)?, start, last, &reason)?,
+            };
+            match read_on {
+                Some(next) => from = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads from the first row to what cannot be read, then from the last row back to it.
+    fn salvage_from_both_ends(
+        &self,
+        salvage: &Salvage,
+        scan: &Scan,
+        progress: &mut Progress,
+        each: &mut impl FnMut(&Row<'_, '_>) -> Result<()>,
+    ) -> Result<()> {
+        let Err(error) = self.read(scan, &scan.sql(None), None, progress, each) else { return Ok(()) };
+        let reason = damage(&error).ok_or(error)?;
+        let before = progress.rows;
+        if let Some(order) = &scan.backwards {
+            let backwards = self.read(scan, &format!("{}{order}", scan.select), None, progress, each);
+            if let Err(error) = backwards {
+                damage(&error).ok_or(error)?;
+            }
+        }
+        let after = progress.rows - before;
+        salvage.note(&scan.table, &reason, |damage| damage.gap = Some((before, after)))
+    }
+
+    /// The page where the table's b-tree begins.
+    fn root(&self, table: &str) -> Result<u32> {
+        let sql = "SELECT rootpage FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
+        self.connection().query_row(sql, [table], |row| row.get(0)).context("look for the table's first page")
+    }
+
+    /// How many rows the table has by one of its indexes that can be read; none where there is no such.
+    pub fn rows_by_index(&self, table: &Table) -> Option<u64> {
+        table.indexes.iter().filter(|index| index.predicate.is_none()).find_map(|index| {
+            let sql = format!("SELECT count(*) FROM main.{} INDEXED BY {}", quote(&table.name), quote(&index.name));
+            // An index that cannot be read either is no answer.
+            self.connection().query_row(&sql, [], |row| row.get::<_, i64>(0)).ok().map(i64::unsigned_abs)
+        })
+    }
+
+    /// One statement to its end, or to its first error.
+    fn read(
+        &self,
+        scan: &Scan,
+        sql: &str,
+        range: Option<(i64, i64)>,
+        progress: &mut Progress,
+        each: &mut impl FnMut(&Row<'_, '_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut statement = self.connection().prepare(sql).map_err(|error| explain(error.into())).context("read rows")?;
+        let mut rows = match range {
             Some((first, last)) => statement.query([first, last])?,
             None => statement.query([])?,
         };
-        let offset = usize::from(scan.has_rowid);
-        let mut count = 0;
+        let offset = usize::from(scan.rowid.is_some());
         while let Some(row) =
-            rows.next().map_err(|error| explain(error.into())).with_context(|| format!("read row {} of the scan", count + 1))?
+            rows.next().map_err(|error| explain(error.into())).with_context(|| format!("read row {} of the scan", progress.rows + 1))?
         {
-            count += 1;
-            let key = if scan.has_rowid { row.get_ref_unwrap(0).as_i64().unwrap_or(count as i64) } else { count as i64 };
+            let ordinal = progress.rows as i64 + 1;
+            let key = if scan.rowid.is_some() { row.get_ref_unwrap(0).as_i64().unwrap_or(ordinal) } else { ordinal };
+            // A b-tree gives its rowids in order, each once; pages in the wrong place do not.
+            if scan.rowid.is_some() && progress.last.is_some_and(|last| key <= last) {
+                return Err(damaged().into());
+            }
+            progress.rows += 1;
+            progress.last = Some(key);
             each(&Row { row, key, offset })?;
         }
-        Ok(count)
+        Ok(())
     }
+}
+
+/// How far a scan has come.
+#[derive(Default)]
+struct Progress {
+    rows: u64,
+    /// The key of the last row.
+    last: Option<i64>,
+}
+
+/// What SQLite says when the error is damage to the file.
+fn damage(error: &anyhow::Error) -> Option<String> {
+    error.downcast_ref::<Failure>().filter(|failure| failure.code == DAMAGED).map(|failure| failure.message.clone())
 }

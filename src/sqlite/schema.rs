@@ -1,6 +1,6 @@
 //! The schema of the file: PRAGMAs for what SQLite made of it, the stored statements for what PRAGMAs do not tell.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rusqlite::Connection;
 
 use crate::dialect::parse::{self, TableDdl};
@@ -8,7 +8,7 @@ use crate::model::{
     Affinity, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema, Table,
     TableKind, Trigger, View,
 };
-use crate::sqlite::snapshot::Reader;
+use crate::sqlite::snapshot::{Reader, explain};
 
 impl Reader<'_> {
     /// Everything that `sqlite_schema` names. An object that cannot be read is listed in `Schema::unreadable` and stops nothing.
@@ -19,15 +19,20 @@ impl Reader<'_> {
         let kinds = table_kinds(connection)?;
         for object in objects(connection)? {
             match object.kind.as_str() {
-                "table" => match table(connection, &object, &kinds) {
+                "table" => match table(connection, &object, &kinds, self.salvage().is_some()) {
                     Ok((table, note)) => {
                         schema.unreadable.extend(note.map(|note| (object.name.clone(), note)));
                         schema.tables.push(table);
                     }
+                    // Damage is found before anything is done, and read around only when asked to.
+                    Err(error) if self.salvage().is_none() && is_damage(&error) => return Err(explain(error)),
                     Err(error) => schema.unreadable.push((object.name, format!("{error:#}"))),
                 },
                 "view" => schema.views.push(View { name: object.name, sql: object.sql }),
                 "trigger" => schema.triggers.push(Trigger { name: object.name, table: object.table, sql: object.sql }),
+                "index" if self.salvage().is_some() && index_columns(connection, &object.name, None)?.is_empty() => {
+                    schema.unreadable.push((object.name, "the index's definition is damaged".into()));
+                }
                 _ => {}
             }
         }
@@ -77,7 +82,7 @@ fn table_kinds(connection: &Connection) -> Result<Vec<ListedTable>> {
 }
 
 /// Reads one table; the note says what of it could not be read.
-fn table(connection: &Connection, object: &Object, kinds: &[ListedTable]) -> Result<(Table, Option<String>)> {
+fn table(connection: &Connection, object: &Object, kinds: &[ListedTable], salvage: bool) -> Result<(Table, Option<String>)> {
     let (ddl, note) = match parse::create_table(&object.sql) {
         Ok(ddl) => (ddl, None),
         Err(error) => (
@@ -93,6 +98,9 @@ fn table(connection: &Connection, object: &Object, kinds: &[ListedTable]) -> Res
     };
     let without_rowid = listed.map_or(ddl.without_rowid, |listed| listed.without_rowid);
     let (columns, key) = columns(connection, &object.name, &ddl)?;
+    if columns.is_empty() && ddl.module.is_none() {
+        bail!("SQLite itself makes nothing of its definition");
+    }
     let mut table = Table {
         name: object.name.clone(),
         kind,
@@ -111,12 +119,25 @@ fn table(connection: &Connection, object: &Object, kinds: &[ListedTable]) -> Res
     };
     table.indexes = indexes(connection, &table)?;
     table.rowid_alias = rowid_alias(&table);
+    add_rowid_of_full_text(&mut table);
     if table.autoincrement {
         // The table exists as soon as one table has AUTOINCREMENT; a row of it, once that table had one.
         let sql = "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?1";
-        table.sequence = connection.query_row(sql, [&table.name], |row| row.get::<_, Option<i64>>(0)).context("read sqlite_sequence")?;
+        match connection.query_row(sql, [&table.name], |row| row.get::<_, Option<i64>>(0)) {
+            Ok(sequence) => table.sequence = sequence,
+            Err(error) if salvage => {
+                return Ok((table, Some(format!("sqlite_sequence cannot be read ({error}): ids go on after the largest"))));
+            }
+            Err(error) => return Err(error).context("read sqlite_sequence"),
+        }
     }
     Ok((table, note))
+}
+
+fn is_damage(error: &anyhow::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, SystemIoFailure};
+    let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    code.is_some_and(|code| matches!(code, DatabaseCorrupt | SystemIoFailure))
 }
 
 /// The columns in order, and the primary key's columns in key order.
@@ -182,6 +203,26 @@ fn rowid_alias(table: &Table) -> Option<usize> {
     let has_own_index = table.indexes.iter().any(|index| index.origin == IndexOrigin::PrimaryKey);
     let integer = table.columns[column].declared.eq_ignore_ascii_case("INTEGER");
     (integer && !has_own_index && !table.without_rowid && table.kind == TableKind::Ordinary).then_some(column)
+}
+
+/// The rowid of a full-text table is what other tables know its rows by: it is a column, and the key, though no one declared it.
+fn add_rowid_of_full_text(table: &mut Table) {
+    let TableKind::Virtual { module, .. } = &table.kind else { return };
+    let full_text = ["fts3", "fts4", "fts5"].iter().any(|name| module.eq_ignore_ascii_case(name));
+    if !full_text || table.column_index("rowid").is_some() {
+        return;
+    }
+    table.rowid_alias = Some(table.columns.len());
+    table.primary_key = Some(PrimaryKey { name: None, columns: vec![table.columns.len()] });
+    table.columns.push(Column {
+        name: "rowid".into(),
+        declared: "INTEGER".into(),
+        affinity: Affinity::Integer,
+        not_null: false,
+        default: None,
+        generated: None,
+        collation: Collation::Binary,
+    });
 }
 
 fn indexes(connection: &Connection, table: &Table) -> Result<Vec<Index>> {

@@ -1,5 +1,6 @@
 //! One state of a SQLite file, for any number of readers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::model::Failure;
 use crate::sqlite::file::{self, FileKind, sibling};
+use crate::sqlite::salvage::{Damage, Salvage};
 
 /// How a source may be opened.
 #[derive(Clone, Debug)]
@@ -23,11 +25,13 @@ pub struct OpenOptions {
     pub block_writers: bool,
     /// How long to wait for a writer's lock.
     pub busy_timeout: Duration,
+    /// Read around what is damaged, and keep a list of it.
+    pub salvage: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { readers: 1, snapshot: None, block_writers: false, busy_timeout: Duration::from_secs(5) }
+        OpenOptions { readers: 1, snapshot: None, block_writers: false, busy_timeout: Duration::from_secs(5), salvage: false }
     }
 }
 
@@ -41,6 +45,7 @@ pub struct Snapshot {
     empty: bool,
     /// Set when opening made a `-wal` and `-shm` that were not there before.
     clean_up: Option<PathBuf>,
+    salvage: Option<Salvage>,
 }
 
 /// Size and time of the file and its log: when they change, somebody wrote.
@@ -65,6 +70,10 @@ impl Reader<'_> {
     pub(super) fn connection(&self) -> &Connection {
         self.connection.as_ref().expect("a reader holds its connection until it is dropped")
     }
+
+    pub(super) fn salvage(&self) -> Option<&Salvage> {
+        self.snapshot.salvage.as_ref()
+    }
 }
 
 impl Drop for Reader<'_> {
@@ -78,20 +87,30 @@ impl Drop for Reader<'_> {
 impl Snapshot {
     /// Opens `path` read-only and fixes one state of it. Errors are `Failure`s: no such file, not SQLite, truncated, locked, in use.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let kind = file::inspect(path)?;
+        let kind = file::inspect(path, options.salvage)?;
+        if options.salvage && options.snapshot.is_none() && file::wal_has_frames(path) {
+            bail!(
+                Failure::new("salvage_needs_copy", "pages of the file stand in its write-ahead log, and salvage reads the file's own")
+                    .hint("Read a private copy with --snapshot DIR, which brings both together.")
+            );
+        }
         let mut snapshot = Snapshot {
             path: path.to_owned(),
             idle: Mutex::new(Vec::new()),
             stamp: Some(Stamp::of(path)),
             empty: kind == FileKind::Empty,
             clean_up: None,
+            salvage: None,
         };
+        let mut read = path.to_owned();
         let connections = match (kind, &options.snapshot) {
             (FileKind::Empty, _) => vec![Connection::open_in_memory().context("open an empty database")?],
             (_, Some(folder)) => {
                 let copy = copy_into(path, folder, options)?;
                 snapshot.stamp = None;
-                open_readers(&copy, "mode=ro", options)?
+                let readers = open_readers(&copy, "mode=ro", options)?;
+                read = copy;
+                readers
             }
             (FileKind::Journal, None) => {
                 refuse_a_file_in_use(path, options)?;
@@ -111,7 +130,20 @@ impl Snapshot {
             }
         };
         snapshot.idle = Mutex::new(connections);
+        if options.salvage && !snapshot.empty {
+            snapshot.salvage = Some(Salvage::of(&read)?);
+        }
         Ok(snapshot)
+    }
+
+    /// What readers could not read so far, by table; nothing unless the snapshot salvages.
+    pub fn damage(&self) -> Result<BTreeMap<String, Damage>> {
+        self.salvage.as_ref().map_or(Ok(BTreeMap::new()), Salvage::found)
+    }
+
+    /// True when readers go around damage.
+    pub fn salvages(&self) -> bool {
+        self.salvage.is_some()
     }
 
     /// The file as the user named it.
@@ -198,10 +230,25 @@ fn open(path: &Path, mode: &str, options: &OpenOptions) -> Result<Connection> {
     let settings =
         "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -2000;";
     // The first of them that looks at the file is the first to meet a writer's lock.
+    if options.salvage {
+        // An object whose definition makes no sense is left out; nothing is written. The file may be shorter than its header says.
+        connection.execute_batch("PRAGMA writable_schema = 1").map_err(|error| explain(error.into()))?;
+    }
     connection.execute_batch(settings).map_err(|error| explain(error.into()))?;
     // An application's own collation orders its indexes; reading rows needs no order, so any stand-in will do.
     connection.collation_needed(|connection, name| connection.create_collation(name, |a, b| a.cmp(b)))?;
     Ok(connection)
+}
+
+/// The code of a failure that is damage to the file.
+pub(super) const DAMAGED: &str = "source_damaged";
+
+/// The code of a failure of a virtual table's module.
+pub(super) const BROKEN_MODULE: &str = "source_module_broken";
+
+pub(super) fn damaged() -> Failure {
+    Failure::new(DAMAGED, "the database file is damaged")
+        .hint("--salvage copies, table by table, what can be read, and says what cannot; `sqlite3 FILE .recover` may find more.")
 }
 
 /// SQLite's own codes as sentences with a hint.
@@ -212,8 +259,11 @@ pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
             Failure::new("source_locked", "the file is locked by a writer")
                 .hint("Wait until the writer has finished, or stop it; --snapshot DIR needs the lock only for a moment.")
         }
-        rusqlite::ErrorCode::DatabaseCorrupt => Failure::new("source_damaged", "the database file is damaged")
-            .hint("`sqlite3 FILE .recover` writes what can still be read into a new file."),
+        _ if cause.extended_code == rusqlite::ffi::SQLITE_CORRUPT_VTAB => {
+            Failure::new(BROKEN_MODULE, "the virtual table's module finds its own tables in disorder")
+        }
+        rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::TooBig => damaged(),
+        rusqlite::ErrorCode::SystemIoFailure => Failure { message: format!("the file cannot be read: {error}"), ..damaged() },
         rusqlite::ErrorCode::NotADatabase => Failure::new("source_not_sqlite", "it is not a SQLite file, or it is encrypted"),
         rusqlite::ErrorCode::CannotOpen => Failure::new("source_unreadable", "SQLite cannot open the file together with its journal")
             .hint("Read a private copy with --snapshot DIR."),

@@ -112,7 +112,8 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
     Ok(VerifyReport {
         source: job.snapshot.path().display().to_string(),
         target: job.address.shown(),
-        outcome: match (different, job.sample == Sample::ALL) {
+        // What cannot be read cannot be compared.
+        outcome: match (different, job.sample == Sample::ALL && job.snapshot.damage()?.is_empty()) {
             (true, _) => Outcome::Different,
             (false, true) => Outcome::Identical,
             (false, false) => Outcome::NoDifferenceFound,
@@ -121,7 +122,7 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
         differences_total,
         differences_exact: tables.iter().all(|table| table.differences_exact),
         source_changed: job.snapshot.source_changed(),
-        notes: notes(&sides, &job),
+        notes: notes(&sides, &job)?,
         tables,
         schema_objects: None,
     })
@@ -362,8 +363,13 @@ impl Job {
 }
 
 /// What a person should know besides.
-fn notes(sides: &Sides, job: &Job) -> Vec<String> {
+fn notes(sides: &Sides, job: &Job) -> Result<Vec<String>> {
     let new = sides.schema.tables.iter().filter(|table| table.has_data() && (job.included)(&table.name));
     let new = new.filter(|table| !job.maps.iter().any(|map| map.source.eq_ignore_ascii_case(&table.name)));
-    new.map(|table| format!("table {:?} was not compared: the mapping does not name it", table.name)).collect()
+    let mut notes: Vec<String> =
+        new.map(|table| format!("table {:?} was not compared: the mapping does not name it", table.name)).collect();
+    for (table, damage) in job.snapshot.damage()? {
+        notes.push(format!("table {table:?} is damaged, and only what can be read was compared; not {}", damage.text()));
+    }
+    Ok(notes)
 }

@@ -80,6 +80,11 @@ impl Database {
         execute(&self.name, sql);
     }
 
+    /// Runs one statement that no transaction may hold, such as CREATE DATABASE, beside this database.
+    pub fn run_outside(&self, sql: &str) {
+        execute("postgres", sql);
+    }
+
     /// Runs statements, in one transaction; PostgreSQL's words when it refuses.
     pub fn try_execute(&self, sql: &str) -> Result<(), String> {
         query(&self.url(), sql).map(drop)

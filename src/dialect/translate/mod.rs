@@ -191,7 +191,21 @@ pub fn default_value(sql: &str, type_: &Type) -> Outcome<Default> {
     if typed.class == Class::Null {
         return Ok(Default::None);
     }
+    // A text that spells a truth is what migrate makes of it in a row.
+    if let (Type::Boolean, Some(typed::Constant::Text(text))) = (type_, &typed.constant)
+        && let Some(truth) = spelled_truth(text)
+    {
+        return Ok(Default::Sql(truth.to_string()));
+    }
     typed.assigned_to(&RelationColumn::new("the column", type_.clone())).map(Default::Sql)
+}
+
+fn spelled_truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
+        "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
 }
 
 /// The condition of a CHECK.

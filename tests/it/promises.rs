@@ -1,0 +1,143 @@
+//! What migrate promises at its edges: losses by class, roles, encodings, full-text tables, keys to tables that are left out.
+
+use crate::support::{Case, Database, addresses};
+
+#[test]
+fn only_classes_of_losses_that_there_are_can_be_allowed() {
+    let database = Database::fresh();
+    let case = Case::new("allow").source_sql("CREATE TABLE t(a); CREATE VIEW v AS SELECT randomblob(4) FROM missing").database(&database);
+    let wrong = case.run("migrate {source} --to {url} --allow trigers").exit(2);
+    assert!(wrong.stderr.contains("did you mean `triggers`?"), "{wrong}");
+    let damage = case.run("migrate {source} --to {url} --allow views,damage").exit(2);
+    assert!(damage.stderr.contains("half a copy must not look whole"), "{damage}");
+    assert_eq!(database.value("SELECT to_regclass('t') IS NULL"), "t");
+    case.run("migrate {source} --to {url}").exit(1);
+    case.run("migrate {source} --to {url} --allow triggers,views --replace --yes").exit(0);
+}
+
+#[test]
+fn a_role_owns_what_it_makes_and_reads_what_it_compares() {
+    let database = Database::fresh();
+    let role = format!("{}_owner", database.name);
+    database.execute(&format!("CREATE ROLE {role} NOLOGIN; GRANT {role} TO CURRENT_USER; GRANT CREATE ON DATABASE {} TO {role}; GRANT CREATE ON SCHEMA public TO {role}", database.name));
+    let case = Case::new("role").source_sql("CREATE TABLE t(a INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)").database(&database);
+    case.run(&format!("migrate {{source}} --to {{url}} --role {role}")).exit(0);
+    assert_eq!(database.value("SELECT tableowner FROM pg_tables WHERE tablename = 't'"), role);
+    case.run(&format!("verify {{source}} --to {{url}} --role {role}")).exit(0);
+    // Whoever may not read is told so: the role it is that reads.
+    let other = format!("{}_other", database.name);
+    database.execute(&format!("CREATE ROLE {other} NOLOGIN; GRANT {other} TO CURRENT_USER"));
+    let refused = case.run(&format!("verify {{source}} --to {{url}} --role {other} --json")).exit(2);
+    assert!(refused.stdout.contains("permission denied"), "{refused}");
+    database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}; DROP OWNED BY {other}; DROP ROLE {other}"));
+}
+
+#[test]
+fn a_database_that_cannot_hold_every_text_is_refused() {
+    let maintenance = Database::fresh();
+    let name = format!("{}_latin", maintenance.name);
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        maintenance.run_outside(&format!("CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"));
+        let case = Case::new(encoding).source_sql("CREATE TABLE t(a); INSERT INTO t VALUES ('é')");
+        let url = addresses().database_url_of(&name);
+        let refused = case.run(&format!("migrate {{source}} --to {url} --json")).exit(2);
+        assert_eq!(refused.json()["error"]["code"], "target_encoding", "{refused}");
+        assert_eq!(refused.json()["error"]["target_changed"], false);
+        maintenance.run_outside(&format!("DROP DATABASE {name}"));
+    }
+}
+
+#[test]
+fn a_full_text_table_keeps_the_ids_that_others_know_its_rows_by() {
+    let database = Database::fresh();
+    let case = Case::new("fts ids")
+        .source_sql(
+            "CREATE VIRTUAL TABLE docs USING fts5(title, body);
+             INSERT INTO docs(rowid, title, body) VALUES (7, 'seven', 'x'), (40, 'forty', 'y');
+             CREATE VIRTUAL TABLE old USING fts4(body); INSERT INTO old(docid, body) VALUES (5, 'five');
+             CREATE TABLE read(doc INTEGER, at TEXT); INSERT INTO read VALUES (40, 'now');",
+        )
+        .database(&database);
+    case.run("migrate {source} --to {url}").exit(0);
+    assert_eq!(database.rows("SELECT d.title FROM read r JOIN docs d ON d.rowid = r.doc"), ["forty"]);
+    assert_eq!(database.rows("SELECT rowid, body FROM old"), ["5|five"]);
+    assert_eq!(database.value("INSERT INTO docs(title) VALUES ('next') RETURNING rowid"), "41");
+}
+
+#[test]
+fn a_full_text_table_whose_content_is_gone_stops_nothing() {
+    let database = Database::fresh();
+    let case = Case::new("external content")
+        .source_sql(
+            "CREATE TABLE pages(id INTEGER PRIMARY KEY, body TEXT); INSERT INTO pages VALUES (1, 'a');
+             CREATE VIRTUAL TABLE found USING fts5(body, content='pages', content_rowid='id');
+             INSERT INTO found(found) VALUES ('rebuild'); DROP TABLE pages;
+             CREATE TABLE t(a INTEGER); INSERT INTO t VALUES (1);",
+        )
+        .database(&database);
+    let output = case.run("migrate {source} --to {url} --json").exit(1);
+    let report = output.json();
+    assert_eq!(report["outcome"], "incomplete");
+    let lost = report["exit_reasons"].as_array().unwrap().iter().find(|reason| reason["object"] == "found").cloned();
+    assert_eq!(lost.unwrap_or_else(|| panic!("{output}"))["code"], "table_missing");
+    assert_eq!(database.value("SELECT a FROM t"), "1");
+    case.run("migrate {source} --to {url} --allow tables --replace --yes").exit(0);
+}
+
+#[test]
+fn a_default_that_spells_a_truth_is_one() {
+    let database = Database::fresh();
+    let case = Case::new("truth")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a BOOLEAN DEFAULT 'yes', b BOOLEAN DEFAULT 'off'); INSERT INTO t VALUES (1, 1, 0)",
+        )
+        .database(&database);
+    case.run("migrate {source} --to {url}").exit(0);
+    assert_eq!(database.rows("INSERT INTO t DEFAULT VALUES RETURNING a, b"), ["t|f"]);
+}
+
+#[test]
+fn rows_that_postgresql_refused_are_found_without_being_told_where() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id bigint PRIMARY KEY, n int CHECK (n > 0))");
+    let case = Case::new("rejects in the journal")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO t VALUES (1, 5), (2, -5)")
+        .database(&database);
+    case.run("migrate {source} --to {url}").exit(1);
+    let verdict = case.run("verify {source} --to {url} --json").exit(0).json();
+    assert_eq!((verdict["outcome"].as_str(), verdict["tables"][0]["rows_set_aside"].as_i64()), (Some("identical"), Some(1)));
+    // Moved away, the row is missing, and it is said why that may be.
+    std::fs::rename(case.dir().join("candlefish-rejects"), case.dir().join("elsewhere")).unwrap();
+    let verdict = case.run("verify {source} --to {url}").exit(1);
+    assert!(verdict.stderr.contains("--rejects DIR"), "{verdict}");
+}
+
+#[test]
+fn a_key_to_a_table_that_is_left_out_holds_where_the_target_has_the_table() {
+    let database = Database::fresh();
+    let case = Case::new("excluded parent")
+        .source_sql(
+            "CREATE TABLE parent(id INTEGER PRIMARY KEY); INSERT INTO parent VALUES (1);
+             CREATE TABLE child(id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent); INSERT INTO child VALUES (1, 1);",
+        )
+        .database(&database);
+    let left_out = case.run("migrate {source} --to {url} --exclude parent --json").exit(1).json();
+    assert!(left_out["exit_reasons"].to_string().contains("foreign_key_missing"), "{left_out}");
+    database.execute("DROP TABLE child");
+    case.run("migrate {source} --to {url} --include parent").exit(0);
+    case.run("migrate {source} --to {url} --exclude parent").exit(0);
+    assert!(database.try_execute("INSERT INTO child VALUES (2, 99)").is_err(), "the key holds");
+}
+
+#[test]
+fn what_fails_in_the_middle_of_a_chunk_has_changed_the_target() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id bigint PRIMARY KEY, n int)");
+    let case = Case::new("misfit in a chunk")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO t VALUES (1, 5), (2, 'many')")
+        .database(&database);
+    let failed = case.run("migrate {source} --to {url} --on-misfit fail --json").exit(2);
+    let error = &failed.json()["error"];
+    assert_eq!(error["target_changed"], true, "{failed}");
+    assert!(error["message"].as_str().unwrap().contains("copy table \"t\": table \"t\": column \"n\""), "{failed}");
+}

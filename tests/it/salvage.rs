@@ -1,0 +1,234 @@
+//! Damaged files: found before the target is touched; with `--salvage` everything that can be read is copied, and what cannot is said.
+//! The tests make the damage themselves, page by page.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::support::{Case, Database, Output};
+
+const PAGE: u64 = 4096;
+
+/// 2,000 rows over some fifty leaf pages under an inner one, an index, and a table beside it that stays whole.
+const SOURCE: &str = "PRAGMA page_size = 4096;
+    CREATE TABLE notes(id INTEGER PRIMARY KEY, at TEXT NOT NULL UNIQUE, body TEXT);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+        INSERT INTO notes SELECT i, printf('2024-%05d', i), printf('%.*c', 80, 'x') FROM n;
+    CREATE TABLE whole(id INTEGER PRIMARY KEY, v TEXT);
+    INSERT INTO whole VALUES (1, 'a'), (2, 'b');";
+
+struct Damaged {
+    case: Case,
+    database: Database,
+}
+
+impl Damaged {
+    fn new(name: &str, sql: &str) -> Self {
+        let database = Database::fresh();
+        let case = Case::new(name).source_sql(sql).database(&database);
+        Damaged { case, database }
+    }
+
+    /// Pages of a b-tree, as SQLite's own `dbstat` lists them; `kind` is leaf, internal or overflow.
+    fn pages(&self, btree: &str, kind: &str) -> Vec<u64> {
+        let connection = Connection::open(self.case.source_path()).expect("open");
+        let sql = "SELECT pageno FROM dbstat WHERE name = ?1 AND pagetype = ?2 ORDER BY path";
+        let mut statement = connection.prepare(sql).expect("dbstat");
+        let pages = statement.query_map([btree, kind], |row| row.get::<_, i64>(0)).expect("dbstat");
+        pages.map(|page| page.expect("a page") as u64).collect()
+    }
+
+    fn zero(&self, page: u64) {
+        write_at(self.case.source_path(), (page - 1) * PAGE, &[0; PAGE as usize]);
+    }
+
+    fn migrate(&self, flags: &str) -> Output {
+        self.case.run(&format!("migrate {{source}} --to {{url}} --json {flags}"))
+    }
+
+    /// Without `--salvage` nothing is done at all.
+    fn is_refused(&self, code: &str) {
+        let refused = self.migrate("").exit(2);
+        assert_eq!(refused.json()["error"]["code"], code, "{refused}");
+        assert_eq!(refused.json()["error"]["target_changed"], false, "{refused}");
+        let hint = refused.json()["error"]["hint"].to_string();
+        assert!(hint.contains("--salvage"), "{refused}");
+        assert_eq!(self.database.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
+    }
+
+    /// With it the run is never clean; returns what it says of a table.
+    fn is_salvaged(&self, object: &str) -> String {
+        let salvaged = self.migrate("--salvage").exit(1);
+        let report = salvaged.json();
+        assert_eq!(report["outcome"], "incomplete", "{salvaged}");
+        let warnings = report["warnings"].as_array().expect("warnings");
+        let warning = warnings.iter().find(|warning| warning["object"] == object && warning["severity"] == "loss");
+        warning.unwrap_or_else(|| panic!("nothing of {object} in {salvaged}"))["message"].as_str().expect("a message").to_string()
+    }
+}
+
+fn write_at(file: &Path, offset: u64, bytes: &[u8]) {
+    OpenOptions::new().write(true).open(file).expect("open").write_all_at(bytes, offset).expect("write");
+}
+
+#[test]
+fn rows_around_a_lost_leaf_page_are_saved_and_the_lost_ones_named() {
+    let damaged = Damaged::new("a lost leaf", SOURCE);
+    let leaves = damaged.pages("notes", "leaf");
+    // Two apart, and the last.
+    let lost = [leaves[3], leaves[9], leaves[leaves.len() - 1]];
+    lost.iter().for_each(|page| damaged.zero(*page));
+    damaged.is_refused("source_damaged");
+
+    let message = damaged.is_salvaged("notes");
+    let rows: u64 = damaged.database.value("SELECT count(*) FROM notes").parse().expect("a number");
+    assert!(
+        message.contains(&format!("{rows} rows are read; {} of 2000 rows (counted by an index) cannot be read", 2000 - rows)),
+        "{message}"
+    );
+    lost.iter().for_each(|page| assert!(message.contains(&page.to_string()), "{page}: {message}"));
+    // Every row of every other page is there, and nothing else is missing: three holes.
+    let holes = "SELECT count(*) FROM (SELECT id, lead(id, 1, 2001) OVER (ORDER BY id) AS next FROM notes) n WHERE next > id + 1";
+    assert_eq!(damaged.database.value(holes), "3");
+    assert!(rows > 1800, "{rows}");
+    assert_eq!(damaged.database.rows("SELECT id, v FROM whole ORDER BY id"), ["1|a", "2|b"]);
+
+    // Asked again, what can be read is the same on both sides; more is not claimed.
+    let refused = damaged.case.run("verify {source} --to {url} --json").exit(2);
+    assert_eq!(refused.json()["error"]["code"], "source_damaged");
+    let verdict = damaged.case.run("verify {source} --to {url} --json --salvage").exit(0);
+    assert_eq!(verdict.json()["outcome"], "no_difference_found", "{verdict}");
+    // And no --allow makes half a copy whole.
+    let refused = damaged.migrate("--salvage --allow damage").exit(2);
+    assert!(refused.stdout.contains("damage"), "{refused}");
+}
+
+#[test]
+fn a_lost_inner_page_takes_its_own_part_only() {
+    let mut sql = SOURCE.replace("i < 2000", "i < 40000");
+    sql.push_str("CREATE INDEX notes_body ON notes(body);");
+    let damaged = Damaged::new("a lost inner page", &sql);
+    let inner = damaged.pages("notes", "internal");
+    assert!(inner.len() > 2, "a tree of three levels: {inner:?}");
+    damaged.zero(inner[1]);
+    damaged.is_refused("source_damaged");
+    let message = damaged.is_salvaged("notes");
+    let rows: u64 = damaged.database.value("SELECT count(*) FROM notes").parse().expect("a number");
+    assert!(rows > 5000 && rows < 40_000, "{rows}: {message}");
+    assert!(message.contains(&format!("{} of 40000 rows", 40_000 - rows)), "{message}");
+}
+
+#[test]
+fn a_row_whose_overflow_is_lost_takes_no_other_with_it() {
+    let damaged = Damaged::new(
+        "lost overflow",
+        "PRAGMA page_size = 4096; CREATE TABLE big(id INTEGER PRIMARY KEY, b BLOB);
+         INSERT INTO big VALUES (1, x'01'), (2, zeroblob(50000)), (3, x'03'), (4, zeroblob(50000)), (5, x'05');",
+    );
+    // The third page of the first chain: the link to the rest is gone.
+    damaged.zero(damaged.pages("big", "overflow")[2]);
+    damaged.is_refused("source_damaged");
+    let message = damaged.is_salvaged("big");
+    assert!(message.contains("rowids 2:"), "{message}");
+    assert_eq!(damaged.database.rows("SELECT id, length(b) FROM big ORDER BY id"), ["1|1", "3|1", "4|50000", "5|1"]);
+}
+
+#[test]
+fn a_table_in_the_order_of_its_key_is_read_from_both_ends() {
+    let sql = SOURCE.replace(
+        "CREATE TABLE notes(id INTEGER PRIMARY KEY, at TEXT NOT NULL UNIQUE, body TEXT)",
+        "CREATE TABLE notes(id INTEGER, at TEXT PRIMARY KEY, body TEXT) WITHOUT ROWID",
+    );
+    let damaged = Damaged::new("without rowid", &sql);
+    let leaves = damaged.pages("notes", "leaf");
+    damaged.zero(leaves[5]);
+    damaged.is_refused("source_damaged");
+    let message = damaged.is_salvaged("notes");
+    assert!(message.contains("rows between the first"), "{message}");
+    let holes = "SELECT count(*) FROM (SELECT id, lead(id, 1, 2001) OVER (ORDER BY id) AS next FROM notes) n WHERE next > id + 1";
+    assert_eq!(damaged.database.value(holes), "1");
+    assert_eq!(damaged.database.value("SELECT min(id) || ' ' || max(id) FROM notes"), "1 2000");
+}
+
+#[test]
+fn a_truncated_file_gives_what_is_left_of_it() {
+    let damaged = Damaged::new("truncated", SOURCE);
+    let length = std::fs::metadata(damaged.case.source_path()).expect("metadata").len();
+    let file = OpenOptions::new().write(true).open(damaged.case.source_path()).expect("open");
+    // `whole` was made last, and is in the last pages.
+    let kept = damaged.pages("whole", "leaf")[0];
+    drop(damaged.pages("notes", "leaf"));
+    file.set_len((kept - 1) * PAGE).expect("truncate");
+    assert!((kept - 1) * PAGE < length);
+    drop(file);
+    damaged.is_refused("source_truncated");
+    let message = damaged.is_salvaged("whole");
+    assert!(message.contains("0 rows are read; an unknown number of rows cannot be read"), "{message}");
+    assert_eq!(damaged.database.value("SELECT count(*) FROM whole"), "0");
+}
+
+#[test]
+fn damage_that_no_row_needs_is_no_damage() {
+    // The index and the freelist: rows are read without either.
+    let damaged = Damaged::new("index and freelist", &format!("{SOURCE} CREATE TABLE gone AS SELECT * FROM notes; DROP TABLE gone;"));
+    damaged.zero(damaged.pages("sqlite_autoindex_notes_1", "leaf")[2]);
+    let mut trunk = [0; 4];
+    std::fs::File::open(damaged.case.source_path()).expect("open").read_exact_at(&mut trunk, 32).expect("the first page of the freelist");
+    assert_ne!(u32::from_be_bytes(trunk), 0);
+    damaged.zero(u64::from(u32::from_be_bytes(trunk)));
+    let clean = damaged.migrate("").exit(0);
+    assert_eq!(clean.json()["rows_written"], 2002, "{clean}");
+    assert_eq!(damaged.database.value("SELECT count(*) FROM notes"), "2000");
+}
+
+#[test]
+fn a_definition_that_makes_no_sense_costs_only_its_own_table() {
+    let damaged = Damaged::new("broken schema row", SOURCE);
+    let connection = Connection::open(damaged.case.source_path()).expect("open");
+    connection
+        .execute_batch("PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = 'CREATE TALBE ' || x'ff' WHERE name = 'whole'")
+        .expect("break it");
+    drop(connection);
+    damaged.is_refused("source_damaged");
+    let message = damaged.is_salvaged("whole");
+    assert!(message.contains("cannot be read"), "{message}");
+    assert_eq!(damaged.database.value("SELECT count(*) FROM notes"), "2000");
+    assert_eq!(damaged.database.value("SELECT to_regclass('whole') IS NULL"), "t");
+}
+
+#[test]
+fn pages_in_the_wrong_place_are_noticed() {
+    let damaged = Damaged::new("a page written twice", SOURCE);
+    let leaves = damaged.pages("notes", "leaf");
+    let bytes = std::fs::read(damaged.case.source_path()).expect("read");
+    let from = ((leaves[2] - 1) * PAGE) as usize;
+    write_at(damaged.case.source_path(), (leaves[7] - 1) * PAGE, &bytes[from..from + PAGE as usize]);
+    damaged.is_refused("source_damaged");
+    damaged.is_salvaged("notes");
+    assert_eq!(damaged.database.value("SELECT count(*) - count(DISTINCT id) FROM notes"), "0");
+}
+
+#[test]
+fn an_encrypted_file_is_called_so_with_and_without_salvage() {
+    let database = Database::fresh();
+    let case = Case::new("encrypted").database(&database);
+    let file = case.dir().join("secret.db");
+    // As SQLCipher leaves it: nothing but noise, in whole pages.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    })
+    .take(8192)
+    .collect();
+    std::fs::write(&file, noise).expect("write");
+    let case = case.source_file(file);
+    for flags in ["", " --salvage"] {
+        let refused = case.run(&format!("migrate {{source}} --to {{url}} --json{flags}")).exit(2);
+        assert_eq!(refused.json()["error"]["code"], "source_encrypted", "{refused}");
+    }
+}

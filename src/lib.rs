@@ -15,10 +15,11 @@
 //! | **doors**: one outside thing each | | |
 //! | [`sqlite`] | one state of a SQLite file: schema, rows, profile | plan, dialect, model |
 //! | [`postgres`] | connection, catalog, COPY, migrations (refinery) | plan, model |
+//! | [`sides`] | a source and its target side by side: which table against which, one reading of both | plan, digest, sqlite, postgres, model |
 //! | [`stack`] | the private local servers: find, init, start, health, stop | model |
 //! | **verbs**: one command's meaning each; `mod.rs` holds `run()` | | |
-//! | [`migrate`] | a SQLite file into PostgreSQL | plan, digest, sqlite, postgres, model |
-//! | [`verify`] | is every value of the one in the other? | plan, digest, sqlite, postgres, model |
+//! | [`migrate`] | a SQLite file into PostgreSQL | sides, plan, digest, sqlite, postgres, model |
+//! | [`verify`] | is every value of the one in the other? | sides, plan, digest, sqlite, postgres, model |
 //! | **face**: the only rooms that meet a person | | |
 //! | [`render`] | reports and events as tables, JSON, CSV, progress | report types of verbs, plan, model |
 //! | [`cli`] | arguments, settings, dispatch | every room |
@@ -51,6 +52,7 @@ pub mod digest;
 pub mod plan;
 
 pub mod postgres;
+pub mod sides;
 pub mod sqlite;
 
 pub mod migrate;

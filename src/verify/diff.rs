@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::digest::{RowDigest, Sums, bucket_of};
 use crate::postgres::Fields;
-use crate::verify::pairing::Pair;
-use crate::verify::read::{Sides, SourceRow, TargetRow};
+use crate::sides::Pair;
+use crate::sides::{Sides, SourceRow, TargetRow};
 use crate::verify::report::{ColumnDifference, Difference, DifferenceKind};
 use crate::verify::{Sample, shown};
 

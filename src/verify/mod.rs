@@ -3,10 +3,7 @@
 //! Both sides are read whole, each in one state, and summed without regard to order; only where the sums differ are rows matched by key.
 
 mod diff;
-mod normalise;
 mod objects;
-mod pairing;
-mod read;
 mod rejects;
 mod report;
 mod shown;
@@ -22,11 +19,9 @@ use crate::digest::{Misfit, Sums};
 use crate::model::{Event, Events, Phase};
 use crate::plan::CopyMap;
 use crate::postgres::{Address, TypeReader, read_sessions};
+use crate::sides::{BUCKETS, Normaliser, Pair, Sides, pair};
 use crate::sqlite::Snapshot;
-use normalise::Normaliser;
 pub use objects::{MissingObject, ObjectsReport, WrongNextValue, schema_objects};
-use pairing::{BUCKETS, Pair, pair};
-use read::Sides;
 pub use report::{ColumnDifference, Difference, DifferenceKind, Outcome, TableVerdict, VerifyReport};
 
 /// What a comparison was told.

@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 
 use crate::digest::RowDigest;
 use crate::model::{Failure, Value};
-use crate::verify::normalise::Normaliser;
-use crate::verify::pairing::Pair;
+use crate::sides::Normaliser;
+use crate::sides::Pair;
 
 /// Digests of a table's rejected rows, with how often each was set aside.
 pub type Rejected = HashMap<RowDigest, u64>;

@@ -11,9 +11,9 @@ use crate::digest::{Misfit, RowDigest, SourceDigester, TargetDigester};
 use crate::model::Schema;
 use crate::plan::profile::RowRange;
 use crate::postgres::{Fields, ReadSession, TypeReader};
+use crate::sides::normalise::Normaliser;
+use crate::sides::pairing::Pair;
 use crate::sqlite::{Row, Scan, Snapshot};
-use crate::verify::normalise::Normaliser;
-use crate::verify::pairing::Pair;
 
 /// One state of each side, and what is compared with what.
 pub struct Sides {

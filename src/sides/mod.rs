@@ -1,0 +1,9 @@
+//! Both sides of a migrated database, each in one state: which table stands against which, and one reading of both, every row digested.
+
+mod normalise;
+mod pairing;
+mod read;
+
+pub use normalise::Normaliser;
+pub use pairing::{BUCKETS, Pair, pair};
+pub use read::{Sides, SourceRow, TargetRow};

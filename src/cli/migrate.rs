@@ -132,6 +132,9 @@ struct Values {
     /// Stop when more rows are set aside
     #[arg(long, value_name = "N|P%", value_parser = max_rejects)]
     max_rejects: Option<MaxRejects>,
+    /// Try rows that an earlier run set aside in this folder again, with the mapping as it is now; what loads leaves the folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["rejects", "dry_run", "replace", "existing", "migrations", "write_mapping"])]
+    retry_rejects: Option<PathBuf>,
     /// Losses that are accepted: views, triggers, checks, defaults, …
     #[arg(long, value_name = "CLASS", value_delimiter = ',', value_parser = allow)]
     allow: Vec<String>,
@@ -261,7 +264,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let progress = Arc::new(Progress::new(ui, args.progress.into()));
     let chosen = choose_mapping(&args.what.mapping, args.what.migrations.as_deref(), &snapshot, ui)?;
     let run_id = new_run_id();
-    let job = Job {
+    let mut job = Job {
         snapshot,
         address,
         mapping: chosen.mapping,
@@ -278,6 +281,15 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         run_id,
         events: events(&progress),
     };
+    if args.values.retry_rejects.is_some() {
+        migrate::prepare_retry(&mut job);
+        // With no other word, rows are tried again as they were copied.
+        if args.what.mapping == "auto"
+            && let Some(mapping) = migrate::last_mapping(&job).await?
+        {
+            (job.mapping, job.mapping_name) = (mapping, "the last run's".into());
+        }
+    }
     let purpose = if args.dry_run { Purpose::Look } else { Purpose::Run };
     let prepared = migrate::prepare(&job, purpose).await?;
     if let Some(file) = &args.write_mapping {
@@ -293,7 +305,10 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     }
     let (snapshot, address, events) = (Arc::clone(&job.snapshot), job.address.clone(), Arc::clone(&job.events));
     let done = async {
-        let mut report = migrate::run(job, prepared).await?;
+        let mut report = match &args.values.retry_rejects {
+            Some(folder) => migrate::retry(job, prepared, folder).await?,
+            None => migrate::run(job, prepared).await?,
+        };
         prove(&args, &mut report, snapshot, &address, events, jobs).await.context("verify the copy")?;
         report.judge(&args.values.allow, args.values.strict);
         migrate::close(&address, &report).await?;
@@ -317,7 +332,8 @@ async fn prove(
 ) -> Result<()> {
     let started = Instant::now();
     // Rows that were there before, or were not to come, have nothing to be compared with.
-    let comparable = |table: &&TablePlan| !table.without_data && (table.create.is_some() || table.truncate || !table.had_rows);
+    let retry = args.values.retry_rejects.is_some();
+    let comparable = |table: &&TablePlan| retry || !table.without_data && (table.create.is_some() || table.truncate || !table.had_rows);
     let maps: Vec<CopyMap> = report.plan.tables.iter().filter(comparable).map(TablePlan::copy_map).collect();
     match args.verify {
         Verify::None => return Ok(()),
@@ -339,7 +355,7 @@ async fn prove(
                 sample: verify::Sample::ALL,
                 limit: 0,
                 strict: false,
-                rejects: report.rejects_dir.clone(),
+                rejects: args.values.retry_rejects.clone().or_else(|| report.rejects_dir.clone()),
                 events,
             };
             for table in verify::run(job).await?.tables {

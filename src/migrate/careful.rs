@@ -17,7 +17,7 @@ use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, database_
 use crate::sqlite::Scan;
 
 /// Rows that are tried together.
-const BATCH_ROWS: usize = 500;
+pub const BATCH_ROWS: usize = 500;
 /// Bytes at which a batch ends early.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
@@ -32,13 +32,13 @@ fn sqlstate(error: &anyhow::Error) -> Option<String> {
 
 /// Rows encoded one after the other, with what is needed to set each aside.
 #[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
+pub struct Batch {
+    pub bytes: Vec<u8>,
     /// Where each row starts in `bytes`.
-    starts: Vec<usize>,
-    rows: Vec<(i64, Json, Json)>,
+    pub starts: Vec<usize>,
+    pub rows: Vec<(i64, Json, Json)>,
     /// Rows that did not even encode.
-    misfits: Vec<RejectedRow>,
+    pub misfits: Vec<RejectedRow>,
 }
 
 /// The chunk again, in a transaction of its own, with savepoints.
@@ -64,7 +64,7 @@ pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Resul
 }
 
 /// Tries ranges of rows; a range that fails is halved, a single row that fails is set aside.
-async fn copy_batch(
+pub async fn copy_batch(
     run: &Run,
     client: &Client,
     table: &TablePlan,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::migrate::run::Run;
 use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::{ObjectKind, ObjectPlan, Offenders, Todo, Warning};
-use crate::postgres::{Client, Journal, is_transient, orphans, sql_failure, statement};
+use crate::postgres::{Client, Journal, foreign_keys_not_valid, is_transient, orphans, sql_failure, statement};
 
 /// What became of the objects.
 #[derive(Clone, Debug, Default)]
@@ -177,6 +177,20 @@ pub async fn rebuild_foreign_keys(run: &Run, client: &Client) -> Result<Built> {
         }
     }
     Ok(built)
+}
+
+/// Foreign keys of this run's tables that old rows kept NOT VALID: those that nothing breaks any more become whole. Returns how many.
+pub async fn validate_foreign_keys(run: &Run, client: &Client) -> Result<u64> {
+    let tables: Vec<String> = run.plan.tables.iter().filter(|table| table.create.is_none()).map(|table| table.target.to_string()).collect();
+    let mut validated = 0;
+    for (table, name) in foreign_keys_not_valid(client, &tables).await? {
+        match client.batch_execute(&statement::validate_constraint(&table, &name)).await {
+            Ok(()) => validated += 1,
+            Err(error) if error.as_db_error().is_some() && !is_transient(&error) => {}
+            Err(error) => return Err(sql_failure(error.into())).with_context(|| format!("validate foreign key {name}")),
+        }
+    }
+    Ok(validated)
 }
 
 /// Identity and serial columns go on where SQLite would.

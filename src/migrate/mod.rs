@@ -7,6 +7,7 @@ mod finish;
 mod prepare;
 mod rejects;
 mod report;
+mod retry;
 mod run;
 mod target;
 mod todo;
@@ -29,6 +30,7 @@ use crate::sqlite::Snapshot;
 
 pub use prepare::Inspected;
 pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, TableReport};
+pub use retry::{last_mapping, prepare_job as prepare_retry, retry};
 pub use run::{MaxRejects, OnMisfit};
 
 use copy::{Chunk, TableCount};

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value as Json, json};
 
-use crate::model::{Table, Value};
+use crate::model::{Kept, Table, Value};
 use crate::sqlite::Row;
 
 /// The folder of rejects, made when the first row is set aside.
@@ -51,7 +51,7 @@ impl Rejects {
         }
         let mut files = self.files.lock().map_err(|_| anyhow!("a writer of rejects panicked"))?;
         if !files.contains_key(table) {
-            let path = self.folder.join(format!("{}.jsonl", file_stem(table)));
+            let path = path(&self.folder, table);
             let open = || -> std::io::Result<File> {
                 std::fs::create_dir_all(&self.folder)?;
                 OpenOptions::new().create(true).append(true).open(&path)
@@ -61,19 +61,30 @@ impl Rejects {
         let file = files.get_mut(table).context("the file was just opened")?;
         let mut text = Vec::new();
         for row in rows {
-            let line = json!({
-                "table": table,
-                "key": row.key,
-                "column": row.column,
-                "reason": row.reason,
-                "sqlstate": row.sqlstate,
-                "row": row.row,
-            });
-            serde_json::to_writer(&mut text, &line)?;
+            serde_json::to_writer(&mut text, &row.line(table))?;
             text.push(b'\n');
         }
         file.write_all(&text).and_then(|()| file.sync_data()).with_context(|| format!("write rejects of {table:?}"))
     }
+}
+
+impl RejectedRow {
+    /// What the file has of it.
+    pub fn line(&self, table: &str) -> Json {
+        json!({
+            "table": table,
+            "key": self.key,
+            "column": self.column,
+            "reason": self.reason,
+            "sqlstate": self.sqlstate,
+            "row": self.row,
+        })
+    }
+}
+
+/// The file of a table's rejects.
+pub fn path(folder: &Path, table: &str) -> PathBuf {
+    folder.join(format!("{}.jsonl", file_stem(table)))
 }
 
 /// A table's name as a file's: what a file system could misread is written as %XX.
@@ -107,22 +118,8 @@ pub fn key(table: &Table, scanned: &[usize], row: &Row<'_, '_>) -> Json {
 
 /// Every value with its storage class: `{"type": "text", "value": "…"}`; bytes as base64.
 pub fn original(table: &Table, scanned: &[usize], row: &Row<'_, '_>) -> Json {
-    let columns = scanned.iter().enumerate().map(|(place, column)| (table.columns[*column].name.clone(), typed(row.value(place))));
+    let columns = scanned.iter().enumerate().map(|(place, column)| (table.columns[*column].name.clone(), Kept::write(row.value(place))));
     Json::Object(columns.collect())
-}
-
-fn typed(value: Value<'_>) -> Json {
-    let class = value.storage_class().as_str();
-    match value {
-        // JSON has no infinity, and a double's text must come back as the same double.
-        Value::Real(real) => json!({"type": class, "value": real, "text": format!("{real:?}")}),
-        Value::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => json!({"type": class, "value": text}),
-            Err(_) => json!({"type": class, "base64": BASE64.encode(bytes)}),
-        },
-        Value::Blob(bytes) => json!({"type": class, "base64": BASE64.encode(bytes)}),
-        _ => json!({"type": class, "value": plain(value)}),
-    }
 }
 
 fn plain(value: Value<'_>) -> Json {

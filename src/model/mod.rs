@@ -3,6 +3,7 @@
 mod column_type;
 mod event;
 mod failure;
+mod kept;
 mod migration;
 mod name;
 mod schema;
@@ -11,6 +12,7 @@ mod value;
 pub use column_type::{ColumnType, TypeKind};
 pub use event::{Event, Events, Phase};
 pub use failure::Failure;
+pub use kept::Kept;
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
 pub use name::{Name, QualifiedName};
 pub use schema::{

@@ -410,6 +410,7 @@ impl TableBuilder<'_> {
                 }),
                 Some(target) => {
                     filled.push(&target.name);
+                    self.note_other_type(plan, column, target, &wish);
                     self.existing_column(built, index, target, &wish);
                 }
                 None => self.extra_column(plan, built, index, &wanted, &wish, existing),
@@ -445,6 +446,15 @@ impl TableBuilder<'_> {
                 hint: "Empty it, or say what to do with --existing truncate, --existing keep, or --replace for what an earlier run made."
                     .into(),
             }),
+        }
+    }
+
+    /// The target's type is obeyed, also against a mapping.
+    fn note_other_type(&self, plan: &mut Plan, column: &Column, target: &TargetColumn, wish: &Wish<'_>) {
+        let wanted = wish.sql_type.map(type_from_sql).filter(|wanted| wanted.sql != target.column_type.sql);
+        if let Some(wanted) = wanted.filter(|_| !self.input.options.given_schema) {
+            let message = format!("is {} in the target, which is obeyed; the mapping says {}", target.column_type.sql, wanted.sql);
+            plan.warnings.push(Warning::note("type_of_target", self.label(column), message));
         }
     }
 

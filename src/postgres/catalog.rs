@@ -63,6 +63,18 @@ pub async fn orphans(client: &impl GenericClient, table: &QualifiedName, foreign
     Ok(statement::orphans(sides.get(0), sides.get(1), &child_columns, &parent_columns, &key))
 }
 
+/// Foreign keys of or onto these tables that are NOT VALID, with their own table.
+pub async fn foreign_keys_not_valid(client: &impl GenericClient, tables: &[String]) -> Result<Vec<(QualifiedName, Name)>> {
+    let rows = client
+        .query(include_str!("queries/foreign_keys_not_valid.sql"), &[&tables])
+        .await
+        .context("look for foreign keys that are not valid")?;
+    Ok(rows
+        .iter()
+        .map(|row| (QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)), Name::new(row.get::<_, &str>(2))))
+        .collect())
+}
+
 fn column(row: &Row) -> TargetColumn {
     TargetColumn {
         name: Name::new(row.get::<_, &str>(1)),

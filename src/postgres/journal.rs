@@ -138,6 +138,19 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
+    /// Writes into the transaction that one part of the run's work is done in it.
+    pub async fn land(client: &impl GenericClient, run_id: &str, source: &str, chunk: usize, rows_written: u64) -> Result<()> {
+        let sql = "INSERT INTO candlefish.chunk (run_id, source, chunk, rows_written, rows_rejected) VALUES ($1, $2, $3, $4, 0)";
+        client.execute(sql, &[&run_id, &source, &(chunk as i32), &(rows_written as i64)]).await.context("write into the journal")?;
+        Ok(())
+    }
+
+    /// True when that part was committed.
+    pub async fn landed(client: &impl GenericClient, run_id: &str, source: &str, chunk: i32) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM candlefish.chunk WHERE run_id = $1 AND source = $2 AND chunk = $3)";
+        Ok(client.query_one(sql, &[&run_id, &source, &chunk]).await.context("read the journal")?.get(0))
+    }
+
     /// The copy maps of the last run that wrote into the schema; none when there was no run.
     pub async fn last_maps(client: &Client, target_schema: &str) -> Result<Option<Vec<CopyMap>>> {
         let run = client

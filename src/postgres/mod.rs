@@ -19,7 +19,7 @@ pub mod statement;
 mod tls;
 
 pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
-pub use catalog::{orphans, read_schema};
+pub use catalog::{foreign_keys_not_valid, orphans, read_schema};
 pub use connect::{connect, is_transient};
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use database::{count_rows, create_database};

@@ -103,6 +103,10 @@ pub fn triggers(table: &QualifiedName, enable: bool) -> String {
     format!("ALTER TABLE {table} {} TRIGGER USER", if enable { "ENABLE" } else { "DISABLE" })
 }
 
+pub fn validate_constraint(table: &QualifiedName, name: &Name) -> String {
+    format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+}
+
 /// `COPY … FROM STDIN` into the columns that the plan copies.
 pub fn copy_in(table: &TablePlan, format: CopyFormat) -> String {
     let columns: Vec<String> = table.columns.iter().filter(|column| !column.computed).map(|column| column.target.to_string()).collect();

@@ -1,6 +1,7 @@
 //! The door to SQLite: one state of one file, read-only.
 
 mod file;
+mod kept_rows;
 mod profile;
 mod rows;
 mod salvage;
@@ -8,6 +9,7 @@ mod schema;
 mod snapshot;
 
 pub use file::{FileKind, inspect as inspect_file};
+pub use kept_rows::KeptRows;
 pub use profile::profile;
 pub use rows::{Row, Scan};
 pub use salvage::Damage;

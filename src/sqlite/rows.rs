@@ -29,6 +29,13 @@ pub struct Row<'a, 'stmt> {
     offset: usize,
 }
 
+impl<'a, 'stmt> Row<'a, 'stmt> {
+    /// A row whose columns are all values.
+    pub(super) fn new(row: &'a rusqlite::Row<'stmt>, key: i64) -> Self {
+        Row { row, key, offset: 0 }
+    }
+}
+
 impl Row<'_, '_> {
     /// The value of the scan's column `index`.
     #[inline]

@@ -5,52 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 
 use crate::digest::RowDigest;
-use crate::model::{Failure, Value};
-use crate::sides::Normaliser;
-use crate::sides::Pair;
+use crate::model::{Failure, Kept};
+use crate::sides::{Normaliser, Pair};
 
 /// Digests of a table's rejected rows, with how often each was set aside.
 pub type Rejected = HashMap<RowDigest, u64>;
-
-/// A value as the file keeps it.
-enum Kept {
-    Null,
-    Integer(i64),
-    Real(f64),
-    Text(Vec<u8>),
-    Blob(Vec<u8>),
-}
-
-impl Kept {
-    fn parse(json: &Json) -> Option<Self> {
-        let base64 = || json.get("base64").and_then(Json::as_str).and_then(|text| BASE64.decode(text).ok());
-        let value = json.get("value");
-        Some(match json.get("type")?.as_str()? {
-            "null" => Kept::Null,
-            "integer" => Kept::Integer(value?.as_i64()?),
-            // The text is exact where the number may not be.
-            "real" => Kept::Real(json.get("text")?.as_str()?.parse().ok()?),
-            "text" => Kept::Text(base64().or_else(|| Some(value?.as_str()?.as_bytes().to_vec()))?),
-            "blob" => Kept::Blob(base64()?),
-            _ => return None,
-        })
-    }
-
-    fn value(&self) -> Value<'_> {
-        match self {
-            Kept::Null => Value::Null,
-            Kept::Integer(integer) => Value::Integer(*integer),
-            Kept::Real(real) => Value::Real(*real),
-            Kept::Text(text) => Value::Text(text),
-            Kept::Blob(blob) => Value::Blob(blob),
-        }
-    }
-}
 
 /// Reads every `.jsonl` file of the folder; the digests by the pair's place.
 pub fn read(folder: &Path, pairs: &[Pair], normaliser: &mut Normaliser) -> Result<HashMap<usize, Rejected>> {

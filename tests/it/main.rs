@@ -10,6 +10,7 @@ mod migrate;
 mod progress;
 mod promises;
 mod property;
+mod retry;
 mod salvage;
 mod schema;
 mod schema_objects;

@@ -1,0 +1,361 @@
+//! `--retry-rejects`: rows that an earlier run set aside, tried again against the target as it is now.
+//!
+//! A file's rows go in within one transaction, together with a row of the journal. Beside the file a new one is written first, with the rows
+//! that still do not fit; it takes the file's place when the transaction has committed. Whoever is killed in between finds both, and the
+//! journal tells which of them is true: no row is tried twice, none is lost.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value as Json, json};
+
+use crate::migrate::careful::{self, BATCH_ROWS, Batch};
+use crate::migrate::copy::{ChunkCount, TableCount, scanned_columns};
+use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::rejects::{RejectedRow, Rejects};
+use crate::migrate::run::Run;
+use crate::migrate::{Job, MigrateReport, Outcome, Prepared, changed, finish, peak_rss_bytes, refuse_problems, table_reports};
+use crate::model::{Event, Failure, Kept, Phase};
+use crate::plan::mapping::Mapping;
+use crate::plan::{Existing, OnExtra, Warning};
+use crate::postgres::{Client, Journal, RunRecord, sql_failure, statement};
+use crate::sqlite::KeptRows;
+
+/// The sign on a new file that waits for its transaction.
+const WAITING: &str = ".retry-";
+
+/// What a retry changes in what a migration was told: nothing is taken away, nothing added, rows that are there stay.
+pub fn prepare_job(job: &mut Job) {
+    job.options.existing = vec![("*".into(), Existing::Keep)];
+    job.options.on_extra = OnExtra::Fail;
+    job.migrations = None;
+    job.replace = false;
+}
+
+/// How the last run into the schema copied: the mapping of a retry that is given none.
+pub async fn last_mapping(job: &Job) -> Result<Option<Mapping>> {
+    let client = crate::postgres::session(&job.address, job.role.as_deref()).await?;
+    if !Journal::exists(&client).await? {
+        return Ok(None);
+    }
+    let source = job.snapshot.reader()?.schema()?;
+    Ok(Journal::last_maps(&client, &job.options.schema).await?.map(|maps| Mapping::of(&source, &maps)))
+}
+
+/// One line of a file: a row that was set aside.
+struct Line {
+    table: String,
+    key: Json,
+    row: Json,
+}
+
+impl Line {
+    fn parse(text: &str) -> Option<(Self, Json)> {
+        let json: Json = serde_json::from_str(text).ok()?;
+        let line = Line { table: json.get("table")?.as_str()?.to_string(), key: json.get("key")?.clone(), row: json.get("row")?.clone() };
+        Some((line, json))
+    }
+}
+
+/// Tries every row of every file in `folder`; files keep what still does not fit.
+pub async fn retry(job: Job, prepared: Prepared, folder: &Path) -> Result<MigrateReport> {
+    let Prepared { inspected, plan, control, mut clock, started, .. } = prepared;
+    refuse_problems(&plan)?;
+    if let Some(missing) = plan.tables.iter().find(|table| table.create.is_some() && has_file(folder, &table.source)) {
+        bail!(
+            Failure::new("table_not_found", format!("{} is not there to take the rows that were set aside", missing.target))
+                .hint("Name the database and --schema of the run that set them aside.")
+        );
+    }
+    let run = Run {
+        id: job.run_id.clone(),
+        plan,
+        schema: inspected.schema,
+        snapshot: Arc::clone(&job.snapshot),
+        address: job.address.clone(),
+        role: job.role.clone(),
+        rejects: Rejects::new(folder.to_owned()),
+        on_misfit: job.on_misfit,
+        max_rejects: None,
+        rejected: AtomicU64::new(0),
+        events: Arc::clone(&job.events),
+    };
+    let journal = Journal::open(&control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
+    // A file gives up its rows only when the disk has them.
+    control.batch_execute("SET synchronous_commit = on").await?;
+    finish_waiting(&control, folder).await?;
+    let files = files(folder)?;
+    let record = RunRecord {
+        run_id: run.id.clone(),
+        source: job.snapshot.path().display().to_string(),
+        target_schema: run.plan.schema.clone(),
+        status: "running".into(),
+        settings: json!({"mapping": job.mapping_name, "retry_rejects": folder.display().to_string()}),
+    };
+    let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();
+    let made: HashSet<_> = Journal::made(&control, &run.plan.schema, &sources).await?.into_iter().collect();
+    let there = run.plan.tables.iter().filter(|table| table.create.is_none());
+    let maps: Vec<_> = there.map(|table| (table.copy_map(), made.contains(&table.target))).collect();
+    journal.start(&record, &maps).await?;
+
+    let copying = Instant::now();
+    run.send(Event::PhaseStarted(Phase::Copy));
+    let mut counts = vec![TableCount::default(); run.plan.tables.len()];
+    let mut warnings = run.plan.warnings.clone();
+    let mut pass = 0;
+    loop {
+        let mut written = 0;
+        let mut orphans = 0;
+        for file in &files {
+            let retried = retry_file(&run, &control, file, pass, &mut counts).await.map_err(changed)?;
+            written += retried.written;
+            orphans += retried.orphans;
+            if pass == 0 {
+                warnings.extend(retried.unknown.into_iter().map(|table| {
+                    Warning::note("rejects_of_no_table", table, "has rows set aside, and no place in this plan: they stay where they are")
+                }));
+            }
+        }
+        // A row may wait for its parent, which has only now come.
+        if written == 0 || orphans == 0 {
+            break;
+        }
+        pass += 1;
+    }
+    clock.note(Phase::Copy, copying);
+    let constraints = Instant::now();
+    let validated = finish::validate_foreign_keys(&run, &control).await.map_err(changed)?;
+    clock.note(Phase::Constraints, constraints);
+    for (table, count) in run.plan.tables.iter().zip(&counts) {
+        journal.table_done(&run.id, &table.source, count.rows_written, count.rows_rejected).await?;
+    }
+    journal.finish(&run.id, "copied").await?;
+    let mut tables = table_reports(&run.plan, &counts);
+    tables.retain(|table| table.rows_read > 0);
+    let left = tables.iter().any(|table| table.rows_rejected > 0);
+    Ok(MigrateReport {
+        run_id: run.id.clone(),
+        source: record.source,
+        target: job.address.shown(),
+        mapping: job.mapping_name,
+        ddl: vec![None; run.plan.tables.len()],
+        tables,
+        phases: clock.times(),
+        elapsed: started.elapsed(),
+        objects_created: validated,
+        warnings,
+        todo: Vec::new(),
+        todo_file: None,
+        rejects_dir: left.then(|| folder.to_owned()),
+        source_changed: run.snapshot.source_changed(),
+        peak_rss_bytes: peak_rss_bytes(),
+        exit_reasons: Vec::new(),
+        outcome: Outcome::Clean,
+        plan: run.plan,
+    })
+}
+
+/// What became of one file's rows.
+#[derive(Default)]
+struct Retried {
+    written: u64,
+    /// Rows that stay because their parent is missing.
+    orphans: u64,
+    /// Tables that the plan does not have.
+    unknown: HashSet<String>,
+}
+
+/// One transaction; the file is replaced when it has committed.
+async fn retry_file(run: &Run, client: &Client, file: &Path, pass: usize, counts: &mut [TableCount]) -> Result<Retried> {
+    let mut retried = Retried::default();
+    if !file.exists() {
+        return Ok(retried);
+    }
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).context("a file has a name")?;
+    let context = || format!("retry {}", file.display());
+    let waiting = file.with_file_name(format!("{name}{WAITING}{}-{pass}", run.id));
+    let mut left = File::create(&waiting).with_context(|| format!("write {}", waiting.display()))?;
+    client.batch_execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
+    let mut silenced: HashSet<usize> = HashSet::new();
+    let mut of_table: BTreeMap<usize, ChunkCount> = BTreeMap::new();
+    let mut lines = BufReader::new(File::open(file).with_context(context)?).lines();
+    let mut next: Option<(usize, Line)> = None;
+    loop {
+        // As many rows of one table as go together.
+        let mut group: Vec<Line> = Vec::new();
+        let mut table = None;
+        while group.len() < BATCH_ROWS {
+            let (place, line) = match next.take() {
+                Some(next) => next,
+                None => {
+                    let Some(text) = lines.next() else { break };
+                    let text = text.with_context(context)?;
+                    let Some((line, json)) = Line::parse(&text) else {
+                        bail!("{}: a line is not what migrate writes there: {}", file.display(), text.chars().take(80).collect::<String>())
+                    };
+                    match run.plan.tables.iter().position(|table| table.source == line.table) {
+                        Some(place) => (place, line),
+                        None => {
+                            retried.unknown.insert(line.table);
+                            writeln!(left, "{json}")?;
+                            continue;
+                        }
+                    }
+                }
+            };
+            if *table.get_or_insert(place) != place {
+                next = Some((place, line));
+                break;
+            }
+            group.push(line);
+        }
+        let Some(table) = table else { break };
+        if run.plan.tables[table].disable_triggers && silenced.insert(table) {
+            client
+                .batch_execute(&statement::triggers(&run.plan.tables[table].target, false))
+                .await
+                .map_err(|error| sql_failure(error.into()))?;
+        }
+        let count = of_table.entry(table).or_default();
+        count.rows_read += group.len() as u64;
+        for row in try_rows(run, client, table, &group, count).await.with_context(context)? {
+            retried.orphans += u64::from(row.sqlstate.as_deref() == Some("23503"));
+            count.rows_rejected += 1;
+            writeln!(left, "{}", row.line(&run.plan.tables[table].source))?;
+        }
+    }
+    for table in &silenced {
+        client
+            .batch_execute(&statement::triggers(&run.plan.tables[*table].target, true))
+            .await
+            .map_err(|error| sql_failure(error.into()))?;
+    }
+    left.sync_all().with_context(|| format!("write {}", waiting.display()))?;
+    for (table, count) in &of_table {
+        let total = &mut counts[*table];
+        // A later pass tries again what an earlier one has counted.
+        total.rows_read = total.rows_read.max(count.rows_read);
+        total.rows_written += count.rows_written;
+        total.rows_rejected = count.rows_rejected;
+        total.bytes += count.bytes;
+        total.started.get_or_insert_with(Instant::now);
+        total.ended = Some(Instant::now());
+        retried.written += count.rows_written;
+    }
+    Journal::land(client, &run.id, &name, pass, retried.written).await?;
+    client.batch_execute("COMMIT").await.map_err(|error| sql_failure(error.into())).context("commit the rows")?;
+    take_place(file, &waiting)?;
+    Ok(retried)
+}
+
+/// The rows in PostgreSQL, but for those that come back.
+async fn try_rows(run: &Run, client: &Client, table: usize, lines: &[Line], count: &mut ChunkCount) -> Result<Vec<RejectedRow>> {
+    let plan = &run.plan.tables[table];
+    let source = &run.schema.tables[plan.source_index];
+    let columns = scanned_columns(plan);
+    let mut rejected = Vec::new();
+    let rows = KeptRows::new(columns.len())?;
+    let mut known: Vec<&Line> = Vec::new();
+    for line in lines {
+        let value = |column: &usize| Kept::parse(line.row.get(&source.columns[*column].name)?);
+        match columns.iter().map(value).collect::<Option<Vec<Kept>>>() {
+            Some(values) => {
+                rows.push(&values)?;
+                known.push(line);
+            }
+            None => rejected.push(RejectedRow {
+                key: line.key.clone(),
+                column: None,
+                reason: "the file does not have the value of every column that is copied now".into(),
+                sqlstate: None,
+                row: line.row.clone(),
+            }),
+        }
+    }
+    let mut batch = Batch::default();
+    let mut encoder = RowEncoder::new(plan, &columns);
+    rows.scan(|row| {
+        let line = known[row.key as usize - 1];
+        let start = batch.bytes.len();
+        match encoder.encode(row, &mut batch.bytes) {
+            Ok(()) => {
+                batch.starts.push(start);
+                batch.rows.push((row.key, line.key.clone(), line.row.clone()));
+            }
+            Err(misfit) => {
+                let column = encode::copied(plan).nth(misfit.column).map(|column| column.source.clone());
+                let (key, row) = (line.key.clone(), line.row.clone());
+                batch.misfits.push(RejectedRow { key, column, reason: misfit.reason, sqlstate: None, row });
+            }
+        }
+        Ok(())
+    })?;
+    careful::copy_batch(run, client, plan, &batch, count, &mut rejected).await?;
+    rejected.extend(batch.misfits);
+    Ok(rejected)
+}
+
+/// The files of rejects, in their names' order.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|error| {
+        Failure::new("no_rejects", format!("the folder of rejects {} cannot be read: {error}", folder.display()))
+            .hint("migrate names the folder at the end of a run that set rows aside.")
+    })?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn has_file(folder: &Path, table: &str) -> bool {
+    crate::migrate::rejects::path(folder, table).exists()
+}
+
+/// What a retry that was killed has left: its new files take their place when its rows are there, and go when they are not.
+async fn finish_waiting(client: &Client, folder: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let waiting = entry?.path();
+        let name = waiting.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let Some((file, (run_id, pass))) = name
+            .split_once(WAITING)
+            .and_then(|(file, rest)| Some((file, rest.rsplit_once('-').and_then(|(id, pass)| Some((id, pass.parse().ok()?)))?)))
+        else {
+            continue;
+        };
+        if Journal::landed(client, run_id, file, pass).await? {
+            take_place(&folder.join(file), &waiting)?;
+        } else {
+            fs::remove_file(&waiting).with_context(|| format!("remove {}", waiting.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The old file is kept beside, as what was retried; a new one without rows is none.
+fn take_place(file: &Path, waiting: &Path) -> Result<()> {
+    let replace = || -> std::io::Result<()> {
+        if file.exists() {
+            let sign = waiting.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
+            fs::rename(file, file.with_extension(format!("jsonl.done-{}", sign.trim_start_matches("retry-"))))?;
+        }
+        if fs::metadata(waiting)?.len() > 0 {
+            fs::rename(waiting, file)?
+        } else {
+            fs::remove_file(waiting)?
+        }
+        File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    replace().with_context(|| format!("replace {}", file.display()))
+}

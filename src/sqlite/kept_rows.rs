@@ -1,0 +1,58 @@
+//! Rows that were set aside, as rows of SQLite again: what reads a table's rows reads them too.
+
+use anyhow::{Context as _, Result};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql};
+
+use crate::model::{Kept, Value};
+use crate::sqlite::rows::Row;
+
+/// A table in memory whose columns have no type: values stay what they are.
+pub struct KeptRows {
+    connection: Connection,
+    insert: String,
+}
+
+struct Bound<'a>(Value<'a>);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Integer(integer) => ValueRef::Integer(integer),
+            Value::Real(real) => ValueRef::Real(real),
+            Value::Text(text) => ValueRef::Text(text),
+            Value::Blob(blob) => ValueRef::Blob(blob),
+        }))
+    }
+}
+
+impl KeptRows {
+    /// An empty table of so many columns, at least one.
+    pub fn new(columns: usize) -> Result<Self> {
+        let names: Vec<String> = (0..columns.max(1)).map(|column| format!("c{column}")).collect();
+        let marks = vec!["?"; names.len()].join(", ");
+        let connection = Connection::open_in_memory().context("make a table in memory")?;
+        connection.execute_batch(&format!("CREATE TABLE kept ({})", names.join(", "))).context("make a table in memory")?;
+        Ok(KeptRows { connection, insert: format!("INSERT INTO kept VALUES ({marks})") })
+    }
+
+    pub fn push(&self, values: &[Kept]) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(&self.insert)?;
+        let values = values.iter().map(|value| Bound(value.value()));
+        statement.execute(rusqlite::params_from_iter(values)).context("keep a row in memory")?;
+        Ok(())
+    }
+
+    /// Calls `each` for every row in the order in which they came; keys count from 1.
+    pub fn scan(&self, mut each: impl FnMut(&Row<'_, '_>) -> Result<()>) -> Result<()> {
+        let mut statement = self.connection.prepare("SELECT * FROM kept ORDER BY rowid")?;
+        let mut rows = statement.query([])?;
+        let mut key = 0;
+        while let Some(row) = rows.next()? {
+            key += 1;
+            each(&Row::new(row, key))?;
+        }
+        Ok(())
+    }
+}

@@ -1,21 +1,23 @@
 //! `candlefish migrate`: arguments into a job, the job's report to the person.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::cli::Exit;
+use crate::cli::resume::{Stop, command_line, duration, hinted, resume_line};
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
-use crate::migrate::{self, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, PhaseTime, Prepared, Purpose};
+use crate::migrate::{self, Call, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, PhaseTime, Prepared, Purpose, Resumable};
 use crate::model::{Event, Events, Failure, Phase, QualifiedName};
 use crate::plan::mapping::{Mapping, closest};
 use crate::plan::{CopyMap, DAMAGE, Existing, NameStyle, ObjectKind, OnExtra, Options, Severity, TablePlan};
-use crate::postgres::{Address, Migrations, create_database};
+use crate::postgres::{Address, Migrations, RunState, create_database, sql_failure};
 use crate::registry;
 use crate::render::{self, Format, Progress, ProgressStyleChoice, Ui};
 use crate::sqlite::Snapshot;
@@ -48,6 +50,21 @@ pub struct Args {
     /// Readers of the source and COPY streams at once [default: cores, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Course")]
     jobs: Option<u16>,
+    /// Go on with the run that was interrupted: the last one of this file into the schema, or the one that is named. With nothing to go on with it begins
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "", value_name = "RUN_ID", conflicts_with_all = ["dry_run", "retry_rejects"], help_heading = "Course")]
+    resume: Option<String>,
+    /// Stop cleanly after this long (60, 60s, 8m), with exit 1 and something to --resume
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Course")]
+    stop_after: Option<Duration>,
+    /// Wait this long for a target that is not up yet; without it the first connection is tried once
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Course")]
+    wait: Option<Duration>,
+    /// When the run has ended well, take it out of the target's journal; verify and --replace then know nothing of it
+    #[arg(long, help_heading = "Course")]
+    drop_journal: bool,
+    /// Bytes of values in one chunk, which is what a kill can cost
+    #[arg(long, value_name = "BYTES", default_value_t = migrate::CHUNK_BYTES, value_parser = clap::value_parser!(u64).range(1..), hide = true)]
+    chunk_bytes: u64,
     /// How far to prove the copy
     #[arg(long, value_enum, default_value_t = Verify::Full, value_name = "HOW", help_heading = "Course")]
     verify: Verify,
@@ -244,11 +261,72 @@ fn max_rejects(text: &str) -> Result<MaxRejects, String> {
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let context = format!("migrate {}", args.source.display());
-    migrate(args, settings, ui).await.context(context)
+    migrate(args, settings, ui).await.map_err(sql_failure).context(context)
 }
 
 async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let started_at = jiff::Timestamp::now().to_string();
+    let mut stop = Stop::listen(args.stop_after)?;
+    let progress = Arc::new(Progress::new(ui, args.progress.into()));
+    let begun = tokio::select! {
+        begun = begin(&args, settings, &progress, &started_at, ui) => begun?,
+        cause = stop.wanted() => {
+            progress.finish();
+            ui.say("stopped: nothing was begun yet, and nothing is changed");
+            return Ok(cause.exit());
+        }
+    };
+    let (job, prepared) = match begun {
+        Begun::Ready(ready) => *ready,
+        Begun::Ended(exit) => return Ok(exit),
+    };
+    let ended = tokio::select! {
+        done = carry_out(&args, &job, prepared, &started_at) => Ok(done),
+        cause = stop.wanted() => Err(cause),
+    };
+    progress.finish();
+    match ended {
+        Ok(Ok(report)) => {
+            render::migrate::report(&report, &started_at, ui)?;
+            if args.drop_journal && report.outcome == Outcome::Clean {
+                migrate::forget(&job.address, &job.run_id).await?;
+            } else if args.drop_journal {
+                ui.warn(&format!("the journal keeps run {}: it did not end well", job.run_id));
+            }
+            Ok(exit(&report))
+        }
+        Ok(Err(error)) => Err(hinted(error, &job.call.line, &job.run_id)),
+        Err(cause) => {
+            ui.say("stopping: what is under way is rolled back");
+            let stopped = tokio::select! {
+                stopped = migrate::stop(&job) => stopped,
+                // Whoever says it twice does not want to wait.
+                signal = stop.signals.next() => return Ok(Exit::Signal(signal)),
+            };
+            match stopped {
+                Ok(mut report) => {
+                    report.resume = Some(resume_line(&job.call.line, &job.run_id)).filter(|_| report.target_changed());
+                    render::migrate::report(&report, &started_at, ui)?;
+                }
+                Err(error) => {
+                    ui.warn(&format!("the target could not be asked what stands: {error:#}"));
+                    ui.say(&format!("next: go on with {}", resume_line(&job.call.line, &job.run_id)));
+                }
+            }
+            Ok(cause.exit())
+        }
+    }
+}
+
+enum Begun {
+    Ready(Box<(Job, Prepared)>),
+    /// There is nothing to carry out.
+    Ended(Exit),
+}
+
+/// Everything before the target is changed: both sides opened, and the plan made, or found in the journal.
+async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, started_at: &str, ui: &Ui) -> Result<Begun> {
+    let began = Instant::now();
     let jobs = args.jobs.map_or_else(default_jobs, usize::from);
     // The source first: whatever is wrong with it, the target has not even been asked.
     let snapshot = Arc::new(Snapshot::open(&args.source, &args.reading.open_options(jobs))?);
@@ -257,21 +335,29 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     }
     let address = settings.address(args.target.to.as_deref().or(args.url.as_deref()), ui)?;
     say_target(&address, ui);
+    // Whether there is a server at all is asked once, or for as long as was said; what breaks afterwards is tried again.
+    migrate::wait_for(&address, args.wait.unwrap_or_default()).await?;
     if args.into.create_db && !args.dry_run {
         create_database(&address).await?;
     }
     let address = address.with_role(args.into.role.as_deref());
-    let progress = Arc::new(Progress::new(ui, args.progress.into()));
     let chosen = choose_mapping(&args.what.mapping, args.what.migrations.as_deref(), &snapshot, ui)?;
     let run_id = new_run_id();
     let mut job = Job {
+        call: Call {
+            source_path: std::path::absolute(&args.source)?.display().to_string(),
+            flags: flags(args, &chosen)?,
+            line: command_line(std::env::args_os(), &address),
+            folder: std::env::current_dir().context("find the current folder")?.display().to_string(),
+        },
         snapshot,
         address,
         mapping: chosen.mapping,
         mapping_name: chosen.name,
         migrations: chosen.migrations,
-        options: options(&args, chosen.given_schema),
+        options: options(args, chosen.given_schema),
         jobs,
+        chunk_bytes: args.chunk_bytes,
         role: args.into.role.clone(),
         grants: args.into.grant.clone(),
         on_misfit: if matches!(args.values.on_misfit, Misfits::Fail) { OnMisfit::Fail } else { OnMisfit::Reject },
@@ -279,7 +365,8 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         rejects_dir: args.values.rejects.clone().unwrap_or_else(|| Path::new("candlefish-rejects").join(&run_id)),
         replace: args.into.replace,
         run_id,
-        events: events(&progress),
+        events: events(progress),
+        began,
     };
     if args.values.retry_rejects.is_some() {
         migrate::prepare_retry(&mut job);
@@ -290,35 +377,89 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             (job.mapping, job.mapping_name) = (mapping, "the last run's".into());
         }
     }
+    if let Some(wanted) = &args.resume {
+        match migrate::look_for_run(&job, Some(wanted.as_str()).filter(|wanted| !wanted.is_empty())).await? {
+            Resumable::Nothing(why) => ui.say(&format!("nothing to resume: {why}; the run begins")),
+            Resumable::Complete(run) => return complete(args, &job.address, &run, ui).await,
+            Resumable::Unfinished(run) => {
+                job.run_id = run.record.run_id.clone();
+                job.rejects_dir = args.values.rejects.clone().unwrap_or_else(|| migrate::rejects_folder(&run, &job.rejects_dir));
+                let prepared = migrate::reopen(&job, &run).await?;
+                return Ok(Begun::Ready(Box::new((job, prepared))));
+            }
+        }
+    }
     let purpose = if args.dry_run { Purpose::Look } else { Purpose::Run };
-    let prepared = migrate::prepare(&job, purpose).await?;
+    let prepared = migrate::through_cuts(async || migrate::prepare(&job, purpose).await).await?;
     if let Some(file) = &args.write_mapping {
         migrate::refuse_problems(&prepared.plan)?;
-        write_mapping(file, &prepared, &args, ui)?;
+        write_mapping(file, &prepared, args, ui)?;
     }
     if args.dry_run {
         progress.finish();
-        return dry_run(&job, prepared, &args, &started_at, ui);
+        return dry_run(&job, prepared, args, started_at, ui).map(Begun::Ended);
     }
     if args.into.replace && !args.yes {
         confirm("--replace drops the tables that earlier runs have made")?;
     }
-    let (snapshot, address, events) = (Arc::clone(&job.snapshot), job.address.clone(), Arc::clone(&job.events));
-    let done = async {
-        let mut report = match &args.values.retry_rejects {
-            Some(folder) => migrate::retry(job, prepared, folder).await?,
-            None => migrate::run(job, prepared).await?,
-        };
-        prove(&args, &mut report, snapshot, &address, events, jobs).await.context("verify the copy")?;
-        report.judge(&args.values.allow, args.values.strict);
-        migrate::close(&address, &report).await?;
-        anyhow::Ok(report)
+    Ok(Begun::Ready(Box::new((job, prepared))))
+}
+
+/// `--resume` of a run that came to its end: the answer that it gave then.
+async fn complete(args: &Args, address: &Address, run: &RunState, ui: &Ui) -> Result<Begun> {
+    let (run_id, outcome) = (&run.record.run_id, run.record.status.as_str());
+    if ui.format == Format::Json {
+        ui.print_json(&migrate::answer(address, run_id).await?)?;
     }
-    .await;
-    progress.finish();
-    let report = done?;
-    render::migrate::report(&report, &started_at, ui)?;
-    Ok(exit(&report))
+    ui.say(&format!("run {run_id} is complete ({outcome}); there is nothing left to do"));
+    if args.drop_journal && outcome == Outcome::Clean.as_str() {
+        migrate::forget(address, run_id).await?;
+    }
+    Ok(Begun::Ended(if outcome == Outcome::Mismatch.as_str() { Exit::Bad } else { Exit::Good }))
+}
+
+/// The run itself, its proof, and the journal's last word.
+async fn carry_out(args: &Args, job: &Job, prepared: Prepared, started_at: &str) -> Result<MigrateReport> {
+    let mut report = match &args.values.retry_rejects {
+        Some(folder) => migrate::retry(job, prepared, folder).await?,
+        None => migrate::run(job, prepared).await?,
+    };
+    let proved = prove(args, &mut report, Arc::clone(&job.snapshot), &job.address, Arc::clone(&job.events), job.jobs).await;
+    proved.context("verify the copy").map_err(migrate::interrupted)?;
+    report.judge(&args.values.allow, args.values.strict);
+    let document = render::migrate::document(&report, started_at);
+    migrate::close(&job.address, &report, &document).await.map_err(migrate::interrupted)?;
+    Ok(report)
+}
+
+/// What decides what is copied, in words; what was not said is not among them.
+fn flags(args: &Args, chosen: &Chosen) -> Result<BTreeMap<String, String>> {
+    let mut flags = BTreeMap::new();
+    let mut say = |flag: &str, value: String| {
+        if !value.is_empty() {
+            flags.insert(flag.to_string(), value);
+        }
+    };
+    let value = |choice: Option<clap::builder::PossibleValue>| choice.map_or(String::new(), |value| value.get_name().to_string());
+    say("--mapping", chosen.fingerprint()?);
+    say(
+        "--migrations",
+        args.what.migrations.as_ref().zip(chosen.migrations.as_ref()).map_or(String::new(), |(_, files)| files.fingerprint()),
+    );
+    say("--salvage", if args.reading.salvage { "given".into() } else { String::new() });
+    say("--include", args.what.include.join(" "));
+    say("--exclude", args.what.exclude.join(" "));
+    say("--exclude-data", args.what.exclude_data.join(" "));
+    say("--names", value(args.what.names.to_possible_value()));
+    say("--collation", value(args.what.collation.to_possible_value()));
+    say("--source-tz", args.what.source_tz.to_string());
+    let existing = args.into.existing.iter().map(|(glob, what)| format!("{glob}={what:?}").to_lowercase());
+    say("--existing", existing.collect::<Vec<_>>().join(" "));
+    say("--on-extra", value(args.into.on_extra.to_possible_value()));
+    say("--role", args.into.role.clone().unwrap_or_default());
+    let grants = args.into.grant.iter().map(|grant| format!("{}={}", grant.role, if grant.write { "rw" } else { "ro" }));
+    say("--grant", grants.collect::<Vec<_>>().join(" "));
+    Ok(flags)
 }
 
 /// Both sides read again and compared, by code that the copy does not share.
@@ -339,26 +480,28 @@ async fn prove(
         Verify::None => return Ok(()),
         Verify::Counts => {
             for map in &maps {
-                let rows = crate::postgres::count_rows(address, &QualifiedName::new(map.schema.as_str(), map.target.as_str())).await?;
+                let table = QualifiedName::new(map.schema.as_str(), map.target.as_str());
+                let rows = migrate::through_cuts(async || crate::postgres::count_rows(address, &table).await).await?;
                 let written = report.tables.iter().find(|table| table.source == map.source).map(|table| table.rows_written);
                 report.verified(&map.source, Some(written == Some(rows)), (None, None));
             }
         }
         Verify::Full => {
-            let job = verify::Job {
-                snapshot,
+            let (schema, rejects) = (report.plan.schema.clone(), args.values.retry_rejects.clone().or_else(|| report.rejects_dir.clone()));
+            let job = || verify::Job {
+                snapshot: Arc::clone(&snapshot),
                 address: address.clone(),
-                maps,
+                maps: maps.clone(),
                 included: Arc::new(|_| true),
-                schema: report.plan.schema.clone(),
+                schema: schema.clone(),
                 jobs,
                 sample: verify::Sample::ALL,
                 limit: 0,
                 strict: false,
-                rejects: args.values.retry_rejects.clone().or_else(|| report.rejects_dir.clone()),
-                events,
+                rejects: rejects.clone(),
+                events: Arc::clone(&events),
             };
-            for table in verify::run(job).await?.tables {
+            for table in migrate::through_cuts(async || verify::run(job()).await).await?.tables {
                 report.verified(&table.source, table.identical, (table.source_digest, table.target_digest));
             }
         }
@@ -423,6 +566,17 @@ pub(super) struct Chosen {
     pub(super) given_schema: bool,
 }
 
+impl Chosen {
+    /// The same for the same mapping, however its file is called.
+    fn fingerprint(&self) -> Result<String> {
+        if self.name == "derive" || self.name == "registry" {
+            return Ok(self.name.clone());
+        }
+        let text = serde_json::to_string(&self.mapping)?;
+        Ok(format!("a file ({:016x})", xxhash_rust::xxh3::xxh3_64(text.as_bytes())))
+    }
+}
+
 /// `--mapping` and `--migrations` as one choice.
 pub(super) fn choose_mapping(mapping: &str, migrations: Option<&Path>, snapshot: &Snapshot, ui: &Ui) -> Result<Chosen> {
     let folder = migrations;
@@ -464,7 +618,7 @@ pub(super) fn choose_mapping(mapping: &str, migrations: Option<&Path>, snapshot:
 /// `--write-mapping`: what somebody may have written by hand is not overwritten unasked.
 fn write_mapping(file: &Path, prepared: &Prepared, args: &Args, ui: &Ui) -> Result<()> {
     let maps: Vec<CopyMap> = prepared.plan.tables.iter().map(TablePlan::copy_map).collect();
-    let text = Mapping::of(&prepared.inspected.schema, &maps).to_file(&args.source.display().to_string())?;
+    let text = Mapping::of(&prepared.schema, &maps).to_file(&args.source.display().to_string())?;
     let is_other = |there: &String| *there != text;
     if !args.yes && std::fs::read_to_string(file).ok().as_ref().is_some_and(is_other) {
         bail!(
@@ -489,7 +643,7 @@ fn dry_run(job: &Job, prepared: Prepared, args: &Args, started_at: &str, ui: &Ui
         _ => render::migrate::report(&report, started_at, ui)?,
     }
     let allowed = |class: &str| args.values.allow.iter().any(|allowed| allowed == class);
-    let losses = report.plan.warnings.iter().any(|warning| warning.severity == Severity::Loss && !allowed(warning.class));
+    let losses = report.plan.warnings.iter().any(|warning| warning.severity == Severity::Loss && !allowed(&warning.class));
     debug_assert_eq!(report.outcome, Outcome::Planned);
     Ok(if losses { Exit::Bad } else { Exit::Good })
 }

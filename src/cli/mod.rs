@@ -4,6 +4,8 @@ mod completions;
 mod config;
 mod migrate;
 mod psql;
+mod resume;
+mod runs;
 mod schema;
 pub mod settings;
 mod signals;
@@ -58,6 +60,8 @@ pub struct Global {
 enum Command {
     /// Copy a SQLite database into PostgreSQL, and prove it
     Migrate(Box<migrate::Args>),
+    /// The runs of migrate that the target's journal knows, and how to go on with them
+    Runs(runs::Args),
     /// Compare every row of a SQLite file with PostgreSQL; exit 1 when anything differs
     Verify(Box<verify::Args>),
     /// Migrations of the target: list them, apply them, refresh its materialized views
@@ -172,7 +176,8 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
 async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
     let settings = || Settings::load(Environment::of_process(), cli.global.config.as_deref());
     match cli.command {
-        Command::Migrate(args) => signals::or_stopped(migrate::run(*args, &settings()?, ui)).await,
+        Command::Migrate(args) => migrate::run(*args, &settings()?, ui).await,
+        Command::Runs(args) => runs::run(args, &settings()?, ui).await,
         Command::Verify(args) => signals::or_stopped(verify::run(*args, &settings()?, ui)).await,
         Command::Schema(args) => signals::or_stopped(schema::run(args, &settings()?, ui)).await,
         Command::Stack(command) => stack::run(command, ui),

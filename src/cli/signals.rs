@@ -1,26 +1,42 @@
-//! SIGINT, SIGTERM and SIGHUP: the command is dropped where it stands, its connections with it, and PostgreSQL rolls back what was open.
+//! SIGINT, SIGTERM and SIGHUP. Most commands are dropped where they stand, their connections with them, and PostgreSQL rolls back what was open.
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Exit;
 
-/// Runs a command until it ends or a signal stops it.
-pub async fn or_stopped(command: impl Future<Output = Result<Exit>>) -> Result<Exit> {
-    tokio::select! {
-        result = command => result,
-        signal = received() => Ok(Exit::Signal(signal?)),
+/// The three signals that stop a command; from here on they no longer end the process by themselves.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> Result<Self> {
+        let listen = |kind: SignalKind| signal(kind).context("listen for signals");
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next of the three; returns its number.
+    pub async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+            _ = self.hangup.recv() => 1,
+        }
     }
 }
 
-/// Waits for the first of the three; returns its number.
-async fn received() -> Result<u8> {
-    let listen = |kind: SignalKind| signal(kind).context("listen for signals");
-    let (mut interrupt, mut terminate, mut hangup) =
-        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
-    Ok(tokio::select! {
-        _ = interrupt.recv() => 2,
-        _ = terminate.recv() => 15,
-        _ = hangup.recv() => 1,
-    })
+/// Runs a command until it ends or a signal stops it.
+pub async fn or_stopped(command: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        result = command => result,
+        signal = signals.next() => Ok(Exit::Signal(signal)),
+    }
 }

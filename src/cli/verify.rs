@@ -79,7 +79,8 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let address = settings.address(args.target.to.as_deref().or(args.url.as_deref()), ui)?;
     say_target(&address, ui);
     let address = address.with_role(args.role.as_deref());
-    let maps = match maps_of_last_run(&address, &args.schema).await? {
+    let path = std::path::absolute(&args.source)?.display().to_string();
+    let maps = match maps_of_last_run(&address, &args.schema, &path).await? {
         Some(maps) => maps,
         None => {
             ui.say(&format!("no run of migrate has written into schema {:?}: tables and types are matched as migrate would", args.schema));
@@ -88,7 +89,7 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     };
     let rejects = match args.rejects.clone() {
         Some(folder) => Some(folder),
-        None => rejects_of_last_run(&address, &args.schema, ui).await?,
+        None => rejects_of_last_run(&address, &args.schema, &path, ui).await?,
     };
     let progress = Arc::new(Progress::new(ui, ProgressStyleChoice::Auto));
     let shown = Arc::clone(&progress);
@@ -126,18 +127,18 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     Ok(if report.outcome == Outcome::Different { Exit::Bad } else { Exit::Good })
 }
 
-async fn maps_of_last_run(address: &Address, schema: &str) -> Result<Option<Vec<CopyMap>>> {
+async fn maps_of_last_run(address: &Address, schema: &str, source: &str) -> Result<Option<Vec<CopyMap>>> {
     let client = connect(address).await?;
-    if Journal::exists(&client).await? { Journal::last_maps(&client, schema).await } else { Ok(None) }
+    if Journal::exists(&client).await? { Journal::last_maps(&client, schema, source).await } else { Ok(None) }
 }
 
 /// The folder in which the last run set rows aside, as the journal knows it; it may be on another machine.
-async fn rejects_of_last_run(address: &Address, schema: &str, ui: &Ui) -> Result<Option<PathBuf>> {
+async fn rejects_of_last_run(address: &Address, schema: &str, source: &str, ui: &Ui) -> Result<Option<PathBuf>> {
     let client = connect(address).await?;
     if !Journal::exists(&client).await? {
         return Ok(None);
     }
-    let settings = Journal::last_settings(&client, schema).await?;
+    let settings = Journal::last_settings(&client, schema, source).await?;
     let Some(folder) = settings.get("rejects_dir").and_then(|folder| folder.as_str()).map(PathBuf::from) else { return Ok(None) };
     if folder.is_dir() {
         return Ok(Some(folder));
@@ -158,6 +159,7 @@ async fn derived_maps(args: &Args, snapshot: &Arc<Snapshot>, address: &Address, 
         migrations: None,
         options: Options { schema: args.schema.clone(), given_schema: true, ..Options::default() },
         jobs,
+        chunk_bytes: migrate::CHUNK_BYTES,
         role: None,
         grants: Vec::new(),
         on_misfit: OnMisfit::Reject,
@@ -165,7 +167,9 @@ async fn derived_maps(args: &Args, snapshot: &Arc<Snapshot>, address: &Address, 
         rejects_dir: PathBuf::new(),
         replace: false,
         run_id: String::new(),
+        call: migrate::Call::default(),
         events: Arc::new(|_| {}),
+        began: std::time::Instant::now(),
     })
     .await
 }

@@ -58,7 +58,7 @@ pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Resul
     }
     count.rows_read = reading.await.map_err(|_| anyhow!("a reader of the source panicked"))??;
     count.rows_rejected = rejected.len() as u64;
-    run.rejects.write(&table.source, &rejected)?;
+    run.rejects.write(&table.source, chunk.number, &rejected)?;
     land(run, client, chunk, &count).await?;
     Ok(count)
 }

@@ -13,11 +13,11 @@ use crate::migrate::careful;
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rejects::{self, RejectedRow};
 use crate::migrate::run::Run;
-use crate::model::{Event, Phase};
+use crate::model::{Event, Failure, Phase};
 use crate::plan::TablePlan;
 use crate::plan::profile::RowRange;
 use crate::postgres::statement::{self, CopyFormat};
-use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, sql_failure};
+use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, LandedChunk, sql_failure};
 use crate::sqlite::Scan;
 
 /// Bytes of COPY data that travel together.
@@ -46,6 +46,16 @@ pub struct TableCount {
     pub ended: Option<Instant>,
 }
 
+impl TableCount {
+    /// Takes in a chunk that landed before.
+    pub fn add(&mut self, landed: &LandedChunk) {
+        self.rows_read += landed.rows_written + landed.rows_rejected;
+        self.rows_written += landed.rows_written;
+        self.rows_rejected += landed.rows_rejected;
+        self.bytes += landed.bytes;
+    }
+}
+
 /// What one chunk came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ChunkCount {
@@ -55,7 +65,7 @@ pub struct ChunkCount {
     pub bytes: u64,
 }
 
-/// The chunks of all tables, the biggest table's first.
+/// The chunks of all tables, the biggest table's first. They follow from the plan alone, so that a run that goes on finds the same.
 pub fn chunks(run: &Run) -> VecDeque<Chunk> {
     let mut order: Vec<usize> = (0..run.plan.tables.len()).filter(|table| !run.plan.tables[*table].without_data).collect();
     order.sort_by_key(|table| std::cmp::Reverse(run.plan.tables[*table].bytes));
@@ -69,6 +79,33 @@ pub fn chunks(run: &Run) -> VecDeque<Chunk> {
         }
     }
     chunks
+}
+
+/// The chunks that have not landed yet, and what each table has come to with those that have.
+pub fn left(run: &Run) -> (VecDeque<Chunk>, Vec<TableCount>) {
+    let mut counts = vec![TableCount::default(); run.plan.tables.len()];
+    let mut left = chunks(run);
+    left.retain(|chunk| {
+        let landed = run.standing.chunk(&run.plan.tables[chunk.table].source, chunk.number);
+        match landed {
+            Some(landed) => counts[chunk.table].add(landed),
+            None => counts[chunk.table].chunks_left += 1,
+        }
+        landed.is_none()
+    });
+    (left, counts)
+}
+
+/// Tells of the tables that are complete already; the rows of all that landed stand in the total.
+pub fn tell_complete(run: &Run, counts: &[TableCount]) {
+    for (table, count) in run.plan.tables.iter().zip(counts).filter(|(_, count)| count.chunks_left == 0 && count.rows_read > 0) {
+        run.send(Event::TableEnded {
+            phase: Phase::Copy,
+            table: table.source.clone(),
+            rows_written: count.rows_written,
+            rows_rejected: count.rows_rejected,
+        });
+    }
 }
 
 /// Takes chunks until there are none; sends a table's number to `done` when its last chunk has landed.
@@ -122,32 +159,54 @@ async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<Ch
     match stream(run, client, chunk).await {
         Ok((count, rejected)) => {
             // First the record of what is set aside, on disk; then the rows that go without it.
-            run.rejects.write(&table.source, &rejected)?;
+            run.rejects.write(&table.source, chunk.number, &rejected)?;
             land(run, client, chunk, &count).await?;
             Ok(count)
         }
         Err(error) => {
-            client.batch_execute("ROLLBACK").await.context("roll the chunk back")?;
             if !careful::is_about_rows(&error) {
+                // What broke says more than that nothing can be rolled back any more.
+                let _ = client.batch_execute("ROLLBACK").await;
                 return Err(sql_failure(error));
             }
+            client.batch_execute("ROLLBACK").await.context("roll the chunk back")?;
             careful::copy_chunk(run, client, chunk).await
         }
     }
 }
 
-/// Writes the chunk into the journal and commits both together.
+/// Writes the chunk into the journal and commits both together. The journal's key lets a chunk land once, whoever else still tries.
 pub(super) async fn land(run: &Run, client: &Client, chunk: &Chunk, count: &ChunkCount) -> Result<()> {
     let table = &run.plan.tables[chunk.table];
-    client
+    let written = client
         .execute(
-            "INSERT INTO candlefish.chunk (run_id, source, chunk, rows_written, rows_rejected) VALUES ($1, $2, $3, $4, $5)",
-            &[&run.id, &table.source, &(chunk.number as i32), &(count.rows_written as i64), &(count.rows_rejected as i64)],
+            "INSERT INTO candlefish.chunk (run_id, source, chunk, rows_written, rows_rejected, bytes) VALUES ($1, $2, $3, $4, $5, $6)",
+            &[
+                &run.id,
+                &table.source,
+                &(chunk.number as i32),
+                &(count.rows_written as i64),
+                &(count.rows_rejected as i64),
+                &(count.bytes as i64),
+            ],
         )
-        .await
-        .context("write the chunk into the journal")?;
-    client.batch_execute("COMMIT").await.context("commit the chunk")
+        .await;
+    if let Err(error) = written {
+        if error.as_db_error().is_some_and(|error| error.code().code() == "23505") {
+            bail!(
+                Failure::new(LANDED_ALREADY, format!("chunk {} of table {:?} has landed already", chunk.number, table.source))
+                    .hint("Another session goes on with this run.")
+            );
+        }
+        return Err(sql_failure(error.into())).context("write the chunk into the journal");
+    }
+    client.batch_execute("COMMIT").await.map_err(|error| sql_failure(error.into())).context("commit the chunk")?;
+    run.advance();
+    Ok(())
 }
+
+/// A session that was given up for dead has committed the chunk after all; the journal then knows more than this process.
+pub(super) const LANDED_ALREADY: &str = "landed_already";
 
 /// What goes from the reading thread to the COPY.
 enum Piece {

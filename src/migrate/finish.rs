@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::migrate::run::Run;
+use crate::migrate::standing::{begun, object_step, rebuild_step};
 use crate::model::{Event, Name, Phase, QualifiedName};
+use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{ObjectKind, ObjectPlan, Offenders, Todo, Warning};
-use crate::postgres::{Client, Journal, foreign_keys_not_valid, is_transient, orphans, sql_failure, statement};
+use crate::postgres::{Client, Journal, SqlError, foreign_keys_not_valid, is_about_object, orphans, sql_failure, statement};
 
 /// What became of the objects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Built {
     pub created: u64,
     pub warnings: Vec<Warning>,
@@ -24,6 +27,15 @@ impl Built {
         self.warnings.extend(other.warnings);
         self.todo.extend(other.todo);
     }
+
+    pub fn one() -> Self {
+        Built { created: 1, ..Built::default() }
+    }
+
+    /// As the journal keeps it.
+    pub fn said(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
 }
 
 /// The phase that an object of this kind belongs to.
@@ -35,40 +47,67 @@ pub fn phase(kind: ObjectKind) -> Phase {
     }
 }
 
-/// Makes one object; a failure of PostgreSQL's is kept in the warnings and the todo list, a broken connection is an error.
-pub async fn build(run: &Run, client: &Client, object: &ObjectPlan) -> Result<Built> {
+/// Makes one object, unless it is made; a failure of PostgreSQL's is kept in the warnings and the todo list, one that time or room heals is an error.
+pub async fn build(run: &Run, client: &Client, place: usize) -> Result<Built> {
+    let (object, step) = (&run.plan.objects[place], object_step(place));
+    if let Some(built) = run.standing.step(&step) {
+        return Ok(built.clone());
+    }
     let name = format!("{} {}", object.kind.as_str(), object.label);
     run.send(Event::ObjectStarted(name.clone()));
-    let built = make(run, client, object).await;
+    let built = make(run, client, object, &step).await.with_context(|| format!("make {name}"));
     run.send(Event::ObjectEnded(name));
+    run.advance();
     built
 }
 
-async fn make(run: &Run, client: &Client, object: &ObjectPlan) -> Result<Built> {
-    let mut built = Built::default();
+async fn make(run: &Run, client: &Client, object: &ObjectPlan, step: &str) -> Result<Built> {
+    if object.offenders.is_some() {
+        return build_and_validate(run, client, object, step).await;
+    }
     // Without rows that could break it, an object is made whole or not at all: statements sent together are one transaction.
-    let together = [object.statements.join(";\n")];
-    let steps = if object.offenders.is_some() { &object.statements[..] } else { &together[..] };
-    for (step, sql) in steps.iter().enumerate() {
-        let Err(error) = client.batch_execute(sql).await else { continue };
-        if error.as_db_error().is_none() || is_transient(&error) {
-            return Err(sql_failure(error.into())).with_context(|| format!("make {} {}", object.kind.as_str(), object.label));
-        }
-        let reason = sql_failure(error.into()).to_string();
-        match (&object.offenders, step) {
-            // The constraint stands, for new rows; old ones break it.
-            (Some(_), step) if step > 0 => {
-                let table = object.table.map(|table| &run.plan.tables[table].target).context("a constraint has a table")?;
-                built.warnings.push(not_valid(client, object, table, &reason).await?);
-            }
-            _ => {
-                built.warnings.push(Warning::loss(object.kind, &object.label, &reason));
-                built.todo.push(Todo { kind: object.kind, object: object.label.clone(), reason, original: object_text(object) });
-                return Ok(built);
-            }
+    let together = format!("{};\n{}", object.statements.join(";\n"), statement::journal_step(&run.id, step, &Built::one().said()?));
+    match client.batch_execute(&together).await {
+        Ok(()) => Ok(Built::one()),
+        Err(error) => lost(run, client, object, step, error).await,
+    }
+}
+
+/// A constraint that old rows may break: it stands for new ones first, and is validated then.
+async fn build_and_validate(run: &Run, client: &Client, object: &ObjectPlan, step: &str) -> Result<Built> {
+    let mut built = Built::one();
+    let (make, validate) = object.statements.split_first().context("a constraint has a statement")?;
+    if run.standing.step(&begun(step)).is_none() {
+        let together = format!("{make};\n{}", statement::journal_step(&run.id, &begun(step), &Built::default().said()?));
+        if let Err(error) = client.batch_execute(&together).await {
+            return lost(run, client, object, step, error).await;
         }
     }
-    built.created = 1;
+    for sql in validate {
+        let Err(error) = client.batch_execute(sql).await else { continue };
+        if !is_about_object(&error) {
+            return Err(sql_failure(error.into()));
+        }
+        let reason = sql_failure(error.into()).to_string();
+        let table = object.table.map(|table| &run.plan.tables[table].target).context("a constraint has a table")?;
+        built.warnings.push(not_valid(client, object, table, &reason).await?);
+    }
+    Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
+    Ok(built)
+}
+
+/// An object that PostgreSQL refuses.
+async fn lost(run: &Run, client: &Client, object: &ObjectPlan, step: &str, error: SqlError) -> Result<Built> {
+    if !is_about_object(&error) {
+        return Err(sql_failure(error.into()));
+    }
+    let reason = sql_failure(error.into()).to_string();
+    let built = Built {
+        created: 0,
+        warnings: vec![Warning::loss(object.kind, &object.label, &reason)],
+        todo: vec![Todo { kind: object.kind, object: object.label.clone(), reason, original: object_text(object) }],
+    };
+    Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
     Ok(built)
 }
 
@@ -84,7 +123,7 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
         Some(Offenders::Broken { count, list }) => {
             let message =
                 format!("is NOT VALID: {} (at {})", counted(client, count, "breaks it", "break it").await?, listed(client, list).await?);
-            Ok(Warning { class: object.kind.allow_class(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
+            Ok(Warning { class: object.kind.allow_class().into(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
         }
         None => Ok(Warning::weaker("constraint_not_valid", &object.label, format!("is NOT VALID: {reason}"))),
     }
@@ -95,7 +134,7 @@ async fn foreign_key_not_valid(client: &Client, table: &QualifiedName, constrain
     let (count, list) = orphans(client, table, constraint).await?;
     let count = counted(client, &count, "has no parent", "have no parent").await?;
     let message = format!("is NOT VALID: {count} ({})", listed(client, &list).await?);
-    Ok(Warning { class: ObjectKind::ForeignKey.allow_class(), ..Warning::weaker("foreign_key_not_valid", label, message) })
+    Ok(Warning { class: ObjectKind::ForeignKey.allow_class().into(), ..Warning::weaker("foreign_key_not_valid", label, message) })
 }
 
 /// `1 row has no parent`, `800 rows have no parent`
@@ -118,63 +157,71 @@ async fn listed(client: &Client, sql: &str) -> Result<String> {
 pub async fn build_table(run: &Arc<Run>, client: &Client, table: usize) -> Result<(Built, Vec<(Phase, Instant)>)> {
     let mut built = Built::default();
     let mut spans = Vec::new();
-    for object in &run.plan.objects {
+    for (place, object) in run.plan.objects.iter().enumerate() {
         if object.table != Some(table) || matches!(object.kind, ObjectKind::ForeignKey | ObjectKind::Trigger | ObjectKind::View) {
             continue;
         }
         let started = Instant::now();
-        built.merge(build(run, client, object).await?);
+        built.merge(build(run, client, place).await?);
         spans.push((phase(object.kind), started));
     }
-    let plan = &run.plan.tables[table];
-    for object in plan.rebuild.iter().filter(|object| object.kind == crate::plan::target::RebuildKind::Index) {
+    for object in run.plan.tables[table].rebuild.iter().filter(|object| object.kind == RebuildKind::Index) {
         let started = Instant::now();
-        let name = format!("index {}", object.name.as_str());
-        run.send(Event::ObjectStarted(name.clone()));
-        for sql in statement::rebuild_object(&plan.target, object) {
-            client
-                .batch_execute(&sql)
-                .await
-                .map_err(|error| sql_failure(error.into()))
-                .with_context(|| format!("rebuild index {}", object.name))?;
-        }
-        Journal::rebuilt(client, &plan.target, object).await?;
-        run.send(Event::ObjectEnded(name));
-        built.created += 1;
+        built.merge(put_back(run, client, table, object).await?);
         spans.push((Phase::Indexes, started));
     }
     Ok((built, spans))
 }
 
-/// Foreign keys that were taken away from tables that existed, back again; what the rows break is NOT VALID.
-pub async fn rebuild_foreign_keys(run: &Run, client: &Client) -> Result<Built> {
+/// Foreign keys and triggers that were taken away from tables that existed, back again; a foreign key that the rows break is NOT VALID.
+pub async fn put_back_the_rest(run: &Run, client: &Client) -> Result<Built> {
     let mut built = Built::default();
-    for plan in &run.plan.tables {
-        for object in plan.rebuild.iter().filter(|object| object.kind == crate::plan::target::RebuildKind::ForeignKey) {
-            let statements = statement::rebuild_object(&plan.target, object);
-            let name = format!("foreign key {}", object.name.as_str());
-            run.send(Event::ObjectStarted(name.clone()));
-            let (add, validate) = statements.split_first().context("a foreign key has a statement")?;
-            client
-                .batch_execute(add)
-                .await
-                .map_err(|error| sql_failure(error.into()))
-                .with_context(|| format!("rebuild foreign key {}", object.name))?;
-            for sql in validate {
-                let Err(error) = client.batch_execute(sql).await else { continue };
-                if error.as_db_error().is_none() || is_transient(&error) {
-                    return Err(sql_failure(error.into())).with_context(|| format!("validate foreign key {}", object.name));
-                }
-                let label = format!("{}.{}", plan.source, object.name.as_str());
-                built.warnings.push(foreign_key_not_valid(client, &plan.target, &object.name, &label).await?);
+    // Triggers last: what they do may need any of the keys.
+    for kind in [RebuildKind::ForeignKey, RebuildKind::Trigger] {
+        for (table, plan) in run.plan.tables.iter().enumerate() {
+            for object in plan.rebuild.iter().filter(|object| object.kind == kind) {
+                built.merge(put_back(run, client, table, object).await?);
             }
-            built.created += 1;
-            Journal::rebuilt(client, &plan.target, object).await?;
-            run.send(Event::ObjectEnded(name));
         }
-        if plan.disable_triggers {
-            client.batch_execute(&statement::triggers(&plan.target, true)).await.map_err(|error| sql_failure(error.into()))?;
+    }
+    Ok(built)
+}
+
+/// Puts back what was taken away from a table that existed, unless that is done.
+async fn put_back(run: &Run, client: &Client, table: usize, object: &Rebuildable) -> Result<Built> {
+    let step = rebuild_step(table, object);
+    if let Some(built) = run.standing.step(&step) {
+        return Ok(built.clone());
+    }
+    let name = format!("{} {}", object.kind.as_str(), object.name.as_str());
+    run.send(Event::ObjectStarted(name.clone()));
+    let built = rebuild(run, client, table, object, &step).await.with_context(|| format!("put back {name}"));
+    run.send(Event::ObjectEnded(name));
+    run.advance();
+    built
+}
+
+async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable, step: &str) -> Result<Built> {
+    let plan = &run.plan.tables[table];
+    let mut built = Built { created: u64::from(object.kind != RebuildKind::Trigger), ..Built::default() };
+    let statements = statement::rebuild_object(&plan.target, object);
+    let (make, validate) = statements.split_first().context("an object has a statement")?;
+    let half = begun(step);
+    if run.standing.step(&half).is_none() {
+        let done = statement::journal_step(&run.id, if validate.is_empty() { step } else { &half }, &built.said()?);
+        let together = format!("{make};\n{};\n{done}", statement::journal_rebuilt(&plan.target, object));
+        client.batch_execute(&together).await.map_err(|error| sql_failure(error.into()))?;
+    }
+    for sql in validate {
+        let Err(error) = client.batch_execute(sql).await else { continue };
+        if !is_about_object(&error) {
+            return Err(sql_failure(error.into()));
         }
+        let label = format!("{}.{}", plan.source, object.name.as_str());
+        built.warnings.push(foreign_key_not_valid(client, &plan.target, &object.name, &label).await?);
+    }
+    if !validate.is_empty() {
+        Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
     }
     Ok(built)
 }
@@ -186,7 +233,7 @@ pub async fn validate_foreign_keys(run: &Run, client: &Client) -> Result<u64> {
     for (table, name) in foreign_keys_not_valid(client, &tables).await? {
         match client.batch_execute(&statement::validate_constraint(&table, &name)).await {
             Ok(()) => validated += 1,
-            Err(error) if error.as_db_error().is_some() && !is_transient(&error) => {}
+            Err(error) if is_about_object(&error) => {}
             Err(error) => return Err(sql_failure(error.into())).with_context(|| format!("validate foreign key {name}")),
         }
     }
@@ -200,6 +247,10 @@ pub async fn set_sequences(run: &Run, client: &Client) -> Result<Built> {
         let Some(sequence) = &plan.sequence else { continue };
         for sql in statement::set_sequence(&plan.target, sequence) {
             if let Err(error) = client.batch_execute(&sql).await {
+                if !is_about_object(&error) {
+                    return Err(sql_failure(error.into()))
+                        .with_context(|| format!("set the sequence of {}.{}", plan.target, sequence.column));
+                }
                 let reason = sql_failure(error.into()).to_string();
                 built.warnings.push(Warning::loss(ObjectKind::Sequence, format!("{}.{}", plan.source, sequence.column.as_str()), reason));
             }

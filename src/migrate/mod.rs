@@ -2,19 +2,23 @@
 
 mod careful;
 mod copy;
+mod course;
 mod encode;
 mod finish;
 mod prepare;
+mod process;
 mod rejects;
 mod report;
+mod resume;
 mod retry;
 mod run;
+mod runs;
+mod standing;
 mod target;
 mod todo;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -22,21 +26,24 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::model::{Event, Events, Failure, Name, Phase, Section};
+use crate::model::{Event, Events, Failure, Phase, Schema};
 use crate::plan::mapping::Mapping;
 use crate::plan::{CopyMap, ObjectKind, Options, Plan, Severity, TablePlan};
-use crate::postgres::{Address, Client, Journal, Migrations, RunRecord, session, sql_failure, statement};
+use crate::postgres::{Address, Client, Journal, Migrations, run_session, session, sql_failure, statement};
 use crate::sqlite::Snapshot;
 
-pub use prepare::Inspected;
+pub use course::{interrupted, through_cuts, wait_for};
+pub use prepare::{CHUNK_BYTES, Inspected};
 pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, TableReport};
+pub use resume::{Resumable, look_for_run, rejects_folder, reopen, stop};
 pub use retry::{last_mapping, prepare_job as prepare_retry, retry};
 pub use run::{MaxRejects, OnMisfit};
+pub use runs::{RunSummary, State, runs};
 
 use copy::{Chunk, TableCount};
 use finish::Built;
-use rejects::Rejects;
 use run::Run;
+use standing::ANALYZE_STEP;
 use target::Redo;
 
 /// What a migration was told.
@@ -51,6 +58,8 @@ pub struct Job {
     pub options: Options,
     /// Readers of the source, and COPY streams.
     pub jobs: usize,
+    /// What one chunk of a big table holds, in bytes of its values, about.
+    pub chunk_bytes: u64,
     pub role: Option<String>,
     /// Roles that may read, or read and write, what was made.
     pub grants: Vec<Grant>,
@@ -60,7 +69,23 @@ pub struct Job {
     /// `--replace`: tables that earlier runs made are dropped first.
     pub replace: bool,
     pub run_id: String,
+    /// What `--resume` and `runs` must know of how the run was called.
+    pub call: Call,
     pub events: Events,
+    /// When the command was given.
+    pub began: Instant,
+}
+
+/// How a run was called.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// The source's absolute path.
+    pub source_path: String,
+    /// What decides what is copied, by flag, in words: a run goes on only when all of them are the same.
+    pub flags: BTreeMap<String, String>,
+    /// The command line without `--resume` and without secrets, and the folder in which it was said.
+    pub line: String,
+    pub folder: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,14 +96,15 @@ pub struct Grant {
 
 /// A plan, and what it was made from.
 pub struct Prepared {
-    pub inspected: Inspected,
+    pub schema: Schema,
     pub plan: Plan,
     /// What `--replace` takes away first.
     redo: Redo,
+    /// The run is in the journal already, and goes on.
+    begun: bool,
     /// The session that holds the lock on the target schema.
     control: Client,
     clock: PhaseClock,
-    started: Instant,
 }
 
 /// What a plan is made for.
@@ -101,12 +127,13 @@ impl Prepared {
             ddl: ddl(&self.plan),
             tables: Vec::new(),
             phases: self.clock.times(),
-            elapsed: self.started.elapsed(),
+            elapsed: job.began.elapsed(),
             objects_created: 0,
             warnings: self.plan.warnings.clone(),
             todo: self.plan.todo.clone(),
             todo_file: None,
             rejects_dir: None,
+            resume: None,
             source_changed: job.snapshot.source_changed(),
             peak_rss_bytes: peak_rss_bytes(),
             exit_reasons: Vec::new(),
@@ -118,93 +145,61 @@ impl Prepared {
 
 /// Reads both sides and makes the plan; changes nothing.
 pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
-    let started = Instant::now();
     let mut clock = PhaseClock::default();
-    let mut client = session(&job.address, job.role.as_deref()).await?;
+    let mut client = match purpose {
+        Purpose::Run => run_session(&job.address, job.role.as_deref(), &job.run_id).await?,
+        Purpose::Look => session(&job.address, job.role.as_deref()).await?,
+    };
     target::refuse_pooler_and_standby(&client, &job.address).await?;
     if purpose == Purpose::Run {
         target::lock_schema(&client, &job.options.schema).await?;
     }
-    let inspected = prepare::inspect(&job.snapshot, job.jobs, &job.events, &mut clock).await?;
+    let inspected = prepare::inspect(job, &mut clock).await?;
     let redo = match job.replace {
         true => target::made_by_runs(&client, &job.options.schema, &inspected.schema, job.options.names).await?,
         false => Redo::default(),
     };
     let plan = prepare::plan(&mut client, &inspected, job, &redo, &mut clock).await?;
-    Ok(Prepared { inspected, plan, redo, control: client, clock, started })
+    Ok(Prepared { schema: inspected.schema, plan, redo, begun: false, control: client, clock })
 }
 
-/// Does what the plan says. The plan must have no problems.
-pub async fn run(job: Job, prepared: Prepared) -> Result<MigrateReport> {
-    let Prepared { inspected, plan, redo, mut control, mut clock, started } = prepared;
+/// Does what the plan says, or what is left of it. The plan must have no problems. Connections that break are made again for up to a minute; what
+/// fails for good leaves a run that can be resumed, unless the failure says otherwise.
+pub async fn run(job: &Job, prepared: Prepared) -> Result<MigrateReport> {
+    let Prepared { schema, plan, redo, begun, mut control, mut clock } = prepared;
     refuse_problems(&plan)?;
-    let run = Arc::new(Run {
-        id: job.run_id.clone(),
-        plan,
-        schema: inspected.schema,
-        snapshot: Arc::clone(&job.snapshot),
-        address: job.address.clone(),
-        role: job.role.clone(),
-        rejects: Rejects::new(job.rejects_dir.clone()),
-        on_misfit: job.on_misfit,
-        max_rejects: job.max_rejects,
-        rejected: AtomicU64::new(0),
-        events: Arc::clone(&job.events),
-    });
-
-    let schema_started = Instant::now();
-    run.send(Event::PhaseStarted(Phase::Schema));
-    target::check_rights(&control, &run.plan).await?;
-    Journal::open(&control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
-    let maps: Vec<_> = run.plan.tables.iter().map(|table| (table.copy_map(), table.create.is_some())).collect();
-    let record = RunRecord {
-        run_id: run.id.clone(),
-        source: job.snapshot.path().display().to_string(),
-        target_schema: run.plan.schema.clone(),
-        status: "running".into(),
-        settings: serde_json::json!({"mapping": job.mapping_name}),
+    if !begun {
+        target::check_rights(&control, &plan).await?;
+        control = course::begin(job, &plan, &redo, control).await?;
+    }
+    let work = course::Work { job, plan: Arc::new(plan), schema: Arc::new(schema) };
+    let done = match course::carry_through(&work, control, &mut clock).await {
+        Ok(done) => done,
+        Err(error) => return Err(course::give_up(job, error).await),
     };
-    if job.replace {
-        target::drop_made_by_runs(&mut control, &run.plan.schema, &redo).await?;
-    }
-    target::make_schema(&mut control, &run, job.migrations.as_ref()).await.map_err(changed)?;
-    Journal::open(&control).await?.start(&record, &maps).await?;
-    let mut built = target::make_tables(&mut control, &run).await.map_err(changed)?;
-    clock.note(Phase::Schema, schema_started);
-
-    let copied = copy_and_index(&run, job.jobs, &mut clock).await.map_err(changed)?;
-    built.merge(copied.built);
-    built.merge(constraints_and_views(&run, &control, &mut clock).await.map_err(changed)?);
-    if let Some(migrations) = &job.migrations {
-        let indexes_started = Instant::now();
-        let mut notes = |event| run.send(event);
-        let schema = Name::new(run.plan.schema.as_str());
-        migrations.apply(&mut control, &schema, Section::Indexes, None, &mut notes).await.map_err(changed)?;
-        clock.note(Phase::Indexes, indexes_started);
-    }
-    analyze(&run, &control, &mut clock).await.map_err(changed)?;
-    target::grant(&control, &run.plan, &job.grants).await?;
-
+    let run = &done.run;
     let mut warnings = run.plan.warnings.clone();
-    warnings.extend(built.warnings);
+    warnings.extend(done.built.warnings);
     let mut todo = run.plan.todo.clone();
-    todo.extend(built.todo);
+    todo.extend(done.built.todo);
     let todo_file = todo::write(run.rejects.folder(), &todo)?;
+    let any_rejected = done.counts.iter().any(|count| count.rows_rejected > 0);
     let mut report = MigrateReport {
         run_id: run.id.clone(),
-        source: record.source,
+        source: job.snapshot.path().display().to_string(),
         target: job.address.shown(),
-        mapping: job.mapping_name,
+        mapping: job.mapping_name.clone(),
         ddl: ddl(&run.plan),
-        tables: table_reports(&run.plan, &copied.counts),
-        plan: run.plan.clone(),
+        tables: table_reports(&run.plan, &done.counts),
+        plan: Plan::clone(&run.plan),
         phases: clock.times(),
-        elapsed: started.elapsed(),
-        objects_created: built.created,
+        elapsed: job.began.elapsed(),
+        objects_created: done.built.created,
         warnings,
         todo,
         todo_file,
-        rejects_dir: run.rejects.any().then(|| run.rejects.folder().to_owned()),
+        rejects_dir: any_rejected.then(|| run.rejects.folder().to_owned()),
+        resume: None,
         source_changed: run.snapshot.source_changed(),
         peak_rss_bytes: peak_rss_bytes(),
         exit_reasons: Vec::new(),
@@ -214,24 +209,37 @@ pub async fn run(job: Job, prepared: Prepared) -> Result<MigrateReport> {
         let message = "was written to during the copy; the copy is of the state before that";
         report.warnings.push(crate::plan::Warning::note("source_changed", report.source.clone(), message));
     }
-    // The last commit waits for the disk, and with it every one before.
-    control.batch_execute("SET synchronous_commit = on").await?;
-    Journal::open(&control).await?.finish(&run.id, "copied").await?;
     Ok(report)
 }
 
-/// Writes into the journal how the run ended, once that is known.
-pub async fn close(address: &Address, report: &MigrateReport) -> Result<()> {
-    let client = session(address, None).await?;
-    let journal = Journal::open(&client).await?;
-    let losses = report.warnings.iter().filter(|warning| warning.severity == Severity::Loss);
+/// Writes into the journal how the run ended, once that is known, with the whole answer as a document.
+pub async fn close(address: &Address, report: &MigrateReport, document: &serde_json::Value) -> Result<()> {
+    let losses: Vec<_> = report.warnings.iter().filter(|warning| warning.severity == Severity::Loss).collect();
     let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
-    let said = serde_json::json!({
-        "losses": losses.collect::<Vec<_>>(),
-        "rejects_dir": rejects.map(|folder| folder.display().to_string()),
-    });
-    journal.note(&report.run_id, &said).await?;
-    journal.finish(&report.run_id, report.outcome.as_str()).await
+    let said = serde_json::json!({"losses": losses, "rejects_dir": rejects.map(|folder| folder.display().to_string())});
+    through_cuts(async || {
+        let client = session(address, None).await?;
+        // Nothing after this commit says that the run is done.
+        client.batch_execute("SET synchronous_commit = on").await?;
+        let journal = Journal::open(&client).await?;
+        journal.note(&report.run_id, &said).await?;
+        journal.keep_report(&report.run_id, &document.to_string()).await?;
+        journal.finish(&report.run_id, report.outcome.as_str()).await
+    })
+    .await
+}
+
+/// The answer of a run that came to its end, as it was given then.
+pub async fn answer(address: &Address, run_id: &str) -> Result<Option<serde_json::Value>> {
+    let client = session(address, None).await?;
+    let text = Journal::report(&client, run_id).await?;
+    text.map(|text| serde_json::from_str(&text).context("read the run's answer from the journal")).transpose()
+}
+
+/// `--drop-journal`: nothing of the run is left in the target but what it was to bring.
+pub async fn forget(address: &Address, run_id: &str) -> Result<()> {
+    let mut client = session(address, None).await?;
+    Journal::drop_run(&mut client, run_id).await
 }
 
 /// How each table of the source would be copied into the target as it is: for comparing what no run of ours has copied.
@@ -241,14 +249,6 @@ pub async fn derived_maps(job: &Job) -> Result<Vec<CopyMap>> {
     let problems = prepared.plan.problems.iter().filter(|problem| problem.code != "target_not_empty");
     refuse_problems(&Plan { problems: problems.cloned().collect(), ..Plan::default() })?;
     Ok(prepared.plan.tables.iter().map(TablePlan::copy_map).collect())
-}
-
-/// Whatever fails from here on has left something in the target.
-fn changed(error: anyhow::Error) -> anyhow::Error {
-    let error = sql_failure(error);
-    let message = format!("{error:#}");
-    let failure = error.downcast_ref::<Failure>().cloned().unwrap_or_else(|| Failure::new("failed", ""));
-    Failure { message, target_changed: true, ..failure }.into()
 }
 
 /// Every problem at once, as one failure.
@@ -274,16 +274,15 @@ struct Copied {
 async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> Result<Copied> {
     let started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Copy));
-    let chunks = copy::chunks(run);
+    let (chunks, counts) = copy::left(run);
     let with_data = || run.plan.tables.iter().filter(|table| !table.without_data);
     run.send(Event::Total {
         phase: Phase::Copy,
         tables: with_data().count() as u64,
         rows: with_data().map(|table| table.rows).sum(),
-        rows_done: 0,
+        rows_done: counts.iter().map(|count| count.rows_read).sum(),
     });
-    let mut counts = vec![TableCount::default(); run.plan.tables.len()];
-    chunks.iter().for_each(|chunk| counts[chunk.table].chunks_left += 1);
+    copy::tell_complete(run, &counts);
     let (done, landed) = mpsc::unbounded_channel();
     for (table, count) in counts.iter().enumerate() {
         if count.chunks_left == 0 {
@@ -328,11 +327,6 @@ async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> 
         spans.into_iter().for_each(|(phase, started)| clock.note(phase, started));
     }
     let counts = counts.lock().map_err(|_| anyhow!("a copy worker panicked"))?.clone();
-    let journal_client = run.connect().await?;
-    let journal = Journal::open(&journal_client).await?;
-    for (table, count) in run.plan.tables.iter().zip(&counts) {
-        journal.table_done(&run.id, &table.source, count.rows_written, count.rows_rejected).await?;
-    }
     Ok(Copied { counts, built })
 }
 
@@ -341,17 +335,17 @@ async fn constraints_and_views(run: &Arc<Run>, control: &Client, clock: &mut Pha
     let started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Constraints));
     let mut built = finish::set_sequences(run, control).await?;
-    for object in run.plan.objects.iter().filter(|object| object.kind == ObjectKind::ForeignKey) {
-        built.merge(finish::build(run, control, object).await?);
+    for (place, _) in run.plan.objects.iter().enumerate().filter(|(_, object)| object.kind == ObjectKind::ForeignKey) {
+        built.merge(finish::build(run, control, place).await?);
     }
-    built.merge(finish::rebuild_foreign_keys(run, control).await?);
+    built.merge(finish::put_back_the_rest(run, control).await?);
     clock.note(Phase::Constraints, started);
     let views_started = Instant::now();
     let late = |kind: ObjectKind| matches!(kind, ObjectKind::View | ObjectKind::Trigger);
     if run.plan.objects.iter().any(|object| late(object.kind)) {
         run.send(Event::PhaseStarted(Phase::Views));
-        for object in run.plan.objects.iter().filter(|object| late(object.kind)) {
-            built.merge(finish::build(run, control, object).await?);
+        for (place, _) in run.plan.objects.iter().enumerate().filter(|(_, object)| late(object.kind)) {
+            built.merge(finish::build(run, control, place).await?);
         }
         clock.note(Phase::Views, views_started);
     }
@@ -362,11 +356,16 @@ async fn constraints_and_views(run: &Arc<Run>, control: &Client, clock: &mut Pha
 async fn analyze(run: &Run, control: &Client, clock: &mut PhaseClock) -> Result<()> {
     let started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Analyze));
+    if run.standing.step(ANALYZE_STEP).is_some() {
+        return Ok(());
+    }
     let tables: Vec<_> = run.plan.tables.iter().map(|table| &table.target).collect();
     // In batches: one statement is one transaction, and each table takes a lock in it.
     for batch in tables.chunks(50) {
-        control.batch_execute(&statement::analyze(batch)).await.context("analyze the tables")?;
+        let analyzed = control.batch_execute(&statement::analyze(batch)).await;
+        analyzed.map_err(|error| sql_failure(error.into())).context("analyze the tables")?;
     }
+    Journal::steps_done(control, &run.id, &[(ANALYZE_STEP.to_string(), Built::default().said()?)]).await?;
     clock.note(Phase::Analyze, started);
     Ok(())
 }

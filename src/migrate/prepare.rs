@@ -8,15 +8,15 @@ use anyhow::{Context as _, Result, bail};
 use crate::migrate::Job;
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
-use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section, TableKind};
+use crate::model::{Event, Failure, Name, Phase, Schema, Section, TableKind};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Plan, Problem, Warning, build};
 use crate::postgres::{Client, GenericClient, Journal, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
-/// What one chunk of a big table holds, in bytes of its values.
-const CHUNK_BYTES: u64 = 32 * 1024 * 1024;
+/// What one chunk of a big table holds, in bytes of its values, unless a job says otherwise.
+pub const CHUNK_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The source as it was read.
 pub struct Inspected {
@@ -27,13 +27,13 @@ pub struct Inspected {
 }
 
 /// Reads the source's schema, and every value of every row once.
-pub async fn inspect(snapshot: &Arc<Snapshot>, readers: usize, events: &Events, clock: &mut PhaseClock) -> Result<Inspected> {
+pub async fn inspect(job: &Job, clock: &mut PhaseClock) -> Result<Inspected> {
     let started = Instant::now();
-    events(Event::PhaseStarted(Phase::Inspect));
-    let snapshot = Arc::clone(snapshot);
+    (job.events)(Event::PhaseStarted(Phase::Inspect));
+    let (snapshot, readers, chunk_bytes) = (Arc::clone(&job.snapshot), job.jobs, job.chunk_bytes);
     let inspected = tokio::task::spawn_blocking(move || -> Result<Inspected> {
         let mut schema = snapshot.reader()?.schema()?;
-        let profiles = sqlite::profile(&snapshot, &schema, readers, CHUNK_BYTES)?;
+        let profiles = sqlite::profile(&snapshot, &schema, readers, chunk_bytes)?;
         for (table, profile) in schema.tables.iter_mut().zip(&profiles) {
             if let Some(reason) = &profile.unreadable {
                 table.kind = TableKind::Unreadable;
@@ -46,7 +46,7 @@ pub async fn inspect(snapshot: &Arc<Snapshot>, readers: usize, events: &Events, 
     .await
     .context("a reader of the source panicked")??;
     clock.note(Phase::Inspect, started);
-    events(Event::PhaseEnded { phase: Phase::Inspect, seconds: started.elapsed().as_secs_f64() });
+    (job.events)(Event::PhaseEnded { phase: Phase::Inspect, seconds: started.elapsed().as_secs_f64() });
     Ok(inspected)
 }
 
@@ -74,9 +74,7 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &
     let started = Instant::now();
     let schema = &job.options.schema;
     let transaction = client.transaction().await?;
-    if !redo.tables.is_empty() {
-        drop_tables(&transaction, schema, redo).await?;
-    }
+    drop_tables(&transaction, schema, redo).await?;
     if let Some(migrations) = &job.migrations {
         if job.options.create_schema {
             transaction.batch_execute(&statement::create_schema(schema)).await?;
@@ -123,7 +121,7 @@ async fn interrupted(client: &impl GenericClient, job: &Job, inspected: &Inspect
     Ok(left.then(|| Problem {
         code: "interrupted_run",
         message: format!("run {run_id} was interrupted, and its tables lack their keys and indexes"),
-        hint: "Make them again with --replace --yes.".into(),
+        hint: "Go on with it with --resume, or make them again with --replace --yes.".into(),
     }))
 }
 
@@ -153,7 +151,7 @@ async fn add_kept(client: &impl GenericClient, target: &mut TargetSchema, schema
     }
     for (table, object) in Journal::kept(client, schema).await? {
         if let Some(known) = target.tables.iter_mut().find(|known| known.name == table)
-            && known.rebuildable.iter().all(|other| other.name != object.name)
+            && known.rebuildable.iter().all(|other| (other.kind, &other.name) != (object.kind, &object.name))
         {
             known.rebuildable.push(object);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -18,6 +18,7 @@ use crate::sqlite::Row;
 #[derive(Debug)]
 pub struct Rejects {
     folder: PathBuf,
+    run_id: String,
     files: Mutex<HashMap<String, File>>,
 }
 
@@ -32,20 +33,16 @@ pub struct RejectedRow {
 }
 
 impl Rejects {
-    pub fn new(folder: PathBuf) -> Self {
-        Rejects { folder, files: Mutex::new(HashMap::new()) }
+    pub fn new(folder: PathBuf, run_id: &str) -> Self {
+        Rejects { folder, run_id: run_id.to_string(), files: Mutex::new(HashMap::new()) }
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// True when a row has been set aside.
-    pub fn any(&self) -> bool {
-        self.files.lock().is_ok_and(|files| !files.is_empty())
-    }
-
-    pub fn write(&self, table: &str, rows: &[RejectedRow]) -> Result<()> {
+    /// Writes the rows of a chunk, onto the disk, before the chunk itself lands.
+    pub fn write(&self, table: &str, chunk: usize, rows: &[RejectedRow]) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -61,7 +58,11 @@ impl Rejects {
         let file = files.get_mut(table).context("the file was just opened")?;
         let mut text = Vec::new();
         for row in rows {
-            serde_json::to_writer(&mut text, &row.line(table))?;
+            let mut line = row.line(table);
+            // By these a run that goes on knows which of its rows count.
+            line["run_id"] = json!(self.run_id);
+            line["chunk"] = json!(chunk);
+            serde_json::to_writer(&mut text, &line)?;
             text.push(b'\n');
         }
         file.write_all(&text).and_then(|()| file.sync_data()).with_context(|| format!("write rejects of {table:?}"))
@@ -85,6 +86,65 @@ impl RejectedRow {
 /// The file of a table's rejects.
 pub fn path(folder: &Path, table: &str) -> PathBuf {
     folder.join(format!("{}.jsonl", file_stem(table)))
+}
+
+/// Takes out of `from` the run's rows whose chunk has not landed: they will be set aside again, or arrive. Into another folder, the run's other
+/// rows are brought along.
+pub fn forget_unlanded(from: &Path, into: &Path, run_id: &str, has_landed: impl Fn(&str, usize) -> bool) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
+    for entry in entries {
+        let path = entry.with_context(|| format!("read the folder {}", from.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            let target = into.join(path.file_name().context("a file has a name")?);
+            forget_in_file(&path, &target, run_id, &has_landed).with_context(|| format!("go through the rejects in {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn forget_in_file(path: &Path, target: &Path, run_id: &str, has_landed: &impl Fn(&str, usize) -> bool) -> Result<()> {
+    // A line that a killed process left half belongs to a chunk that did not land.
+    let parsed = |line: &[u8]| serde_json::from_slice::<Json>(line).ok();
+    let of_run = |row: &Option<Json>| row.as_ref().is_none_or(|row| row["run_id"] == run_id);
+    let landed = |row: &Option<Json>| {
+        let Some(row) = row else { return false };
+        let number = row["chunk"].as_u64().and_then(|number| usize::try_from(number).ok());
+        row["table"].as_str().zip(number).is_some_and(|(table, number)| has_landed(table, number))
+    };
+    let moved = path != target;
+    if moved {
+        std::fs::create_dir_all(target.parent().context("a file is in a folder")?)?;
+    }
+    let part = target.with_extension("jsonl.part");
+    let mut kept = BufWriter::new(File::create(&part)?);
+    let mut changed = false;
+    let mut keep = |from: &Path, wanted: &dyn Fn(&Option<Json>) -> bool, whole: bool| -> Result<()> {
+        for line in BufReader::new(File::open(from)?).split(b'\n') {
+            let line = line?;
+            let stays = wanted(&parsed(&line));
+            changed |= stays != whole;
+            if stays {
+                kept.write_all(&line)?;
+                kept.write_all(b"\n")?;
+            }
+        }
+        Ok(())
+    };
+    if moved {
+        if target.exists() {
+            keep(target, &|row| !of_run(row), true)?;
+        }
+        keep(path, &|row| of_run(row) && landed(row), false)?;
+    } else {
+        keep(path, &|row| !of_run(row) || landed(row), true)?;
+    }
+    kept.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_data()?;
+    if changed {
+        std::fs::rename(&part, target)?
+    } else {
+        std::fs::remove_file(&part)?
+    }
+    Ok(())
 }
 
 /// A table's name as a file's: what a file system could misread is written as %XX.

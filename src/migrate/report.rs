@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::migrate::{Job, peak_rss_bytes};
 use crate::model::Phase;
 use crate::plan::{Plan, Severity, Todo, Warning};
 
@@ -27,6 +28,8 @@ pub struct MigrateReport {
     pub todo: Vec<Todo>,
     pub todo_file: Option<PathBuf>,
     pub rejects_dir: Option<PathBuf>,
+    /// The command that goes on with the run; only of one that was stopped.
+    pub resume: Option<String>,
     /// Somebody wrote to the source while it was read; the copy is of one state all the same.
     pub source_changed: bool,
     /// The peak of the process's resident memory, in bytes.
@@ -43,6 +46,8 @@ pub enum Outcome {
     Incomplete,
     Mismatch,
     Planned,
+    /// On demand, and resumable.
+    Stopped,
 }
 
 impl Outcome {
@@ -53,6 +58,7 @@ impl Outcome {
             Outcome::Incomplete => "incomplete",
             Outcome::Mismatch => "mismatch",
             Outcome::Planned => "planned",
+            Outcome::Stopped => "stopped",
         }
     }
 }
@@ -112,6 +118,42 @@ impl PhaseClock {
 }
 
 impl MigrateReport {
+    /// What stands of a run that was stopped: without a plan, nothing was begun.
+    pub fn stopped(job: &Job, plan: Option<Plan>, tables: Vec<TableReport>) -> Self {
+        let plan = plan.unwrap_or_default();
+        let rows: u64 = plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum();
+        let mut report = MigrateReport {
+            run_id: job.run_id.clone(),
+            source: job.snapshot.path().display().to_string(),
+            target: job.address.shown(),
+            mapping: job.mapping_name.clone(),
+            ddl: Vec::new(),
+            tables,
+            phases: Vec::new(),
+            elapsed: job.began.elapsed(),
+            objects_created: 0,
+            warnings: plan.warnings.clone(),
+            todo: plan.todo.clone(),
+            todo_file: None,
+            rejects_dir: None,
+            resume: None,
+            source_changed: job.snapshot.source_changed(),
+            peak_rss_bytes: peak_rss_bytes(),
+            exit_reasons: Vec::new(),
+            outcome: Outcome::Stopped,
+            plan,
+        };
+        report.rejects_dir = (report.rows_rejected() > 0).then(|| job.rejects_dir.clone());
+        let left = rows.saturating_sub(report.rows_read());
+        report.exit_reasons.push(ExitReason { code: "stopped".into(), object: report.run_id.clone(), count: left });
+        report
+    }
+
+    /// False for a run that was stopped before it had begun.
+    pub fn target_changed(&self) -> bool {
+        !self.plan.schema.is_empty()
+    }
+
     /// Weighs everything that happened: the outcome and each reason for exit 1. `allowed` are the classes of losses that were accepted.
     pub fn judge(&mut self, allowed: &[String], strict: bool) {
         let mut reasons = Vec::new();
@@ -127,8 +169,8 @@ impl MigrateReport {
         let mismatch = self.tables.iter().any(|table| table.verified == Some(false));
         let counts = self.warnings.iter().filter(|warning| match warning.severity {
             Severity::Note => false,
-            Severity::Weaker => strict && !allowed.iter().any(|class| class == warning.class),
-            Severity::Loss => !allowed.iter().any(|class| class == warning.class),
+            Severity::Weaker => strict && !allowed.iter().any(|class| *class == warning.class),
+            Severity::Loss => !allowed.iter().any(|class| *class == warning.class),
         });
         let losses: Vec<ExitReason> =
             counts.map(|warning| ExitReason { code: warning.code.clone(), object: warning.object.clone(), count: 1 }).collect();

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,16 +17,21 @@ use serde_json::{Value as Json, json};
 
 use crate::migrate::careful::{self, BATCH_ROWS, Batch};
 use crate::migrate::copy::{ChunkCount, TableCount, scanned_columns};
+use crate::migrate::course::interrupted;
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rejects::{RejectedRow, Rejects};
 use crate::migrate::run::Run;
-use crate::migrate::{Job, MigrateReport, Outcome, Prepared, changed, finish, peak_rss_bytes, refuse_problems, table_reports};
+use crate::migrate::standing::Standing;
+use crate::migrate::{Job, MigrateReport, Outcome, Prepared, finish, peak_rss_bytes, refuse_problems, table_reports};
 use crate::model::{Event, Failure, Kept, Phase};
 use crate::plan::mapping::Mapping;
-use crate::plan::{Existing, OnExtra, Warning};
+use crate::plan::target::{RebuildKind, Rebuildable};
+use crate::plan::{Existing, OnExtra, Plan, Warning};
 use crate::postgres::{Client, Journal, RunRecord, sql_failure, statement};
 use crate::sqlite::KeptRows;
 
+/// The status of a retry that has not come to its end.
+pub const RETRYING: &str = "retrying";
 /// The sign on a new file that waits for its transaction.
 const WAITING: &str = ".retry-";
 
@@ -45,7 +50,7 @@ pub async fn last_mapping(job: &Job) -> Result<Option<Mapping>> {
         return Ok(None);
     }
     let source = job.snapshot.reader()?.schema()?;
-    Ok(Journal::last_maps(&client, &job.options.schema).await?.map(|maps| Mapping::of(&source, &maps)))
+    Ok(Journal::last_maps(&client, &job.options.schema, &job.call.source_path).await?.map(|maps| Mapping::of(&source, &maps)))
 }
 
 /// One line of a file: a row that was set aside.
@@ -64,8 +69,8 @@ impl Line {
 }
 
 /// Tries every row of every file in `folder`; files keep what still does not fit.
-pub async fn retry(job: Job, prepared: Prepared, folder: &Path) -> Result<MigrateReport> {
-    let Prepared { inspected, plan, control, mut clock, started, .. } = prepared;
+pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<MigrateReport> {
+    let Prepared { schema, plan, mut control, mut clock, .. } = prepared;
     refuse_problems(&plan)?;
     if let Some(missing) = plan.tables.iter().find(|table| table.create.is_some() && has_file(folder, &table.source)) {
         bail!(
@@ -75,18 +80,21 @@ pub async fn retry(job: Job, prepared: Prepared, folder: &Path) -> Result<Migrat
     }
     let run = Run {
         id: job.run_id.clone(),
-        plan,
-        schema: inspected.schema,
+        plan: Arc::new(plan),
+        schema: Arc::new(schema),
+        standing: Standing::default(),
         snapshot: Arc::clone(&job.snapshot),
         address: job.address.clone(),
         role: job.role.clone(),
-        rejects: Rejects::new(folder.to_owned()),
+        rejects: Rejects::new(folder.to_owned(), &job.run_id),
         on_misfit: job.on_misfit,
         max_rejects: None,
         rejected: AtomicU64::new(0),
         events: Arc::clone(&job.events),
+        advanced: AtomicU64::new(0),
+        phase: AtomicUsize::new(0),
     };
-    let journal = Journal::open(&control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
+    Journal::open(&control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
     // A file gives up its rows only when the disk has them.
     control.batch_execute("SET synchronous_commit = on").await?;
     finish_waiting(&control, folder).await?;
@@ -95,14 +103,22 @@ pub async fn retry(job: Job, prepared: Prepared, folder: &Path) -> Result<Migrat
         run_id: run.id.clone(),
         source: job.snapshot.path().display().to_string(),
         target_schema: run.plan.schema.clone(),
-        status: "running".into(),
-        settings: json!({"mapping": job.mapping_name, "retry_rejects": folder.display().to_string()}),
+        // Nothing for --resume: the same command tries again what is left.
+        status: RETRYING.into(),
+        settings: json!({
+            "mapping": job.mapping_name,
+            "source_path": job.call.source_path,
+            "retry_rejects": folder.display().to_string(),
+        }),
     };
     let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();
     let made: HashSet<_> = Journal::made(&control, &run.plan.schema, &sources).await?.into_iter().collect();
     let there = run.plan.tables.iter().filter(|table| table.create.is_none());
     let maps: Vec<_> = there.map(|table| (table.copy_map(), made.contains(&table.target))).collect();
-    journal.start(&record, &maps).await?;
+    let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
+    Journal::start(&transaction, &record, "null", &maps).await?;
+    transaction.commit().await.map_err(|error| sql_failure(error.into()))?;
+    let journal = Journal::open(&control).await?;
 
     let copying = Instant::now();
     run.send(Event::PhaseStarted(Phase::Copy));
@@ -132,10 +148,9 @@ pub async fn retry(job: Job, prepared: Prepared, folder: &Path) -> Result<Migrat
     let constraints = Instant::now();
     let validated = finish::validate_foreign_keys(&run, &control).await.map_err(changed)?;
     clock.note(Phase::Constraints, constraints);
-    for (table, count) in run.plan.tables.iter().zip(&counts) {
-        journal.table_done(&run.id, &table.source, count.rows_written, count.rows_rejected).await?;
-    }
-    journal.finish(&run.id, "copied").await?;
+    let came: Vec<_> =
+        run.plan.tables.iter().zip(&counts).map(|(table, count)| (table.source.clone(), count.rows_written, count.rows_rejected)).collect();
+    journal.tables_came_to(&run.id, &came).await?;
     let mut tables = table_reports(&run.plan, &counts);
     tables.retain(|table| table.rows_read > 0);
     let left = tables.iter().any(|table| table.rows_rejected > 0);
@@ -143,11 +158,11 @@ pub async fn retry(job: Job, prepared: Prepared, folder: &Path) -> Result<Migrat
         run_id: run.id.clone(),
         source: record.source,
         target: job.address.shown(),
-        mapping: job.mapping_name,
+        mapping: job.mapping_name.clone(),
         ddl: vec![None; run.plan.tables.len()],
         tables,
         phases: clock.times(),
-        elapsed: started.elapsed(),
+        elapsed: job.began.elapsed(),
         objects_created: validated,
         warnings,
         todo: Vec::new(),
@@ -157,7 +172,8 @@ pub async fn retry(job: Job, prepared: Prepared, folder: &Path) -> Result<Migrat
         peak_rss_bytes: peak_rss_bytes(),
         exit_reasons: Vec::new(),
         outcome: Outcome::Clean,
-        plan: run.plan,
+        resume: None,
+        plan: Plan::clone(&run.plan),
     })
 }
 
@@ -216,11 +232,11 @@ async fn retry_file(run: &Run, client: &Client, file: &Path, pass: usize, counts
             group.push(line);
         }
         let Some(table) = table else { break };
-        if run.plan.tables[table].disable_triggers && silenced.insert(table) {
-            client
-                .batch_execute(&statement::triggers(&run.plan.tables[table].target, false))
-                .await
-                .map_err(|error| sql_failure(error.into()))?;
+        if silenced.insert(table) {
+            for trigger in triggers(run, table) {
+                let silence = statement::drop_object(&run.plan.tables[table].target, trigger);
+                client.batch_execute(&silence).await.map_err(|error| sql_failure(error.into()))?;
+            }
         }
         let count = of_table.entry(table).or_default();
         count.rows_read += group.len() as u64;
@@ -231,10 +247,9 @@ async fn retry_file(run: &Run, client: &Client, file: &Path, pass: usize, counts
         }
     }
     for table in &silenced {
-        client
-            .batch_execute(&statement::triggers(&run.plan.tables[*table].target, true))
-            .await
-            .map_err(|error| sql_failure(error.into()))?;
+        for sql in triggers(run, *table).flat_map(|trigger| statement::rebuild_object(&run.plan.tables[*table].target, trigger)) {
+            client.batch_execute(&sql).await.map_err(|error| sql_failure(error.into()))?;
+        }
     }
     left.sync_all().with_context(|| format!("write {}", waiting.display()))?;
     for (table, count) in &of_table {
@@ -252,6 +267,20 @@ async fn retry_file(run: &Run, client: &Client, file: &Path, pass: usize, counts
     client.batch_execute("COMMIT").await.map_err(|error| sql_failure(error.into())).context("commit the rows")?;
     take_place(file, &waiting)?;
     Ok(retried)
+}
+
+/// The triggers of a table that would fire.
+fn triggers(run: &Run, table: usize) -> impl Iterator<Item = &Rebuildable> {
+    run.plan.tables[table].rebuild.iter().filter(|object| object.kind == RebuildKind::Trigger)
+}
+
+/// Whatever fails once files are tried has left something in the target; there is nothing for `--resume` in it.
+fn changed(error: anyhow::Error) -> anyhow::Error {
+    let mut error = interrupted(error);
+    if let Some(failure) = error.downcast_mut::<Failure>() {
+        failure.resumable = false;
+    }
+    error
 }
 
 /// The rows in PostgreSQL, but for those that come back.

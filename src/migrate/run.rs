@@ -1,14 +1,15 @@
 //! What every part of a run shares: the plan, the source, and what happens to a row that does not fit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 
 use crate::migrate::rejects::Rejects;
-use crate::model::{Event, Events, Failure, Schema};
+use crate::migrate::standing::Standing;
+use crate::model::{Event, Events, Failure, Phase, Schema};
 use crate::plan::{Plan, TablePlan};
-use crate::postgres::{Address, Client, session};
+use crate::postgres::{Address, Client, run_session};
 use crate::sqlite::Snapshot;
 
 /// What to do with a value that has no exact form in its column.
@@ -29,11 +30,13 @@ pub enum MaxRejects {
     Percent(f64),
 }
 
-/// One run of `migrate`.
+/// One run of `migrate`, from where it stands to its end or to the next cut connection.
 pub struct Run {
     pub id: String,
-    pub plan: Plan,
-    pub schema: Schema,
+    pub plan: Arc<Plan>,
+    pub schema: Arc<Schema>,
+    /// What was done before.
+    pub standing: Standing,
     pub snapshot: Arc<Snapshot>,
     pub address: Address,
     pub role: Option<String>,
@@ -42,11 +45,27 @@ pub struct Run {
     pub max_rejects: Option<MaxRejects>,
     pub rejected: AtomicU64,
     pub events: Events,
+    /// Chunks and steps that this part of the run has added to the journal.
+    pub advanced: AtomicU64,
+    /// The place in `Phase::ALL` of the phase that began last.
+    pub phase: AtomicUsize,
 }
 
 impl Run {
     pub fn send(&self, event: Event) {
+        if let Event::PhaseStarted(phase) = event {
+            self.phase.store(Phase::ALL.iter().position(|other| *other == phase).unwrap_or(0), Ordering::Relaxed);
+        }
         (self.events)(event);
+    }
+
+    /// Something new is in the journal.
+    pub fn advance(&self) {
+        self.advanced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn phase(&self) -> Phase {
+        Phase::ALL[self.phase.load(Ordering::Relaxed)]
     }
 
     /// Counts a row that is set aside; an error when that is not wanted, or no longer.
@@ -78,6 +97,6 @@ impl Run {
 
     /// A connection that is set up for moving data.
     pub async fn connect(&self) -> Result<Client> {
-        session(&self.address, self.role.as_deref()).await
+        run_session(&self.address, self.role.as_deref(), &self.id).await
     }
 }

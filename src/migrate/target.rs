@@ -5,9 +5,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::migrate::Grant;
 use crate::migrate::finish::Built;
 use crate::migrate::run::Run;
+use crate::migrate::standing::table_step;
 use crate::model::{Event, Failure, Name, QualifiedName, Schema, Section};
 use crate::plan::{NameStyle, ObjectKind, Plan, TablePlan, Todo, Warning};
-use crate::postgres::{Address, Client, Journal, Migrations, Transaction, is_pooled, sql_failure, statement};
+use crate::postgres::{Address, Client, Journal, Migrations, Transaction, is_about_object, is_pooled, sql_failure, statement};
 
 /// Tables that are made in one transaction: some dozens, so that thousands never fill the lock table.
 const TABLES_A_TRANSACTION: usize = 50;
@@ -116,20 +117,12 @@ pub async fn made_by_runs(client: &Client, schema: &str, source: &Schema, names:
     Ok(redo)
 }
 
-/// `--replace`: drops what candlefish itself made of this source, all at once and never with CASCADE.
-pub async fn drop_made_by_runs(client: &mut Client, schema: &str, redo: &Redo) -> Result<()> {
-    if redo.tables.is_empty() {
-        return Ok(());
-    }
-    let transaction = client.transaction().await?;
-    drop_tables(&transaction, schema, redo).await?;
-    transaction.commit().await?;
-    Ok(())
-}
-
 /// Drops tables that depend on each other, and the views that candlefish made over them.
 pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, redo: &Redo) -> Result<()> {
     let tables = &redo.tables;
+    if tables.is_empty() {
+        return Ok(());
+    }
     for view in own_views(transaction, schema).await?.iter().filter(|view| redo.views.iter().any(|name| name == view.name.as_str())) {
         transaction.batch_execute(&format!("DROP VIEW {view}")).await.map_err(|error| sql_failure(error.into()))?;
     }
@@ -169,23 +162,41 @@ pub async fn make_schema(client: &mut Client, run: &Run, migrations: Option<&Mig
     Ok(())
 }
 
-/// Makes derived tables, and readies those that exist.
+/// Makes derived tables, and readies those that exist; what is done already is left alone.
 pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
     let mut built = Built::default();
-    let derived: Vec<&TablePlan> = run.plan.tables.iter().filter(|table| table.create.is_some()).collect();
-    for batch in derived.chunks(TABLES_A_TRANSACTION) {
-        let transaction = client.transaction().await?;
-        for table in batch {
-            built.merge(make_table(&transaction, table).await?);
+    let tables = || run.plan.tables.iter().enumerate();
+    for (table, _) in tables() {
+        if let Some(made) = run.standing.step(&table_step(table)) {
+            built.merge(made.clone());
         }
-        transaction.commit().await?;
     }
-    let existing: Vec<&TablePlan> = run.plan.tables.iter().filter(|table| table.create.is_none()).collect();
-    let transaction = client.transaction().await?;
-    for table in &existing {
-        ready_table(&transaction, &run.id, table).await.with_context(|| format!("make table {} ready", table.target))?;
+    let todo = |derived: bool| -> Vec<(usize, &TablePlan)> {
+        tables().filter(|(table, plan)| plan.create.is_some() == derived && run.standing.step(&table_step(*table)).is_none()).collect()
+    };
+    for batch in todo(true).chunks(TABLES_A_TRANSACTION) {
+        let transaction = client.transaction().await.map_err(|error| sql_failure(error.into()))?;
+        let mut steps = Vec::with_capacity(batch.len());
+        for (table, plan) in batch {
+            let made = make_table(&transaction, plan).await?;
+            steps.push((table_step(*table), made.said()?));
+            built.merge(made);
+        }
+        Journal::steps_done(&transaction, &run.id, &steps).await?;
+        transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the tables")?;
+        run.advance();
     }
-    let truncated: Vec<&QualifiedName> = existing.iter().filter(|table| table.truncate).map(|table| &table.target).collect();
+    let existing = todo(false);
+    if existing.is_empty() {
+        return Ok(built);
+    }
+    let transaction = client.transaction().await.map_err(|error| sql_failure(error.into()))?;
+    let mut steps = Vec::with_capacity(existing.len());
+    for (table, plan) in &existing {
+        ready_table(&transaction, &run.id, plan).await.with_context(|| format!("make table {} ready", plan.target))?;
+        steps.push((table_step(*table), Built::default().said()?));
+    }
+    let truncated: Vec<&QualifiedName> = existing.iter().filter(|(_, plan)| plan.truncate).map(|(_, plan)| &plan.target).collect();
     if !truncated.is_empty() {
         transaction
             .batch_execute(&statement::truncate(&truncated))
@@ -193,7 +204,9 @@ pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
             .map_err(|error| sql_failure(error.into()))
             .context("empty the tables")?;
     }
-    transaction.commit().await?;
+    Journal::steps_done(&transaction, &run.id, &steps).await?;
+    transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the tables")?;
+    run.advance();
     Ok(built)
 }
 
@@ -203,6 +216,9 @@ async fn make_table(transaction: &Transaction<'_>, table: &TablePlan) -> Result<
     let Some(create) = &table.create else { return Ok(built) };
     transaction.batch_execute("SAVEPOINT one_table").await?;
     let Err(error) = transaction.batch_execute(&statement::create_table(&table.target, create, false)).await else { return Ok(built) };
+    if !is_about_object(&error) {
+        return Err(sql_failure(error.into())).with_context(|| format!("create table {}", table.target));
+    }
     let has_extras = create.columns.iter().any(|column| column.default.is_some());
     if !has_extras || create.columns.iter().any(|column| column.generated.is_some()) {
         return Err(sql_failure(error.into())).with_context(|| format!("create table {}", table.target));
@@ -234,12 +250,10 @@ async fn ready_table(transaction: &Transaction<'_>, run_id: &str, table: &TableP
     for (name, column_type) in &table.added_columns {
         execute(statement::add_column(&table.target, name, &column_type.sql)).await?;
     }
+    // Triggers are silenced here too: they must not fire when the table is emptied.
     for object in &table.rebuild {
         Journal::keep(transaction, run_id, &table.target, object).await?;
         execute(statement::drop_object(&table.target, object)).await?;
-    }
-    if table.disable_triggers {
-        execute(statement::triggers(&table.target, false)).await?;
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// An identifier of PostgreSQL, exact. `Display` writes it as SQL: always quoted, so that no keyword, capital or quote inside can change its meaning.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Name(String);
 
 /// The length at which PostgreSQL cuts an identifier, in bytes.
@@ -57,7 +59,7 @@ impl From<String> for Name {
 }
 
 /// A name in a schema; `Display` writes `"schema"."name"`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QualifiedName {
     pub schema: Name,
     pub name: Name,

@@ -273,7 +273,6 @@ impl TableBuilder<'_> {
             had_rows: existing.is_some_and(|existing| existing.has_rows),
             truncate: false,
             rebuild: Vec::new(),
-            disable_triggers: false,
             without_data: self.filters.exclude_data.is_match(&self.table.name),
         };
         match existing {
@@ -392,7 +391,6 @@ impl TableBuilder<'_> {
         if !built.without_data {
             self.decide_about_rows(plan, built, existing);
             built.rebuild = existing.rebuildable.clone();
-            built.disable_triggers = existing.has_user_triggers;
         }
         let mut filled: Vec<&Name> = Vec::new();
         for (index, column) in self.table.columns.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! The plan itself: everything that will be done, before any of it is.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ColumnType, Name, QualifiedName};
@@ -8,7 +10,7 @@ use crate::plan::profile::RowRange;
 use crate::plan::target::Rebuildable;
 
 /// What `migrate` will do, in the order in which it does it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Plan {
     pub schema: String,
     /// `CREATE SCHEMA` is part of the work.
@@ -19,11 +21,12 @@ pub struct Plan {
     pub warnings: Vec<Warning>,
     /// Objects that have no exact form in PostgreSQL, for `todo.sql`.
     pub todo: Vec<Todo>,
-    /// What makes the work impossible; all of it at once.
+    /// What makes the work impossible; all of it at once. A plan that is carried out has none.
+    #[serde(skip)]
     pub problems: Vec<Problem>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TablePlan {
     /// The table's place in `Schema::tables`.
     pub source_index: usize,
@@ -43,20 +46,19 @@ pub struct TablePlan {
     pub had_rows: bool,
     /// `--existing truncate`
     pub truncate: bool,
-    /// Taken away before the copy and built again after it.
+    /// Taken away before the copy and put back after it.
     pub rebuild: Vec<Rebuildable>,
-    pub disable_triggers: bool,
     /// Only the table, not its rows (`--exclude-data`).
     pub without_data: bool,
 }
 
 /// The parts of a CREATE TABLE statement, so that a part that PostgreSQL refuses can be left out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CreateTable {
     pub columns: Vec<CreateColumn>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CreateColumn {
     pub name: Name,
     /// The place of the column in `Table::columns`.
@@ -70,7 +72,7 @@ pub struct CreateColumn {
     pub generated: Option<String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ColumnPlan {
     /// The column's place in `Table::columns`.
     pub source_index: usize,
@@ -87,7 +89,7 @@ pub struct ColumnPlan {
 }
 
 /// The next value of an identity or serial column, as SQLite would give it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequencePlan {
     pub column: Name,
     /// The largest id that was ever given out; none when there never was one.
@@ -180,7 +182,7 @@ impl ObjectKind {
 }
 
 /// One object that is made after the rows are there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ObjectPlan {
     pub kind: ObjectKind,
     /// The table plan that it belongs to; views have none.
@@ -199,7 +201,7 @@ pub struct ObjectPlan {
 }
 
 /// How the rows that break a constraint are found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Offenders {
     /// Rows without a parent: the catalog knows the columns.
     Orphans,
@@ -228,14 +230,14 @@ pub struct Warning {
     pub code: String,
     pub object: String,
     pub message: String,
-    /// The class that `--allow` accepts it by.
-    #[serde(skip)]
-    pub class: &'static str,
+    /// The class that `--allow` accepts it by; a note needs none.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub class: Cow<'static, str>,
 }
 
 impl Warning {
     pub fn note(code: &str, object: impl Into<String>, message: impl Into<String>) -> Self {
-        Warning { severity: Severity::Note, code: code.into(), object: object.into(), message: message.into(), class: "" }
+        Warning { severity: Severity::Note, code: code.into(), object: object.into(), message: message.into(), class: Cow::Borrowed("") }
     }
 
     pub fn weaker(code: &str, object: impl Into<String>, message: impl Into<String>) -> Self {
@@ -244,20 +246,20 @@ impl Warning {
 
     /// Something of the source that cannot be read. No `--allow` accepts it: half a copy must not look whole.
     pub fn damage(object: impl Into<String>, message: impl Into<String>) -> Self {
-        Warning { severity: Severity::Loss, class: DAMAGE, ..Warning::note("source_damaged", object, message) }
+        Warning { severity: Severity::Loss, class: DAMAGE.into(), ..Warning::note("source_damaged", object, message) }
     }
 
     pub fn loss(kind: ObjectKind, object: impl Into<String>, message: impl Into<String>) -> Self {
         Warning {
             severity: Severity::Loss,
-            class: kind.allow_class(),
+            class: Cow::Borrowed(kind.allow_class()),
             ..Warning::note(&format!("{}_missing", kind.as_str().replace(' ', "_")), object, message)
         }
     }
 }
 
 /// An object for `todo.sql`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Todo {
     pub kind: ObjectKind,
     pub object: String,

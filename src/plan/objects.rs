@@ -89,7 +89,7 @@ impl ObjectBuilder<'_> {
             self.object(ObjectKind::PrimaryKey, name, label, sql, &self.table.sql)
         } else {
             let message = format!("is UNIQUE instead of a primary key: {nulls} rows hold NULL in it");
-            self.plan.warnings.push(Warning { class: "primary-keys", ..Warning::weaker("primary_key_with_nulls", &label, message) });
+            self.plan.warnings.push(Warning { class: "primary-keys".into(), ..Warning::weaker("primary_key_with_nulls", &label, message) });
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({list})");
             self.object(ObjectKind::Unique, name, label, sql, &self.table.sql)
         };
@@ -300,7 +300,7 @@ impl ObjectBuilder<'_> {
                 )),
                 Collation::Custom(name) => self.plan.warnings.push(Warning {
                     severity: Severity::Loss,
-                    class: ObjectKind::Collation.allow_class(),
+                    class: ObjectKind::Collation.allow_class().into(),
                     ..Warning::note(
                         "collation_missing",
                         label,

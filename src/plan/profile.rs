@@ -1,5 +1,7 @@
 //! What the rows say: one pass over every value of a table, before anything is decided.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Value;
 use crate::plan::decimal::{Decimal, whole};
 use crate::plan::declared::Declared;
@@ -284,7 +286,7 @@ pub fn is_canonical_uuid(text: &[u8]) -> bool {
 }
 
 /// Rows between two rowids, both inclusive, in the order of the table's b-tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowRange {
     pub first: i64,
     pub last: i64,

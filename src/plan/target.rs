@@ -1,5 +1,7 @@
 //! What is in PostgreSQL already, as far as a plan must know.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{ColumnType, Name, QualifiedName};
 
 /// The relations of the target schema.
@@ -20,9 +22,8 @@ pub struct TargetTable {
     pub has_rows: bool,
     /// The rows are those of an earlier run, which `--replace` may redo.
     pub replaceable: bool,
-    /// Constraints and secondary indexes that can be taken away for the copy and built again after it.
+    /// Constraints, secondary indexes and triggers that can be taken away for the copy and put back after it.
     pub rebuildable: Vec<Rebuildable>,
-    pub has_user_triggers: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -36,21 +37,44 @@ pub struct TargetColumn {
     pub generated: bool,
 }
 
-/// A constraint or index with the definition that builds it again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A constraint, index or trigger with what puts it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rebuildable {
     pub kind: RebuildKind,
     pub name: Name,
-    /// For a constraint what follows ADD CONSTRAINT name; for an index the whole CREATE INDEX statement.
+    /// For a constraint what follows ADD CONSTRAINT name; for an index the whole CREATE INDEX statement; for a trigger its state: `ENABLE`,
+    /// `ENABLE ALWAYS`.
     pub definition: String,
     /// False for a foreign key that was NOT VALID.
     pub valid: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RebuildKind {
     Index,
     ForeignKey,
+    /// Silenced, not dropped.
+    Trigger,
+}
+
+impl RebuildKind {
+    /// The journal's and the catalog query's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RebuildKind::Index => "index",
+            RebuildKind::ForeignKey => "foreign key",
+            RebuildKind::Trigger => "trigger",
+        }
+    }
+
+    pub fn of(word: &str) -> Self {
+        match word {
+            "index" => RebuildKind::Index,
+            "trigger" => RebuildKind::Trigger,
+            _ => RebuildKind::ForeignKey,
+        }
+    }
 }
 
 impl TargetSchema {

@@ -33,7 +33,7 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     }
     let mut rebuildable: HashMap<u32, Vec<Rebuildable>> = HashMap::new();
     for row in client.query(include_str!("queries/rebuildable.sql"), &[&schema]).await? {
-        let kind = if row.get::<_, &str>(1) == "index" { RebuildKind::Index } else { RebuildKind::ForeignKey };
+        let kind = RebuildKind::of(row.get(1));
         let object = Rebuildable { kind, name: Name::new(row.get::<_, &str>(2)), definition: row.get(3), valid: row.get(4) };
         rebuildable.entry(row.get(0)).or_default().push(object);
     }
@@ -46,7 +46,6 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
             replaceable: false,
             columns: columns.remove(&oid).unwrap_or_default(),
             rebuildable: rebuildable.remove(&oid).unwrap_or_default(),
-            has_user_triggers: row.get(2),
             name,
         });
     }

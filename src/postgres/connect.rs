@@ -50,6 +50,26 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
     }
 }
 
+/// True for an error, or a failure made of one, after which the same work may succeed: the connection broke or could not be made, the server is
+/// coming or going, or two transactions stood in each other's way.
+pub fn is_passing(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
+            return is_transient(error) || error.code().is_some_and(|code| is_passing_state(code.code()));
+        }
+        let failure = cause.downcast_ref::<Failure>();
+        failure.is_some_and(|failure| PASSING.contains(&failure.code) || failure.sqlstate.as_deref().is_some_and(is_passing_state))
+    })
+}
+
+/// Codes of failures that a new connection can heal.
+const PASSING: [&str; 4] = ["target_unreachable", "target_not_ready", "too_many_connections", "connection_lost"];
+
+fn is_passing_state(code: &str) -> bool {
+    // A deadlock and a serialization failure are over when one of the two gives way.
+    code.starts_with("08") || ["40001", "40P01"].contains(&code) || TRANSIENT.iter().any(|state| state.code() == code)
+}
+
 const TRANSIENT: [SqlState; 5] = [
     SqlState::TOO_MANY_CONNECTIONS,
     SqlState::ADMIN_SHUTDOWN,

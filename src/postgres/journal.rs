@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::Value as Json;
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::{Client, GenericClient, Row, Transaction};
 
 use crate::model::QualifiedName;
 use crate::plan::CopyMap;
@@ -17,8 +17,81 @@ pub struct RunRecord {
     pub target_schema: String,
     /// `running`, or the outcome of the report.
     pub status: String,
-    /// What the run was told, as far as it changes what is copied.
+    /// What the run was told, as far as it changes what is copied, and what `--resume` must know.
     pub settings: Json,
+}
+
+/// Statuses of runs that `--resume` continues.
+pub const UNFINISHED: [&str; 3] = ["running", "stopped", "copied"];
+
+/// A chunk of a table that is in PostgreSQL for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LandedChunk {
+    /// The source table.
+    pub source: String,
+    pub number: usize,
+    pub rows_written: u64,
+    pub rows_rejected: u64,
+    /// Bytes of COPY data.
+    pub bytes: u64,
+}
+
+/// A run as the journal shows it to others. Times are seconds since 1970.
+#[derive(Clone, Debug)]
+pub struct RunState {
+    pub record: RunRecord,
+    /// The candlefish that began it.
+    pub version: String,
+    pub started_at: f64,
+    pub finished_at: Option<f64>,
+    /// Sessions of the run that are connected now.
+    pub sessions: u64,
+    /// What its process last told.
+    pub phase: Option<String>,
+    /// Since when this process carries the run out, and when it last said so.
+    pub since: Option<f64>,
+    pub beat_at: Option<f64>,
+    pub now: f64,
+    /// Rows that have landed or were set aside; of those, since `since`.
+    pub rows_done: u64,
+    pub rows_rejected: u64,
+    pub rows_done_since: u64,
+    pub bytes: u64,
+    pub tables: u64,
+    pub steps_done: u64,
+}
+
+impl RunState {
+    fn read(row: &Row) -> Result<Self> {
+        let count = |column: &str| row.get::<_, i64>(column) as u64;
+        Ok(RunState {
+            record: RunRecord {
+                run_id: row.get("run_id"),
+                source: row.get("source"),
+                target_schema: row.get("target_schema"),
+                status: row.get("status"),
+                settings: serde_json::from_str(row.get("settings")).context("read a run's settings from the journal")?,
+            },
+            version: row.get("version"),
+            started_at: row.get("started_at"),
+            finished_at: row.get("finished_at"),
+            sessions: count("sessions"),
+            phase: row.get("phase"),
+            since: row.get("since"),
+            beat_at: row.get("beat_at"),
+            now: row.get("now"),
+            rows_done: count("rows_done"),
+            rows_rejected: count("rows_rejected"),
+            rows_done_since: count("rows_done_since"),
+            bytes: count("bytes"),
+            tables: count("tables"),
+            steps_done: count("steps_done"),
+        })
+    }
+
+    pub fn is_unfinished(&self) -> bool {
+        UNFINISHED.contains(&self.record.status.as_str())
+    }
 }
 
 /// The journal's tables, on one connection.
@@ -39,24 +112,32 @@ impl<'a> Journal<'a> {
         Ok(row.get(0))
     }
 
-    pub async fn start(&self, run: &RunRecord, maps: &[(CopyMap, bool)]) -> Result<()> {
-        self.client
+    /// Writes a run into the journal with its plan and tables, and gives up the unfinished runs whose tables it takes. In one transaction
+    /// with what the caller does besides.
+    pub async fn start(transaction: &Transaction<'_>, run: &RunRecord, plan: &str, maps: &[(CopyMap, bool)]) -> Result<()> {
+        transaction
             .execute(
                 "INSERT INTO candlefish.run (run_id, source, target_schema, status, settings, version) VALUES ($1, $2, $3, $4, $5, $6)",
                 &[&run.run_id, &run.source, &run.target_schema, &run.status, &run.settings.to_string(), &env!("CARGO_PKG_VERSION")],
             )
             .await
             .context("write the run into the journal")?;
-        for (position, (map, created)) in maps.iter().enumerate() {
-            let text = serde_json::to_string(map)?;
-            self.client
-                .execute(
-                    "INSERT INTO candlefish.run_table (run_id, position, source, target_schema, target, created, map) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                    &[&run.run_id, &(position as i32), &map.source, &map.schema, &map.target, created, &text],
-                )
-                .await
-                .context("write a table into the journal")?;
-        }
+        transaction
+            .execute("INSERT INTO candlefish.plan (run_id, plan) VALUES ($1, $2)", &[&run.run_id, &plan])
+            .await
+            .context("write the plan into the journal")?;
+        let of = |column: fn(&CopyMap) -> &str| -> Vec<&str> { maps.iter().map(|(map, _)| column(map)).collect() };
+        let (sources, schemas, targets) = (of(|map| &map.source), of(|map| &map.schema), of(|map| &map.target));
+        let created: Vec<bool> = maps.iter().map(|(_, created)| *created).collect();
+        let texts = maps.iter().map(|(map, _)| serde_json::to_string(map)).collect::<Result<Vec<_>, _>>()?;
+        transaction
+            .execute(include_str!("queries/journal_tables.sql"), &[&run.run_id, &sources, &schemas, &targets, &created, &texts])
+            .await
+            .context("write the tables into the journal")?;
+        transaction
+            .execute(include_str!("queries/journal_give_up.sql"), &[&run.run_id, &run.target_schema])
+            .await
+            .context("give up earlier runs in the journal")?;
         Ok(())
     }
 
@@ -65,6 +146,20 @@ impl<'a> Journal<'a> {
             .execute("UPDATE candlefish.run SET status = $2, finished_at = now() WHERE run_id = $1", &[&run_id, &status])
             .await
             .context("write the end of the run into the journal")?;
+        Ok(())
+    }
+
+    /// Writes that the run was stopped, unless it came to its end before.
+    pub async fn stopped(&self, run_id: &str) -> Result<()> {
+        let sql = "UPDATE candlefish.run SET status = 'stopped', finished_at = now() WHERE run_id = $1 AND status = ANY ($2)";
+        self.client.execute(sql, &[&run_id, &&UNFINISHED[..]]).await.context("write into the journal that the run was stopped")?;
+        Ok(())
+    }
+
+    /// Writes that the run goes on.
+    pub async fn resumed(&self, run_id: &str) -> Result<()> {
+        let sql = "UPDATE candlefish.run SET status = 'running', finished_at = NULL, settings = (settings::jsonb - 'error')::text WHERE run_id = $1";
+        self.client.execute(sql, &[&run_id]).await.context("write into the journal that the run goes on")?;
         Ok(())
     }
 
@@ -80,23 +175,125 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    pub async fn table_done(&self, run_id: &str, source: &str, rows_written: u64, rows_rejected: u64) -> Result<()> {
+    /// Writes how many rows each table has come to: what its chunks say.
+    pub async fn tables_done(&self, run_id: &str) -> Result<()> {
         self.client
+            .execute(include_str!("queries/journal_tables_done.sql"), &[&run_id])
+            .await
+            .context("write the tables' ends into the journal")?;
+        Ok(())
+    }
+
+    /// The same for a run without chunks of its tables: source table, rows written, rows set aside.
+    pub async fn tables_came_to(&self, run_id: &str, tables: &[(String, u64, u64)]) -> Result<()> {
+        for (source, written, rejected) in tables {
+            self.client
+                .execute(
+                    "UPDATE candlefish.run_table SET rows_written = $3, rows_rejected = $4 WHERE run_id = $1 AND source = $2",
+                    &[&run_id, source, &(*written as i64), &(*rejected as i64)],
+                )
+                .await
+                .context("write a table's end into the journal")?;
+        }
+        Ok(())
+    }
+
+    /// Writes that steps are done, with what they said; in the transaction that did them.
+    pub async fn steps_done(client: &impl GenericClient, run_id: &str, steps: &[(String, String)]) -> Result<()> {
+        let (names, said): (Vec<&str>, Vec<&str>) = steps.iter().map(|(step, said)| (step.as_str(), said.as_str())).unzip();
+        client
             .execute(
-                "UPDATE candlefish.run_table SET rows_written = $3, rows_rejected = $4 WHERE run_id = $1 AND source = $2",
-                &[&run_id, &source, &(rows_written as i64), &(rows_rejected as i64)],
+                "INSERT INTO candlefish.step (run_id, step, said) SELECT $1, * FROM unnest($2::text[], $3::text[])",
+                &[&run_id, &names, &said],
             )
             .await
-            .context("write a table's end into the journal")?;
+            .context("write steps into the journal")?;
+        Ok(())
+    }
+
+    /// The steps of a run that are done, with what each said.
+    pub async fn steps(client: &impl GenericClient, run_id: &str) -> Result<Vec<(String, String)>> {
+        let rows = client.query("SELECT step, said FROM candlefish.step WHERE run_id = $1", &[&run_id]).await;
+        Ok(rows.context("read the run's steps from the journal")?.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// The chunks of a run that have landed.
+    pub async fn landed_chunks(client: &impl GenericClient, run_id: &str) -> Result<Vec<LandedChunk>> {
+        let sql = "SELECT source, chunk, rows_written, rows_rejected, bytes FROM candlefish.chunk WHERE run_id = $1";
+        let rows = client.query(sql, &[&run_id]).await.context("read the run's chunks from the journal")?;
+        Ok(rows
+            .iter()
+            .map(|row| LandedChunk {
+                source: row.get(0),
+                number: row.get::<_, i32>(1) as usize,
+                rows_written: row.get::<_, i64>(2) as u64,
+                rows_rejected: row.get::<_, i64>(3) as u64,
+                bytes: row.get::<_, i64>(4) as u64,
+            })
+            .collect())
+    }
+
+    /// Tells where the run is, and that its process lives.
+    pub async fn beat(client: &Client, run_id: &str, process: &str, phase: &str) -> Result<()> {
+        client
+            .execute(include_str!("queries/journal_beat.sql"), &[&run_id, &process, &phase])
+            .await
+            .context("tell the journal of the run")?;
+        Ok(())
+    }
+
+    /// The process that carries out a run, and how many seconds ago it last told so.
+    pub async fn last_beat(client: &Client, run_id: &str) -> Result<Option<(String, f64)>> {
+        let sql = "SELECT process, extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM candlefish.heartbeat WHERE run_id = $1";
+        let row = client.query_opt(sql, &[&run_id]).await.context("ask the journal who carries out the run")?;
+        Ok(row.map(|row| (row.get(0), row.get(1))))
+    }
+
+    /// The plan of a run, as it was written.
+    pub async fn plan(client: &Client, run_id: &str) -> Result<Option<String>> {
+        let row = client.query_opt("SELECT plan FROM candlefish.plan WHERE run_id = $1", &[&run_id]).await;
+        Ok(row.context("read the run's plan from the journal")?.map(|row| row.get(0)))
+    }
+
+    /// Keeps the answer of a run.
+    pub async fn keep_report(&self, run_id: &str, report: &str) -> Result<()> {
+        let kept = self.client.execute("UPDATE candlefish.plan SET report = $2 WHERE run_id = $1", &[&run_id, &report]).await;
+        kept.context("write the run's answer into the journal")?;
+        Ok(())
+    }
+
+    /// The answer of a run that came to its end.
+    pub async fn report(client: &Client, run_id: &str) -> Result<Option<String>> {
+        let row = client.query_opt("SELECT report FROM candlefish.plan WHERE run_id = $1", &[&run_id]).await;
+        Ok(row.context("read the run's answer from the journal")?.and_then(|row| row.get(0)))
+    }
+
+    /// Every run of the database, the newest first; none where there is no journal.
+    pub async fn runs(client: &Client) -> Result<Vec<RunState>> {
+        if !Journal::exists(client).await? {
+            return Ok(Vec::new());
+        }
+        let rows = client.query(include_str!("queries/journal_runs.sql"), &[]).await.context("read the runs from the journal")?;
+        rows.iter().map(RunState::read).collect()
+    }
+
+    /// Takes a run out of the journal; the journal itself goes with its last run, unless migrations have their histories beside it.
+    pub async fn drop_run(client: &mut Client, run_id: &str) -> Result<()> {
+        let transaction = client.transaction().await?;
+        for table in ["chunk", "kept_definition", "run"] {
+            let sql = format!("DELETE FROM candlefish.{table} WHERE run_id = $1");
+            transaction.execute(&sql, &[&run_id]).await.context("take the run out of the journal")?;
+        }
+        if transaction.query_one("SELECT count(*) = 0 FROM candlefish.run", &[]).await?.get(0) {
+            transaction.batch_execute(include_str!("queries/journal_drop.sql")).await.context("drop the journal")?;
+        }
+        transaction.commit().await.context("take the run out of the journal")?;
         Ok(())
     }
 
     /// Keeps what builds a dropped index or constraint again; in the transaction that drops it.
     pub async fn keep(client: &impl GenericClient, run_id: &str, table: &QualifiedName, object: &Rebuildable) -> Result<()> {
-        let kind = match object.kind {
-            RebuildKind::Index => "index",
-            RebuildKind::ForeignKey => "foreign key",
-        };
+        let kind = object.kind.as_str();
         client
             .execute(
                 "INSERT INTO candlefish.kept_definition (run_id, target_schema, target, kind, name, definition, valid) VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -110,32 +307,17 @@ impl<'a> Journal<'a> {
     /// The definitions that runs took away and have not built again, with their table.
     pub async fn kept(client: &impl GenericClient, target_schema: &str) -> Result<Vec<(QualifiedName, Rebuildable)>> {
         let rows = client
-            .query(
-                "SELECT DISTINCT ON (target, kind, name) target, kind, name, definition, valid FROM candlefish.kept_definition
-                 WHERE target_schema = $1 AND rebuilt_at IS NULL ORDER BY target, kind, name, kept_at DESC",
-                &[&target_schema],
-            )
+            .query(include_str!("queries/journal_kept.sql"), &[&target_schema])
             .await
             .context("read kept definitions from the journal")?;
         Ok(rows
             .iter()
             .map(|row| {
-                let kind = if row.get::<_, &str>(1) == "index" { RebuildKind::Index } else { RebuildKind::ForeignKey };
+                let kind = RebuildKind::of(row.get(1));
                 let object = Rebuildable { kind, name: row.get::<_, &str>(2).into(), definition: row.get(3), valid: row.get(4) };
                 (QualifiedName::new(target_schema, row.get::<_, &str>(0)), object)
             })
             .collect())
-    }
-
-    pub async fn rebuilt(client: &Client, table: &QualifiedName, object: &Rebuildable) -> Result<()> {
-        client
-            .execute(
-                "UPDATE candlefish.kept_definition SET rebuilt_at = now() WHERE target_schema = $1 AND target = $2 AND name = $3 AND rebuilt_at IS NULL",
-                &[&table.schema.as_str(), &table.name.as_str(), &object.name.as_str()],
-            )
-            .await
-            .context("write a rebuilt definition into the journal")?;
-        Ok(())
     }
 
     /// Writes into the transaction that one part of the run's work is done in it.
@@ -151,13 +333,10 @@ impl<'a> Journal<'a> {
         Ok(client.query_one(sql, &[&run_id, &source, &chunk]).await.context("read the journal")?.get(0))
     }
 
-    /// The copy maps of the last run that wrote into the schema; none when there was no run.
-    pub async fn last_maps(client: &Client, target_schema: &str) -> Result<Option<Vec<CopyMap>>> {
+    /// The copy maps of the last run of this source (its absolute path) into the schema, else of the last run into it; none when there was no run.
+    pub async fn last_maps(client: &Client, target_schema: &str, source: &str) -> Result<Option<Vec<CopyMap>>> {
         let run = client
-            .query_opt(
-                "SELECT run_id FROM candlefish.run WHERE target_schema = $1 AND status <> 'planned' ORDER BY started_at DESC LIMIT 1",
-                &[&target_schema],
-            )
+            .query_opt(include_str!("queries/journal_last_run.sql"), &[&target_schema, &source])
             .await
             .context("read the last run from the journal")?;
         let Some(run) = run else { return Ok(None) };
@@ -175,7 +354,7 @@ impl<'a> Journal<'a> {
     pub async fn interrupted(client: &impl GenericClient, target_schema: &str) -> Result<Option<String>> {
         let sql = "SELECT run_id, status FROM candlefish.run WHERE target_schema = $1 ORDER BY started_at DESC LIMIT 1";
         let row = client.query_opt(sql, &[&target_schema]).await.context("read the last run from the journal")?;
-        Ok(row.filter(|row| row.get::<_, &str>(1) == "running").map(|row| row.get(0)))
+        Ok(row.filter(|row| UNFINISHED.contains(&row.get::<_, &str>(1))).map(|row| row.get(0)))
     }
 
     /// The tables of the schema that runs filled without making them themselves: those of migrations.
@@ -185,16 +364,13 @@ impl<'a> Journal<'a> {
         Ok(rows.iter().map(|row| QualifiedName::new(target_schema, row.get::<_, &str>(0))).collect())
     }
 
-    /// The settings of the last run that wrote into the schema, and what it said in the end.
-    pub async fn last_settings(client: &impl GenericClient, target_schema: &str) -> Result<Json> {
+    /// The settings of the run that `last_maps` takes, and what it said in the end.
+    pub async fn last_settings(client: &impl GenericClient, target_schema: &str, source: &str) -> Result<Json> {
         let row = client
-            .query_opt(
-                "SELECT settings FROM candlefish.run WHERE target_schema = $1 AND status <> 'planned' ORDER BY started_at DESC LIMIT 1",
-                &[&target_schema],
-            )
+            .query_opt(include_str!("queries/journal_last_run.sql"), &[&target_schema, &source])
             .await
             .context("read the last run's settings from the journal")?;
-        row.map_or(Ok(Json::Null), |row| serde_json::from_str(row.get(0)).context("read the last run's settings from the journal"))
+        row.map_or(Ok(Json::Null), |row| serde_json::from_str(row.get(1)).context("read the last run's settings from the journal"))
     }
 
     /// The tables of the schema that runs made, out of source tables of these names.

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
 use crate::model::{Failure, Name};
-use crate::postgres::{Address, connect};
+use crate::postgres::{Address, connect, is_transient};
 
 /// Connects with the settings that every session of `migrate` and `verify` has: UTC, ISO dates, no timeout but for locks.
 pub async fn session(address: &Address, role: Option<&str>) -> Result<Client> {
@@ -25,19 +25,28 @@ pub async fn session(address: &Address, role: Option<&str>) -> Result<Client> {
     Ok(client)
 }
 
-/// An error of PostgreSQL as a failure with its SQLSTATE and, where there is one, a hint.
+/// An error of PostgreSQL as a failure with its SQLSTATE and, where there is one, a hint; its contexts stay.
 pub fn sql_failure(error: anyhow::Error) -> anyhow::Error {
     if error.downcast_ref::<Failure>().is_some() {
         return error;
     }
-    let Some(database) = database_error(&error) else { return error };
+    let contexts = |error: &anyhow::Error| -> Vec<String> {
+        error.chain().take_while(|cause| cause.downcast_ref::<tokio_postgres::Error>().is_none()).map(ToString::to_string).collect()
+    };
+    let Some(database) = database_error(&error) else {
+        let broken = error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).filter(|cause| is_transient(cause));
+        let Some(broken) = broken else { return error };
+        let failure = Failure::new("connection_lost", format!("the connection to PostgreSQL broke ({broken})"))
+            .hint("Is the server up? Its log says why it ended the session.");
+        return contexts(&error).into_iter().rev().fold(failure.into(), anyhow::Error::context);
+    };
     let code = database.code().code();
     let (name, hint) = match code {
         "42501" => ("no_permission", Some("Connect as a user who may do this, or have the right granted.")),
-        "53100" => ("disk_full", Some("Make room on the target's disk, then run the same command again.")),
+        "53100" => ("disk_full", Some("Make room on the target's disk (df on the server; tablespaces and WAL count).")),
         "53200" => ("out_of_memory", Some("The target is out of memory or locks; see its log.")),
         "55P03" => ("locked", Some("Another session holds a lock on the object: pg_stat_activity and pg_blocking_pids() tell which.")),
-        "57P01" | "57P02" | "57P03" => ("target_shut_down", Some("Start the target again, then run the same command again.")),
+        "57P01" | "57P02" | "57P03" => ("target_shut_down", Some("Start the target again.")),
         _ => ("sql_error", database.hint()),
     };
     let mut message = database.message().to_string();
@@ -46,7 +55,15 @@ pub fn sql_failure(error: anyhow::Error) -> anyhow::Error {
     }
     let mut failure = Failure::new(name, message).sqlstate(code);
     failure.hint = hint.map(str::to_string);
-    failure.into()
+    contexts(&error).into_iter().rev().fold(failure.into(), anyhow::Error::context)
+}
+
+/// True when PostgreSQL refuses an object for what it is or for the rows that it stands on; false when the connection, the server, its disk, its
+/// memory or somebody's lock is to blame, so that the same statement may succeed another time.
+pub fn is_about_object(error: &tokio_postgres::Error) -> bool {
+    let Some(refusal) = error.as_db_error() else { return false };
+    let code = refusal.code().code();
+    !["08", "25", "40", "53", "57", "58", "XX"].iter().any(|class| code.starts_with(class)) && code != "55P03"
 }
 
 /// What PostgreSQL itself said, wherever it stands in the chain.

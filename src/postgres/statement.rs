@@ -81,6 +81,7 @@ pub fn drop_object(table: &QualifiedName, object: &Rebuildable) -> String {
     match object.kind {
         RebuildKind::Index => format!("DROP INDEX IF EXISTS {}", QualifiedName { schema: table.schema.clone(), name: object.name.clone() }),
         RebuildKind::ForeignKey => format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {}", object.name),
+        RebuildKind::Trigger => format!("ALTER TABLE {table} DISABLE TRIGGER {}", object.name),
     }
 }
 
@@ -88,6 +89,7 @@ pub fn drop_object(table: &QualifiedName, object: &Rebuildable) -> String {
 pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable) -> Vec<String> {
     match object.kind {
         RebuildKind::Index => vec![object.definition.clone()],
+        RebuildKind::Trigger => vec![format!("ALTER TABLE {table} {} TRIGGER {}", object.definition, object.name)],
         RebuildKind::ForeignKey => {
             let definition = object.definition.trim_end_matches(" NOT VALID");
             // One that was NOT VALID before may well hold now.
@@ -99,8 +101,20 @@ pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable) -> Vec<String
     }
 }
 
-pub fn triggers(table: &QualifiedName, enable: bool) -> String {
-    format!("ALTER TABLE {table} {} TRIGGER USER", if enable { "ENABLE" } else { "DISABLE" })
+/// The journal's row of a step that is done, to be sent together with the step's own statements: both land, or neither.
+pub fn journal_step(run_id: &str, step: &str, said: &str) -> String {
+    format!("INSERT INTO candlefish.step (run_id, step, said) VALUES ({}, {}, {})", literal(run_id), literal(step), literal(said))
+}
+
+/// The journal's note that a kept definition is in place again; sent together with what puts it back.
+pub fn journal_rebuilt(table: &QualifiedName, object: &Rebuildable) -> String {
+    format!(
+        "UPDATE candlefish.kept_definition SET rebuilt_at = now() WHERE target_schema = {} AND target = {} AND kind = {} AND name = {} AND rebuilt_at IS NULL",
+        literal(table.schema.as_str()),
+        literal(table.name.as_str()),
+        literal(object.kind.as_str()),
+        literal(object.name.as_str())
+    )
 }
 
 pub fn validate_constraint(table: &QualifiedName, name: &Name) -> String {

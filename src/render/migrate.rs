@@ -104,6 +104,10 @@ fn next_step(report: &MigrateReport) -> String {
     let todo = report.todo_file.as_ref().map(|file| file.display().to_string());
     match report.outcome {
         Outcome::Planned => "next: run the same command without --dry-run".into(),
+        Outcome::Stopped => match &report.resume {
+            Some(line) => format!("next: go on with {line}"),
+            None => "next: nothing was begun yet; the same command begins".into(),
+        },
         Outcome::Mismatch => "next: the target differs from the source; `candlefish verify` names the rows".into(),
         Outcome::Clean => {
             format!("next: point the application at {}; the SQLite file is as it was, and is the way back", report.target)
@@ -125,7 +129,8 @@ fn next_step(report: &MigrateReport) -> String {
     }
 }
 
-fn document(report: &MigrateReport, started_at: &str) -> Json {
+/// The answer for programs.
+pub fn document(report: &MigrateReport, started_at: &str) -> Json {
     let table = |table: &crate::migrate::TableReport| {
         let columns: Vec<Json> =
             table.columns.iter().map(|(source, target, sql)| json!({"source": source, "target": target, "type": sql})).collect();
@@ -161,6 +166,7 @@ fn document(report: &MigrateReport, started_at: &str) -> Json {
         },
         "warnings": report.warnings,
         "rejects_dir": report.rejects_dir.as_ref().map(|folder| folder.display().to_string()),
+        "resume": report.resume,
     });
     if report.outcome == Outcome::Planned {
         document["tables"] = report.plan.tables.iter().zip(&report.ddl).map(|(table, ddl)| planned_table(table, ddl.as_deref())).collect();

@@ -2,6 +2,7 @@
 
 pub mod migrate;
 mod progress;
+mod runs;
 mod schema;
 mod table;
 pub(crate) mod ui;
@@ -9,6 +10,7 @@ pub mod units;
 mod verify;
 
 pub use progress::{Progress, ProgressStyleChoice};
+pub use runs::runs;
 pub use schema::SchemaReport;
 pub use table::{Table, csv, visible};
 pub use ui::{ColorChoice, Format, Ui};

@@ -75,6 +75,15 @@ impl Ui {
         }
     }
 
+    /// Puts the cursor back to the top of an empty screen; nothing where stdout is no terminal.
+    pub fn clear(&self) -> Result<()> {
+        if !io::stdout().is_terminal() {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        Ok(out.write_all(b"\x1b[H\x1b[2J").and_then(|()| out.flush())?)
+    }
+
     /// Data, as JSON.
     pub fn print_json(&self, document: &impl Serialize) -> Result<()> {
         self.print(&serde_json::to_string_pretty(document)?)

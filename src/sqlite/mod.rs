@@ -1,6 +1,7 @@
 //! The door to SQLite: one state of one file, read-only.
 
 mod file;
+mod fingerprint;
 mod kept_rows;
 mod profile;
 mod rows;
@@ -9,6 +10,7 @@ mod schema;
 mod snapshot;
 
 pub use file::{FileKind, inspect as inspect_file};
+pub use fingerprint::Fingerprint;
 pub use kept_rows::KeptRows;
 pub use profile::profile;
 pub use rows::{Row, Scan};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::model::Failure;
 use crate::sqlite::file::{self, FileKind, sibling};
+use crate::sqlite::fingerprint::{self, Fingerprint, LogMark};
 use crate::sqlite::salvage::{Damage, Salvage};
 
 /// How a source may be opened.
@@ -40,7 +41,15 @@ impl Default for OpenOptions {
 pub struct Snapshot {
     /// The file as the user named it.
     path: PathBuf,
+    /// The file that is read: this one, or a private copy of it.
+    read_path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    /// Told when a reader is idle again.
+    returned: Condvar,
+    /// How much of the log this state has.
+    log: LogMark,
+    /// Of a file in rollback-journal mode.
+    change_counter: Option<u32>,
     stamp: Option<Stamp>,
     empty: bool,
     /// Set when opening made a `-wal` and `-shm` that were not there before.
@@ -80,6 +89,7 @@ impl Drop for Reader<'_> {
     fn drop(&mut self) {
         if let (Some(connection), Ok(mut idle)) = (self.connection.take(), self.snapshot.idle.lock()) {
             idle.push(connection);
+            self.snapshot.returned.notify_one();
         }
     }
 }
@@ -96,25 +106,32 @@ impl Snapshot {
         }
         let mut snapshot = Snapshot {
             path: path.to_owned(),
+            read_path: path.to_owned(),
             idle: Mutex::new(Vec::new()),
+            returned: Condvar::new(),
+            log: LogMark::default(),
+            change_counter: None,
             stamp: Some(Stamp::of(path)),
             empty: kind == FileKind::Empty,
             clean_up: None,
             salvage: None,
         };
-        let mut read = path.to_owned();
         let connections = match (kind, &options.snapshot) {
             (FileKind::Empty, _) => vec![Connection::open_in_memory().context("open an empty database")?],
             (_, Some(folder)) => {
-                let copy = copy_into(path, folder, options)?;
+                let (copy, counter) = copy_into(path, folder, options)?;
                 snapshot.stamp = None;
-                let readers = open_readers(&copy, "mode=ro", options)?;
-                read = copy;
-                readers
+                snapshot.change_counter = counter.filter(|_| kind == FileKind::Journal);
+                let (connections, log) = open_readers(&copy, "mode=ro", options)?;
+                (snapshot.read_path, snapshot.log) = (copy, log);
+                connections
             }
             (FileKind::Journal, None) => {
                 refuse_a_file_in_use(path, options)?;
-                open_readers(path, "mode=ro", options)?
+                let (connections, _) = open_readers(path, "mode=ro", options)?;
+                // The readers' locks keep writers from the header.
+                snapshot.change_counter = Some(fingerprint::change_counter(path)?);
+                connections
             }
             (FileKind::Wal, None) => {
                 let log_was_there = sibling(path, "-wal").exists() || sibling(path, "-shm").exists();
@@ -122,16 +139,18 @@ impl Snapshot {
                 if !log_was_there {
                     snapshot.clean_up = Some(path.to_owned());
                 }
-                match opened {
+                let (connections, log) = match opened {
                     // In a folder without write permission SQLite cannot make its index; without a log there is nothing to index.
                     Err(_) if !log_was_there && !sibling(path, "-shm").exists() => open_readers(path, "immutable=1", options)?,
                     opened => opened?,
-                }
+                };
+                snapshot.log = log;
+                connections
             }
         };
         snapshot.idle = Mutex::new(connections);
         if options.salvage && !snapshot.empty {
-            snapshot.salvage = Some(Salvage::of(&read)?);
+            snapshot.salvage = Some(Salvage::of(&snapshot.read_path)?);
         }
         Ok(snapshot)
     }
@@ -156,11 +175,31 @@ impl Snapshot {
         self.empty
     }
 
-    /// One of the readers that were opened together; waits for nobody: there are as many as were asked for.
+    /// One of the readers that were opened together. There are as many as were asked for; one whose work was given up may take a moment to return.
     pub fn reader(&self) -> Result<Reader<'_>> {
-        let connection = self.idle.lock().map_err(|_| anyhow!("a reader of the source panicked"))?.pop();
-        let connection = connection.context("all readers of the source are at work")?;
+        let panicked = || anyhow!("a reader of the source panicked");
+        let idle = self.idle.lock().map_err(|_| panicked())?;
+        let waited = self.returned.wait_timeout_while(idle, READER_PATIENCE, |idle| idle.is_empty());
+        let connection = waited.map_err(|_| panicked())?.0.pop().context("all readers of the source are at work")?;
         Ok(Reader { snapshot: self, connection: Some(connection) })
+    }
+
+    /// This state's fingerprint, taken the way `like` was, else the cheapest way that tells every commit.
+    pub fn fingerprint(&self, like: Option<&Fingerprint>) -> Result<Fingerprint> {
+        let reader = self.reader()?;
+        let pragma = |name: &str| -> Result<u32> {
+            reader.connection().pragma_query_value(None, name, |row| row.get(0)).map_err(|error| explain(error.into()))
+        };
+        let (page_size, pages) = (pragma("page_size")?, pragma("page_count")?);
+        let by_counter = like.map_or(self.change_counter.is_some(), |like| like.change_counter.is_some());
+        let content = match (by_counter, self.empty) {
+            (true, _) => None,
+            (false, true) => Some(String::new()),
+            (false, false) => {
+                Some(fingerprint::content(&self.read_path, page_size, pages, self.log).context("take the source's fingerprint")?)
+            }
+        };
+        Ok(Fingerprint { page_size, pages, change_counter: self.change_counter.filter(|_| by_counter), content })
     }
 
     /// True when the file was written to since the snapshot was taken; the snapshot itself does not change.
@@ -186,8 +225,12 @@ impl Drop for Snapshot {
     }
 }
 
-/// Opens all readers and begins their transactions in one state: a spare connection's `data_version` is the same before and after.
-fn open_readers(path: &Path, mode: &str, options: &OpenOptions) -> Result<Vec<Connection>> {
+/// How long to wait for a reader whose work was given up.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Opens all readers and begins their transactions in one state: a spare connection's `data_version` is the same before and after. With them
+/// comes how much of the log that state has.
+fn open_readers(path: &Path, mode: &str, options: &OpenOptions) -> Result<(Vec<Connection>, LogMark)> {
     let spare = open(path, mode, options)?;
     let version = |connection: &Connection| -> Result<i64> {
         connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(|error| explain(error.into()))
@@ -202,8 +245,9 @@ fn open_readers(path: &Path, mode: &str, options: &OpenOptions) -> Result<Vec<Co
             begun.map_err(|error| explain(error.into()))?;
             connections.push(connection);
         }
+        let log = LogMark::of(path);
         if version(&spare)? == before {
-            return Ok(connections);
+            return Ok((connections, log));
         }
     }
     bail!(
@@ -319,7 +363,8 @@ fn others_with_file_open(path: &Path) -> Vec<String> {
 }
 
 /// A private, consistent copy in `folder`: by SQLite's own backup, or file by file where SQLite cannot open the original in place.
-fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<PathBuf> {
+/// With it comes the original's change counter, where SQLite itself has read the original.
+fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<(PathBuf, Option<u32>)> {
     fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     let name = path.file_name().map_or_else(|| "source.db".into(), |name| name.to_string_lossy().into_owned());
     let copy = folder.join(format!("candlefish-{}-{name}", std::process::id()));
@@ -331,15 +376,18 @@ fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<PathBu
         }
     }
     let source = open(path, "mode=ro", options).and_then(|source| {
-        source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| explain(error.into()))?;
+        let begun = source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
+        begun.map_err(|error| explain(error.into()))?;
         Ok(source)
     });
     match source {
         Ok(source) => {
+            let counter = fingerprint::change_counter(path)?;
             let mut target = Connection::open(&copy)?;
             rusqlite::backup::Backup::new(&source, &mut target)?
-                .run_to_completion(-1, Duration::ZERO, None)
+                .run_to_completion(i32::MAX, Duration::ZERO, None)
                 .context("copy the source into the snapshot folder")?;
+            return Ok((copy, Some(counter)));
         }
         Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "source_locked") => return Err(error),
         Err(_) => {
@@ -356,5 +404,5 @@ fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<PathBu
                 .context("recover the copy")?;
         }
     }
-    Ok(copy)
+    Ok((copy, None))
 }

@@ -131,13 +131,14 @@ impl History {
         if !Journal::exists(client).await? {
             return Ok(History { made: None, losses: Vec::new(), taken_away: Vec::new() });
         }
-        let settings = Journal::last_settings(client, &job.schema).await?;
+        let source = std::path::absolute(job.snapshot.path())?.display().to_string();
+        let settings = Journal::last_settings(client, &job.schema, &source).await?;
         let losses = settings.get("losses").cloned().map(serde_json::from_value).transpose().context("read the last run's losses")?;
         // Without a run into this schema there is no telling whose the tables are: all of them are compared.
         let sources: Vec<String> = job.maps.iter().map(|map| map.source.clone()).collect();
         let made = if settings.is_null() { None } else { Some(Journal::made(client, &job.schema, &sources).await?.into_iter().collect()) };
         let taken_away = |(table, object): (QualifiedName, crate::plan::target::Rebuildable)| MissingObject {
-            kind: if object.kind == crate::plan::target::RebuildKind::Index { "index".into() } else { "foreign key".into() },
+            kind: object.kind.as_str().into(),
             object: format!("{}.{}", table.name.as_str(), object.name.as_str()),
             reason: "a run that was interrupted took it away, and none has built it again".into(),
             declared: false,

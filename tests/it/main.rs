@@ -16,5 +16,6 @@ mod schema;
 mod schema_objects;
 mod stack;
 mod support;
+mod survive;
 mod verify;
 mod wrong_input;

@@ -120,6 +120,21 @@ fn execute(database: &str, sql: &str) {
     query(&addresses().database_url_of(database), sql).unwrap_or_else(|error| panic!("{sql}\n{error}"));
 }
 
+/// Runs statements at an address that is not of the shared stack's databases.
+pub fn execute_at(url: &str, sql: &str) {
+    query(url, sql).unwrap_or_else(|error| panic!("{sql}\n{error}"));
+}
+
+/// The same; PostgreSQL's words when it refuses.
+pub fn try_execute_at(url: &str, sql: &str) -> Result<Vec<String>, String> {
+    query(url, sql)
+}
+
+/// The one value of the one row.
+pub fn value_at(url: &str, sql: &str) -> String {
+    query(url, sql).unwrap_or_else(|error| panic!("{sql}\n{error}")).join("\n")
+}
+
 /// By the simple protocol, in a thread of its own: a test may itself be async.
 fn query(url: &str, sql: &str) -> Result<Vec<String>, String> {
     let work = || -> Result<Vec<String>, Box<dyn std::error::Error>> {

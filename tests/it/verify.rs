@@ -50,7 +50,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// A run that copied every table column by column.
 fn write_journal(url: &str) {
     block_on(async {
-        let client = connect(&Address::parse(url, "a test").unwrap()).await.unwrap();
+        let mut client = connect(&Address::parse(url, "a test").unwrap()).await.unwrap();
         let maps: Vec<(CopyMap, bool)> = read_schema(&client, "public")
             .await
             .unwrap()
@@ -76,7 +76,10 @@ fn write_journal(url: &str) {
             status: "clean".into(),
             settings: json!({}),
         };
-        Journal::open(&client).await.unwrap().start(&record, &maps).await.unwrap();
+        Journal::open(&client).await.unwrap();
+        let transaction = client.transaction().await.unwrap();
+        Journal::start(&transaction, &record, "{}", &maps).await.unwrap();
+        transaction.commit().await.unwrap();
     });
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use refinery::{Migration, Runner, Target};
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Transaction};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::{AppliedMigration, Event, Failure, MigrationState, MigrationStatus, Name, QualifiedName, Section};
 use crate::postgres::{SessionLock, statement};
@@ -43,6 +44,15 @@ impl Migrations {
             );
         }
         Ok(Migrations { schema: files::in_folder(folder, Section::Schema)?, indexes: files::in_folder(folder, Section::Indexes)? })
+    }
+
+    /// The same for the same files, whatever has become of them in a database.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = Xxh3::new();
+        for (section, file) in self.schema.iter().map(|file| ("schema", file)).chain(self.indexes.iter().map(|file| ("indexes", file))) {
+            hasher.update(format!("{section}/{} {:x}\n", file.migration, file.migration.checksum()).as_bytes());
+        }
+        format!("{:016x}", hasher.digest())
     }
 
     fn files(&self, section: Section) -> &[MigrationFile] {

@@ -1,5 +1,12 @@
--- The journal: made when it is missing, never changed when it is there.
-CREATE SCHEMA IF NOT EXISTS candlefish;
+-- The journal: made when it is missing; of an older one only what it lacks is added.
+-- CREATE … IF NOT EXISTS asks for the right to create even where there is nothing to create.
+DO $$
+BEGIN
+    IF to_regnamespace('candlefish') IS NULL THEN
+        CREATE SCHEMA candlefish;
+    END IF;
+END
+$$;
 CREATE TABLE IF NOT EXISTS candlefish.run (
     run_id text PRIMARY KEY,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -28,8 +35,31 @@ CREATE TABLE IF NOT EXISTS candlefish.chunk (
     chunk int NOT NULL,
     rows_written bigint NOT NULL,
     rows_rejected bigint NOT NULL,
+    bytes bigint NOT NULL DEFAULT 0,
     landed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run_id, source, chunk)
+);
+-- The whole plan of a run, so that the part after an interruption does what the part before it began; and its answer, once it has one.
+CREATE TABLE IF NOT EXISTS candlefish.plan (
+    run_id text PRIMARY KEY REFERENCES candlefish.run ON DELETE CASCADE,
+    plan text NOT NULL,
+    report text
+);
+-- What a run has made besides rows, each in the transaction that made it.
+CREATE TABLE IF NOT EXISTS candlefish.step (
+    run_id text NOT NULL REFERENCES candlefish.run ON DELETE CASCADE,
+    step text NOT NULL,
+    said text NOT NULL,
+    done_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run_id, step)
+);
+-- Where a run is, told every two seconds by the process that carries it out.
+CREATE TABLE IF NOT EXISTS candlefish.heartbeat (
+    run_id text PRIMARY KEY REFERENCES candlefish.run ON DELETE CASCADE,
+    process text NOT NULL,
+    phase text NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    beat_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE TABLE IF NOT EXISTS candlefish.kept_definition (
     run_id text NOT NULL,
@@ -43,3 +73,10 @@ CREATE TABLE IF NOT EXISTS candlefish.kept_definition (
     rebuilt_at timestamptz,
     PRIMARY KEY (run_id, target_schema, target, kind, name)
 );
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'candlefish.chunk'::regclass AND attname = 'bytes') THEN
+        ALTER TABLE candlefish.chunk ADD COLUMN bytes bigint NOT NULL DEFAULT 0;
+    END IF;
+END
+$$;

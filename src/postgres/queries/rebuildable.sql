@@ -1,4 +1,4 @@
--- Foreign keys and plain secondary indexes of a schema's tables, with what builds them again. An index behind a constraint, or one that a foreign key of another
+-- Foreign keys, plain secondary indexes and triggers that fire of a schema's tables, with what puts them back. An index behind a constraint, or one that a foreign key of another
 -- schema or the replica identity leans on, is left alone.
 -- $1 text: the schema
 SELECT i.indrelid, 'index', ic.relname, pg_get_indexdef(i.indexrelid), true
@@ -14,4 +14,10 @@ FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND k.contype = 'f' AND k.conparentid = 0
+UNION ALL
+SELECT t.tgrelid, 'trigger', t.tgname, CASE t.tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END, true
+FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
 ORDER BY 1, 2, 3

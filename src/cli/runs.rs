@@ -1,0 +1,68 @@
+//! `candlefish runs`: the runs that the target's journal knows, and the line that goes on with each.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cli::Exit;
+use crate::cli::settings::{Settings, TargetArgs};
+use crate::cli::signals::Signals;
+use crate::migrate::{self, RunSummary, State};
+use crate::model::Failure;
+use crate::postgres::Address;
+use crate::render::{self, Format, Ui};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this run
+    #[arg(value_name = "RUN_ID")]
+    run_id: Option<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Show it again every second; with RUN_ID until that run has ended
+    #[arg(long)]
+    watch: bool,
+}
+
+/// How often a watched answer is given.
+const TICK: Duration = Duration::from_secs(1);
+
+pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let address = settings.address(args.target.to.as_deref(), ui)?;
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        shown = show(&args, &address, ui) => shown.context("list the runs").map(|()| Exit::Good),
+        // A list that is watched goes on until somebody has seen enough.
+        signal = signals.next() => Ok(if args.watch { Exit::Good } else { Exit::Signal(signal) }),
+    }
+}
+
+async fn show(args: &Args, address: &Address, ui: &Ui) -> Result<()> {
+    let folder = std::env::current_dir().context("find the current folder")?.display().to_string();
+    loop {
+        let runs = wanted(args, address).await?;
+        if args.watch && ui.format == Format::Table {
+            ui.clear()?;
+        }
+        render::runs(ui, &runs, &folder, args.watch)?;
+        let ended = args.run_id.is_some() && runs.iter().all(|run| run.state != State::Running);
+        if !args.watch || ended {
+            return Ok(());
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+async fn wanted(args: &Args, address: &Address) -> Result<Vec<RunSummary>> {
+    let mut runs = migrate::runs(address).await?;
+    if let Some(wanted) = &args.run_id {
+        runs.retain(|run| run.run_id == *wanted);
+        if runs.is_empty() {
+            bail!(
+                Failure::new("run_not_found", format!("the target's journal knows no run {wanted}"))
+                    .hint("`candlefish runs` without a name lists those that it knows.")
+            );
+        }
+    }
+    Ok(runs)
+}

@@ -1,0 +1,105 @@
+//! The runs that a target's journal knows, for whoever wants to see or resume them.
+
+use anyhow::Result;
+
+use crate::migrate::retry::RETRYING;
+use crate::postgres::{Address, Journal, RunState, session};
+
+/// One run, as far as it has come. Times are seconds since 1970.
+#[derive(Clone, Debug)]
+pub struct RunSummary {
+    pub run_id: String,
+    /// As it was named.
+    pub source: String,
+    pub target_schema: String,
+    pub state: State,
+    /// `inspect`, `plan`, … where it is or was; none before its first second.
+    pub phase: Option<String>,
+    /// Rows that have landed, and rows that were set aside.
+    pub rows_written: u64,
+    pub rows_rejected: u64,
+    pub rows_total: u64,
+    pub bytes: u64,
+    pub tables: u64,
+    /// Of the rows, 0 to 1; none when there are none to copy.
+    pub share: Option<f64>,
+    /// Until the last row has landed, at the pace so far; only of one that copies now.
+    pub eta_seconds: Option<f64>,
+    pub started_at: f64,
+    pub finished_at: Option<f64>,
+    /// What it failed with last.
+    pub error: Option<String>,
+    /// The command that goes on with it, and the folder in which it was called; none when there is nothing to go on with.
+    pub resume: Option<String>,
+    pub folder: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its sessions are connected.
+    Running,
+    /// Its process is gone, and it can be resumed.
+    Interrupted,
+    /// It was told to stop, and can be resumed.
+    Stopped,
+    /// A later run has taken its tables.
+    GivenUp,
+    /// It came to its end, with this outcome.
+    Ended(String),
+}
+
+impl State {
+    pub fn as_str(&self) -> &str {
+        match self {
+            State::Running => "running",
+            State::Interrupted => "interrupted",
+            State::Stopped => "stopped",
+            State::GivenUp => "given_up",
+            State::Ended(outcome) => outcome,
+        }
+    }
+}
+
+/// Every run of the database, the newest first; none where there is no journal. Changes nothing.
+pub async fn runs(address: &Address) -> Result<Vec<RunSummary>> {
+    let client = session(address, None).await?;
+    Ok(Journal::runs(&client).await?.into_iter().map(summary).collect())
+}
+
+fn summary(run: RunState) -> RunSummary {
+    let text = |key: &str| run.record.settings[key].as_str().filter(|text| !text.is_empty()).map(str::to_string);
+    let state = match run.record.status.as_str() {
+        "given_up" => State::GivenUp,
+        _ if run.is_unfinished() && run.sessions > 0 => State::Running,
+        RETRYING if run.sessions > 0 => State::Running,
+        RETRYING => State::Interrupted,
+        "stopped" => State::Stopped,
+        _ if run.is_unfinished() => State::Interrupted,
+        outcome => State::Ended(outcome.to_string()),
+    };
+    let rows_total = run.record.settings["rows"].as_u64().unwrap_or(0);
+    let left = rows_total.saturating_sub(run.rows_done);
+    let copying = state == State::Running && run.phase.as_deref() == Some("copy");
+    let pace =
+        run.since.filter(|_| copying && run.rows_done_since > 0).map(|since| run.rows_done_since as f64 / (run.now - since).max(0.001));
+    let resumable = run.is_unfinished() && state != State::Running;
+    RunSummary {
+        run_id: run.record.run_id.clone(),
+        source: run.record.source.clone(),
+        target_schema: run.record.target_schema.clone(),
+        phase: run.phase.clone(),
+        rows_written: run.rows_done - run.rows_rejected,
+        rows_rejected: run.rows_rejected,
+        rows_total,
+        bytes: run.bytes,
+        tables: run.tables,
+        share: (rows_total > 0).then(|| run.rows_done as f64 / rows_total as f64),
+        eta_seconds: pace.map(|pace| left as f64 / pace),
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+        error: text("error").filter(|_| resumable),
+        resume: text("command").filter(|_| resumable).map(|line| format!("{line} --resume={}", run.record.run_id)),
+        folder: text("folder").filter(|_| resumable),
+        state,
+    }
+}

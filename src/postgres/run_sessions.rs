@@ -1,0 +1,56 @@
+//! The sessions of one run of `migrate`: each holds the run's lock, so that whoever goes on with the run finds those that a killed one left behind.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
+
+use crate::model::Failure;
+use crate::postgres::{Address, session, sql_failure};
+
+/// How long a session that was told to end may take for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Connects as `session` does, and takes the run's lock, shared. The lock ends with the session, however that ends.
+pub async fn run_session(address: &Address, role: Option<&str>, run_id: &str) -> Result<Client> {
+    let client = session(address, role).await?;
+    client
+        .execute("SELECT pg_advisory_lock_shared(hashtextextended('candlefish run ' || $1, 0))", &[&run_id])
+        .await
+        .map_err(|error| sql_failure(error.into()))
+        .context("take the run's lock")?;
+    Ok(client)
+}
+
+/// The process ids of the run's sessions, this one left out.
+pub async fn run_sessions(client: &Client, run_id: &str) -> Result<Vec<i32>> {
+    let rows = client.query(include_str!("queries/run_sessions.sql"), &[&run_id]).await;
+    let rows = rows.map_err(|error| sql_failure(error.into())).context("look for sessions of the run")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Ends every other session of the run, and waits until they are gone with what they had open; returns how many there were.
+pub async fn end_run_sessions(client: &Client, run_id: &str) -> Result<usize> {
+    let deadline = Instant::now() + PATIENCE;
+    let left = run_sessions(client, run_id).await?;
+    let mut alive = left.clone();
+    while !alive.is_empty() {
+        // Version 13 has no form that waits.
+        client
+            .execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) pid", &[&alive])
+            .await
+            .map_err(|error| sql_failure(error.into()))
+            .context("end what the run left behind")?;
+        sleep(POLL).await;
+        alive = run_sessions(client, run_id).await?;
+        if !alive.is_empty() && Instant::now() >= deadline {
+            bail!(
+                Failure::new("sessions_left", format!("sessions that the run left behind do not end: processes {alive:?}"))
+                    .hint("End them at the server, then run the same command again.")
+            );
+        }
+    }
+    Ok(left.len())
+}

@@ -1,0 +1,99 @@
+//! A target whose disk is full.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Case, Database, addresses, execute_at};
+use crate::survive::{CHUNKS, OBJECTS, SET_ASIDE, SOURCE, ended, start};
+
+/// A small file system that a tablespace lies on.
+struct Small {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Small {
+    /// None where this user may not mount.
+    fn mounted(name: &str, size: &str) -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("candlefish-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&folder).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            fs::remove_dir(&folder).unwrap();
+            return None;
+        }
+        let small = Small { folder, name: format!("{name}_{}", std::process::id()) };
+        // The server's own user, whoever that is, owns its data folder.
+        let place = small.folder.join("space");
+        fs::create_dir(&place).unwrap();
+        let data = crate::support::value_at(&addresses().database_url(), "SHOW data_directory");
+        assert!(Command::new("chown").arg("--reference").arg(&data).arg(&place).status().unwrap().success());
+        execute_at(&addresses().database_url(), &format!("CREATE TABLESPACE {} LOCATION '{}'", small.name, place.display()));
+        Some(small)
+    }
+
+    fn resize(&self, size: &str) {
+        assert!(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.folder).status().unwrap().success());
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let dropped = crate::support::try_execute_at(&addresses().database_url(), &format!("DROP TABLESPACE {}", self.name));
+        let unmounted = Command::new("umount").arg("-l").arg(&self.folder).status();
+        let removed = fs::remove_dir(Path::new(&self.folder));
+        if !std::thread::panicking() {
+            dropped.unwrap();
+            assert!(unmounted.unwrap().success());
+            removed.unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_made_good() {
+    let Some(small) = Small::mounted("room", "64m") else {
+        eprintln!("this user may not mount a file system: a full disk was not tried");
+        return;
+    };
+    let whole = Database::fresh();
+    let database = Database::fresh();
+    let case = Case::new("room").source_sql(SOURCE).database(&database);
+    let (code, _, stderr) = ended(start(&case, &whole, &[CHUNKS]));
+    assert_eq!(code, Some(1), "{stderr}");
+    fs::remove_dir_all(case.dir().join("candlefish-rejects")).unwrap();
+
+    execute_at(&addresses().database_url(), &format!("ALTER DATABASE {} SET TABLESPACE {}", database.name, small.name));
+    // Some pages more than the database takes as it is: the rows do not fit, then the indexes do not, then all does.
+    let used = || {
+        let df = Command::new("df").args(["--output=used", "-k"]).arg(&small.folder).output().unwrap();
+        String::from_utf8(df.stdout).unwrap().lines().last().unwrap().trim().parse::<u64>().unwrap()
+    };
+    let empty = used();
+    let mut full = 0;
+    for more in [600, 900, 1500, 2000, 2500] {
+        small.resize(&format!("{}k", empty + more));
+        let output = case.run(&format!("migrate {{source}} {{url}} --json --resume {CHUNKS}"));
+        if output.code == Some(1) {
+            break;
+        }
+        full += 1;
+        let error = &output.json()["error"];
+        assert_eq!(
+            (&error["code"], &error["sqlstate"], &error["resumable"]),
+            (&"disk_full".into(), &"53100".into(), &true.into()),
+            "{output}"
+        );
+        assert!(error["hint"].as_str().unwrap().contains("Make room on the target's disk"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("--resume="), "{error}");
+        assert_eq!(error["target_changed"], true);
+    }
+    assert!(full > 0, "the disk was never full");
+    small.resize("64m");
+    case.run(&format!("migrate {{source}} {{url}} --resume {CHUNKS}"));
+    assert_eq!(database.rows(OBJECTS), whole.rows(OBJECTS));
+    assert_eq!(database.value("SELECT count(*) FROM visit"), (12000 - SET_ASIDE).to_string());
+    assert_eq!(crate::survive::rejects(&case).len(), SET_ASIDE);
+    drop(database);
+}

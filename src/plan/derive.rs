@@ -1,7 +1,9 @@
 //! The type of a derived column: the declared one when every value fits it exactly, else the narrowest that does.
 
+use crate::dialect::translate;
 use crate::model::{Affinity, Column, ColumnType, TypeKind};
 use crate::plan::declared::Declared;
+use crate::plan::express;
 use crate::plan::profile::{ColumnProfile, Trait};
 
 /// A type, and why it and no other.
@@ -19,6 +21,11 @@ pub struct Decision {
 /// Decides the type of a column from its declaration and everything that was seen in it.
 pub fn derive(column: &Column, seen: &ColumnProfile) -> Decision {
     let declared = Declared::parse(&column.declared);
+    if seen.values() == 0
+        && let Some(decision) = by_default(column, declared, seen)
+    {
+        return decision;
+    }
     if let Some(kind) = honoured(declared, column.affinity, seen) {
         return Decision {
             reason: narrower_note(column, declared, &kind),
@@ -30,6 +37,21 @@ pub fn derive(column: &Column, seen: &ColumnProfile) -> Decision {
     let kind = widened(declared, seen);
     let (reason, examples) = why(column, declared, seen);
     Decision { column_type: ColumnType::new(kind), reason, examples, hint: hint(declared, seen) }
+}
+
+/// Where no row says what the column holds, its default does: a type that cannot say the default is not the column's.
+fn by_default(column: &Column, declared: Declared, seen: &ColumnProfile) -> Option<Decision> {
+    let default = column.default.as_ref().filter(|_| column.generated.is_none())?;
+    let kind = honoured(declared, column.affinity, seen)?;
+    let fits = |kind: &TypeKind| translate::default_value(default, &express::translated_type(kind, "")).is_ok();
+    let wider = if kind == TypeKind::Date { TypeKind::Timestamp } else { TypeKind::TEXT };
+    let kind = if fits(&kind) { None } else { [wider, TypeKind::TEXT].into_iter().find(fits) }?;
+    Some(Decision {
+        column_type: ColumnType::new(kind),
+        reason: format!("declared {}, but its default, {default}, does not fit that, and no row holds a value", column.declared),
+        examples: Vec::new(),
+        hint: None,
+    })
 }
 
 /// The type that the declaration asks for, if every value fits it exactly.
@@ -63,7 +85,8 @@ fn honoured(declared: Declared, affinity: Affinity, seen: &ColumnProfile) -> Opt
             let zoned = seen.has(Trait::Zoned) || declared == Declared::DateTimeTz;
             Some(if zoned { TypeKind::TimestampTz } else { TypeKind::Timestamp })
         }
-        Declared::Time if all_text(&[Trait::Time]) => Some(TypeKind::Time),
+        // As text they keep their spelling, which is all that tells 10:00 from 10:00:00.
+        Declared::Time if all_text(&[Trait::Time]) && !seen.has(Trait::TimeRespelled) => Some(TypeKind::Time),
         Declared::Uuid if all_text(&[Trait::Uuid]) => Some(TypeKind::Uuid),
         Declared::Json if only(&[Trait::Text, Trait::Integer, Trait::Real]) && !seen.has(Trait::RealInfinite) => {
             match (seen.count(Trait::Text) == seen.count(Trait::Json), seen.count(Trait::Text) == seen.count(Trait::Jsonb)) {
@@ -175,6 +198,7 @@ fn why(column: &Column, declared: Declared, seen: &ColumnProfile) -> (String, Ve
             (Trait::Integer, "integer"),
             (Trait::Real, "real"),
             (Trait::NotMoment, "text that is no time"),
+            (Trait::TimeRespelled, "time that PostgreSQL would print another way"),
             (Trait::Date, "date"),
             (Trait::Naive, "date with a time"),
             (Trait::Zoned, "date with a time"),

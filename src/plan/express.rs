@@ -1,7 +1,7 @@
 //! What SQLite's expressions need to know of the target: each column's type, and how SQLite held the values behind it.
 
 use crate::dialect::translate::{Catalog, Form, Relation, RelationColumn, Type};
-use crate::model::{Table, TypeKind};
+use crate::model::{Affinity, Collation, IndexOrigin, Table, TableKind, TypeKind};
 use crate::plan::build::Input;
 use crate::plan::decision::{ColumnPlan, Plan, TablePlan};
 use crate::plan::profile::{ColumnProfile, Trait};
@@ -29,21 +29,48 @@ pub fn relation(input: &Input<'_>, plan: &TablePlan) -> Relation {
         columns,
         primary_key: key.map(|key| names(&key.columns)).unwrap_or_default(),
         rowid_alias: table.rowid_alias.map(|column| table.columns[column].name.clone()),
+        replaces_by: replaces_by(input, plan, table),
+    }
+}
+
+/// The only key of a table that nobody watches; see [`Relation::replaces_by`].
+fn replaces_by(input: &Input<'_>, plan: &TablePlan, table: &Table) -> Option<Vec<String>> {
+    let is_it = |name: &str| name.eq_ignore_ascii_case(&table.name);
+    let is_referenced = input.source.tables.iter().flat_map(|other| &other.foreign_keys).any(|key| is_it(&key.parent));
+    let is_watched = input.source.triggers.iter().any(|trigger| is_it(&trigger.table));
+    if plan.create.is_none() || is_referenced || is_watched {
+        return None;
+    }
+    let mut keys: Vec<Vec<usize>> = table.primary_key.iter().map(|key| key.columns.clone()).collect();
+    for index in table.indexes.iter().filter(|index| index.unique && index.origin != IndexOrigin::PrimaryKey) {
+        let is_plain = index.predicate.is_none() && index.columns.iter().all(|column| column.collation == Collation::Binary);
+        keys.push(index.columns.iter().map(|column| column.column.filter(|_| is_plain)).collect::<Option<_>>()?);
+    }
+    keys.dedup();
+    let is_binary = |column: &usize| table.columns[*column].collation == Collation::Binary;
+    match keys.as_slice() {
+        [] => Some(Vec::new()),
+        [key] if key.iter().all(is_binary) => Some(key.iter().map(|column| table.columns[*column].name.clone()).collect()),
+        _ => None,
     }
 }
 
 fn relation_column(table: &Table, seen: &ColumnProfile, plan: &TablePlan, column: &ColumnPlan) -> RelationColumn {
     let source = &table.columns[column.source_index];
     let created = plan.create.as_ref().and_then(|create| create.columns.iter().find(|created| created.name == column.target));
+    // Only REAL affinity makes REALs of the integers.
+    let has_integers = column.column_type.kind == TypeKind::Float8 && source.affinity != Affinity::Real && seen.has(Trait::Integer);
+    let kind = if has_integers { &TypeKind::NUMERIC } else { &column.column_type.kind };
     RelationColumn {
         source: source.name.clone(),
         target: column.target.clone(),
-        type_: translated_type(&column.column_type.kind, &column.column_type.sql),
+        type_: translated_type(kind, &column.column_type.sql),
         affinity: Some(source.affinity),
-        form: if column.conversion.transform.is_none() { form(&column.column_type.kind, seen) } else { Form::Other },
+        form: if column.conversion.transform.is_none() { form(kind, seen, source.affinity) } else { Form::Other },
         not_null: created.map_or(source.not_null, |created| created.not_null),
         collation: source.collation.clone(),
         generated: source.generated.is_some(),
+        hidden: source.name == "rowid" && matches!(table.kind, TableKind::Virtual { .. }),
     }
 }
 
@@ -67,13 +94,19 @@ pub fn translated_type(kind: &TypeKind, sql: &str) -> Type {
 }
 
 /// How SQLite held the values, as the profile saw every one of them.
-fn form(kind: &TypeKind, seen: &ColumnProfile) -> Form {
+fn form(kind: &TypeKind, seen: &ColumnProfile, affinity: Affinity) -> Form {
     let only = |class: Trait| seen.count(class) == seen.values();
+    let is_numeric = matches!(affinity, Affinity::Integer | Affinity::Numeric | Affinity::Real);
     let canonical = match kind {
         TypeKind::Bool | TypeKind::Int2 | TypeKind::Int4 | TypeKind::Int8 => only(Trait::Integer),
         TypeKind::Float4 | TypeKind::Float8 => only(Trait::Real),
-        // A decimal that SQLite keeps as INTEGER divides and prints as one.
-        TypeKind::Numeric { .. } => only(Trait::Real),
+        // INTEGER or REAL, row by row: the translator counts on no more.
+        TypeKind::Numeric { .. } => {
+            seen.count(Trait::Real) + seen.count(Trait::Integer) == seen.values() && !seen.has(Trait::IntegerBeyondDouble)
+        }
+        TypeKind::Text { .. } if is_numeric && seen.has(Trait::Integer) && !seen.has(Trait::Real) && !seen.has(Trait::Blob) => {
+            return Form::Mixed;
+        }
         TypeKind::Text { .. } => only(Trait::Text),
         TypeKind::Bytea => only(Trait::Blob),
         TypeKind::Date => only(Trait::Date),

@@ -35,6 +35,8 @@ pub enum Trait {
     NotMoment,
     /// A time spelled as SQLite's own functions spell it: `2024-01-31 23:59:59`, `23:59:59`.
     OwnSpelling,
+    /// A time of day that PostgreSQL would print in another way: `10:00`, `10:00:00.50`.
+    TimeRespelled,
     SpelledBool,
     Uuid,
     Json,
@@ -198,6 +200,9 @@ impl ColumnProfile {
                     matches!((shape, text.len()), (Some(MomentShape::Naive), 19) | (Some(MomentShape::Time), 8)) && !text.contains(&b'T');
                 if own {
                     self.note(Trait::OwnSpelling, row);
+                }
+                if shape == Some(MomentShape::Time) && !own && (text.len() < 10 || text.ends_with(b"0")) {
+                    self.note(Trait::TimeRespelled, row);
                 }
             }
             Declared::Boolean => {

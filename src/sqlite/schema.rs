@@ -119,7 +119,7 @@ fn table(connection: &Connection, object: &Object, kinds: &[ListedTable], salvag
     };
     table.indexes = indexes(connection, &table)?;
     table.rowid_alias = rowid_alias(&table);
-    add_rowid_of_full_text(&mut table);
+    know_rows_by_rowid(&mut table);
     if table.autoincrement {
         // The table exists as soon as one table has AUTOINCREMENT; a row of it, once that table had one.
         let sql = "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?1";
@@ -206,8 +206,14 @@ fn rowid_alias(table: &Table) -> Option<usize> {
 }
 
 /// The rowid of a full-text table is what other tables know its rows by: it is a column, and the key, though no one declared it.
-fn add_rowid_of_full_text(table: &mut Table) {
+/// That of an R-tree is its first column.
+fn know_rows_by_rowid(table: &mut Table) {
     let TableKind::Virtual { module, .. } = &table.kind else { return };
+    if ["rtree", "rtree_i32"].iter().any(|name| module.eq_ignore_ascii_case(name)) && !table.columns.is_empty() {
+        table.primary_key = Some(PrimaryKey { name: None, columns: vec![0] });
+        table.rowid_alias = Some(0);
+        return;
+    }
     let full_text = ["fts3", "fts4", "fts5"].iter().any(|name| module.eq_ignore_ascii_case(name));
     if !full_text || table.column_index("rowid").is_some() {
         return;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes, and its helpers with it")]
 
+mod applications;
 mod connect;
 mod dialect;
 mod failure_modes;

@@ -89,6 +89,7 @@ impl Translator<'_> {
     fn extreme_of_group(&mut self, call: &Call, value: &Typed, filter: &str, tail: &str) -> Outcome<Typed> {
         let name = &call.name;
         let is_binary = matches!(value.collation, None | Some(Collation::Binary));
+        value.not_mixed()?;
         match value.class {
             Class::Null => Ok(Typed::null()),
             Class::Boolean => Ok(Typed::atom(format!("{name}({}){tail}", value.integer()?.sql), Class::Integer)),

@@ -1,7 +1,7 @@
 //! Comparisons: affinity, storage classes and collations, as SQLite weighs them.
 
 use super::typed::{Class, Constant, Typed};
-use super::{Form, Outcome, literal, no};
+use super::{Form, Outcome, literal, mixed, no};
 use crate::dialect::ast::Binary;
 use crate::model::{Affinity, Collation};
 
@@ -91,6 +91,14 @@ fn pair(left: &Typed, right: &Typed, is_ordering: bool) -> Outcome<Pair> {
     let collation = collation(left, right);
     let (left, right) = with_affinity(left, right)?;
     let (l, r) = (&left, &right);
+    if l.is_mixed() || r.is_mixed() {
+        if is_ordering {
+            l.not_mixed()?;
+            r.not_mixed()?;
+        }
+        let (l, r) = mixed::sides(l, r)?;
+        return Ok(Pair::Operands(collated(&l, &collation, false)?, collated(&r, &collation, false)?));
+    }
     if l.class == Class::Opaque || r.class == Class::Opaque {
         return no(format!("{} has a type of PostgreSQL's own", if l.class == Class::Opaque { l.describe() } else { r.describe() }));
     }

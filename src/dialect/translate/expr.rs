@@ -4,7 +4,7 @@ use super::compare::{self, boolean};
 use super::scope::Scope;
 use super::select::CteRelation;
 use super::typed::{Class, Constant, Typed};
-use super::{Catalog, Form, Outcome, RelationColumn, like, literal, no};
+use super::{Catalog, Form, Outcome, RelationColumn, like, literal, mixed, no};
 use crate::dialect::ast::{Binary, Chain, Expr, Matcher, Select, Set, Unary};
 use crate::model::{Affinity, Collation};
 
@@ -257,7 +257,7 @@ impl<'c> Translator<'c> {
             Some(otherwise) => self.expr(otherwise)?,
             None => Typed::null(),
         });
-        let (class, sqls) = unify(&values, "CASE")?;
+        let (class, sqls, form) = unify(&values, "CASE")?;
         let mut sql = String::from("CASE");
         for (condition, value) in conditions.iter().zip(&sqls) {
             sql.push_str(&format!(" WHEN {condition} THEN {value}"));
@@ -267,7 +267,7 @@ impl<'c> Translator<'c> {
         }
         sql.push_str(" END");
         let refs: Vec<&Typed> = values.iter().collect();
-        Ok(Typed::atom(sql, class).from(&refs))
+        Ok(Typed { form, ..Typed::atom(sql, class).from(&refs) })
     }
 
     fn cast(&mut self, operand: &Expr, declared: &str) -> Outcome<Typed> {
@@ -392,7 +392,12 @@ fn cast(typed: &Typed, affinity: Affinity) -> Outcome<Typed> {
 }
 
 /// One class for the values of CASE, coalesce() or a compound SELECT, and each value in it.
-pub fn unify(values: &[Typed], what: &str) -> Outcome<(Class, Vec<String>)> {
+pub fn unify(values: &[Typed], what: &str) -> Outcome<(Class, Vec<String>, Form)> {
+    unify_mixable(values, mixed::all_mixable(values), what)
+}
+
+/// As [`unify`], where it is known whether all values may stand in one column of integers and texts.
+pub fn unify_mixable(values: &[Typed], all_mixable: bool, what: &str) -> Outcome<(Class, Vec<String>, Form)> {
     let mut classes: Vec<Class> = Vec::new();
     for value in values {
         if value.class != Class::Null && !classes.contains(&value.class) {
@@ -400,7 +405,13 @@ pub fn unify(values: &[Typed], what: &str) -> Outcome<(Class, Vec<String>)> {
         }
     }
     let forms_agree = values.iter().all(|value| value.form == Form::Canonical);
+    let any_mixed = values.iter().any(Typed::is_mixed);
+    if any_mixed && !all_mixable {
+        return no(format!("{what} gives integers and texts, and texts that may look like integers"));
+    }
+    let is_mixed = any_mixed || all_mixable && classes.contains(&Class::Text) && classes.iter().any(|class| class.is_number());
     let class = match classes.as_slice() {
+        _ if is_mixed => Class::Text,
         [] => Class::Null,
         [Class::Text] => Class::Text,
         [one] if forms_agree => *one,
@@ -411,7 +422,7 @@ pub fn unify(values: &[Typed], what: &str) -> Outcome<(Class, Vec<String>)> {
         [one] => return no(format!("SQLite holds a {} in another form than PostgreSQL's type suggests", one.word())),
     };
     let sqls = values.iter().map(|value| value.in_class(class)).collect::<Outcome<Vec<_>>>()?;
-    Ok((class, sqls))
+    Ok((class, sqls, if is_mixed { Form::Mixed } else { Form::Canonical }))
 }
 
 impl Typed {
@@ -438,6 +449,7 @@ impl Typed {
             not_null: self.not_null,
             collation: self.collation.clone().unwrap_or(Collation::Binary),
             generated: false,
+            hidden: false,
         }
     }
 }

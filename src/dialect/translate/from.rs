@@ -47,6 +47,7 @@ impl Translator<'_> {
             let shared = rights
                 .iter()
                 .flat_map(|source| &source.columns)
+                .filter(|column| !column.hidden)
                 .filter(|column| lefts.iter().any(|left| left.column(&column.source).is_some()));
             shared.map(|column| column.source.clone()).collect()
         } else {

@@ -151,11 +151,11 @@ impl Translator<'_> {
 
     fn coalesce(&mut self, arguments: &[Expr]) -> Outcome<Typed> {
         let values = self.exprs(arguments)?;
-        let (class, sqls) = unify(&values, "coalesce()")?;
+        let (class, sqls, form) = unify(&values, "coalesce()")?;
         let not_null = values.iter().any(|value| value.not_null);
         let refs: Vec<&Typed> = values.iter().collect();
         let non_negative = values.iter().all(|value| value.non_negative);
-        Ok(Typed { not_null, non_negative, ..Typed::atom(format!("coalesce({})", sqls.join(", ")), class).from(&refs) })
+        Ok(Typed { not_null, non_negative, form, ..Typed::atom(format!("coalesce({})", sqls.join(", ")), class).from(&refs) })
     }
 
     fn hex(&mut self, value: &Typed) -> Outcome<Typed> {
@@ -269,6 +269,9 @@ fn nullif(left: &Typed, right: &Typed) -> Outcome<Typed> {
     if right.class == Class::Null {
         return Ok(Typed { is_column: false, ..left.clone() });
     }
+    if left.is_mixed() || right.is_mixed() {
+        return no("nullif() of integers and texts");
+    }
     let same = left.class == right.class || (left.class.is_number() && right.class.is_number());
     if !same || left.class.is_time() && (left.form != Form::Canonical || right.form != Form::Canonical) || left.class == Class::Opaque {
         return no(format!("nullif() of a {} and a {}", left.class.word(), right.class.word()));
@@ -290,7 +293,10 @@ fn extreme(name: &str, values: &[Typed]) -> Outcome<Typed> {
         return Ok(Typed::null());
     }
     let function = if name == "min" { "LEAST" } else { "GREATEST" };
-    let (class, mut sqls) = unify(values, name)?;
+    let (class, mut sqls, form) = unify(values, name)?;
+    if form == Form::Mixed {
+        return no(format!("{name}() of integers and texts"));
+    }
     match class {
         Class::Text => {
             if values.iter().any(|value| !matches!(value.collation, None | Some(Collation::Binary))) {
@@ -311,6 +317,11 @@ fn extreme(name: &str, values: &[Typed]) -> Outcome<Typed> {
 
 fn type_of(value: &Typed) -> Outcome<Typed> {
     let word = match value.class {
+        _ if value.is_mixed() => {
+            let x = value.operand();
+            let sql = format!("CASE WHEN {x} IS NULL THEN 'null' WHEN {x} ~ '^-?[0-9]+$' THEN 'integer' ELSE 'text' END");
+            return Ok(Typed::atom(sql, Class::Text).not_null(true));
+        }
         _ if value.form == Form::Other => return no(format!("{} holds values of several storage classes", value.describe())),
         Class::Null => "null",
         Class::Boolean | Class::Integer => "integer",

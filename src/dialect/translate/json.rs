@@ -38,8 +38,8 @@ pub fn check(translator: &mut Translator, expr: &Expr) -> Outcome<String> {
             Ok(terms.collect::<Outcome<Vec<_>>>()?.join(" AND "))
         }
         Expr::Chain(Chain::Or, terms) => match terms.as_slice() {
-            [Expr::IsNull(null), last] if validated(last) == Some(null) => {
-                Ok(format!("({}) OR ({})", translator.expr(&terms[0])?.condition()?, check(translator, last)?))
+            [null @ Expr::IsNull(operand), valid] | [valid, null @ Expr::IsNull(operand)] if validated(valid) == Some(operand) => {
+                Ok(format!("({}) OR ({})", translator.expr(null)?.condition()?, check(translator, valid)?))
             }
             _ => no("json_valid() in a condition that may hold without it"),
         },

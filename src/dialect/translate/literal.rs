@@ -66,6 +66,28 @@ pub fn looks_numeric(text: &str) -> Option<Constant> {
     Some(if is_whole { Constant::Integer(value as i64) } else { Constant::Real(value) })
 }
 
+/// A moment in another spelling that both engines read: `2024-01-31T23:59:59.5Z`, a day alone. What is not in UTC stays a text.
+pub fn moment(text: &str, class: Class) -> Option<String> {
+    let day = text.get(..10).filter(|day| time(day, Class::Date).is_some())?;
+    let rest = text.get(10..)?;
+    let rest = ["Z", "+00:00", "+00"].iter().find_map(|zone| rest.strip_suffix(zone)).unwrap_or(rest);
+    let clock = match rest {
+        "" => "00:00:00".to_string(),
+        rest => rest.strip_prefix(['T', ' '])?.to_string(),
+    };
+    let (whole, fraction) = clock.split_once('.').unwrap_or((&clock, "0"));
+    let whole = if whole.len() == 5 { format!("{whole}:00") } else { whole.to_string() };
+    let is_fraction = (1..=6).contains(&fraction.len()) && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_fraction || time(&whole, Class::Time).is_none() {
+        return None;
+    }
+    match class {
+        Class::Timestamp => Some(format!("TIMESTAMP '{day} {whole}.{fraction}'")),
+        Class::TimestampTz => Some(format!("TIMESTAMPTZ '{day} {whole}.{fraction}+00'")),
+        _ => None,
+    }
+}
+
 /// A text in SQLite's own spelling of a time, as a literal of PostgreSQL.
 pub fn time(text: &str, class: Class) -> Option<String> {
     let digits = |from: usize, to: usize| text.get(from..to).filter(|part| part.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok();

@@ -15,6 +15,7 @@ mod grouping;
 mod json;
 mod like;
 mod literal;
+mod mixed;
 mod scope;
 mod select;
 mod time;
@@ -60,6 +61,8 @@ pub enum Form {
     Canonical,
     /// As text in some other spelling that SQLite's date functions read: `2024-01-31T23:59:59.5Z`.
     Text,
+    /// As integers and texts in a text column, kept apart by SQLite's numeric affinity: a text that looks like a number became one.
+    Mixed,
     /// In any other way: several storage classes in a text column, 't' and 'f' behind a boolean, epochs behind a timestamp.
     Other,
 }
@@ -79,6 +82,9 @@ pub struct Relation {
     pub primary_key: Vec<String>,
     /// The source name of the column that is another name of the rowid.
     pub rowid_alias: Option<String>,
+    /// The source names of the columns of the only key by which a row can conflict with another, where nothing else takes notice when a row
+    /// is replaced: no foreign key, no trigger. Empty for a table without keys; none where REPLACE would do more.
+    pub replaces_by: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +98,8 @@ pub struct RelationColumn {
     pub not_null: bool,
     pub collation: Collation,
     pub generated: bool,
+    /// `*` does not show it: the rowid of a virtual table.
+    pub hidden: bool,
 }
 
 /// Why something has no exact form: a clause for a person.
@@ -160,6 +168,7 @@ impl RelationColumn {
             not_null: false,
             collation: Collation::Binary,
             generated: false,
+            hidden: false,
         }
     }
 }
@@ -167,6 +176,18 @@ impl RelationColumn {
 impl Relation {
     pub fn column(&self, name: &str) -> Option<&RelationColumn> {
         self.columns.iter().find(|column| column.source.eq_ignore_ascii_case(name))
+    }
+
+    /// A copy of a full-text table: one with its rowid beside its columns.
+    pub fn is_full_text(&self) -> bool {
+        self.columns.iter().any(|column| column.hidden)
+    }
+
+    /// The column that the name means in a statement: the rowid has several.
+    pub fn assignable(&self, name: &str) -> Option<&RelationColumn> {
+        let source = ScopeSource::of(self, &self.source, "");
+        let column = source.column(name)?;
+        self.column(&column.source)
     }
 }
 
@@ -275,7 +296,8 @@ pub fn view(sql: &str, catalog: &Catalog, target: &QualifiedName) -> Outcome<Tra
     }
     let names = columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
     let sql = format!("CREATE VIEW {target} ({names}) AS\n{}", translated.sql);
-    let relation = Relation { source: ddl.name, target: target.clone(), columns, primary_key: Vec::new(), rowid_alias: None };
+    let relation =
+        Relation { source: ddl.name, target: target.clone(), columns, primary_key: Vec::new(), rowid_alias: None, replaces_by: None };
     Ok(TranslatedView { sql, relation })
 }
 

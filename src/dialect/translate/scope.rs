@@ -46,7 +46,9 @@ impl ScopeSource {
 
     pub fn column(&self, name: &str) -> Option<&RelationColumn> {
         let found = self.columns.iter().find(|column| column.source.eq_ignore_ascii_case(name));
-        let is_rowid = ["rowid", "oid", "_rowid_"].iter().any(|rowid| rowid.eq_ignore_ascii_case(name));
+        let is_full_text = self.columns.iter().any(|column| column.hidden);
+        let names: &[&str] = if is_full_text { &["rowid", "oid", "_rowid_", "docid"] } else { &["rowid", "oid", "_rowid_"] };
+        let is_rowid = names.iter().any(|rowid| rowid.eq_ignore_ascii_case(name));
         match (&found, &self.rowid_alias) {
             (None, Some(alias)) if is_rowid => self.columns.iter().find(|column| column.source.eq_ignore_ascii_case(alias)),
             _ => found,

@@ -1,13 +1,13 @@
 //! SELECT: sources, joins, grouping, compounds, common table expressions.
 
 use super::aggregate::ordered_term;
-use super::expr::{Translator, unify};
+use super::expr::{Translator, unify_mixable};
 use super::grouping::Grouping;
 use super::scope::{Scope, ScopeSource, make_unique};
 use super::typed::{Class, Constant, Typed};
-use super::{Outcome, RelationColumn, collect, no};
+use super::{Form, Outcome, RelationColumn, collect, mixed, no};
 use crate::dialect::ast::*;
-use crate::model::{Collation, Name};
+use crate::model::{Affinity, Collation, Name};
 
 /// A SELECT in PostgreSQL's SQL, and its columns.
 pub struct Translated {
@@ -184,6 +184,9 @@ impl Translator<'_> {
         rename(&mut columns, &cte.columns)?;
         for column in &mut columns {
             column.not_null = false;
+            if column.form == Form::Mixed {
+                return no("a recursive query over integers and texts in one column");
+            }
         }
         let known = self.ctes.len();
         self.ctes.push(CteRelation { name: cte.name.clone(), target: target.clone(), columns: columns.clone() });
@@ -386,7 +389,7 @@ impl Translator<'_> {
             }
             any = true;
             for column in &source.columns {
-                if wanted.is_none() && source.is_merged(&column.source) {
+                if wanted.is_none() && source.is_merged(&column.source) || column.hidden {
                     continue;
                 }
                 let depth = self.scopes.len() - 1;
@@ -480,11 +483,13 @@ fn common(parts: &mut [Part]) -> Outcome<Vec<RelationColumn>> {
     for index in 0..parts[0].names.len() {
         let values: Vec<Typed> = parts.iter().flat_map(|part| part.rows.iter().map(move |row| row[index].clone())).collect();
         let results = values.iter().map(Typed::result).collect::<Outcome<Vec<_>>>()?;
-        let (class, sqls) = unify(&results, "a compound SELECT")?;
+        let (class, sqls, form) = unify_mixable(&results, mixed::all_mixable(&values), "a compound SELECT")?;
         let first = &values[0];
         let not_null = values.iter().all(|value| value.not_null);
         let affinity = first.affinity.filter(|affinity| values.iter().all(|value| value.affinity == Some(*affinity)));
-        let merged = Typed { affinity, collation: first.collation.clone(), form: first.form, ..Typed::atom("", class) }.not_null(not_null);
+        // Which affinity SQLite gives a compound of several is not said; a mixed one must not pass for having none.
+        let affinity = if form == Form::Mixed { affinity.or(Some(Affinity::Blob)) } else { affinity };
+        let merged = Typed { affinity, collation: first.collation.clone(), form, ..Typed::atom("", class) }.not_null(not_null);
         let mut column = merged.as_column(&parts[0].names[index], parts[0].targets[index].clone());
         make_unique(&mut column, &columns);
         columns.push(column);

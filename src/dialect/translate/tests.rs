@@ -30,6 +30,7 @@ fn users() -> Relation {
         columns,
         primary_key: vec!["id".into()],
         rowid_alias: Some("id".into()),
+        replaces_by: None,
     }
 }
 

@@ -294,5 +294,19 @@ fn formatted(moment: &Moment, format: &str) -> Outcome<Typed> {
     let digits_of = if parts.len() == 1 { digits.pop().filter(|digits| !digits.is_empty()) } else { None };
     let typed =
         if parts.len() == 1 { Typed::atom(format!("({})", parts[0]), Class::Text) } else { Typed::new(parts.join(" || "), Class::Text) };
-    Ok(Typed { digits_of, ..typed })
+    Ok(Typed { digits_of, instant: instant(moment, format), ..typed })
+}
+
+/// The timestamp that a format spells whole: a day and a time of day, in the ways that both engines read.
+fn instant(moment: &Moment, format: &str) -> Option<String> {
+    let format = format.replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S").replace("%R", "%H:%M");
+    let clock = format.strip_prefix("%Y-%m-%dT").or_else(|| format.strip_prefix("%Y-%m-%d "))?;
+    let clock = ["Z", "+00:00", "+00"].iter().find_map(|zone| clock.strip_suffix(zone)).unwrap_or(clock);
+    let unit = match clock {
+        "%H:%M" => "minute",
+        "%H:%M:%S" => "second",
+        "%H:%M:%f" => "milliseconds",
+        _ => return None,
+    };
+    moment.of_text.is_none().then(|| format!("date_trunc('{unit}', {})", moment.sql))
 }

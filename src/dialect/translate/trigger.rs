@@ -190,7 +190,7 @@ impl Translator<'_> {
                 return no("SET of several columns from a subquery");
             }
             for (name, value) in names.iter().zip(values) {
-                let Some(column) = relation.column(name) else { return no(format!("no column is named {name}")) };
+                let Some(column) = relation.assignable(name) else { return no(format!("no column is named {name}")) };
                 let value = self.expr(value)?.assigned_to(column)?;
                 sqls.push(format!("{} = {value}", column.target));
             }
@@ -207,10 +207,13 @@ impl Translator<'_> {
         upsert: &[Upsert],
     ) -> Outcome<String> {
         let (relation, alias) = self.target(table)?;
+        if let Some(command) = columns.first().filter(|first| relation.is_full_text() && first.eq_ignore_ascii_case(&relation.source)) {
+            return self.full_text_command(&relation, &alias, command, &columns[1..], source);
+        }
         let mut columns: Vec<RelationColumn> = if columns.is_empty() {
-            relation.columns.iter().filter(|column| !column.generated).cloned().collect()
+            relation.columns.iter().filter(|column| !column.generated && !column.hidden).cloned().collect()
         } else {
-            let find = |name: &String| match relation.column(name) {
+            let find = |name: &String| match relation.assignable(name) {
                 Some(column) => Ok(column.clone()),
                 None => no(format!("no column is named {name}")),
             };
@@ -223,16 +226,12 @@ impl Translator<'_> {
         let (sql, never_null) = self.inserted(source, &mut columns, &relation)?;
         let conflict = match (or, upsert) {
             (Some(Conflict::Ignore), []) => {
-                let is_safe = relation.columns.iter().all(|column| {
-                    let given = columns.iter().position(|other| other.target == column.target);
-                    !column.not_null || given.is_none_or(|index| never_null[index])
-                });
-                if !is_safe {
+                if !fits_not_null(&relation, &columns, &never_null) {
                     return no("OR IGNORE skips rows with a NULL too, which PostgreSQL's ON CONFLICT does not");
                 }
                 " ON CONFLICT DO NOTHING".to_string()
             }
-            (Some(Conflict::Replace), _) => return no("REPLACE deletes every row that conflicts, by any key"),
+            (Some(Conflict::Replace), []) => replace(source, &relation, &columns, &never_null)?,
             (or, upsert) => {
                 plain_conflict(or)?;
                 self.upsert(upsert, &relation, &alias)?
@@ -240,6 +239,29 @@ impl Translator<'_> {
         };
         let names = columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
         Ok(format!("INSERT INTO {} AS {alias} ({names}) {sql}{conflict};", relation.target))
+    }
+
+    /// `INSERT INTO fts(fts, rowid, …) VALUES ('delete', old.rowid, …)`: how a full-text table is told that a row of its content is gone.
+    fn full_text_command(
+        &mut self,
+        relation: &Relation,
+        alias: &Name,
+        table: &str,
+        columns: &[String],
+        source: Option<&Select>,
+    ) -> Outcome<String> {
+        let row = match source.map(|source| (&source.first, source.compound.as_slice(), source.with.as_slice())) {
+            Some((Core::Values(rows), [], [])) if rows.len() == 1 && rows[0].len() == columns.len() + 1 => &rows[0],
+            _ => return no(format!("a command to the full-text table {table}")),
+        };
+        let key = columns.iter().position(|name| relation.assignable(name).is_some_and(|column| column.hidden));
+        let (Expr::Text(command), Some(key)) = (&row[0], key) else { return no(format!("a command to the full-text table {table}")) };
+        let Some(column) = relation.assignable(&columns[key]) else { return no(format!("no column is named {}", columns[key])) };
+        if !command.eq_ignore_ascii_case("delete") {
+            return no(format!("the command '{command}' to the full-text table {table}"));
+        }
+        let value = self.expr(&row[key + 1])?.assigned_to(column)?;
+        Ok(format!("DELETE FROM {} AS {alias} WHERE {alias}.{} = {value};", relation.target, column.target))
     }
 
     /// The rows to insert, and which columns are never NULL in them. A literal NULL for the rowid asks for the next one.
@@ -397,6 +419,37 @@ impl Translator<'_> {
         };
         Ok(format!("RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation', MESSAGE = {};", message.sql))
     }
+}
+
+/// Whether no NULL can come into a column that takes none.
+fn fits_not_null(relation: &Relation, columns: &[RelationColumn], never_null: &[bool]) -> bool {
+    relation.columns.iter().all(|column| {
+        let given = columns.iter().position(|other| other.target == column.target);
+        !column.not_null || given.is_none_or(|index| never_null[index])
+    })
+}
+
+/// The ON CONFLICT of INSERT OR REPLACE: the row that is there becomes the new one, defaults of columns that are not named included.
+fn replace(source: &Select, relation: &Relation, columns: &[RelationColumn], never_null: &[bool]) -> Outcome<String> {
+    let Some(key) = &relation.replaces_by else { return no("REPLACE deletes every row that conflicts, by any key") };
+    // SQLite replaces the first of two new rows by the second; PostgreSQL refuses that.
+    let is_one_row = source.compound.is_empty()
+        && match &source.first {
+            Core::Values(rows) => rows.len() == 1,
+            Core::Select(body) => body.from.is_none(),
+        };
+    if !is_one_row || !fits_not_null(relation, columns, never_null) {
+        return no("REPLACE of several rows, or of one with a NULL that becomes a default");
+    }
+    if key.is_empty() {
+        return Ok(String::new());
+    }
+    let is_key = |column: &RelationColumn| key.iter().any(|name| name.eq_ignore_ascii_case(&column.source));
+    let names: Vec<String> = relation.columns.iter().filter(|column| is_key(column)).map(|column| column.target.to_string()).collect();
+    let others = relation.columns.iter().filter(|column| !is_key(column) && !column.generated);
+    let set: Vec<String> = others.map(|column| format!("{0} = EXCLUDED.{0}", column.target)).collect();
+    let action = if set.is_empty() { "NOTHING".to_string() } else { format!("UPDATE SET {}", set.join(", ")) };
+    Ok(format!(" ON CONFLICT ({}) DO {action}", names.join(", ")))
 }
 
 fn excluded(relation: &Relation) -> ScopeSource {

@@ -59,6 +59,8 @@ pub struct Typed {
     pub digits_of: Option<String>,
     /// The text of a computed time, where it is shorter than its parts one by one.
     pub spelling: Option<String>,
+    /// The timestamp, in UTC, that a computed text spells.
+    pub instant: Option<String>,
 }
 
 impl Class {
@@ -128,6 +130,7 @@ impl Typed {
             volatile: false,
             digits_of: None,
             spelling: None,
+            instant: None,
         }
     }
 
@@ -264,10 +267,10 @@ impl Typed {
         let sql = match self.class {
             Class::Null => "NULL::text".to_string(),
             Class::Text => {
-                return if self.form == Form::Other {
-                    no(format!("{} holds values of several storage classes", self.describe()))
-                } else {
-                    Ok(self.clone())
+                return match self.form {
+                    Form::Other => no(format!("{} holds values of several storage classes", self.describe())),
+                    Form::Mixed => Ok(Typed { form: Form::Canonical, ..self.clone() }),
+                    _ => Ok(self.clone()),
                 };
             }
             Class::Integer => match self.constant {
@@ -311,6 +314,7 @@ impl Typed {
 
     /// As a key of ORDER BY, GROUP BY, DISTINCT or an index: in SQLite's order, by its collation.
     pub fn ordered(&self) -> Outcome<String> {
+        self.not_mixed()?;
         match self.class {
             Class::Text => {
                 if self.form == Form::Other {
@@ -342,7 +346,8 @@ impl Typed {
                 } else {
                     format!("{} COLLATE \"C\"", text.operand())
                 };
-                Ok(Typed { sql, atom: false, class: Class::Text, form: Form::Canonical, constant: None, ..text })
+                let form = if self.is_mixed() { Form::Mixed } else { Form::Canonical };
+                Ok(Typed { sql, atom: false, class: Class::Text, form, constant: None, ..text })
             }
             Class::Null => Ok(Typed { sql: "NULL::text".to_string(), class: Class::Null, ..self.clone() }),
             _ => Ok(self.clone()),
@@ -359,7 +364,10 @@ impl Typed {
         if column.form == Form::Other {
             return no(format!("SQLite holds {} in another form than PostgreSQL's type suggests", column.source));
         }
-        let given = if wanted.is_number() { self.numerically() } else { self.clone() };
+        let given = if wanted.is_number() || column.form == Form::Mixed { self.numerically() } else { self.clone() };
+        if column.form == Form::Mixed && !given.is_mixable() {
+            return misfit();
+        }
         match (wanted, given.class) {
             (Class::Opaque, _) => misfit(),
             (Class::Boolean, Class::Boolean) => given.own_form().map(|()| given.sql.clone()),
@@ -388,7 +396,9 @@ impl Typed {
                 Some(Constant::Integer(value)) => Ok(value.to_string()),
                 _ => given.real().map(|real| real.sql),
             },
-            (Class::Numeric, Class::Numeric) => Ok(given.sql.clone()),
+            (Class::Numeric, Class::Numeric) if given.is_column => Ok(given.sql.clone()),
+            // It may be computed in double precision.
+            (Class::Numeric, Class::Numeric) => Ok(format!("{}::text::numeric", given.operand())),
             // A blob column keeps a text as its bytes.
             (Class::Blob, Class::Text) => match &given.constant {
                 Some(Constant::Text(text)) => Ok(literal::blob(text.as_bytes())),
@@ -396,8 +406,12 @@ impl Typed {
             },
             (Class::Text, _) => given.text().map(|text| text.sql),
             (class, Class::Text) if class.is_time() => match &given.constant {
-                Some(Constant::Text(text)) => literal::time(text, class).map_or_else(misfit, Ok),
-                _ => misfit(),
+                Some(Constant::Text(text)) => literal::time(text, class).or_else(|| literal::moment(text, class)).map_or_else(misfit, Ok),
+                _ => match (&given.instant, class) {
+                    (Some(instant), Class::Timestamp) => Ok(instant.clone()),
+                    (Some(instant), Class::TimestampTz) => Ok(format!("{instant} AT TIME ZONE 'UTC'")),
+                    _ => misfit(),
+                },
             },
             (Class::TimestampTz, Class::Timestamp) => Ok(format!("{} AT TIME ZONE 'UTC'", given.operand())),
             (Class::Timestamp, Class::Date) => Ok(given.cast("timestamp")),

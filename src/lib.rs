@@ -16,6 +16,7 @@
 //! | [`sqlite`] | one state of a SQLite file: schema, rows, profile | plan, dialect, model |
 //! | [`postgres`] | connection, catalog, COPY, migrations (refinery) | plan, model |
 //! | [`sides`] | a source and its target side by side: which table against which, one reading of both | plan, digest, sqlite, postgres, model |
+//! | [`store`] | the pooled and cached layer, which an application links: `Store::fetch`, `Store::write` | postgres, model |
 //! | [`stack`] | the private local servers: find, init, start, health, stop | model |
 //! | **verbs**: one command's meaning each; `mod.rs` holds `run()` | | |
 //! | [`migrate`] | a SQLite file into PostgreSQL | sides, plan, digest, sqlite, postgres, model |
@@ -54,6 +55,7 @@ pub mod plan;
 pub mod postgres;
 pub mod sides;
 pub mod sqlite;
+pub mod store;
 
 pub mod migrate;
 pub mod stack;

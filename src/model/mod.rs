@@ -6,6 +6,7 @@ mod failure;
 mod kept;
 mod migration;
 mod name;
+mod query;
 mod schema;
 mod value;
 
@@ -15,6 +16,7 @@ pub use failure::Failure;
 pub use kept::Kept;
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
 pub use name::{Name, QualifiedName};
+pub use query::{ParamType, Query, QueryKind, Uuid};
 pub use schema::{
     Affinity, Check, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,
     Table, TableKind, Trigger, View,

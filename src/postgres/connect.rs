@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustls::CertificateError;
+use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as Attempt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
@@ -22,7 +23,7 @@ pub async fn connect(address: &Address) -> Result<Client> {
     // tokio-postgres limits only the making of the socket; a server may also accept and then be silent.
     let hosts = u32::try_from(address.config.get_hosts().len()).unwrap_or(1);
     let client = match tokio::time::timeout(limit * hosts, attempts(address, &connector)).await {
-        Ok(Ok(client)) => client,
+        Ok(Ok((client, _))) => client,
         Ok(Err(error)) => return Err(describe(&error, address, limit).into()),
         Err(_) => return Err(unreachable(address, format!("no answer within {limit:?}")).into()),
     };
@@ -79,7 +80,7 @@ const TRANSIENT: [SqlState; 5] = [
 ];
 
 /// As libpq: `prefer` goes on without TLS where TLS fails, `allow` turns to TLS where the server insists.
-async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<Client, tokio_postgres::Error> {
+async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<Connected, tokio_postgres::Error> {
     let (first, second) = match address.tls.mode {
         _ if address.is_local_socket() => (Attempt::Disable, None),
         SslMode::Disable => (Attempt::Disable, None),
@@ -104,15 +105,24 @@ async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<Cl
     }
 }
 
-async fn attempt(config: &Config, mode: Attempt, connector: &MakeRustlsConnect) -> Result<Client, tokio_postgres::Error> {
+async fn attempt(config: &Config, mode: Attempt, connector: &MakeRustlsConnect) -> Result<Connected, tokio_postgres::Error> {
     let mut config = config.clone();
     config.ssl_mode(mode);
     let (client, connection) = config.connect(connector.clone()).await?;
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // The client's own calls report what broke the connection.
         let _ = connection.await;
     });
-    Ok(client)
+    Ok((client, task))
+}
+
+/// A client, and the task that is its connection.
+pub type Connected = (Client, JoinHandle<()>);
+
+/// For pools: one connection without a limit of its own and without the address's session settings, and the bare error.
+/// [`describe`] says it to a person.
+pub async fn open(address: &Address, connector: &MakeRustlsConnect) -> Result<Connected, tokio_postgres::Error> {
+    attempts(address, connector).await
 }
 
 /// tokio-postgres keeps its kinds to itself; its words are the only sign.
@@ -121,7 +131,7 @@ fn is_tls(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Why no connection came about, for a person.
-fn describe(error: &tokio_postgres::Error, address: &Address, limit: Duration) -> Failure {
+pub fn describe(error: &tokio_postgres::Error, address: &Address, limit: Duration) -> Failure {
     if let Some(refusal) = error.as_db_error() {
         return describe_refusal(refusal, address);
     }

@@ -1,6 +1,7 @@
 //! The door to PostgreSQL: connection, catalog, COPY, migrations.
 
 mod address;
+mod cancel;
 mod catalog;
 mod connect;
 mod copy;
@@ -20,8 +21,9 @@ pub mod statement;
 mod tls;
 
 pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
+pub use cancel::cancel;
 pub use catalog::{foreign_keys_not_valid, orphans, read_schema};
-pub use connect::{connect, is_passing, is_transient};
+pub use connect::{Connected, connect, describe, is_passing, is_transient, open};
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use database::{count_rows, create_database};
 pub use journal::{Journal, LandedChunk, RunRecord, RunState};
@@ -29,7 +31,7 @@ pub use materialized_views::refresh_materialized_views;
 pub use migrations::{Migrations, create_schema};
 pub use objects::{ColumnPromises, IndexShape, Place, SchemaObjects, Shape, next_value, read_objects};
 pub use parameters::Parameters;
-pub use pooler::is_pooled;
+pub use pooler::{Route, is_pooled, route};
 pub use reading::{ReadSession, TypeReader, read_sessions};
 pub use run_sessions::{end_run_sessions, run_session, run_sessions};
 pub use session::{database_error, is_about_object, session, sql_failure};

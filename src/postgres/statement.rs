@@ -121,6 +121,20 @@ pub fn validate_constraint(table: &QualifiedName, name: &Name) -> String {
     format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 }
 
+/// Has every statement that changes the table leave these tags in the data layer's outbox; or no longer.
+pub fn cache_trigger(table: &QualifiedName, tags: &[&str], enable: bool) -> String {
+    let drop = format!("DROP TRIGGER IF EXISTS candlefish_cache ON {table}");
+    if !enable {
+        return drop;
+    }
+    let tags: Vec<String> = tags.iter().map(|tag| literal(tag)).collect();
+    format!(
+        "BEGIN; {drop}; CREATE TRIGGER candlefish_cache AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
+         FOR EACH STATEMENT EXECUTE FUNCTION candlefish.cache_changed({}); COMMIT",
+        tags.join(", ")
+    )
+}
+
 /// `COPY … FROM STDIN` into the columns that the plan copies.
 pub fn copy_in(table: &TablePlan, format: CopyFormat) -> String {
     let columns: Vec<String> = table.columns.iter().filter(|column| !column.computed).map(|column| column.target.to_string()).collect();

@@ -16,6 +16,7 @@ mod salvage;
 mod schema;
 mod schema_objects;
 mod stack;
+mod store;
 mod support;
 mod survive;
 mod verify;

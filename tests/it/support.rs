@@ -65,6 +65,11 @@ impl Database {
         Database { name }
     }
 
+    /// Runs a statement from beside: in the database `postgres`.
+    pub fn maintain(sql: &str) -> Vec<String> {
+        query(&addresses().database_url_of("postgres"), sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
     /// PostgreSQL itself.
     pub fn url(&self) -> String {
         addresses().database_url_of(&self.name)

@@ -1,0 +1,128 @@
+//! The store's settings. The defaults are the strategy's numbers.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::postgres::{Address, Route};
+
+/// What a store is opened with. `Debug` shows no secret.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// PostgreSQL, or the pooler in front of it.
+    pub address: Address,
+    /// What stands in between; None asks the server.
+    pub route: Option<Route>,
+    pub pool: PoolConfig,
+    /// `redis://…`; None: no shared cache.
+    pub redis: Option<String>,
+    /// The start of every key in Redis. Stores that share a Redis and not a database must not share it.
+    pub namespace: String,
+    /// Changes with the shape of the tables: entries of another epoch are not used.
+    pub schema_epoch: u64,
+    /// Bytes of the memory cache, as the process pays them; 0 turns it off.
+    pub l1_bytes: u64,
+    /// The longest that anything waits for Redis.
+    pub l2_deadline: Duration,
+    /// Larger answers, in bytes, are not kept.
+    pub max_entry_bytes: usize,
+    /// Larger answers, in bytes, are refused.
+    pub max_answer_bytes: usize,
+    /// The share of a time to live that is left to chance, so that entries made together do not end together.
+    pub jitter: f64,
+    /// The longest that a call takes, when its caller gives no deadline.
+    pub query_timeout: Duration,
+    /// Tries of what is safe to try again, beyond the first.
+    pub retries: u32,
+    /// Ways to be wrong, for the proof that the checker sees them. Only debug builds have them.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub sabotage: Sabotage,
+}
+
+/// What a debug build can be told to leave out.
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sabotage {
+    #[default]
+    None,
+    /// A load is stored whatever was invalidated meanwhile.
+    NoFence,
+    /// Writes tell nobody.
+    NoInvalidation,
+}
+
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    /// The most connections.
+    pub max: usize,
+    /// Kept open while idle.
+    pub min: usize,
+    /// A connection above `min` that was idle so long is closed.
+    pub idle_timeout: Duration,
+    /// A connection ends at this age; up to a tenth earlier, by chance.
+    pub max_lifetime: Duration,
+    /// The longest wait for a connection; the caller's deadline may be shorter.
+    pub acquire_timeout: Duration,
+    /// How many callers may wait; the next is refused at once.
+    pub max_waiting: usize,
+    /// The longest that any statement may run.
+    pub statement_timeout: Duration,
+    /// How long a connection that a caller left busy may take to become free again; else it is closed.
+    pub drain_timeout: Duration,
+}
+
+impl StoreConfig {
+    pub fn new(address: Address) -> Self {
+        StoreConfig {
+            address,
+            route: None,
+            pool: PoolConfig::default(),
+            redis: None,
+            namespace: "candlefish".to_string(),
+            schema_epoch: 0,
+            l1_bytes: 100 << 20,
+            l2_deadline: Duration::from_millis(15),
+            max_entry_bytes: 1 << 20,
+            max_answer_bytes: 64 << 20,
+            jitter: 0.1,
+            query_timeout: Duration::from_secs(60),
+            retries: 3,
+            #[cfg(debug_assertions)]
+            sabotage: Sabotage::None,
+        }
+    }
+
+    /// With the shared cache at this URL.
+    pub fn redis(mut self, url: impl Into<String>) -> Self {
+        self.redis = Some(url.into());
+        self
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        PoolConfig {
+            max: 20,
+            min: 5,
+            idle_timeout: Duration::from_secs(30),
+            max_lifetime: Duration::from_secs(30 * 60),
+            acquire_timeout: Duration::from_secs(60),
+            max_waiting: 1000,
+            statement_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_millis(250),
+        }
+    }
+}
+
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreConfig")
+            .field("address", &self.address.shown())
+            .field("redis", &self.redis.as_ref().map(|_| "***"))
+            .field("namespace", &self.namespace)
+            .field("pool", &self.pool)
+            .field("l1_bytes", &self.l1_bytes)
+            .finish_non_exhaustive()
+    }
+}

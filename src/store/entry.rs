@@ -1,0 +1,206 @@
+//! An answer that is kept: in memory as [`Entry`], in Redis as one value with a header that says whose it is and whether it is whole.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::store::chance;
+use crate::store::config::StoreConfig;
+use crate::store::declared::{Declaration, Tag};
+use crate::store::rows::Rows;
+use crate::store::validity::{Stamp, now_ms};
+
+/// An answer in memory; never changed.
+pub(super) struct Entry {
+    pub rows: Rows,
+    pub stamp: Stamp,
+    /// In [`now_ms`]: when the load began, when refreshing ahead begins, when it is no longer fresh, when it is of no use at all.
+    pub as_of: u64,
+    pub refresh: u64,
+    pub fresh_until: u64,
+    pub useful_until: u64,
+    refreshing: AtomicBool,
+    /// The texts of its tags, each after its length as two bytes: for globs.
+    tags: Box<[u8]>,
+}
+
+impl Entry {
+    /// `remaining`: for how long it is fresh yet, and of use.
+    pub fn new(rows: Rows, stamp: Stamp, tags: &[Tag], as_of: u64, load: Duration, remaining: (u64, u64)) -> Self {
+        let now = now_ms();
+        let (fresh, useful) = remaining;
+        // XFetch: the slower the load, the earlier, by chance; drawn once for each copy, so that instances do not draw together.
+        let ahead = load.as_secs_f64() * 1000.0 * -(1.0 - chance::unit()).ln();
+        let ahead = (ahead.min(1e9) as u64).min(fresh / 2);
+        let mut texts = Vec::with_capacity(tags.iter().map(|tag| tag.text.len() + 2).sum());
+        for tag in tags {
+            texts.extend_from_slice(&u16::try_from(tag.text.len()).unwrap_or(u16::MAX).to_le_bytes());
+            texts.extend_from_slice(&tag.text.as_bytes()[..tag.text.len().min(usize::from(u16::MAX))]);
+        }
+        Entry {
+            rows,
+            stamp,
+            as_of,
+            refresh: now + fresh - ahead,
+            fresh_until: now + fresh,
+            useful_until: now + useful,
+            refreshing: AtomicBool::new(false),
+            tags: texts.into(),
+        }
+    }
+
+    /// True for the first who asks once it is time to refresh.
+    pub fn begin_refresh(&self, now: u64) -> bool {
+        now >= self.refresh && !self.refreshing.swap(true, Ordering::Relaxed)
+    }
+
+    pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.tags[..];
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first_chunk::<2>()?;
+            let (text, after) = after.split_at(usize::from(u16::from_le_bytes(*length)).min(after.len()));
+            rest = after;
+            Some(text)
+        })
+    }
+
+    /// What it costs, in bytes: its buffers and itself, as an allocator rounds them.
+    pub fn weight(&self) -> u64 {
+        let rounded = |bytes: usize| (bytes + 8).next_multiple_of(16).max(32);
+        // Two counters stand before it; a shared buffer has a header of its own.
+        (rounded(size_of::<Self>() + 16) + rounded(self.rows.as_bytes().len()) + 48 + rounded(self.tags.len())) as u64
+    }
+}
+
+/// How long an answer is fresh, and of use, in milliseconds: from its declaration, with jitter.
+pub(super) fn lifetimes(config: &StoreConfig, declared: &Declaration, ttl: Option<Duration>, is_empty: bool) -> (u64, u64) {
+    let query = &declared.query;
+    let ttl = ttl.unwrap_or(query.ttl);
+    let ttl = if is_empty { ttl.min(query.negative_ttl) } else { ttl };
+    let fresh = ttl.mul_f64(1.0 - config.jitter.clamp(0.0, 1.0) * chance::unit());
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4);
+    (millis(fresh), millis(fresh + query.grace))
+}
+
+/// An entry as Redis keeps it: a header, the tokens of its tags, and the rows. Every number little-endian.
+///
+/// `magic 4 | checksum of all that follows 8 | epoch 8 | as of 8 | fresh until 8 | useful until 8 | load, µs 4 | tags 1 | compressed 1 |
+/// tokens 8 each | rows`. Times are milliseconds since 1970: the end of a life is the same wherever it is read.
+pub(super) struct Packed {
+    pub epoch: u64,
+    pub tokens: Vec<u64>,
+    pub as_of: u64,
+    pub fresh_until: u64,
+    pub useful_until: u64,
+    pub load_micros: u32,
+    pub rows: Rows,
+}
+
+const MAGIC: &[u8; 4] = b"cfe1";
+const HEADER: usize = 50;
+/// Smaller values are not worth compressing.
+const COMPRESS_FROM: usize = 2048;
+
+impl Packed {
+    pub fn pack(&self) -> Bytes {
+        let rows = self.rows.as_bytes();
+        // Kept compressed only where that saves a fifth.
+        let compressed =
+            (rows.len() >= COMPRESS_FROM).then(|| lz4_flex::compress_prepend_size(rows)).filter(|small| small.len() <= rows.len() / 5 * 4);
+        let body = compressed.as_deref().unwrap_or(rows);
+        let mut bytes = BytesMut::with_capacity(HEADER + 8 * self.tokens.len() + body.len());
+        bytes.put_slice(MAGIC);
+        bytes.put_u64_le(0);
+        for number in [self.epoch, self.as_of, self.fresh_until, self.useful_until] {
+            bytes.put_u64_le(number);
+        }
+        bytes.put_u32_le(self.load_micros);
+        bytes.put_u8(u8::try_from(self.tokens.len()).unwrap_or(u8::MAX));
+        bytes.put_u8(u8::from(compressed.is_some()));
+        self.tokens.iter().for_each(|token| bytes.put_u64_le(*token));
+        bytes.put_slice(body);
+        let checksum = xxh3_64(&bytes[12..]);
+        bytes[4..12].copy_from_slice(&checksum.to_le_bytes());
+        bytes.freeze()
+    }
+
+    /// None: it is damaged, or of another format. `limit`: the most bytes that rows may take once they are decompressed.
+    pub fn unpack(bytes: Bytes, limit: usize) -> Option<Self> {
+        let mut rest = bytes.strip_prefix(MAGIC)?;
+        if rest.len() < HEADER - 4 || rest.get_u64_le() != xxh3_64(&bytes[12..]) {
+            return None;
+        }
+        let [epoch, as_of, fresh_until, useful_until] = std::array::from_fn(|_| rest.get_u64_le());
+        let load_micros = rest.get_u32_le();
+        let (tags, compressed) = (rest.get_u8(), rest.get_u8());
+        if rest.len() < 8 * usize::from(tags) {
+            return None;
+        }
+        let tokens = (0..tags).map(|_| rest.get_u64_le()).collect();
+        let body = match compressed {
+            0 => bytes.slice_ref(rest),
+            _ => {
+                let (length, _) = rest.split_first_chunk::<4>()?;
+                if u32::from_le_bytes(*length) as usize > limit {
+                    return None;
+                }
+                Bytes::from(lz4_flex::decompress_size_prepended(rest).ok()?)
+            }
+        };
+        // Not a part of the reply that it came in, which would be held with it.
+        let body = if compressed == 0 { Bytes::copy_from_slice(&body) } else { body };
+        Some(Packed { epoch, tokens, as_of, fresh_until, useful_until, load_micros, rows: Rows::from_bytes(body)? })
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str) -> Rows {
+        let mut bytes = BytesMut::new();
+        bytes.put_u32_le(1);
+        bytes.put_u16_le(1);
+        bytes.put_u32_le(25);
+        bytes.put_u16_le(1);
+        bytes.put_slice(b"t");
+        bytes.put_u32_le(0);
+        bytes.put_u32_le(u32::try_from(text.len()).unwrap());
+        bytes.put_slice(text.as_bytes());
+        Rows::from_bytes(bytes.freeze()).unwrap()
+    }
+
+    fn packed(text: &str) -> Packed {
+        Packed { epoch: 7, tokens: vec![1, u64::MAX], as_of: 1, fresh_until: 2, useful_until: 3, load_micros: 4, rows: rows(text) }
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_the_same_and_smaller_where_that_pays() {
+        for text in ["short".to_string(), "long ".repeat(2000), (0..4000).map(|_| char::from(33 + (chance::token() % 90) as u8)).collect()]
+        {
+            let bytes = packed(&text).pack();
+            let again = Packed::unpack(bytes.clone(), 1 << 20).unwrap();
+            assert_eq!((again.epoch, again.tokens, again.rows), (7, vec![1, u64::MAX], rows(&text)));
+            assert_eq!(bytes.len() < text.len(), text.starts_with("long"));
+        }
+        assert!(Packed::unpack(packed(&"long ".repeat(2000)).pack(), 100).is_none(), "a bomb is refused");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_damaged_is_refused(at in 0_usize..10_000, bit in 0_u8..8, cut in 0_usize..10) {
+            let mut bytes = packed("some text").pack().to_vec();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            bytes.truncate(bytes.len() - cut.min(bytes.len()));
+            proptest::prop_assert!(Packed::unpack(bytes.into(), 1 << 20).is_none());
+        }
+    }
+}

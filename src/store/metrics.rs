@@ -1,0 +1,224 @@
+//! What the store counts: per query and per layer, exactly; times in HDR histograms.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Durations, to three digits, up to an hour. Recording locks for some nanoseconds.
+pub(super) struct Histogram(Mutex<hdrhistogram::Histogram<u64>>);
+
+/// A histogram in numbers; None where nothing was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    pub count: u64,
+    pub mean_ms: Option<f64>,
+    pub p50_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub max_ms: Option<f64>,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram(Mutex::new(hdrhistogram::Histogram::new(3).expect("three digits are within its limits")))
+    }
+}
+
+impl Histogram {
+    pub fn record(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(3_600_000_000_000);
+        // It grows to what it is given; up to an hour it always can.
+        let _ = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).record(nanos);
+    }
+
+    pub fn summary(&self) -> Latency {
+        let histogram = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = |nanos: f64| (!histogram.is_empty()).then_some(nanos / 1e6);
+        Latency {
+            count: histogram.len(),
+            mean_ms: known(histogram.mean()),
+            p50_ms: known(histogram.value_at_quantile(0.50) as f64),
+            p95_ms: known(histogram.value_at_quantile(0.95) as f64),
+            p99_ms: known(histogram.value_at_quantile(0.99) as f64),
+            max_ms: known(histogram.max() as f64),
+        }
+    }
+}
+
+/// Why a layer had no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Miss {
+    /// It never had one, as far as is known.
+    Cold,
+    Expired,
+    Evicted,
+    /// A tag has changed, or the epoch.
+    Invalidated,
+    /// Nobody can say whether it still holds: the instance has not heard from Redis, or from the outbox, for too long.
+    Unproven,
+    /// Redis did not answer in time, or is given a rest.
+    Unavailable,
+    /// What Redis had was not whole, or of another shape.
+    Damaged,
+}
+
+const MISSES: usize = 7;
+
+/// A counter for many threads: each counts in a place of its own.
+#[derive(Default)]
+pub(super) struct Counter([Padded; 8]);
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Padded(AtomicU64);
+
+thread_local! {
+    static PLACE: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % 8
+    };
+}
+
+impl Counter {
+    /// Counts one; the count of this thread's place before it.
+    pub fn count(&self) -> u64 {
+        self.0[PLACE.with(|place| *place)].0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.iter().map(|place| place.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// The counts of one query.
+#[derive(Default)]
+pub(super) struct QueryMetrics {
+    pub l1: LayerMetrics,
+    pub l2: LayerMetrics,
+    /// Statements that ran in the database.
+    pub database: Histogram,
+    /// Callers that got the answer of somebody else's load.
+    pub coalesced: AtomicU64,
+    pub stale: AtomicU64,
+    pub refreshed_ahead: AtomicU64,
+    /// Loads that were not kept because something was invalidated meanwhile.
+    pub not_stored: AtomicU64,
+    pub errors: AtomicU64,
+    pub retries: AtomicU64,
+    pub pending_writes: AtomicU64,
+}
+
+#[derive(Default)]
+pub(super) struct LayerMetrics {
+    pub hits: Counter,
+    misses: [AtomicU64; MISSES],
+    /// Times of hits; of L1's, one in a hundred and twenty-eight.
+    pub latency: Histogram,
+}
+
+impl LayerMetrics {
+    pub fn miss(&self, cause: Miss) {
+        self.misses[cause as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn status(&self) -> LayerStatus {
+        let misses = |cause: Miss| self.misses[cause as usize].load(Ordering::Relaxed);
+        let hits = self.hits.get();
+        let missed: u64 = self.misses.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        LayerStatus {
+            lookups: hits + missed,
+            hits,
+            hit_ratio: (hits + missed > 0).then(|| hits as f64 / (hits + missed) as f64),
+            misses_by_cause: MissesByCause {
+                cold: misses(Miss::Cold),
+                expired: misses(Miss::Expired),
+                evicted: misses(Miss::Evicted),
+                invalidated: misses(Miss::Invalidated),
+                unproven: misses(Miss::Unproven),
+                unavailable: misses(Miss::Unavailable),
+                damaged: misses(Miss::Damaged),
+            },
+            latency: self.latency.summary(),
+        }
+    }
+}
+
+/// One layer's counts since the store was opened. `hit_ratio` is of this layer's own lookups.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LayerStatus {
+    pub lookups: u64,
+    pub hits: u64,
+    pub hit_ratio: Option<f64>,
+    pub misses_by_cause: MissesByCause,
+    /// Of hits. L1's are a sample: one in 128.
+    pub latency: Latency,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MissesByCause {
+    pub cold: u64,
+    pub expired: u64,
+    pub evicted: u64,
+    pub invalidated: u64,
+    pub unproven: u64,
+    pub unavailable: u64,
+    pub damaged: u64,
+}
+
+/// One query's counts since the store was opened.
+#[derive(Clone, Debug, Serialize)]
+pub struct QueryStatus {
+    pub query: &'static str,
+    pub l1: LayerStatus,
+    pub l2: LayerStatus,
+    pub database: Latency,
+    pub coalesced: u64,
+    pub stale: u64,
+    pub refreshed_ahead: u64,
+    pub not_stored: u64,
+    pub errors: u64,
+    pub retries: u64,
+    pub pending_writes: u64,
+}
+
+impl QueryMetrics {
+    pub fn status(&self, query: &'static str) -> QueryStatus {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        QueryStatus {
+            query,
+            l1: self.l1.status(),
+            l2: self.l2.status(),
+            database: self.database.summary(),
+            coalesced: count(&self.coalesced),
+            stale: count(&self.stale),
+            refreshed_ahead: count(&self.refreshed_ahead),
+            not_stored: count(&self.not_stored),
+            errors: count(&self.errors),
+            retries: count(&self.retries),
+            pending_writes: count(&self.pending_writes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_is_null_and_ratios_are_of_the_layer_itself() {
+        let metrics = QueryMetrics::default();
+        let empty = serde_json::to_value(metrics.status("q")).unwrap();
+        assert!(empty["l1"]["hit_ratio"].is_null() && empty["database"]["p99_ms"].is_null());
+        for _ in 0..3 {
+            metrics.l1.hits.count();
+        }
+        metrics.l1.miss(Miss::Evicted);
+        metrics.database.record(Duration::from_millis(2));
+        let status = metrics.status("q");
+        assert_eq!((status.l1.lookups, status.l1.hit_ratio, status.l1.misses_by_cause.evicted), (4, Some(0.75), 1));
+        assert!((status.database.p50_ms.unwrap() - 2.0).abs() < 0.01);
+        assert_eq!(status.l2.hit_ratio, None);
+    }
+}

@@ -1,0 +1,349 @@
+//! The way to Redis: one connection for values, a deadline of its own for every call, and a breaker. While the link is down every call is refused
+//! at once; whoever heals it ([`backplane`](super::backplane)) puts a connection in again, after making sure of the server's epoch.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, Cmd, FromRedisValue, RedisResult, Value};
+use tokio::sync::Notify;
+
+use crate::store::chance;
+use crate::store::declared::Tag;
+
+/// Failures in a row after which Redis is given a rest.
+const FAILURES: u32 = 3;
+
+/// How long a token lives that nobody bumps; entries live shorter.
+const TOKEN_MS: u64 = 48 * 3600 * 1000;
+
+/// How long a lease lives; its holder makes it live on.
+pub(super) const LEASE_MS: u64 = 2000;
+
+pub(super) struct Link {
+    pub client: Client,
+    namespace: String,
+    /// This instance's name in Redis.
+    pub instance: String,
+    deadline: Duration,
+    connection: RwLock<Option<MultiplexedConnection>>,
+    /// The server's; entries of another one are not used.
+    epoch: AtomicU64,
+    failures: AtomicU32,
+    /// Times that the breaker opened.
+    pub opened: AtomicU64,
+    /// Woken when the link goes down.
+    pub down: Notify,
+}
+
+/// Redis did not do it, or not in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unavailable;
+
+/// What a tag is, in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    Absent,
+    /// Somebody is writing.
+    Pending,
+    Is(u64),
+}
+
+/// What one look brings.
+pub(super) struct Look {
+    pub value: Option<Bytes>,
+    pub tokens: Vec<Token>,
+    pub is_leased: bool,
+}
+
+impl Link {
+    pub fn new(client: Client, namespace: &str, deadline: Duration) -> Self {
+        Link {
+            client,
+            namespace: namespace.to_string(),
+            instance: format!("{:016x}", chance::token()),
+            deadline,
+            connection: RwLock::new(None),
+            epoch: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+            opened: AtomicU64::new(0),
+            down: Notify::new(),
+        }
+    }
+
+    pub fn key(&self, what: &str) -> String {
+        format!("{}:{what}", self.namespace)
+    }
+
+    fn tag_keys(&self, tags: &[Tag]) -> Vec<String> {
+        tags.iter().map(|tag| format!("{}:t:{}", self.namespace, tag.text)).collect()
+    }
+
+    pub fn value_key(&self, key: u128) -> String {
+        format!("{}:v:{key:032x}", self.namespace)
+    }
+
+    fn lease_key(&self, key: u128) -> String {
+        format!("{}:l:{key:032x}", self.namespace)
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// To be called when this connection's server has said its epoch.
+    pub fn connected(&self, connection: MultiplexedConnection, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Release);
+        self.failures.store(0, Ordering::Relaxed);
+        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+
+    pub fn disconnect(&self) {
+        if self.connection.write().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+            self.down.notify_one();
+        }
+    }
+
+    /// One command, within the deadline.
+    async fn call<T: FromRedisValue>(&self, command: &Cmd, deadline: Duration) -> Result<T, Unavailable> {
+        let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut connection = connection.ok_or(Unavailable)?;
+        let answer: Option<RedisResult<T>> = tokio::time::timeout(deadline, command.query_async(&mut connection)).await.ok();
+        match answer {
+            Some(Ok(answer)) => {
+                self.failures.store(0, Ordering::Relaxed);
+                Ok(answer)
+            }
+            failed => {
+                let is_broken = matches!(&failed, Some(Err(error)) if error.is_connection_dropped() || error.is_io_error());
+                if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES || is_broken {
+                    self.disconnect();
+                }
+                Err(Unavailable)
+            }
+        }
+    }
+
+    /// The value and the tokens of its tags, in one round trip.
+    pub async fn look(&self, key: u128, tags: &[Tag], with_lease: bool) -> Result<Look, Unavailable> {
+        let mut command = redis::cmd("MGET");
+        command.arg(self.value_key(key));
+        command.arg(self.tag_keys(tags));
+        if with_lease {
+            command.arg(self.lease_key(key));
+        }
+        let mut values: Vec<Value> = self.call(&command, self.deadline).await?;
+        let is_leased = with_lease && values.pop().is_some_and(|lease| lease != Value::Nil);
+        let tokens = values.drain(1..).map(|value| token(&value)).collect();
+        let value = match values.pop() {
+            Some(Value::BulkString(value)) => Some(Bytes::from(value)),
+            _ => None,
+        };
+        Ok(Look { value, tokens, is_leased })
+    }
+
+    /// Asks for the right to load, and for the tokens to load under.
+    pub async fn lease(&self, key: u128, tags: &[Tag], who: u64) -> Result<(bool, Vec<Token>), Unavailable> {
+        let mut command = script(include_str!("scripts/lease.lua"), 2 + tags.len());
+        command.arg(self.lease_key(key)).arg(self.key("q"));
+        command.arg(self.tag_keys(tags));
+        command.arg(format!("{who:016x}")).arg(LEASE_MS).arg(TOKEN_MS);
+        command.arg(new_tokens(tags.len()));
+        let values: Vec<Value> = self.call(&command, self.deadline).await?;
+        let got = matches!(values.first(), Some(Value::BulkString(one)) if one == b"1");
+        Ok((got, values.iter().skip(1).map(token).collect()))
+    }
+
+    /// Makes the lease live on.
+    pub async fn renew(&self, key: u128) {
+        let mut command = redis::cmd("PEXPIRE");
+        // Whether it did does not matter: a lease that ends early costs a second load, and no more.
+        let _: Result<Value, Unavailable> = self.call(command.arg(self.lease_key(key)).arg(LEASE_MS), self.deadline).await;
+    }
+
+    /// Keeps a value if its tags are as they were, and gives the lease back; without a value only that. `life`: milliseconds.
+    pub async fn keep(&self, key: u128, value: &[u8], life: u64, who: u64, tags: &[Tag], tokens: &[u64]) -> Result<bool, Unavailable> {
+        let mut command = script(include_str!("scripts/keep.lua"), 2 + tags.len());
+        command.arg(self.value_key(key)).arg(self.lease_key(key));
+        command.arg(self.tag_keys(tags));
+        command.arg(value).arg(life.max(1)).arg(format!("{who:016x}"));
+        command.arg(tokens.iter().map(|token| format!("{token:016x}")).collect::<Vec<_>>());
+        self.call(&command, self.deadline).await
+    }
+
+    /// The same without looking at the tags' tokens of before: the mistake that the fence prevents, for the checker.
+    #[cfg(debug_assertions)]
+    pub async fn keep_unfenced(&self, key: u128, value: &[u8], life: u64, tags: &[Tag]) -> Result<bool, Unavailable> {
+        let look = self.look(key, tags, false).await?;
+        let tokens =
+            look.tokens.iter().filter_map(|token| if let Token::Is(token) = token { Some(*token) } else { None }).collect::<Vec<_>>();
+        let value = crate::store::entry::Packed::unpack(Bytes::copy_from_slice(value), usize::MAX)
+            .map(|packed| crate::store::entry::Packed { tokens: tokens.clone(), ..packed }.pack());
+        self.keep(key, value.as_deref().unwrap_or_default(), life, 0, tags, &tokens).await
+    }
+
+    /// Before COMMIT: the tags are pending for this writer, for at most `limit`.
+    pub async fn begin(&self, tags: &[Tag], writer: u64, limit: Duration) -> Result<(), Unavailable> {
+        let mut command = script(include_str!("scripts/begin.lua"), 1 + tags.len());
+        command.arg(self.key("n"));
+        command.arg(self.tag_keys(tags));
+        command.arg(format!("{writer:016x}")).arg(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)).arg(self.key("b"));
+        command.arg(format!("- {}", told(tags)));
+        self.call::<Value>(&command, self.deadline * 4).await.map(drop)
+    }
+
+    /// After COMMIT, or for an invalidation by itself: new tokens, and everybody is told. `once`: by this mark, for all who ask.
+    /// Gives how many were told.
+    pub async fn bump(&self, tags: &[Tag], writer: Option<u64>, once: Option<String>, ack: Option<&str>) -> Result<usize, Unavailable> {
+        let mut command = script(include_str!("scripts/bump.lua"), 2 + tags.len());
+        command.arg(self.key("n")).arg(once.map_or(String::new(), |mark| self.key(&format!("o:{mark}"))));
+        command.arg(self.tag_keys(tags));
+        command.arg(writer.map_or("-".to_string(), |writer| format!("{writer:016x}"))).arg(TOKEN_MS).arg(self.key("b"));
+        command.arg(format!("{} {}", ack.unwrap_or("-"), told(tags)));
+        command.arg(new_tokens(tags.len()));
+        self.call(&command, self.deadline * 4).await
+    }
+
+    /// Tells everybody something that is not of tags: `G GLOB`, `A`. Gives how many were told.
+    pub async fn tell(&self, ack: Option<&str>, what: &str) -> Result<usize, Unavailable> {
+        let mut command = script(include_str!("scripts/tell.lua"), 1);
+        command.arg(self.key("n")).arg(self.key("b")).arg(format!("{} {what}", ack.unwrap_or("-")));
+        self.call(&command, self.deadline * 4).await
+    }
+
+    /// The keys under a pattern, a step at a time: where to go on (0: the end), and those found.
+    pub async fn scan(&self, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), Unavailable> {
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(500);
+        self.call(&command, Duration::from_secs(1)).await
+    }
+
+    /// The pattern of all keys that begin so; `glob` is one already.
+    pub fn pattern(&self, glob: &str) -> String {
+        format!("{}:{glob}", escaped(&self.namespace))
+    }
+
+    /// The text of a tag, of its key.
+    pub fn tag_of_key<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&self.namespace)?.strip_prefix(":t:")
+    }
+
+    pub async fn unlink(&self, keys: &[Vec<u8>]) -> Result<u64, Unavailable> {
+        let mut command = redis::cmd("UNLINK");
+        command.arg(keys);
+        self.call(&command, Duration::from_secs(1)).await
+    }
+
+    /// Asks to hear back, on this instance's own channel. False: the epoch is another one.
+    pub async fn heartbeat(&self, sent: u64) -> Result<bool, Unavailable> {
+        let mut command = script(include_str!("scripts/heartbeat.lua"), 2);
+        command.arg(self.key("n")).arg(self.key("e")).arg(self.own_channel()).arg(sent);
+        let epoch: String = self.call(&command, Duration::from_millis(500)).await?;
+        Ok(u64::from_str_radix(&epoch, 16) == Ok(self.epoch()))
+    }
+
+    pub fn own_channel(&self) -> String {
+        self.key(&format!("b:{}", self.instance))
+    }
+
+    /// Ends the server's epoch: every instance makes sure of a new one, and nothing of before is used.
+    pub async fn end_epoch(&self) -> Result<(), Unavailable> {
+        self.call::<Value>(redis::cmd("DEL").arg(self.key("e")), self.deadline * 4).await.map(|_| self.disconnect())
+    }
+
+    /// Says that this instance has done what was asked under this name.
+    pub async fn acknowledge(&self, ack: &str) {
+        let key = self.key(&format!("a:{ack}"));
+        let mut command = redis::cmd("INCR");
+        // Who asked counts those who said so, and no others.
+        let _: Result<Value, Unavailable> = self.call(command.arg(&key), self.deadline * 4).await;
+        let _: Result<Value, Unavailable> = self.call(redis::cmd("PEXPIRE").arg(&key).arg(10_000), self.deadline * 4).await;
+    }
+
+    pub async fn acknowledged(&self, ack: &str) -> Result<usize, Unavailable> {
+        let count: Option<usize> = self.call(redis::cmd("GET").arg(self.key(&format!("a:{ack}"))), self.deadline * 4).await?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// What the live instances left of themselves.
+    pub async fn statuses(&self) -> Result<Vec<String>, Unavailable> {
+        let (mut cursor, mut keys) = (0, Vec::new());
+        loop {
+            let (next, found) = self.scan(cursor, &format!("{}:m:*", escaped(&self.namespace))).await?;
+            keys.extend(found);
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts: Vec<Option<String>> = self.call(redis::cmd("MGET").arg(&keys), Duration::from_secs(1)).await?;
+        Ok(texts.into_iter().flatten().collect())
+    }
+
+    /// Leaves a text for a short life.
+    pub async fn publish_status(&self, text: &str) -> Result<(), Unavailable> {
+        let mut command = redis::cmd("SET");
+        command.arg(self.key(&format!("m:{}", self.instance))).arg(text).arg("PX").arg(15_000);
+        self.call::<Value>(&command, self.deadline * 4).await.map(drop)
+    }
+}
+
+/// Makes sure of the epoch of this connection's server, before it is used for anything else.
+pub(super) async fn epoch_of(connection: &mut MultiplexedConnection, keys: [String; 2]) -> RedisResult<u64> {
+    let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
+    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_string();
+    let mut command = script(include_str!("scripts/epoch.lua"), 2);
+    let epoch: String = command.arg(&keys).arg(run_id).arg(format!("{:016x}", chance::token())).query_async(connection).await?;
+    Ok(u64::from_str_radix(&epoch, 16).unwrap_or_default())
+}
+
+fn new_tokens(count: usize) -> Vec<String> {
+    (0..count).map(|_| format!("{:016x}", chance::token())).collect()
+}
+
+/// A script and the number of its keys. Redis keeps its compiled form.
+fn script(text: &str, keys: usize) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(text).arg(keys);
+    command
+}
+
+fn token(value: &Value) -> Token {
+    match value {
+        Value::BulkString(text) if text.first() == Some(&b'P') => Token::Pending,
+        Value::BulkString(text) => {
+            let number = std::str::from_utf8(text).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
+            number.map_or(Token::Pending, Token::Is)
+        }
+        _ => Token::Absent,
+    }
+}
+
+/// A text that matches itself alone, as a glob.
+pub(super) fn escaped(text: &str) -> String {
+    let mut glob = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            glob.push('\\');
+        }
+        glob.push(character);
+    }
+    glob
+}
+
+/// Tags as a message: the hashes that instances know them by.
+fn told(tags: &[Tag]) -> String {
+    let mut text = "T".to_string();
+    tags.iter().for_each(|tag| text.push_str(&format!(" {:x}", tag.hash)));
+    text
+}

@@ -1,0 +1,287 @@
+//! Rows as PostgreSQL's own binary values in one immutable buffer: the same bytes in memory, in Redis and fresh from the database, read by the
+//! same code, so that a value's type never depends on where the answer came from.
+
+use std::error::Error;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::{Column, Row as WireRow};
+
+use crate::store::StoreError;
+
+/// Rows of one answer. Cheap to clone.
+///
+/// The buffer: rows `u32`, columns `u16`; per column its type's OID `u32`, the length of its name `u16`, its name; then where each row begins,
+/// `u32` from the first value; then the values, each its length `i32` (-1 is NULL) and its bytes. Numbers are little-endian.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rows {
+    bytes: Bytes,
+    /// Where the rows' beginnings stand.
+    offsets: usize,
+    len: usize,
+}
+
+/// One row of [`Rows`].
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    rows: &'a Rows,
+    at: usize,
+}
+
+impl Rows {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The row at this place, from 0. Panics past the end.
+    pub fn row(&self, index: usize) -> Row<'_> {
+        assert!(index < self.len, "row {index} of {}", self.len);
+        let at = read_u32(&self.bytes, self.offsets + 4 * index) as usize;
+        Row { rows: self, at: self.offsets + 4 * self.len + at }
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
+        (0..self.len).map(|index| self.row(index))
+    }
+
+    /// Name and type of each column. Types that are not PostgreSQL's own are `unknown`.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, Type)> {
+        let mut at = 6;
+        (0..self.width()).map(move |_| {
+            let oid = read_u32(&self.bytes, at);
+            let length = usize::from(read_u16(&self.bytes, at + 4));
+            let name = &self.bytes[at + 6..at + 6 + length];
+            at += 6 + length;
+            (std::str::from_utf8(name).unwrap_or_default(), Type::from_oid(oid).unwrap_or(Type::UNKNOWN))
+        })
+    }
+
+    /// The buffer itself.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Takes a buffer that came from outside; None when it is not one of rows, whole.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        let len = usize::try_from(u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?)).ok()?;
+        let width = u16::from_le_bytes(bytes.get(4..6)?.try_into().ok()?);
+        let mut at = 6;
+        for _ in 0..width {
+            let length = usize::from(u16::from_le_bytes(bytes.get(at + 4..at + 6)?.try_into().ok()?));
+            std::str::from_utf8(bytes.get(at + 6..at + 6 + length)?).ok()?;
+            at += 6 + length;
+        }
+        let offsets = at;
+        at = offsets.checked_add(len.checked_mul(4)?)?;
+        let values = at;
+        for index in 0..len {
+            let begin = bytes.get(offsets + 4 * index..offsets + 4 * index + 4)?;
+            if u32::from_le_bytes(begin.try_into().ok()?) as usize != at - values {
+                return None;
+            }
+            for _ in 0..width {
+                let length = i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?);
+                at = at + 4 + usize::try_from(length.max(0)).ok()?;
+            }
+        }
+        (at == bytes.len()).then_some(Rows { bytes, offsets, len })
+    }
+
+    fn width(&self) -> u16 {
+        read_u16(&self.bytes, 4)
+    }
+}
+
+impl std::fmt::Debug for Rows {
+    /// Shapes only: values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rows({} rows, {} bytes)", self.len, self.bytes.len())
+    }
+}
+
+impl<'a> Row<'a> {
+    /// The value of the column at this place, from 0. A wrong type or place is an error, as is NULL where `T` is no Option.
+    pub fn get<T: FromSql<'a>>(&self, column: usize) -> Result<T, StoreError> {
+        let (name, column_type) =
+            self.rows.columns().nth(column).ok_or_else(|| StoreError::misuse(format!("the answer has no column {column}")))?;
+        if !T::accepts(&column_type) {
+            let asked = std::any::type_name::<T>();
+            return Err(StoreError::misuse(format!("column {name:?} is of type {column_type}, which is no {asked}")));
+        }
+        T::from_sql_nullable(&column_type, self.raw(column))
+            .map_err(|error| StoreError::misuse(format!("column {name:?} of type {column_type}: {error}")))
+    }
+
+    /// The value of the column with this name.
+    pub fn named<T: FromSql<'a>>(&self, name: &str) -> Result<T, StoreError> {
+        let column = self.rows.columns().position(|(column, _)| column == name);
+        self.get(column.ok_or_else(|| StoreError::misuse(format!("the answer has no column {name:?}")))?)
+    }
+
+    /// The value's bytes as PostgreSQL sent them; None is NULL.
+    pub fn raw(&self, column: usize) -> Option<&'a [u8]> {
+        let bytes = &self.rows.bytes;
+        let mut at = self.at;
+        for _ in 0..column {
+            at += 4 + usize::try_from(read_u32(bytes, at).cast_signed()).unwrap_or(0);
+        }
+        let length = usize::try_from(read_u32(bytes, at).cast_signed()).ok()?;
+        Some(&bytes[at + 4..at + 4 + length])
+    }
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn read_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Gathers the rows of one answer as they come.
+pub(super) struct RowsBuilder {
+    /// The columns of the first row; an answer without rows is kept without them.
+    columns: BytesMut,
+    width: u16,
+    values: BytesMut,
+    offsets: Vec<u32>,
+    limit: usize,
+}
+
+impl RowsBuilder {
+    /// `limit`: the most bytes of values.
+    pub fn new(limit: usize) -> Self {
+        RowsBuilder {
+            columns: BytesMut::new(),
+            width: 0,
+            values: BytesMut::new(),
+            offsets: Vec::new(),
+            limit: limit.min(i32::MAX as usize),
+        }
+    }
+
+    pub fn push(&mut self, row: &WireRow) -> Result<(), StoreError> {
+        if self.offsets.is_empty() {
+            self.describe(row.columns())?;
+        }
+        let too_large = StoreError::TooLarge { limit: self.limit };
+        if self.values.len() + row.raw_size_bytes() > self.limit {
+            return Err(too_large);
+        }
+        self.offsets.push(u32::try_from(self.values.len()).map_err(|_| too_large)?);
+        for column in 0..row.len() {
+            let Raw(value) = row.try_get(column).map_err(|error| StoreError::of(&error))?;
+            match value {
+                // The wire's own lengths are i32.
+                Some(value) => {
+                    self.values.put_u32_le(u32::try_from(value.len()).unwrap_or(u32::MAX));
+                    self.values.put_slice(value);
+                }
+                None => self.values.put_i32_le(-1),
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&mut self, columns: &[Column]) -> Result<(), StoreError> {
+        let short = |length: usize| u16::try_from(length).map_err(|_| StoreError::misuse("a column's name is too long"));
+        self.width = short(columns.len())?;
+        for column in columns {
+            self.columns.put_u32_le(column.type_().oid());
+            self.columns.put_u16_le(short(column.name().len())?);
+            self.columns.put_slice(column.name().as_bytes());
+        }
+        Ok(())
+    }
+
+    pub fn finish(self) -> Rows {
+        let mut bytes = BytesMut::with_capacity(6 + self.columns.len() + 4 * self.offsets.len() + self.values.len());
+        bytes.put_u32_le(u32::try_from(self.offsets.len()).unwrap_or(u32::MAX));
+        bytes.put_u16_le(self.width);
+        bytes.put_slice(&self.columns);
+        let offsets = bytes.len();
+        self.offsets.iter().for_each(|offset| bytes.put_u32_le(*offset));
+        bytes.put_slice(&self.values);
+        Rows { bytes: bytes.freeze(), offsets, len: self.offsets.len() }
+    }
+}
+
+/// Any value, as its bytes.
+struct Raw<'a>(Option<&'a [u8]>);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Raw(Some(raw)))
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Raw(None))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_u32_le(2);
+        bytes.put_u16_le(2);
+        for (oid, name) in [(Type::INT8.oid(), "id"), (Type::TEXT.oid(), "name")] {
+            bytes.put_u32_le(oid);
+            bytes.put_u16_le(u16::try_from(name.len()).unwrap());
+            bytes.put_slice(name.as_bytes());
+        }
+        bytes.put_u32_le(0);
+        bytes.put_u32_le(18);
+        for (id, name) in [(7_i64, Some("ab")), (8, None)] {
+            bytes.put_u32_le(8);
+            bytes.put_i64(id);
+            match name {
+                Some(name) => {
+                    bytes.put_u32_le(u32::try_from(name.len()).unwrap());
+                    bytes.put_slice(name.as_bytes());
+                }
+                None => bytes.put_i32_le(-1),
+            }
+        }
+        bytes.freeze()
+    }
+
+    #[test]
+    fn values_keep_their_types() {
+        let rows = Rows::from_bytes(sample()).unwrap();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows.row(0).get::<i64>(0).unwrap(), 7);
+        assert_eq!(rows.row(0).named::<&str>("name").unwrap(), "ab");
+        assert_eq!(rows.row(1).named::<Option<&str>>("name").unwrap(), None);
+        assert!(rows.row(1).named::<&str>("name").is_err(), "NULL is not a text");
+        assert!(rows.row(0).get::<i32>(0).is_err(), "an int8 is not an i32");
+        assert!(rows.row(0).get::<i64>(2).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_buffer_is_refused_and_never_read_past_its_end(at in 0_usize..64, byte in 0_u8.., cut in 0_usize..64) {
+            let mut bytes = sample().to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            bytes.truncate(bytes.len().saturating_sub(cut % 8));
+            if let Some(rows) = Rows::from_bytes(bytes.into()) {
+                for row in rows.iter() {
+                    for column in 0..rows.columns().count() {
+                        let _ = row.raw(column);
+                    }
+                }
+            }
+        }
+    }
+}

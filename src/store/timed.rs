@@ -1,0 +1,202 @@
+//! One statement with a limit that the server itself keeps, in one flight: nothing to cancel, nothing left behind for the next client.
+//!
+//! Through a pooler the flight is `BEGIN; SET LOCAL statement_timeout` | the statement, unnamed and typed | `COMMIT`, sent together. Directly, a
+//! statement whose limit is the connection's own goes alone, prepared; one with less time goes the same way as through a pooler.
+
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt as _;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, RowStream};
+
+use crate::model::QueryKind;
+use crate::postgres::Route;
+use crate::store::StoreError;
+use crate::store::declared::Declaration;
+use crate::store::params::Params;
+use crate::store::pool::{Lease, Pool};
+use crate::store::rows::{Rows, RowsBuilder};
+
+/// What one statement gave.
+pub(super) struct Answer {
+    pub rows: Rows,
+    pub affected: u64,
+}
+
+/// How one statement is sent.
+pub(super) struct Flight<'a> {
+    pub pool: &'a Pool,
+    pub declared: &'a Declaration,
+    pub params: &'a Params,
+    pub deadline: Instant,
+    /// The most bytes of an answer.
+    pub limit: usize,
+    /// A second statement of the same transaction, after the first: its text and its one parameter, a list of texts.
+    pub also: Option<(&'a str, Vec<String>)>,
+}
+
+/// Where a flight ended that failed.
+pub(super) enum Failed {
+    /// The server has nothing of it, or took it back.
+    NotDone(StoreError),
+    /// Sent, and no word came back.
+    Unknown(String),
+}
+
+impl Flight<'_> {
+    /// Runs it on a connection of the pool.
+    pub async fn run(&self) -> Result<Answer, Failed> {
+        let lease = self.pool.acquire(self.deadline).await.map_err(Failed::NotDone)?;
+        self.run_on(lease).await
+    }
+
+    /// Runs it on this connection.
+    pub async fn run_on(&self, mut lease: Lease) -> Result<Answer, Failed> {
+        let began = Instant::now();
+        let left = self.deadline.saturating_duration_since(began);
+        if left.is_zero() {
+            return Err(Failed::NotDone(StoreError::DeadlineExceeded { waiting_for: "a connection", after: began.elapsed() }));
+        }
+        if lease.client().is_closed() {
+            return Err(Failed::NotDone(StoreError::ConnectionLost("it was closed while idle".to_string())));
+        }
+        let most = self.declared.query.timeout.min(self.pool.config().statement_timeout);
+        let limit = left.min(most);
+        let alone = self.pool.route() == Route::Direct && limit >= self.pool.config().statement_timeout && self.also.is_none();
+        lease.busy();
+        // The server's own limit comes first; past it by this much, the server or the way to it is gone.
+        let patience = limit + Duration::from_millis(500);
+        let work = async {
+            match (alone, self.pool.route()) {
+                (true, _) => self.prepared(&lease).await,
+                (false, _) => self.transaction(&lease, limit).await,
+            }
+        };
+        match tokio::time::timeout(patience, work).await {
+            Ok(Ok(answer)) => {
+                if lease.client().is_closed() {
+                    return Ok(answer);
+                }
+                match answer.rows.columns().all(|(_, column_type)| column_type != Type::UNKNOWN) {
+                    true => lease.idle(),
+                    // tokio-postgres asks for the names of such types by named statements, which a pooler may carry to another server.
+                    false if matches!(self.pool.route(), Route::Pooled { prepared: false, .. }) => lease.discard(),
+                    false => lease.idle(),
+                }
+                Ok(answer)
+            }
+            Ok(Err(Trouble::Wire(error))) => {
+                if error.as_db_error().is_some() && !lease.client().is_closed() {
+                    // Its transaction is over: every part of the flight has been answered.
+                    lease.idle();
+                }
+                Err(self.failed(&error))
+            }
+            Ok(Err(Trouble::Ours(error))) => Err(Failed::NotDone(error)),
+            Err(_) => {
+                let error = StoreError::DeadlineExceeded { waiting_for: "PostgreSQL", after: began.elapsed() };
+                Err(match self.declared.query.kind {
+                    QueryKind::Write => Failed::Unknown(error.to_string()),
+                    _ => Failed::NotDone(error),
+                })
+            }
+        }
+    }
+
+    fn failed(&self, error: &Error) -> Failed {
+        let told = StoreError::of(error);
+        match (&told, self.declared.query.kind) {
+            (StoreError::ConnectionLost(why), QueryKind::Write) => Failed::Unknown(why.clone()),
+            // The server says so as it goes; the COMMIT may have gone before.
+            (StoreError::Database { sqlstate, message }, QueryKind::Write) if sqlstate.starts_with("57P") || sqlstate.starts_with("08") => {
+                Failed::Unknown(message.clone())
+            }
+            _ => Failed::NotDone(told),
+        }
+    }
+
+    async fn prepared(&self, lease: &Lease) -> Result<Answer, Trouble> {
+        let client = lease.client();
+        let mut tried = false;
+        loop {
+            let statement = client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await?;
+            let sent = async { self.collect(client.query_raw(&statement, self.params.encoded()).await?).await }.await;
+            match sent {
+                // Its tables have changed since it was prepared; nothing of it ran.
+                Err(Trouble::Wire(error)) if !tried && error.code().is_some_and(|code| matches!(code.code(), "0A000" | "26000")) => {
+                    let _ = client.statement_cache.remove(self.declared.query.sql, &self.declared.types);
+                    tried = true;
+                }
+                sent => return sent,
+            }
+        }
+    }
+
+    async fn transaction(&self, lease: &Lease, limit: Duration) -> Result<Answer, Trouble> {
+        let client = lease.client();
+        let access = if self.declared.query.kind == QueryKind::Write { "" } else { " READ ONLY" };
+        let limit = limit.as_millis().max(1);
+        let begin =
+            format!("BEGIN{access}; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}");
+        // Named statements are prepared before, so that all of the flight is sent at once.
+        let named = match self.pool.route() {
+            Route::Pooled { prepared: true, .. } => Some(client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await?),
+            _ => None,
+        };
+        let statement = async {
+            let stream = match &named {
+                Some(named) => client.query_raw(named, self.params.encoded()).await?,
+                None => {
+                    let params = self.params.encoded().into_iter().zip(self.declared.types.iter().cloned());
+                    client.query_typed_raw(self.declared.query.sql, params).await?
+                }
+            };
+            self.collect(stream).await
+        };
+        let also = async {
+            match &self.also {
+                Some((sql, texts)) => client.execute_typed(sql, &[(texts, Type::TEXT_ARRAY)]).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        // Polled in this order, each is sent at its first poll: nothing waits for an answer.
+        let (began, answer, also, committed) =
+            tokio::join!(biased; client.batch_execute(&begin), statement, also, client.batch_execute("COMMIT"));
+        began?;
+        let answer = answer?;
+        also?;
+        committed?;
+        Ok(answer)
+    }
+
+    async fn collect(&self, stream: RowStream) -> Result<Answer, Trouble> {
+        let mut stream = std::pin::pin!(stream);
+        // What a write returns is of a thing done: it is not refused for its size.
+        let limit = if self.declared.query.kind == QueryKind::Write { usize::MAX } else { self.limit };
+        let mut rows = RowsBuilder::new(limit);
+        let mut refused = None;
+        while let Some(row) = stream.try_next().await? {
+            // Read to its end all the same: the connection stays of use.
+            if refused.is_none() {
+                refused = rows.push(&row).err();
+            }
+        }
+        let affected = stream.rows_affected().unwrap_or(0);
+        match refused {
+            Some(error) => Err(Trouble::Ours(error)),
+            None => Ok(Answer { rows: rows.finish(), affected }),
+        }
+    }
+}
+
+/// What came between.
+enum Trouble {
+    Wire(Error),
+    Ours(StoreError),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Trouble::Wire(error)
+    }
+}

@@ -1,0 +1,310 @@
+//! The caches over real servers: where answers come from, what makes them old, and what never mixes.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use candlefish::model::{Name, ParamType, QualifiedName, Query};
+use candlefish::store::{Call, Invalidation, Source, Store, StoreConfig, StoreError};
+
+use super::{config, run};
+use crate::support::{Database, addresses};
+
+const ITEM: Query = Query::cached(
+    "item",
+    "SELECT id, tenant, name, price, seen FROM items WHERE tenant = $1 AND id = $2",
+    &[ParamType::Int8, ParamType::Int8],
+)
+.tags(&["item:{1}:{2}", "items"]);
+const RENAME: Query = Query::write(
+    "rename",
+    "UPDATE items SET name = $3 WHERE tenant = $1 AND id = $2",
+    &[ParamType::Int8, ParamType::Int8, ParamType::Text],
+)
+.tags(&["item:{1}:{2}"]);
+
+fn items() -> Database {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE items (tenant bigint, id bigint, name text, price numeric, seen timestamptz, PRIMARY KEY (tenant, id)); \
+         INSERT INTO items SELECT t, i, 'item ' || t || '/' || i, 1.50, '2026-01-01' FROM generate_series(1, 3) t, generate_series(1, 50) i",
+    );
+    database
+}
+
+/// With the shared Redis, under a namespace of this test alone.
+pub fn cached(database: &Database) -> StoreConfig {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let mut config = config(&database.url()).redis(addresses().redis_url());
+    config.namespace = format!("it:{}:{}", database.name, COUNT.fetch_add(1, Ordering::Relaxed));
+    config.pool.min = 1;
+    // Beside a hundred other tests fifteen milliseconds are nothing.
+    config.l2_deadline = Duration::from_millis(200);
+    config
+}
+
+/// Until Redis is heard, and the quiet second after a new epoch is over.
+pub async fn settled(store: &Store) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !store.has_redis() {
+        assert!(Instant::now() < until, "Redis is not heard");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let probe = store.declare(Query::cached("probe", "SELECT 1", &[]).tags(&["probe"])).unwrap();
+    while !store.explain(&probe, &[], &Call::default()).await.unwrap().in_l2 {
+        assert!(Instant::now() < until, "nothing is kept: {:?}", store.explain(&probe, &[], &Call::default()).await.unwrap());
+        store.fetch(&probe, &[]).await.unwrap();
+        store.clear_memory();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn name(fetched: &candlefish::store::Fetched) -> String {
+    fetched.rows().row(0).named::<&str>("name").unwrap().to_string()
+}
+
+/// Asks until the answer is this one; how long that took.
+async fn until_name(store: &Store, query: &candlefish::store::Declared, wanted: &str) -> Duration {
+    let began = Instant::now();
+    loop {
+        if name(&store.fetch(query, &[&1_i64, &7_i64]).await.unwrap()) == wanted {
+            return began.elapsed();
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "never became {wanted}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[test]
+fn an_answer_is_the_same_from_every_layer_and_a_write_is_seen_by_all() {
+    let database = items();
+    run(async {
+        let config = cached(&database);
+        let (here, there) = (Store::open(config.clone()).await.unwrap(), Store::open(config).await.unwrap());
+        settled(&here).await;
+        settled(&there).await;
+        let (item, item_there, rename) = (here.declare(ITEM).unwrap(), there.declare(ITEM).unwrap(), here.declare(RENAME).unwrap());
+        let first = here.fetch(&item, &[&1_i64, &7_i64]).await.unwrap();
+        let second = here.fetch(&item, &[&1_i64, &7_i64]).await.unwrap();
+        let third = there.fetch(&item_there, &[&1_i64, &7_i64]).await.unwrap();
+        assert_eq!([first.source, second.source, third.source], [Source::Database, Source::L1, Source::L2]);
+        assert_eq!(there.fetch(&item_there, &[&1_i64, &7_i64]).await.unwrap().source, Source::L1);
+        assert!(first.rows().as_bytes() == second.rows().as_bytes() && first.rows().as_bytes() == third.rows().as_bytes());
+        assert!(third.rows().row(0).named::<std::time::SystemTime>("seen").is_ok(), "a time is a time from Redis too");
+        // Another tenant's row of the same id is another answer.
+        assert_eq!(name(&here.fetch(&item, &[&2_i64, &7_i64]).await.unwrap()), "item 2/7");
+
+        let written = here.write(&rename, &[&1_i64, &7_i64, &"new"]).await.unwrap();
+        assert_eq!((written.affected, written.invalidation), (1, Invalidation::Applied));
+        assert_eq!(name(&here.fetch(&item, &[&1_i64, &7_i64]).await.unwrap()), "new");
+        let took = until_name(&there, &item_there, "new").await;
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        // Its neighbour was not touched.
+        assert_eq!(here.fetch(&item, &[&2_i64, &7_i64]).await.unwrap().source, Source::L1);
+        let explained = here.explain(&item, &[&2_i64, &7_i64], &Call::default()).await.unwrap();
+        assert_eq!((explained.served_by, explained.tags[0].tag.as_str(), explained.tags[0].state), ("l1", "item:2:7", "current"));
+    });
+}
+
+#[test]
+fn nothing_is_kept_that_must_not_be() {
+    let database = items();
+    run(async {
+        let store = Store::open(cached(&database)).await.unwrap();
+        settled(&store).await;
+        let item = store.declare(ITEM).unwrap();
+        let ask = |call: Call<'static>| {
+            let (store, item) = (store.clone(), item.clone());
+            async move { store.fetch_with(&item, &[&1_i64, &1_i64], &call).await.unwrap().source }
+        };
+        assert_eq!(ask(Call::default()).await, Source::Database);
+        assert_eq!(ask(Call { fresh: true, ..Call::default() }).await, Source::Database);
+        assert_eq!(ask(Call { scope: "tenant 2", ..Call::default() }).await, Source::Database);
+        assert_eq!(ask(Call { scope: "tenant 2", ..Call::default() }).await, Source::L1);
+        // An empty answer is kept as well; shortly.
+        let short = store.declare(ITEM.negative_ttl(Duration::from_millis(300))).unwrap();
+        let nothing: [&(dyn candlefish::store::ToSql + Sync); 2] = [&1_i64, &999_i64];
+        assert_eq!(store.fetch(&short, &nothing).await.unwrap().source, Source::Database);
+        assert_eq!(store.fetch(&short, &nothing).await.unwrap().source, Source::L1);
+        let began = Instant::now();
+        while store.fetch(&short, &nothing).await.unwrap().source != Source::Database {
+            assert!(began.elapsed() < Duration::from_secs(5), "an empty answer lives too long");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Larger than an entry may be: never kept.
+        let large = store.declare(Query::cached("large", "SELECT repeat('x', 2000000)", &[]).tags(&["large"])).unwrap();
+        for _ in 0..2 {
+            assert_eq!(store.fetch(&large, &[]).await.unwrap().source, Source::Database);
+        }
+        let error = store.declare(Query { sql: "SELECT nextval('s')", ..ITEM }).err().unwrap();
+        assert!(matches!(error, StoreError::Misuse(_)));
+    });
+}
+
+#[test]
+fn without_redis_a_write_is_pending_and_every_instance_replays_it() {
+    let database = items();
+    run(async {
+        let mut config = cached(&database);
+        config.redis = None;
+        let (here, there) = (Store::open(config.clone()).await.unwrap(), Store::open(config.clone()).await.unwrap());
+        let (item, rename) = (there.declare(ITEM).unwrap(), here.declare(RENAME).unwrap());
+        assert_eq!(name(&there.fetch(&item, &[&1_i64, &7_i64]).await.unwrap()), "item 1/7");
+        assert_eq!(there.fetch(&item, &[&1_i64, &7_i64]).await.unwrap().source, Source::L1);
+        let written = here.write(&rename, &[&1_i64, &7_i64, &"new"]).await.unwrap();
+        assert_eq!(written.invalidation, Invalidation::Pending);
+        let took = until_name(&there, &item, "new").await;
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        // A write that fails leaves no row.
+        let broken =
+            here.declare(Query { sql: "UPDATE items SET id = NULL WHERE tenant = $1 AND id = $2 AND name <> $3", ..RENAME }).unwrap();
+        assert!(matches!(here.write(&broken, &[&1_i64, &7_i64, &""]).await, Err(StoreError::Database { .. })));
+        assert_eq!(database.value("SELECT count(*) FROM candlefish.cache_outbox"), "1");
+        // Required: refused before anything is changed.
+        let required = here.declare(RENAME.required()).unwrap();
+        assert!(matches!(here.write(&required, &[&1_i64, &7_i64, &"no"]).await, Err(StoreError::InvalidationRefused)));
+        assert_eq!(database.value("SELECT name FROM items WHERE tenant = 1 AND id = 7"), "new");
+    });
+}
+
+#[test]
+fn what_is_required_is_never_in_memory_and_dies_at_once_everywhere() {
+    let database = items();
+    run(async {
+        let config = cached(&database);
+        let (here, there) = (Store::open(config.clone()).await.unwrap(), Store::open(config).await.unwrap());
+        settled(&here).await;
+        settled(&there).await;
+        let (item, rename) = (there.declare(ITEM.required()).unwrap(), here.declare(RENAME.required()).unwrap());
+        for round in 0..20 {
+            there.fetch(&item, &[&1_i64, &7_i64]).await.unwrap();
+            assert_eq!(there.fetch(&item, &[&1_i64, &7_i64]).await.unwrap().source, Source::L2);
+            let wanted = format!("round {round}");
+            here.write(&rename, &[&1_i64, &7_i64, &wanted]).await.unwrap();
+            // No second's grace here: the very next read.
+            assert_eq!(name(&there.fetch(&item, &[&1_i64, &7_i64]).await.unwrap()), wanted);
+        }
+    });
+}
+
+#[test]
+fn many_askers_in_many_instances_are_one_statement() {
+    let database = items();
+    database.execute("CREATE TABLE ran (at timestamptz); CREATE FUNCTION slow() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM pg_sleep(0.3)'");
+    run(async {
+        let config = cached(&database);
+        let (here, there) = (Store::open(config.clone()).await.unwrap(), Store::open(config).await.unwrap());
+        settled(&here).await;
+        settled(&there).await;
+        const SLOW: Query = Query::cached("slow", "SELECT slow() AS n", &[]).tags(&["slow"]);
+        let askers = (0..1000).map(|at| {
+            let store = if at % 2 == 0 { here.clone() } else { there.clone() };
+            async move {
+                let slow = store.declare(SLOW).unwrap();
+                store.fetch(&slow, &[]).await.unwrap().source
+            }
+        });
+        let sources = futures_util::future::join_all(askers).await;
+        let ran = here
+            .status()
+            .queries
+            .iter()
+            .chain(&there.status().queries)
+            .filter(|query| query.query == "slow")
+            .map(|query| query.database.count)
+            .sum::<u64>();
+        assert_eq!(ran, 1);
+        assert_eq!(sources.iter().filter(|source| **source == Source::Database).count(), 1);
+        assert!(sources.contains(&Source::L2) && sources.contains(&Source::Coalesced));
+    });
+}
+
+#[test]
+fn a_glob_means_the_same_in_both_layers_and_the_answer_says_who_heard() {
+    let database = items();
+    run(async {
+        let config = cached(&database);
+        let (here, there) = (Store::open(config.clone()).await.unwrap(), Store::open(config).await.unwrap());
+        settled(&here).await;
+        settled(&there).await;
+        let (item, item_there) = (here.declare(ITEM).unwrap(), there.declare(ITEM).unwrap());
+        let load = async |id: i64| {
+            here.fetch(&item, &[&1_i64, &id]).await.unwrap();
+            there.fetch(&item_there, &[&1_i64, &id]).await.unwrap();
+        };
+        load(1).await;
+        load(12).await;
+        // Changed behind the cache's back.
+        database.execute("UPDATE items SET name = 'behind'");
+        let told = here.forget_glob("item:1:?").await.unwrap();
+        assert_eq!((told.tags, told.instances, told.acknowledged), (1, 2, 2));
+        for (store, item) in [(&here, &item), (&there, &item_there)] {
+            assert_eq!(name(&store.fetch(item, &[&1_i64, &1_i64]).await.unwrap()), "behind");
+            assert_eq!(store.fetch(item, &[&1_i64, &12_i64]).await.unwrap().source, Source::L1, "item:1:12 does not match");
+        }
+        let told = there.forget_tags(&["item:1:12"]).await.unwrap();
+        assert_eq!((told.instances, told.acknowledged), (2, 2));
+        assert_eq!(name(&here.fetch(&item, &[&1_i64, &12_i64]).await.unwrap()), "behind");
+        database.execute("UPDATE items SET name = 'flushed'");
+        let (keys, told) = here.flush().await.unwrap();
+        assert!(keys >= 2 && told.acknowledged == 2, "{keys} {told:?}");
+        assert_eq!(name(&there.fetch(&item_there, &[&1_i64, &1_i64]).await.unwrap()), "flushed");
+    });
+}
+
+#[test]
+fn a_watched_table_tells_of_changes_that_others_make() {
+    let database = items();
+    run(async {
+        let store = Store::open(cached(&database)).await.unwrap();
+        settled(&store).await;
+        let item = store.declare(ITEM).unwrap();
+        let table = QualifiedName { schema: Name::new("public"), name: Name::new("items") };
+        store.watch_table(&table, &["items"]).await.unwrap();
+        store.fetch(&item, &[&1_i64, &7_i64]).await.unwrap();
+        database.execute("UPDATE items SET name = 'by psql' WHERE id = 7");
+        let took = until_name(&store, &item, "by psql").await;
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        store.watch_table(&table, &[]).await.unwrap();
+        assert_eq!(database.value("SELECT count(*) FROM pg_trigger WHERE tgname = 'candlefish_cache'"), "0");
+    });
+}
+
+#[test]
+fn with_the_database_gone_stale_rows_are_given_within_grace_and_say_so() {
+    let database = items();
+    run(async {
+        let store = Store::open(cached(&database)).await.unwrap();
+        settled(&store).await;
+        let item = store.declare(ITEM.ttl(Duration::from_millis(400)).grace(Duration::from_secs(60))).unwrap();
+        let strict = store.declare(ITEM.ttl(Duration::from_millis(400))).unwrap();
+        let params: [&(dyn candlefish::store::ToSql + Sync); 2] = [&1_i64, &7_i64];
+        store.fetch(&item, &params).await.unwrap();
+        let database_sql = |sql: String| drop(Database::maintain(&sql));
+        database_sql(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name));
+        database_sql(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", database.name));
+        let began = Instant::now();
+        let stale = loop {
+            let fetched = store.fetch(&item, &params).await.unwrap();
+            if let Source::Stale { .. } = fetched.source {
+                break fetched;
+            }
+            assert!(began.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(name(&stale), "item 1/7");
+        assert!(stale.age() >= Duration::from_millis(300), "{:?}", stale.age());
+        while store.fetch(&strict, &params).await.is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(5), "no grace, and still an answer");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Never past an invalidation.
+        let _ = store.invalidate(&["item:1:7"]).await;
+        assert!(store.fetch(&item, &params).await.is_err());
+        database_sql(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", database.name));
+        let back = Instant::now();
+        while store.fetch(&item, &params).await.is_err() {
+            assert!(back.elapsed() < Duration::from_secs(2), "not back");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+}

@@ -16,7 +16,7 @@ use crate::cli::source::SourceArgs;
 use crate::migrate::{self, Call, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, PhaseTime, Prepared, Purpose, Resumable};
 use crate::model::{Event, Events, Failure, Phase, QualifiedName};
 use crate::plan::mapping::{Mapping, closest};
-use crate::plan::{CopyMap, DAMAGE, Existing, NameStyle, ObjectKind, OnExtra, Options, Severity, TablePlan};
+use crate::plan::{CopyMap, DAMAGE, Existing, NameStyle, ObjectKind, OnExtra, Options, Severity, TablePlan, Warning};
 use crate::postgres::{Address, Migrations, RunState, create_database, sql_failure};
 use crate::registry;
 use crate::render::{self, Format, Progress, ProgressStyleChoice, Ui};
@@ -178,14 +178,14 @@ enum ProgressChoice {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Names {
+pub(super) enum Names {
     Exact,
     Snake,
     Lower,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum CollationChoice {
+pub(super) enum CollationChoice {
     #[value(name = "C")]
     C,
     Default,
@@ -222,7 +222,7 @@ fn offset(text: &str) -> Result<i32, String> {
 }
 
 /// A class of losses that there is.
-fn allow(text: &str) -> Result<String, String> {
+pub(super) fn allow(text: &str) -> Result<String, String> {
     if text == DAMAGE {
         return Err("damage to the source is never accepted: half a copy must not look whole".into());
     }
@@ -397,7 +397,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
     }
     if args.dry_run {
         progress.finish();
-        return dry_run(&job, prepared, args, started_at, ui).map(Begun::Ended);
+        return dry_run(&job, prepared, args, started_at, ui).await.map(Begun::Ended);
     }
     if args.into.replace && !args.yes {
         confirm("--replace drops the tables that earlier runs have made")?;
@@ -539,11 +539,7 @@ fn options(args: &Args, given_schema: bool) -> Options {
     Options {
         schema: args.into.schema.clone(),
         create_schema: args.into.create_schema,
-        names: match args.what.names {
-            Names::Exact => NameStyle::Exact,
-            Names::Snake => NameStyle::Snake,
-            Names::Lower => NameStyle::Lower,
-        },
+        names: args.what.names.into(),
         collate_c: args.what.collation == CollationChoice::C,
         include: args.what.include.clone(),
         exclude: args.what.exclude.clone(),
@@ -632,9 +628,11 @@ fn write_mapping(file: &Path, prepared: &Prepared, args: &Args, ui: &Ui) -> Resu
 }
 
 /// The plan, whole; exit 2 when it cannot be done, 1 when it would lose something.
-fn dry_run(job: &Job, prepared: Prepared, args: &Args, started_at: &str, ui: &Ui) -> Result<Exit> {
+async fn dry_run(job: &Job, prepared: Prepared, args: &Args, started_at: &str, ui: &Ui) -> Result<Exit> {
     migrate::refuse_problems(&prepared.plan)?;
-    let report = prepared.into_planned(job);
+    let rehearsal = migrate::rehearse(job, &prepared).await?;
+    rehearsal.refuse(job, &prepared.plan)?;
+    let report = prepared.into_planned(job, rehearsal);
     match ui.format {
         Format::Table => {
             ui.print(&render::migrate::plan_text(&report))?;
@@ -643,9 +641,24 @@ fn dry_run(job: &Job, prepared: Prepared, args: &Args, started_at: &str, ui: &Ui
         _ => render::migrate::report(&report, started_at, ui)?,
     }
     let allowed = |class: &str| args.values.allow.iter().any(|allowed| allowed == class);
-    let losses = report.plan.warnings.iter().any(|warning| warning.severity == Severity::Loss && !allowed(&warning.class));
+    let counts = |warning: &&Warning| match warning.severity {
+        Severity::Note => false,
+        Severity::Weaker => args.values.strict && !allowed(&warning.class),
+        Severity::Loss => !allowed(&warning.class),
+    };
+    let set_aside = report.rehearsal.iter().flat_map(|rehearsal| &rehearsal.tables).any(|table| table.rows_rejected > 0);
     debug_assert_eq!(report.outcome, Outcome::Planned);
-    Ok(if losses { Exit::Bad } else { Exit::Good })
+    Ok(if set_aside || report.plan.warnings.iter().any(|warning| counts(&warning)) { Exit::Bad } else { Exit::Good })
+}
+
+impl From<Names> for NameStyle {
+    fn from(names: Names) -> Self {
+        match names {
+            Names::Exact => NameStyle::Exact,
+            Names::Snake => NameStyle::Snake,
+            Names::Lower => NameStyle::Lower,
+        }
+    }
 }
 
 impl From<ProgressChoice> for ProgressStyleChoice {

@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod generate;
 mod migrate;
 mod psql;
 mod resume;

@@ -34,6 +34,8 @@ enum Command {
         #[arg(long)]
         create_schema: bool,
     },
+    /// Write what migrate would make of a SQLite file's schema, as files to review; exit 1 when something has no exact form
+    Generate(Box<crate::cli::generate::Args>),
     /// Refresh the materialized views, concurrently wherever PostgreSQL can
     Refresh(Place),
 }
@@ -97,6 +99,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         Command::Apply { source, up_to, create_schema: create, .. } => {
             apply(&source, up_to, create, settings, ui).await.context("apply the migrations")
         }
+        Command::Generate(args) => crate::cli::generate::run(*args, ui).await,
         Command::Refresh(place) => refresh(&place, settings, ui).await.context("refresh the materialized views"),
     }
 }

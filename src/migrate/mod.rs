@@ -5,8 +5,10 @@ mod copy;
 mod course;
 mod encode;
 mod finish;
+mod generate;
 mod prepare;
 mod process;
+mod rehearse;
 mod rejects;
 mod report;
 mod resume;
@@ -20,7 +22,7 @@ mod todo;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::sync::mpsc;
@@ -33,7 +35,9 @@ use crate::postgres::{Address, Client, Journal, Migrations, run_session, session
 use crate::sqlite::Snapshot;
 
 pub use course::{interrupted, through_cuts, wait_for};
+pub use generate::{Generated, generate};
 pub use prepare::{CHUNK_BYTES, Inspected};
+pub use rehearse::{Misfits, Rehearsal, TableRehearsal, rehearse};
 pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, TableReport};
 pub use resume::{Resumable, look_for_run, rejects_folder, reopen, stop};
 pub use retry::{last_mapping, prepare_job as prepare_retry, retry};
@@ -97,6 +101,8 @@ pub struct Grant {
 /// A plan, and what it was made from.
 pub struct Prepared {
     pub schema: Schema,
+    /// None for a run that goes on: it was looked at when it began.
+    pub inspected: Option<Inspected>,
     pub plan: Plan,
     /// What `--replace` takes away first.
     redo: Redo,
@@ -118,8 +124,13 @@ pub enum Purpose {
 
 impl Prepared {
     /// The report of a dry run: what would be done, and that nothing was.
-    pub fn into_planned(self, job: &Job) -> MigrateReport {
+    pub fn into_planned(mut self, job: &Job, rehearsal: Rehearsal) -> MigrateReport {
+        self.plan.warnings.extend(rehearsal.broken.iter().cloned());
+        let estimate = estimate(&self.plan, &rehearsal);
         MigrateReport {
+            rehearsal: Some(rehearsal),
+            estimate: Some(estimate),
+            inspected: None,
             run_id: job.run_id.clone(),
             source: job.snapshot.path().display().to_string(),
             target: job.address.shown(),
@@ -143,6 +154,16 @@ impl Prepared {
     }
 }
 
+/// About how long the run will take: each row is read and encoded as in the rehearsal, then written, indexed and read back on both sides.
+/// What the server and the way to it do to that is not known before.
+fn estimate(plan: &Plan, rehearsal: &Rehearsal) -> Duration {
+    const AGAINST_READING: f64 = 6.0;
+    const A_TABLE: f64 = 0.012;
+    const AN_OBJECT: f64 = 0.006;
+    let fixed = plan.tables.len() as f64 * A_TABLE + plan.objects.len() as f64 * AN_OBJECT + 0.2;
+    Duration::from_secs_f64(fixed + rehearsal.elapsed.as_secs_f64() * AGAINST_READING)
+}
+
 /// Reads both sides and makes the plan; changes nothing.
 pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
     let mut clock = PhaseClock::default();
@@ -160,13 +181,13 @@ pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
         false => Redo::default(),
     };
     let plan = prepare::plan(&mut client, &inspected, job, &redo, &mut clock).await?;
-    Ok(Prepared { schema: inspected.schema, plan, redo, begun: false, control: client, clock })
+    Ok(Prepared { schema: inspected.schema.clone(), inspected: Some(inspected), plan, redo, begun: false, control: client, clock })
 }
 
 /// Does what the plan says, or what is left of it. The plan must have no problems. Connections that break are made again for up to a minute; what
 /// fails for good leaves a run that can be resumed, unless the failure says otherwise.
 pub async fn run(job: &Job, prepared: Prepared) -> Result<MigrateReport> {
-    let Prepared { schema, plan, redo, begun, mut control, mut clock } = prepared;
+    let Prepared { schema, inspected, plan, redo, begun, mut control, mut clock } = prepared;
     refuse_problems(&plan)?;
     if !begun {
         target::check_rights(&control, &plan).await?;
@@ -185,6 +206,9 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<MigrateReport> {
     let todo_file = todo::write(run.rejects.folder(), &todo)?;
     let any_rejected = done.counts.iter().any(|count| count.rows_rejected > 0);
     let mut report = MigrateReport {
+        rehearsal: None,
+        estimate: None,
+        inspected: inspected.map(Arc::new),
         run_id: run.id.clone(),
         source: job.snapshot.path().display().to_string(),
         target: job.address.shown(),

@@ -19,6 +19,7 @@ use crate::sqlite::{self, Snapshot};
 pub const CHUNK_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The source as it was read.
+#[derive(Debug)]
 pub struct Inspected {
     pub schema: Schema,
     pub profiles: Vec<TableProfile>,
@@ -31,23 +32,26 @@ pub async fn inspect(job: &Job, clock: &mut PhaseClock) -> Result<Inspected> {
     let started = Instant::now();
     (job.events)(Event::PhaseStarted(Phase::Inspect));
     let (snapshot, readers, chunk_bytes) = (Arc::clone(&job.snapshot), job.jobs, job.chunk_bytes);
-    let inspected = tokio::task::spawn_blocking(move || -> Result<Inspected> {
-        let mut schema = snapshot.reader()?.schema()?;
-        let profiles = sqlite::profile(&snapshot, &schema, readers, chunk_bytes)?;
-        for (table, profile) in schema.tables.iter_mut().zip(&profiles) {
-            if let Some(reason) = &profile.unreadable {
-                table.kind = TableKind::Unreadable;
-                schema.unreadable.push((table.name.clone(), reason.clone()));
-            }
-        }
-        let damage = damage(&snapshot, &schema, &profiles)?;
-        Ok(Inspected { schema, profiles, damage })
-    })
-    .await
-    .context("a reader of the source panicked")??;
+    let inspected = tokio::task::spawn_blocking(move || read_source(&snapshot, readers, chunk_bytes))
+        .await
+        .context("a reader of the source panicked")??;
     clock.note(Phase::Inspect, started);
     (job.events)(Event::PhaseEnded { phase: Phase::Inspect, seconds: started.elapsed().as_secs_f64() });
     Ok(inspected)
+}
+
+/// The same, blocking.
+pub(super) fn read_source(snapshot: &Snapshot, readers: usize, chunk_bytes: u64) -> Result<Inspected> {
+    let mut schema = snapshot.reader()?.schema()?;
+    let profiles = sqlite::profile(snapshot, &schema, readers, chunk_bytes)?;
+    for (table, profile) in schema.tables.iter_mut().zip(&profiles) {
+        if let Some(reason) = &profile.unreadable {
+            table.kind = TableKind::Unreadable;
+            schema.unreadable.push((table.name.clone(), reason.clone()));
+        }
+    }
+    let damage = damage(snapshot, &schema, &profiles)?;
+    Ok(Inspected { schema, profiles, damage })
 }
 
 /// Table by table, what the profile pass could not read: how many rows that may be, and where they stood.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::migrate::prepare::Inspected;
+use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::{Job, peak_rss_bytes};
 use crate::model::Phase;
 use crate::plan::{Plan, Severity, Todo, Warning};
@@ -37,6 +40,12 @@ pub struct MigrateReport {
     /// Why the exit code is 1; empty when it is 0.
     pub exit_reasons: Vec<ExitReason>,
     pub outcome: Outcome,
+    /// Of a dry run: what the rows would come to.
+    pub rehearsal: Option<Rehearsal>,
+    /// Of a dry run: about how long the run itself would take.
+    pub estimate: Option<Duration>,
+    /// The source as the run read it.
+    pub inspected: Option<Arc<Inspected>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +132,9 @@ impl MigrateReport {
         let plan = plan.unwrap_or_default();
         let rows: u64 = plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum();
         let mut report = MigrateReport {
+            rehearsal: None,
+            estimate: None,
+            inspected: None,
             run_id: job.run_id.clone(),
             source: job.snapshot.path().display().to_string(),
             target: job.address.shown(),

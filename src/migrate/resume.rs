@@ -175,7 +175,7 @@ pub async fn reopen(job: &Job, run: &RunState) -> Result<Prepared> {
     let snapshot = job.snapshot.clone();
     let schema = tokio::task::spawn_blocking(move || snapshot.reader()?.schema()).await.context("a reader of the source panicked")??;
     clock.note(Phase::Plan, planned);
-    Ok(Prepared { schema, plan, redo: Redo::default(), begun: true, control: client, clock })
+    Ok(Prepared { schema, inspected: None, plan, redo: Redo::default(), begun: true, control: client, clock })
 }
 
 /// The plan was made under other flags, and what they say would not be done.

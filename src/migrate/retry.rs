@@ -155,6 +155,9 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
     tables.retain(|table| table.rows_read > 0);
     let left = tables.iter().any(|table| table.rows_rejected > 0);
     Ok(MigrateReport {
+        rehearsal: None,
+        estimate: None,
+        inspected: None,
         run_id: run.id.clone(),
         source: record.source,
         target: job.address.shown(),

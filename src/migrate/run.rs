@@ -30,6 +30,16 @@ pub enum MaxRejects {
     Percent(f64),
 }
 
+impl MaxRejects {
+    /// As a number of rows, of so many.
+    pub fn of(self, rows: u64) -> u64 {
+        match self {
+            MaxRejects::Rows(most) => most,
+            MaxRejects::Percent(percent) => (rows as f64 * percent / 100.0) as u64,
+        }
+    }
+}
+
 /// One run of `migrate`, from where it stands to its end or to the next cut connection.
 pub struct Run {
     pub id: String,
@@ -80,11 +90,7 @@ impl Run {
         }
         let rejected = self.rejected.fetch_add(1, Ordering::Relaxed) + 1;
         let total: u64 = self.plan.tables.iter().map(|table| table.rows).sum();
-        let most = match self.max_rejects {
-            None => return Ok(()),
-            Some(MaxRejects::Rows(rows)) => rows,
-            Some(MaxRejects::Percent(percent)) => (total as f64 * percent / 100.0) as u64,
-        };
+        let Some(most) = self.max_rejects.map(|most| most.of(total)) else { return Ok(()) };
         if rejected > most {
             bail!(
                 Failure::new("too_many_rejects", format!("more than {most} rows do not fit; the last: table {:?}, {reason}", table.source))

@@ -11,6 +11,15 @@ pub fn write(folder: &Path, todo: &[Todo]) -> Result<Option<PathBuf>> {
     if todo.is_empty() {
         return Ok(None);
     }
+    let path = folder.join("todo.sql");
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, text(todo)))
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(Some(path))
+}
+
+/// The file's text.
+pub fn text(todo: &[Todo]) -> String {
     let mut text = String::from(
         "-- What candlefish could not say exactly in PostgreSQL. Each object: what it is, why it was left, and SQLite's own words.\n",
     );
@@ -20,9 +29,7 @@ pub fn write(folder: &Path, todo: &[Todo]) -> Result<Option<PathBuf>> {
             text.push_str(&format!("--   {line}\n"));
         }
     }
-    let path = folder.join("todo.sql");
-    std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text)).with_context(|| format!("write {}", path.display()))?;
-    Ok(Some(path))
+    text
 }
 
 /// A line break would end the comment.

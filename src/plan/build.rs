@@ -242,7 +242,7 @@ impl TableBuilder<'_> {
     fn build(&self, plan: &mut Plan, relations: &mut Namespace) {
         let mapping = self.input.mapping.table(&self.table.name);
         let wanted = mapping.and_then(|mapping| mapping.target.clone()).unwrap_or_else(|| self.input.options.names.apply(&self.table.name));
-        let existing = self.input.target.find(&wanted);
+        let existing = self.input.target.find(&wanted).or_else(|| self.input.target.find(Name::fit(&wanted).as_str()));
         let target = match existing {
             Some(existing) => existing.name.clone(),
             None => {
@@ -393,6 +393,7 @@ impl TableBuilder<'_> {
             built.rebuild = existing.rebuildable.clone();
         }
         let mut filled: Vec<&Name> = Vec::new();
+        let mut names = Namespace::columns();
         for (index, column) in self.table.columns.iter().enumerate() {
             let wish = mapping.and_then(|mapping| mapping.column(&column.name));
             if wish.is_some_and(|wish| wish.skip) {
@@ -400,7 +401,10 @@ impl TableBuilder<'_> {
             }
             let wish = Wish::of(wish);
             let wanted = wish.target.map_or_else(|| self.input.options.names.apply(&column.name), str::to_string);
-            match existing.find(&wanted).or_else(|| existing.find(&column.name)) {
+            // What a table of ours would call it: names end at 63 bytes, and no two are the same.
+            let fitted = names.take(&wanted);
+            let of_that_name = || existing.columns.iter().find(|target| target.name == fitted);
+            match existing.find(&wanted).or_else(|| existing.find(&column.name)).or_else(of_that_name) {
                 Some(target) if filled.contains(&&target.name) => plan.problems.push(Problem {
                     code: "name_collision",
                     message: format!("two columns of {:?} would go into {}.{}", self.table.name, built.target, target.name),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use crate::migrate::{MigrateReport, Outcome};
+use crate::migrate::{MigrateReport, Outcome, TableRehearsal};
 use crate::plan::{Severity, TablePlan, Warning};
 use crate::render::{Format, Table, Ui, csv, units};
 
@@ -70,7 +70,7 @@ fn table(report: &MigrateReport) -> String {
     text
 }
 
-fn warnings(warnings: &[Warning]) -> String {
+pub(super) fn warnings(warnings: &[Warning]) -> String {
     let mut sorted: Vec<&Warning> = warnings.iter().collect();
     sorted.sort_by_key(|warning| std::cmp::Reverse(warning.severity));
     let mut text = String::new();
@@ -169,7 +169,15 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
         "resume": report.resume,
     });
     if report.outcome == Outcome::Planned {
-        document["tables"] = report.plan.tables.iter().zip(&report.ddl).map(|(table, ddl)| planned_table(table, ddl.as_deref())).collect();
+        let found = rehearsed(report);
+        let tables = report.plan.tables.iter().zip(&report.ddl).zip(&found);
+        document["tables"] = tables.map(|((table, ddl), found)| planned_table(table, ddl.as_deref(), found)).collect();
+        document["order"] = order(report).into();
+        document["estimate_seconds"] = report.estimate.map(|estimate| estimate.as_secs_f64()).into();
+        document["rows_read"] = found.iter().map(|table| table.rows_read).sum::<u64>().into();
+        document["rows_rejected"] = found.iter().map(|table| table.rows_rejected).sum::<u64>().into();
+        document["bytes"] = found.iter().map(|table| table.bytes).sum::<u64>().into();
+        document["warnings"] = serde_json::to_value(&report.plan.warnings).unwrap_or_default();
         document["objects"]["planned"] = report
             .plan
             .objects
@@ -184,29 +192,71 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
     document
 }
 
-fn planned_table(table: &TablePlan, ddl: Option<&str>) -> Json {
+fn planned_table(table: &TablePlan, ddl: Option<&str>, found: &TableRehearsal) -> Json {
+    let misfits = |source: &str| {
+        let misfits = found.misfits.iter().find(|misfits| misfits.column == source);
+        let example = |(key, reason): &(Json, String)| json!({"key": key, "reason": reason});
+        json!({
+            "count": misfits.map_or(0, |misfits| misfits.count),
+            "examples": misfits.iter().flat_map(|misfits| &misfits.examples).map(example).collect::<Vec<_>>(),
+        })
+    };
     let columns: Vec<Json> = table
         .columns
         .iter()
         .map(|column| {
             json!({
                 "source": column.source, "declared": column.declared, "target": column.target.as_str(), "type": column.column_type.sql,
-                "reason": column.reason, "evidence": {"rows": column.examples, "hint": column.hint}, "computed": column.computed,
+                "reason": column.reason, "evidence": {"rows": column.examples, "hint": column.hint}, "misfits": misfits(&column.source),
+                "computed": column.computed,
             })
         })
         .collect();
     json!({
-        "source": table.source, "target": table.target.to_string(), "rows": table.rows, "bytes": table.bytes, "columns": columns,
-        "ddl": ddl,
+        "source": table.source, "target": table.target.to_string(), "rows": table.rows, "rows_rejected": found.rows_rejected,
+        "bytes": found.bytes, "columns": columns, "ddl": ddl,
     })
+}
+
+/// What the rehearsal found, a table of the plan each.
+fn rehearsed(report: &MigrateReport) -> Vec<TableRehearsal> {
+    let found = report.rehearsal.as_ref().map(|rehearsal| rehearsal.tables.clone()).unwrap_or_default();
+    if found.is_empty() { vec![TableRehearsal::default(); report.plan.tables.len()] } else { found }
+}
+
+/// The tables in the order in which their copying begins: the biggest first.
+fn order(report: &MigrateReport) -> Vec<String> {
+    let mut tables: Vec<&TablePlan> = report.plan.tables.iter().filter(|table| !table.without_data).collect();
+    tables.sort_by_key(|table| std::cmp::Reverse(table.bytes));
+    tables.into_iter().map(|table| table.source.clone()).collect()
+}
+
+/// Rows that would be set aside, by column, with the first of them and what a mapping can do about text.
+fn misfits(found: &TableRehearsal) -> String {
+    let mut text = String::new();
+    for misfits in &found.misfits {
+        let examples: Vec<String> =
+            misfits.examples.iter().map(|(key, reason)| format!("{key}: {}", crate::render::visible(reason))).collect();
+        text.push_str(&format!(
+            "-- set aside: {} for {}: {}\n",
+            units::counted(misfits.count, "row"),
+            crate::render::visible(&misfits.column),
+            examples.join("; ")
+        ));
+        if misfits.examples.iter().any(|(_, reason)| reason.contains("NUL character") || reason.contains("not valid UTF-8")) {
+            text.push_str("--   a mapping can keep them: bad_text = \"strip\", \"replace\", \"latin1\", \"windows1252\" or \"bytea\"\n");
+        }
+    }
+    text
 }
 
 /// What a dry run shows a person: the DDL, why each column is what it is, and what will be made after the rows.
 pub fn plan_text(report: &MigrateReport) -> String {
     let plan = &report.plan;
     let mut text = String::new();
-    for (table, ddl) in plan.tables.iter().zip(&report.ddl) {
-        text.push_str(&format!("-- {}: {}\n", table.source, units::counted(table.rows, "row")));
+    for ((table, ddl), found) in plan.tables.iter().zip(&report.ddl).zip(&rehearsed(report)) {
+        let size = if found.rows_read > 0 { format!(", {}", units::bytes(found.bytes)) } else { String::new() };
+        text.push_str(&format!("-- {}: {}{size}\n", table.source, units::counted(table.rows, "row")));
         match ddl {
             Some(ddl) => text.push_str(&format!("{ddl};\n")),
             None => text.push_str(&format!("-- into {}, which is there\n", table.target)),
@@ -219,6 +269,7 @@ pub fn plan_text(report: &MigrateReport) -> String {
                 text.push_str(&format!("--   {hint}\n"));
             }
         }
+        text.push_str(&misfits(found));
         text.push('\n');
     }
     for object in &plan.objects {
@@ -229,6 +280,15 @@ pub fn plan_text(report: &MigrateReport) -> String {
     text.push('\n');
     for line in warnings(&plan.warnings).lines().filter(|line| !line.is_empty()) {
         text.push_str(&format!("-- {line}\n"));
+    }
+    if plan.tables.len() > 1 {
+        text.push_str(&format!("-- order: {}\n", order(report).join(", ")));
+    }
+    if let Some(estimate) = report.estimate {
+        text.push_str(&format!(
+            "-- time: about {}, by how fast the rows are read here; the server may change that\n",
+            units::duration(estimate)
+        ));
     }
     text
 }

@@ -11,7 +11,7 @@ mod verify;
 
 pub use progress::{Progress, ProgressStyleChoice};
 pub use runs::runs;
-pub use schema::SchemaReport;
+pub use schema::{SchemaReport, generated as schema_generated};
 pub use table::{Table, csv, visible};
 pub use ui::{ColorChoice, Format, Ui};
 pub use verify::verify;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::{AppliedMigration, MigrationState, MigrationStatus, Name, RefreshedView};
+use crate::plan::Warning;
 use crate::render::{Format, Table, Ui, csv, units};
 
 /// What the documents of `schema` have in common.
@@ -15,6 +16,25 @@ pub struct SchemaReport {
     /// RFC 3339.
     pub started_at: String,
     pub schema: Name,
+}
+
+/// Files that were written, and what of the schema is not in them or not as it was.
+pub fn generated(ui: &Ui, started_at: &str, files: &[String], warnings: &[Warning]) -> Result<()> {
+    match ui.format {
+        Format::Json => ui.print_json(&json!({
+            "schema_version": 1,
+            "candlefish_version": env!("CARGO_PKG_VERSION"),
+            "started_at": started_at,
+            "files": files,
+            "warnings": warnings,
+        })),
+        Format::Csv => ui.print(&csv(&["file"], files.iter().map(|file| [file.clone()]))),
+        Format::Table => {
+            let files: String = files.iter().map(|file| format!("{file}\n")).collect();
+            let warnings = crate::render::migrate::warnings(warnings);
+            ui.print(&if warnings.is_empty() { files } else { format!("{files}\n{warnings}") })
+        }
+    }
 }
 
 impl SchemaReport {

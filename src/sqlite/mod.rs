@@ -1,5 +1,6 @@
 //! The door to SQLite: one state of one file, read-only.
 
+mod broken;
 mod file;
 mod fingerprint;
 mod kept_rows;

@@ -6,6 +6,7 @@ mod applications;
 mod connect;
 mod dialect;
 mod failure_modes;
+mod foretold;
 mod mapping_file;
 mod migrate;
 mod progress;

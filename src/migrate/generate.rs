@@ -1,0 +1,111 @@
+//! `schema generate`: what migrate would make, as migrations that a person can review, change and keep.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use crate::migrate::prepare::{CHUNK_BYTES, read_source};
+use crate::migrate::rehearse;
+use crate::migrate::{refuse_problems, todo};
+use crate::model::{Event, Events, Phase};
+use crate::plan::mapping::Mapping;
+use crate::plan::target::TargetSchema;
+use crate::plan::{Input, ObjectKind, ObjectPlan, Options, Plan, TablePlan, Warning, build};
+use crate::postgres::statement;
+use crate::sqlite::Snapshot;
+
+/// Files by their path under the folder of migrations, and what has no place in them.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    pub files: Vec<(&'static str, String)>,
+    /// Of the plan, and of constraints that rows break.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads the source and writes what its schema becomes in an empty one.
+pub async fn generate(
+    snapshot: &Arc<Snapshot>,
+    mapping: &Mapping,
+    options: &Options,
+    readers: usize,
+    events: &Events,
+) -> Result<Generated> {
+    events(Event::PhaseStarted(Phase::Inspect));
+    let reading = Arc::clone(snapshot);
+    let inspected = tokio::task::spawn_blocking(move || read_source(&reading, readers, CHUNK_BYTES)).await;
+    let inspected = inspected.context("a reader of the source panicked")??;
+    let target = TargetSchema { exists: true, ..TargetSchema::default() };
+    let input = Input { source: &inspected.schema, profiles: &inspected.profiles, mapping, target: &target, options };
+    let plan = build(&input);
+    refuse_problems(&plan)?;
+    let broken = rehearse::broken(&snapshot.reader()?, &inspected.schema, &plan)?;
+    let source = snapshot.path().display().to_string().replace(char::is_control, " ");
+    let mut warnings = inspected.damage;
+    let mut files = files(&plan, &broken, &source);
+    if !plan.todo.is_empty() {
+        files.push(("todo.sql", todo::text(&plan.todo)));
+    }
+    warnings.extend(plan.warnings);
+    warnings.extend(broken);
+    Ok(Generated { files, warnings })
+}
+
+/// Tables with their keys, then views and triggers, come before the rows; indexes and what checks the rows come after them.
+fn files(plan: &Plan, broken: &[Warning], source: &str) -> Vec<(&'static str, String)> {
+    let is_key = |object: &&ObjectPlan| {
+        let is_constraint = object.statements.first().is_some_and(|sql| sql.starts_with("ALTER TABLE"));
+        matches!(object.kind, ObjectKind::PrimaryKey | ObjectKind::Unique) && is_constraint
+    };
+    let is_index =
+        |object: &&ObjectPlan| matches!(object.kind, ObjectKind::PrimaryKey | ObjectKind::Unique | ObjectKind::Index) && !is_key(object);
+    let of_kind = |kinds: &'static [ObjectKind]| move |object: &&ObjectPlan| kinds.contains(&object.kind);
+    let text = |objects: Vec<&ObjectPlan>| objects.into_iter().map(|object| statements(object, broken)).collect::<String>();
+    let objects = &plan.objects;
+    let mut tables: String = plan.tables.iter().map(table).collect();
+    tables.push_str(&text(objects.iter().filter(is_key).collect()));
+    let parts = [
+        ("schema/V1__tables.sql", "The tables and their keys", tables),
+        ("schema/V2__views.sql", "The views", text(objects.iter().filter(of_kind(&[ObjectKind::View])).collect())),
+        ("schema/V3__triggers.sql", "The triggers", text(objects.iter().filter(of_kind(&[ObjectKind::Trigger])).collect())),
+        ("indexes/V1__indexes.sql", "The indexes", text(objects.iter().filter(is_index).collect())),
+        (
+            "indexes/V2__constraints.sql",
+            "The checks and foreign keys",
+            text(objects.iter().filter(of_kind(&[ObjectKind::Check, ObjectKind::ForeignKey])).collect()),
+        ),
+    ];
+    let head = |what: &str| {
+        format!("-- {what} of {source}, for schema {:?}; candlefish migrate --migrations runs them around the rows.\n\n", plan.schema)
+    };
+    parts.into_iter().filter(|(_, _, text)| !text.is_empty()).map(|(name, what, text)| (name, head(what) + &text)).collect()
+}
+
+fn table(plan: &TablePlan) -> String {
+    let Some(create) = &plan.create else { return String::new() };
+    let mut text = String::new();
+    for column in plan.columns.iter().filter(|column| !column.reason.is_empty()) {
+        text.push_str(&format!("-- {} is {}: {}\n", column.target, column.column_type.sql, one_line(&column.reason)));
+        if let Some(hint) = &column.hint {
+            text.push_str(&format!("--   {}\n", one_line(hint)));
+        }
+    }
+    text + &statement::create_table(&plan.target, create, false) + ";\n\n"
+}
+
+/// The object's statements; the mark that a run leaves on its own is not on what a migration makes.
+fn statements(object: &ObjectPlan, broken: &[Warning]) -> String {
+    let broken = broken.iter().find(|warning| warning.object == object.label);
+    let mut text = String::new();
+    let validates = |sql: &str| sql.contains(" VALIDATE CONSTRAINT ");
+    for sql in object.statements.iter().filter(|sql| !sql.starts_with("COMMENT ON ")) {
+        match broken {
+            Some(warning) if validates(sql) => text.push_str(&format!("-- {}\n-- {};\n", one_line(&warning.message), one_line(sql))),
+            _ => text.push_str(&format!("{sql};\n")),
+        }
+    }
+    text + "\n"
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}

@@ -1,0 +1,233 @@
+//! What a run would come to, found out without a target: every row encoded as it would be, every key looked for where it should be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value as Json;
+
+use crate::migrate::copy::scanned_columns;
+use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::rejects;
+use crate::migrate::{Job, OnMisfit, Prepared};
+use crate::model::{Failure, ForeignKey, Schema, Table};
+use crate::plan::profile::RowRange;
+use crate::plan::{ObjectKind, ObjectPlan, Plan, Warning};
+use crate::sqlite::{Reader, Scan, Snapshot};
+
+/// Examples that are kept of each column's misfits.
+const EXAMPLES: usize = 5;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Rehearsal {
+    /// One a table of the plan, in its order.
+    pub tables: Vec<TableRehearsal>,
+    /// Constraints that rows of the source break, as the run will say it.
+    pub broken: Vec<Warning>,
+    /// How long reading and encoding every row took.
+    pub elapsed: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct TableRehearsal {
+    pub rows_read: u64,
+    /// Rows whose values have no form in their columns; what PostgreSQL itself would refuse beyond that is not known.
+    pub rows_rejected: u64,
+    /// Bytes of COPY data.
+    pub bytes: u64,
+    pub misfits: Vec<Misfits>,
+}
+
+/// The values of one column that do not fit it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Misfits {
+    /// The column's name in SQLite.
+    pub column: String,
+    pub count: u64,
+    /// The first of them: the row's key, and why.
+    pub examples: Vec<(Json, String)>,
+}
+
+impl TableRehearsal {
+    fn note(&mut self, column: &str, key: impl FnOnce() -> Json, reason: String) {
+        self.rows_rejected += 1;
+        let place = self.misfits.iter().position(|misfits| misfits.column == column).unwrap_or_else(|| {
+            self.misfits.push(Misfits { column: column.to_string(), count: 0, examples: Vec::new() });
+            self.misfits.len() - 1
+        });
+        let misfits = &mut self.misfits[place];
+        misfits.count += 1;
+        if misfits.examples.len() < EXAMPLES {
+            misfits.examples.push((key(), reason));
+        }
+    }
+
+    fn merge(&mut self, later: TableRehearsal) {
+        self.rows_read += later.rows_read;
+        self.rows_rejected += later.rows_rejected;
+        self.bytes += later.bytes;
+        for misfits in later.misfits {
+            match self.misfits.iter_mut().find(|mine| mine.column == misfits.column) {
+                Some(mine) => {
+                    mine.count += misfits.count;
+                    mine.examples.extend(misfits.examples);
+                    mine.examples.truncate(EXAMPLES);
+                }
+                None => self.misfits.push(misfits),
+            }
+        }
+    }
+}
+
+/// Encodes every row that the plan copies, and looks for rows that break constraints. Neither side is changed.
+pub async fn rehearse(job: &Job, prepared: &Prepared) -> Result<Rehearsal> {
+    let (snapshot, jobs) = (Arc::clone(&job.snapshot), job.jobs);
+    let (schema, plan) = (prepared.schema.clone(), prepared.plan.clone());
+    tokio::task::spawn_blocking(move || in_source(&snapshot, &schema, &plan, jobs)).await.context("a reader of the source panicked")?
+}
+
+/// The same, blocking, with `readers` threads.
+pub(super) fn in_source(snapshot: &Snapshot, schema: &Schema, plan: &Plan, readers: usize) -> Result<Rehearsal> {
+    let started = Instant::now();
+    let tables = encode_all(snapshot, schema, plan, readers)?;
+    let elapsed = started.elapsed();
+    Ok(Rehearsal { tables, broken: broken(&snapshot.reader()?, schema, plan)?, elapsed })
+}
+
+fn encode_all(snapshot: &Snapshot, schema: &Schema, plan: &Plan, readers: usize) -> Result<Vec<TableRehearsal>> {
+    let mut pieces: Vec<(usize, Option<RowRange>)> = Vec::new();
+    for (place, table) in plan.tables.iter().enumerate().filter(|(_, table)| !table.without_data) {
+        match table.ranges.len() {
+            0 | 1 => pieces.push((place, None)),
+            _ => pieces.extend(table.ranges.iter().map(|range| (place, Some(*range)))),
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, TableRehearsal)>> {
+        let reader = snapshot.reader()?;
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some((table, range)) = pieces.get(at) else { return Ok(done) };
+            done.push((at, encode_piece(&reader, schema, plan, *table, range.as_ref())?));
+        }
+    };
+    let mut results: Vec<(usize, TableRehearsal)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..readers.max(1)).map(|_| scope.spawn(work)).collect();
+        let results = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a reader of the source panicked"))?);
+        results.collect::<Result<Vec<_>>>()
+    })?
+    .into_iter()
+    .flatten()
+    .collect();
+    results.sort_by_key(|(at, _)| *at);
+    let mut tables = vec![TableRehearsal::default(); plan.tables.len()];
+    for (at, result) in results {
+        tables[pieces[at].0].merge(result);
+    }
+    Ok(tables)
+}
+
+fn encode_piece(reader: &Reader<'_>, schema: &Schema, plan: &Plan, place: usize, range: Option<&RowRange>) -> Result<TableRehearsal> {
+    let table_plan = &plan.tables[place];
+    let table = &schema.tables[table_plan.source_index];
+    let columns = scanned_columns(table_plan);
+    let scan = Scan::table(table, &columns).range(table, range);
+    let mut encoder = RowEncoder::new(table_plan, &columns);
+    let mut found = TableRehearsal::default();
+    let mut bytes = Vec::new();
+    found.rows_read = reader
+        .scan(&scan, |row| {
+            bytes.clear();
+            match encoder.encode(row, &mut bytes) {
+                Ok(()) => found.bytes += bytes.len() as u64,
+                Err(misfit) => {
+                    let column = encode::copied(table_plan).nth(misfit.column).map_or("", |column| column.source.as_str());
+                    found.note(column, || rejects::key(table, &columns, row), misfit.reason);
+                }
+            }
+            Ok(())
+        })
+        .with_context(|| format!("read table {:?}", table.name))?;
+    Ok(found)
+}
+
+/// Foreign keys and checks of the plan that rows of the source break.
+pub(super) fn broken(reader: &Reader<'_>, schema: &Schema, plan: &Plan) -> Result<Vec<Warning>> {
+    let mut warnings = Vec::new();
+    for object in &plan.objects {
+        let Some(table) = object.table.map(|table| &schema.tables[plan.tables[table].source_index]) else { continue };
+        let found = match object.kind {
+            ObjectKind::ForeignKey => orphans(reader, schema, table, object)?,
+            ObjectKind::Check => breaking(reader, table, object)?,
+            _ => None,
+        };
+        if let Some((code, message)) = found {
+            warnings.push(Warning { class: object.kind.allow_class().into(), ..Warning::weaker(code, &object.label, message) });
+        }
+    }
+    Ok(warnings)
+}
+
+impl Rehearsal {
+    /// What would stop the run, before it begins.
+    pub fn refuse(&self, job: &Job, plan: &Plan) -> Result<()> {
+        let rejected: u64 = self.tables.iter().map(|table| table.rows_rejected).sum();
+        let first = plan.tables.iter().zip(&self.tables).find_map(|(table, found)| Some((table, found.misfits.first()?)));
+        let Some((table, misfits)) = first else { return Ok(()) };
+        let (key, reason) = misfits.examples.first().cloned().unwrap_or_default();
+        if job.on_misfit == OnMisfit::Fail {
+            bail!(
+                Failure::new(
+                    "misfit",
+                    format!("table {:?}: column {:?}, {key}: {reason}; {rejected} rows do not fit", table.source, misfits.column)
+                )
+                .hint("Widen the column (the default), or set such rows aside with --on-misfit reject.")
+            );
+        }
+        let rows: u64 = plan.tables.iter().map(|table| table.rows).sum();
+        if let Some(most) = job.max_rejects.map(|most| most.of(rows)).filter(|most| rejected > *most) {
+            bail!(
+                Failure::new(
+                    "too_many_rejects",
+                    format!("{rejected} rows do not fit, more than {most}; table {:?}, {reason}", table.source)
+                )
+                .hint("Look at the misfits, change the mapping, or raise --max-rejects.")
+            );
+        }
+        Ok(())
+    }
+}
+
+type Said = Option<(&'static str, String)>;
+
+fn orphans(reader: &Reader<'_>, schema: &Schema, table: &Table, object: &ObjectPlan) -> Result<Said> {
+    let label = |key: &ForeignKey| format!("{}.{} → {}", table.name, key.columns.join(", "), key.parent);
+    let Some(key) = table.foreign_keys.iter().find(|key| label(key) == object.label) else { return Ok(None) };
+    let Some(parent) = schema.table(&key.parent) else { return Ok(None) };
+    let columns: Vec<String> = match key.parent_columns.is_empty() {
+        true => parent.primary_key.iter().flat_map(|key| &key.columns).map(|column| parent.columns[*column].name.clone()).collect(),
+        false => key.parent_columns.clone(),
+    };
+    let (count, examples) = reader.orphans(table, &key.columns, parent, &columns)?;
+    let rows = if count == 1 { "1 row has no parent".to_string() } else { format!("{count} rows have no parent") };
+    Ok((count > 0).then(|| ("foreign_key_not_valid", format!("is NOT VALID: {rows} ({})", listed(examples)))))
+}
+
+fn breaking(reader: &Reader<'_>, table: &Table, object: &ObjectPlan) -> Result<Said> {
+    let check = table.checks.iter().find(|check| format!("CHECK ({})", check.expression) == object.original);
+    let Some(check) = check else { return Ok(None) };
+    // A function of the application's own is not here to be asked.
+    let Ok((count, examples)) = reader.breaking(table, &check.expression) else { return Ok(None) };
+    let rows = if count == 1 { "1 row breaks it".to_string() } else { format!("{count} rows break it") };
+    Ok((count > 0).then(|| ("constraint_not_valid", format!("is NOT VALID: {rows} ({})", listed(examples)))))
+}
+
+fn listed(mut examples: Vec<String>) -> String {
+    if examples.len() == EXAMPLES {
+        examples.push("…".into());
+    }
+    examples.join("; ")
+}

@@ -1,0 +1,53 @@
+//! Rows that break what their table promises: SQLite enforces foreign keys and checks only where it is told to.
+
+use anyhow::{Context as _, Result};
+
+use crate::model::Table;
+use crate::sqlite::rows::{quote, rowid_name};
+use crate::sqlite::snapshot::Reader;
+
+/// Rows that are named.
+const EXAMPLES: usize = 5;
+
+impl Reader<'_> {
+    /// How many rows of `child` have no row in `parent`, and the first five: `id 2 → 99`.
+    pub fn orphans(&self, child: &Table, columns: &[String], parent: &Table, parent_columns: &[String]) -> Result<(u64, Vec<String>)> {
+        let not_null: Vec<String> = columns.iter().map(|column| format!("c.{} IS NOT NULL", quote(column))).collect();
+        let joined: Vec<String> =
+            columns.iter().zip(parent_columns).map(|(column, parent)| format!("p.{} = c.{}", quote(parent), quote(column))).collect();
+        let condition = format!(
+            "{} AND NOT EXISTS (SELECT 1 FROM main.{} p WHERE {})",
+            not_null.join(" AND "),
+            quote(&parent.name),
+            joined.join(" AND ")
+        );
+        let values: Vec<String> = columns.iter().map(|column| format!("c.{}", quote(column))).collect();
+        self.rows_where(child, &condition, &format!(" || ' → ' || {}", values.join(" || ', ' || ")))
+    }
+
+    /// How many rows of `table` make the expression false, and the first five; an error when SQLite cannot evaluate it here.
+    pub fn breaking(&self, table: &Table, expression: &str) -> Result<(u64, Vec<String>)> {
+        self.rows_where(table, &format!("NOT ({expression})"), "")
+    }
+
+    fn rows_where(&self, table: &Table, condition: &str, tail: &str) -> Result<(u64, Vec<String>)> {
+        let from = format!("FROM main.{} c WHERE {condition}", quote(&table.name));
+        let context = || format!("look for rows of {:?} that break a constraint", table.name);
+        let count: i64 = self.connection().query_row(&format!("SELECT count(*) {from}"), [], |row| row.get(0)).with_context(context)?;
+        if count == 0 {
+            return Ok((0, Vec::new()));
+        }
+        let key: Vec<String> = match &table.primary_key {
+            Some(key) => key.columns.iter().map(|column| table.columns[*column].name.clone()).collect(),
+            None => rowid_name(table).iter().map(ToString::to_string).collect(),
+        };
+        let named: Vec<String> =
+            key.iter().map(|name| format!("'{} ' || coalesce(c.{}, 'NULL')", name.replace('\'', "''"), quote(name))).collect();
+        let named = if named.is_empty() { "''".to_string() } else { named.join(" || ', ' || ") };
+        let mut statement =
+            self.connection().prepare(&format!("SELECT CAST({named}{tail} AS TEXT) {from} LIMIT {EXAMPLES}")).with_context(context)?;
+        let rows = statement
+            .query_map([], |row| Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default()).into_owned()))?;
+        Ok((count.unsigned_abs(), rows.collect::<Result<_, _>>().with_context(context)?))
+    }
+}

@@ -1,0 +1,179 @@
+//! What is said before a run is what the run does: `migrate --dry-run`, and `schema generate` with `migrate --migrations`.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value as Json;
+
+use crate::support::{Case, Database, fixture};
+
+/// Columns, constraints, indexes, views, triggers of `public`: what a schema is.
+const SCHEMA: &str = "SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || coalesce(collation_name, '') || ' ' || is_nullable || ' ' || is_identity || ' ' || is_generated || coalesce(' ' || column_default, '')
+      FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL SELECT 'view ' || viewname || definition FROM pg_views WHERE schemaname = 'public'
+    UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE NOT tgisinternal AND relnamespace = 'public'::regnamespace
+    ORDER BY 1";
+
+/// Everything that a plan foretells beyond the usual: rows that do not fit, orphans, broken checks, objects without an exact form.
+const ODD: &str = "CREATE TABLE parent(id INTEGER PRIMARY KEY, code TEXT UNIQUE COLLATE NOCASE, note TEXT);
+    INSERT INTO parent VALUES (1, 'a', 'ok'), (2, 'b', 'x' || char(0)), (3, NULL, CAST(x'ff' AS TEXT));
+    CREATE TABLE child(id INTEGER PRIMARY KEY AUTOINCREMENT, p INTEGER NOT NULL REFERENCES parent, n INT CHECK (n > 0), at DATETIME DEFAULT CURRENT_TIMESTAMP,
+        twice INT AS (n * 2) STORED);
+    PRAGMA ignore_check_constraints = 1; 
+    INSERT INTO child(id, p, n) VALUES (1, 1, 5), (2, 99, 1), (3, 1, -1);
+    CREATE INDEX child_n ON child(n DESC) WHERE n > 1;
+    CREATE VIEW sums AS SELECT p, sum(n) AS n FROM child GROUP BY p;
+    CREATE VIEW odd AS SELECT randomblob(3) AS r;
+    CREATE TRIGGER touch AFTER UPDATE OF n ON child BEGIN UPDATE child SET at = datetime('now') WHERE id = NEW.id; END;
+    CREATE TABLE pairs(a TEXT, b INTEGER, v REAL, PRIMARY KEY (b, a)) WITHOUT ROWID; INSERT INTO pairs VALUES ('x', 1, 0.5), ('y', 1, NULL);";
+
+/// Every fixture, the failure modes, and the odd one.
+fn sources() -> Vec<(String, String)> {
+    let mut sources =
+        vec![("odd".to_string(), ODD.to_string()), ("failure modes".to_string(), include_str!("failure-modes.sql").to_string())];
+    for entry in fs::read_dir(fixture("")).unwrap() {
+        let folder = entry.unwrap().path();
+        if let Ok(sql) = fs::read_to_string(folder.join("source.sql")) {
+            sources.push((folder.file_name().unwrap().to_string_lossy().into_owned(), sql));
+        }
+    }
+    assert!(sources.len() >= 4);
+    // What enforces keys here would keep orphans out of the sources.
+    sources.into_iter().map(|(name, sql)| (name, format!("PRAGMA foreign_keys = 0;\n{sql}"))).collect()
+}
+
+fn list<'a>(json: &'a Json, key: &str) -> Vec<&'a Json> {
+    json[key].as_array().unwrap_or_else(|| panic!("{key} in {json}")).iter().collect()
+}
+
+/// (code, object) of what is lost or weaker.
+fn losses(report: &Json) -> BTreeSet<String> {
+    let said = list(report, "warnings").into_iter().filter(|warning| warning["severity"] != "note");
+    said.map(|warning| format!("{} {}", warning["code"], warning["object"])).collect()
+}
+
+#[test]
+fn a_dry_run_tells_what_the_run_does() {
+    for (name, sql) in sources() {
+        let (database, by_hand) = (Database::fresh(), Database::fresh());
+        let case = Case::new(&name).source_sql(&sql).database(&database);
+        let planned = case.run("migrate {source} --to {url} --mapping derive --dry-run --json");
+        let plan = planned.json();
+        assert_eq!(database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'candlefish'"), "0", "a dry run changes nothing");
+        let run = case.run("migrate {source} --to {url} --mapping derive --json");
+        let report = run.json();
+        assert_eq!(planned.code, run.code, "{name}: {planned}\n{run}");
+        // Per table: rows, rows set aside, bytes; and each column's type.
+        let told = |report: &Json, key: &str| -> Vec<String> {
+            let of = |table: &&Json| format!("{} {} {} {}", table["source"], table["target"], table[key], table["rows_rejected"]);
+            list(report, "tables").iter().map(of).collect()
+        };
+        assert_eq!(told(&plan, "rows"), told(&report, "rows_read"), "{name}");
+        let types = |report: &Json| -> Vec<String> {
+            let columns = list(report, "tables").into_iter().flat_map(|table| list(table, "columns").into_iter());
+            columns.map(|column| format!("{} {} {}", column["source"], column["target"], column["type"])).collect()
+        };
+        assert_eq!(types(&plan), types(&report), "{name}");
+        assert_eq!((&plan["rows_read"], &plan["rows_rejected"]), (&report["rows_read"], &report["rows_rejected"]), "{name}");
+        assert_eq!(losses(&plan), losses(&report), "{name}");
+        assert!(plan["estimate_seconds"].as_f64().unwrap() > 0.0);
+        // The statements that it prints, run by hand, make the schema that the run has made.
+        for table in list(&plan, "tables") {
+            by_hand.execute(table["ddl"].as_str().unwrap());
+        }
+        for object in list(&plan["objects"], "planned") {
+            for statement in list(object, "statements") {
+                if let Err(error) = by_hand.try_execute(statement.as_str().unwrap()) {
+                    let label = object["object"].to_string();
+                    assert!(losses(&report).iter().any(|loss| loss.ends_with(&label)), "{name}: {label}: {error}");
+                }
+            }
+        }
+        let without_validity = |database: &Database| -> Vec<String> {
+            let mut rows: Vec<String> = database.rows(SCHEMA).iter().map(|row| row.replace(" NOT VALID", "")).collect();
+            rows.sort();
+            rows
+        };
+        assert_eq!(without_validity(&by_hand), without_validity(&database), "{name}");
+    }
+}
+
+#[test]
+fn misfits_of_a_given_schema_are_listed_with_their_keys() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TYPE mood AS ENUM ('ok', 'sad'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+         CREATE TABLE t(id int PRIMARY KEY, flag boolean, code varchar(3), who uuid, mood mood, small smallint, n positive)",
+    );
+    let case = Case::new("misfits")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, flag, code, who, mood, small, n);
+             INSERT INTO t VALUES (1, 1, 'abc', '00112233-4455-6677-8899-aabbccddeeff', 'ok', 5, 1), (2, 7, 'abc', NULL, 'ok', 5, 1),
+                (3, 0, 'toolong', NULL, 'sad', 5, 1), (4, 0, 'a', 'nobody', 'ok', 5, 1), (5, 0, 'a', NULL, 'glad', 5, 1),
+                (6, 0, 'a', NULL, 'ok', 70000, 1), (5000000000, 0, 'a', NULL, 'ok', 5, 1), (8, 0, 'b', NULL, NULL, NULL, NULL);",
+        )
+        .database(&database);
+    let plan = case.run("migrate {source} --to {url} --dry-run --json").exit(1).json();
+    assert_eq!(plan["rows_rejected"], 6, "{plan}");
+    for (column, key) in [("flag", 2), ("code", 3), ("who", 4), ("mood", 5), ("small", 6), ("id", 5_000_000_000_i64)] {
+        let found = list(&plan["tables"][0], "columns").into_iter().find(|known| known["source"] == column).unwrap();
+        assert_eq!((&found["misfits"]["count"], &found["misfits"]["examples"][0]["key"]["id"]), (&1.into(), &key.into()), "{found}");
+    }
+    let text = case.run("migrate {source} --to {url} --dry-run").exit(1);
+    assert!(text.stdout.contains("-- set aside: 1 row for who: {\"id\":4}: text 'nobody': not a UUID"), "{text}");
+    assert!(text.stdout.contains("-- time: about "), "{text}");
+    // Whoever asked for a stop at the first one is told of it before anything is done.
+    let stopped = case.run("migrate {source} --to {url} --dry-run --on-misfit fail --json").exit(2);
+    assert_eq!(stopped.json()["error"]["code"], "misfit");
+    let many = case.run("migrate {source} --to {url} --dry-run --max-rejects 5 --json").exit(2);
+    assert_eq!(many.json()["error"]["code"], "too_many_rejects");
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    assert_eq!(report["rows_rejected"], plan["rows_rejected"]);
+}
+
+#[test]
+fn generated_migrations_make_what_a_derived_run_makes() {
+    for (name, sql) in sources() {
+        let (derived, migrated) = (Database::fresh(), Database::fresh());
+        let case = Case::new(&name).source_sql(&sql).database(&derived);
+        let generated = case.run("schema generate {source} --out {dir}/db --json");
+        assert!(matches!(generated.code, Some(0 | 1)), "{generated}");
+        let first = case.run("migrate {source} --to {url} --mapping derive --json");
+        let case = Case::new(&name).source_file(case.source_path()).database(&migrated);
+        let folder = generated.json()["files"][0].as_str().unwrap().replace("/schema/V1__tables.sql", "");
+        let second = case.run(&format!("migrate {{source}} --to {{url}} --mapping derive --migrations {folder} --json"));
+        assert!(matches!(second.code, Some(0 | 1)), "{name}: {second}");
+        let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
+            (migrated.rows(SCHEMA).into_iter().collect(), derived.rows(SCHEMA).into_iter().collect());
+        let other: Vec<_> = ours.symmetric_difference(&theirs).collect();
+        assert!(other.is_empty(), "{name}: on one side only: {other:#?}");
+        let rows = |report: &Json| -> Vec<String> {
+            list(report, "tables")
+                .iter()
+                .map(|table| format!("{} {} {}", table["target"], table["rows_written"], table["verified"]))
+                .collect()
+        };
+        assert_eq!(rows(&second.json()), rows(&first.json()), "{name}");
+        // Sequences go on alike.
+        let next = "SELECT schemaname || sequencename || coalesce(last_value, 0) FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1";
+        assert_eq!(migrated.rows(next), derived.rows(next), "{name}");
+        case.run(&format!("schema status --to {{url}} --migrations {folder}")).exit(0);
+    }
+}
+
+#[test]
+fn generated_files_are_not_overwritten_unasked() {
+    let case = Case::new("generate").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT); CREATE INDEX t_s ON t(s)");
+    let files = case.run("schema generate {source} --out {dir}/db").exit(0);
+    assert!(files.stdout.contains("schema/V1__tables.sql") && files.stdout.contains("indexes/V1__indexes.sql"), "{files}");
+    case.run("schema generate {source} --out {dir}/db").exit(0);
+    let tables = case.dir().join("db/schema/V1__tables.sql");
+    fs::write(&tables, "-- mine\n").unwrap();
+    let refused = case.run("schema generate {source} --out {dir}/db --json").exit(2);
+    assert_eq!(refused.json()["error"]["code"], "file_exists");
+    assert_eq!(fs::read_to_string(&tables).unwrap(), "-- mine\n");
+    case.run("schema generate {source} --out {dir}/db --force").exit(0);
+    assert!(fs::read_to_string(&tables).unwrap().contains("CREATE TABLE \"public\".\"t\""));
+}

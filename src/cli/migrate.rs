@@ -10,18 +10,18 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::cli::Exit;
+use crate::cli::prove::prove;
 use crate::cli::resume::{Stop, command_line, duration, hinted, resume_line};
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
-use crate::migrate::{self, Call, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, PhaseTime, Prepared, Purpose, Resumable};
-use crate::model::{Event, Events, Failure, Phase, QualifiedName};
+use crate::migrate::{self, Call, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable};
+use crate::model::{Event, Events, Failure};
 use crate::plan::mapping::{Mapping, closest};
 use crate::plan::{CopyMap, DAMAGE, Existing, NameStyle, ObjectKind, OnExtra, Options, Severity, TablePlan, Warning};
 use crate::postgres::{Address, Migrations, RunState, create_database, sql_failure};
 use crate::registry;
 use crate::render::{self, Format, Progress, ProgressStyleChoice, Ui};
 use crate::sqlite::Snapshot;
-use crate::verify;
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -161,7 +161,7 @@ struct Values {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Verify {
+pub(super) enum Verify {
     /// Every value of every row
     Full,
     /// Only the number of rows
@@ -424,7 +424,15 @@ async fn carry_out(args: &Args, job: &Job, prepared: Prepared, started_at: &str)
         Some(folder) => migrate::retry(job, prepared, folder).await?,
         None => migrate::run(job, prepared).await?,
     };
-    let proved = prove(args, &mut report, Arc::clone(&job.snapshot), &job.address, Arc::clone(&job.events), job.jobs).await;
+    let proved = prove(
+        (args.verify, args.values.retry_rejects.as_deref()),
+        &mut report,
+        Arc::clone(&job.snapshot),
+        &job.address,
+        Arc::clone(&job.events),
+        job.jobs,
+    )
+    .await;
     proved.context("verify the copy").map_err(migrate::interrupted)?;
     report.judge(&args.values.allow, args.values.strict);
     let document = render::migrate::document(&report, started_at);
@@ -460,56 +468,6 @@ fn flags(args: &Args, chosen: &Chosen) -> Result<BTreeMap<String, String>> {
     let grants = args.into.grant.iter().map(|grant| format!("{}={}", grant.role, if grant.write { "rw" } else { "ro" }));
     say("--grant", grants.collect::<Vec<_>>().join(" "));
     Ok(flags)
-}
-
-/// Both sides read again and compared, by code that the copy does not share.
-async fn prove(
-    args: &Args,
-    report: &mut MigrateReport,
-    snapshot: Arc<Snapshot>,
-    address: &Address,
-    events: Events,
-    jobs: usize,
-) -> Result<()> {
-    let started = Instant::now();
-    // Rows that were there before, or were not to come, have nothing to be compared with.
-    let retry = args.values.retry_rejects.is_some();
-    let comparable = |table: &&TablePlan| retry || !table.without_data && (table.create.is_some() || table.truncate || !table.had_rows);
-    let maps: Vec<CopyMap> = report.plan.tables.iter().filter(comparable).map(TablePlan::copy_map).collect();
-    match args.verify {
-        Verify::None => return Ok(()),
-        Verify::Counts => {
-            for map in &maps {
-                let table = QualifiedName::new(map.schema.as_str(), map.target.as_str());
-                let rows = migrate::through_cuts(async || crate::postgres::count_rows(address, &table).await).await?;
-                let written = report.tables.iter().find(|table| table.source == map.source).map(|table| table.rows_written);
-                report.verified(&map.source, Some(written == Some(rows)), (None, None));
-            }
-        }
-        Verify::Full => {
-            let (schema, rejects) = (report.plan.schema.clone(), args.values.retry_rejects.clone().or_else(|| report.rejects_dir.clone()));
-            let job = || verify::Job {
-                snapshot: Arc::clone(&snapshot),
-                address: address.clone(),
-                maps: maps.clone(),
-                included: Arc::new(|_| true),
-                schema: schema.clone(),
-                jobs,
-                sample: verify::Sample::ALL,
-                limit: 0,
-                strict: false,
-                rejects: rejects.clone(),
-                events: Arc::clone(&events),
-            };
-            for table in migrate::through_cuts(async || verify::run(job()).await).await?.tables {
-                report.verified(&table.source, table.identical, (table.source_digest, table.target_digest));
-            }
-        }
-    }
-    report.phases.push(PhaseTime { phase: Phase::Verify, seconds: started.elapsed().as_secs_f64() });
-    report.elapsed += started.elapsed();
-    report.peak_rss_bytes = migrate::peak_rss_bytes();
-    Ok(())
 }
 
 fn exit(report: &MigrateReport) -> Exit {

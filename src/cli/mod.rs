@@ -4,6 +4,7 @@ mod completions;
 mod config;
 mod generate;
 mod migrate;
+mod prove;
 mod psql;
 mod resume;
 mod runs;

@@ -9,7 +9,7 @@ use crate::migrate::prepare::Inspected;
 use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::{Job, peak_rss_bytes};
 use crate::model::Phase;
-use crate::plan::{Plan, Severity, Todo, Warning};
+use crate::plan::{ObjectKind, Plan, Severity, Todo, Warning};
 
 #[derive(Clone, Debug)]
 pub struct MigrateReport {
@@ -202,6 +202,19 @@ impl MigrateReport {
         for table in self.tables.iter_mut().filter(|table| table.source == source) {
             table.verified = identical;
             (table.source_digest, table.target_digest) = digests.clone();
+        }
+    }
+
+    /// Objects of the source that a given table does not have, as (kind, object, reason); what was said of an object already is enough.
+    pub fn missing_from_given(&mut self, missing: impl Iterator<Item = (String, String, String)>) {
+        let said = self.warnings.len();
+        for (kind, object, reason) in missing {
+            if self.warnings[..said].iter().any(|warning| warning.object == object && warning.severity != Severity::Note) {
+                continue;
+            }
+            let class = ObjectKind::ALL.into_iter().find(|known| known.as_str() == kind).map_or("", ObjectKind::allow_class);
+            let message = format!("has no {kind} in the target's own schema: {reason}");
+            self.warnings.push(Warning { class: class.into(), ..Warning::weaker("object_not_in_target", object, message) });
         }
     }
 

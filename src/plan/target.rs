@@ -13,6 +13,8 @@ pub struct TargetSchema {
     pub tables: Vec<TargetTable>,
     /// Names of views, sequences, indexes and other relations, which a new object must not take.
     pub other_relations: Vec<Name>,
+    /// Those of them that are views.
+    pub views: Vec<Name>,
 }
 
 #[derive(Clone, Debug)]

@@ -40,6 +40,10 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace)
 fn plan_view(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace, catalog: &mut Catalog, view: &View) {
     let wanted = input.options.names.apply(&view.name);
     if input.target.other_relations.contains(&Name::new(wanted.as_str())) {
+        if !input.target.views.contains(&Name::new(wanted.as_str())) {
+            let reason = "its name is taken in PostgreSQL, and not by a view".to_string();
+            return cannot(plan, ObjectKind::View, &view.name, reason, &view.sql);
+        }
         plan.warnings.push(Warning::note("view_left_out", &view.name, "is left out: the target has one of that name"));
         return;
     }

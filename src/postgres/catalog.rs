@@ -21,11 +21,12 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     let mut target = TargetSchema { exists: head.get(0), server_version: head.get::<_, i32>(1) as u32, ..TargetSchema::default() };
     let others = client
         .query(
-            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind NOT IN ('r', 'p', 't')",
+            "SELECT c.relname, c.relkind IN ('v', 'm') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind NOT IN ('r', 'p', 't')",
             &[&schema],
         )
         .await?;
     target.other_relations = others.iter().map(|row| Name::new(row.get::<_, &str>(0))).collect();
+    target.views = others.iter().filter(|row| row.get(1)).map(|row| Name::new(row.get::<_, &str>(0))).collect();
 
     let mut columns: HashMap<u32, Vec<TargetColumn>> = HashMap::new();
     for row in client.query(include_str!("queries/columns.sql"), &[&schema]).await? {

@@ -21,7 +21,7 @@ use crate::plan::CopyMap;
 use crate::postgres::{Address, TypeReader, read_sessions};
 use crate::sides::{BUCKETS, Normaliser, Pair, Sides, pair};
 use crate::sqlite::Snapshot;
-pub use objects::{MissingObject, ObjectsReport, WrongNextValue, schema_objects};
+pub use objects::{MissingObject, ObjectsReport, WrongNextValue, missing_from_given, schema_objects};
 pub use report::{ColumnDifference, Difference, DifferenceKind, Outcome, TableVerdict, VerifyReport};
 
 /// What a comparison was told.

@@ -69,6 +69,21 @@ pub async fn schema_objects(job: &Job) -> Result<ObjectsReport> {
     let (snapshot, jobs) = (Arc::clone(&job.snapshot), job.jobs);
     let (source, profiles) =
         tokio::task::spawn_blocking(move || inspect(&snapshot, jobs)).await.context("a reader of the source panicked")??;
+    compare(job, &source, &profiles, None).await
+}
+
+/// What the source promises of these of its tables, which were in the target before, and the target's own schema does not; and views that
+/// say something else there. Defaults, generated values and triggers of such a table are its application's matter.
+pub async fn missing_from_given(
+    job: &Job,
+    source: &Schema,
+    profiles: &[TableProfile],
+    given: HashSet<String>,
+) -> Result<Vec<MissingObject>> {
+    Ok(compare(job, source, profiles, Some(given)).await?.missing)
+}
+
+async fn compare(job: &Job, source: &Schema, profiles: &[TableProfile], only: Option<HashSet<String>>) -> Result<ObjectsReport> {
     let schema = Name::new(job.schema.as_str());
     let mut client = session(&job.address, None).await?;
     let transaction = client.build_transaction().read_only(false).start().await.map_err(|error| sql_failure(error.into()))?;
@@ -76,19 +91,33 @@ pub async fn schema_objects(job: &Job) -> Result<ObjectsReport> {
     // What the path does not find, PostgreSQL writes with its schema: each side is read when its own names are found first.
     transaction.batch_execute(&format!("SET LOCAL search_path = {schema}")).await?;
     let actual = read_objects(&transaction, Place::Schema(&schema)).await?;
-    let plan = plan(&source, &profiles, &job.maps, &actual);
-    let mut report = ObjectsReport { missing: history.taken_away.clone(), ..ObjectsReport::default() };
-    next_values(&transaction, &plan, job, &mut report).await?;
+    let plan = plan(source, profiles, &job.maps, &actual);
+    let mut report = ObjectsReport::default();
+    if only.is_none() {
+        report.missing.clone_from(&history.taken_away);
+        next_values(&transaction, &plan, job, &mut report).await?;
+    }
 
     transaction.batch_execute(&format!("SET LOCAL search_path = pg_temp, {schema}")).await?;
     let refused = rehearse(&transaction, &plan).await?;
     let expected = read_objects(&transaction, Place::Temporary).await?;
     transaction.rollback().await?;
 
-    let comparison =
-        Comparison { job, source: &source, plan: &plan, schema: &schema, expected: &expected, actual: &actual, history: &history };
+    let comparison = Comparison {
+        job,
+        source,
+        plan: &plan,
+        schema: &schema,
+        expected: &expected,
+        actual: &actual,
+        history: &history,
+        only: only.as_ref(),
+    };
     comparison.columns(&mut report);
     comparison.objects(&refused, &mut report);
+    if only.is_some() {
+        return Ok(report);
+    }
     let said = plan.warnings.iter().chain(&history.losses).chain(&refused);
     report.declare(said.filter(|warning| !comparison.is_of_table_left_out(&warning.object)));
     report.not_compared = comparison.given().map(|table| table.source.clone()).collect();
@@ -234,10 +263,15 @@ struct Comparison<'a> {
     expected: &'a SchemaObjects,
     actual: &'a SchemaObjects,
     history: &'a History,
+    /// These tables of the source alone, though the target had them before.
+    only: Option<&'a HashSet<String>>,
 }
 
 impl Comparison<'_> {
     fn is_given(&self, table: &TablePlan) -> bool {
+        if let Some(only) = self.only {
+            return !only.contains(&table.source);
+        }
         let target = QualifiedName { schema: self.schema.clone(), name: table.target.name.clone() };
         self.history.made.as_ref().is_some_and(|made| !made.contains(&target))
     }
@@ -268,6 +302,13 @@ impl Comparison<'_> {
                 let label = format!("{}.{}", table.source, column.source);
                 let Some(expected) = self.expected.columns.get(&place) else { continue };
                 match self.actual.columns.get(&place) {
+                    Some(actual) if self.only.is_some() => {
+                        // A column of SQLite may have gone into two, of which one keeps the promise.
+                        let twice = table.columns.iter().filter(|other| other.source_index == column.source_index).count() > 1;
+                        if expected.not_null && !actual.not_null && !twice {
+                            report.miss(ObjectKind::NotNull.as_str(), &label, "the column takes NULL");
+                        }
+                    }
                     Some(actual) => promises(report, &label, expected, actual),
                     None => report.miss("column", &label, "the table has no such column"),
                 }
@@ -281,7 +322,8 @@ impl Comparison<'_> {
 
     fn objects(&self, refused: &[Warning], report: &mut ObjectsReport) {
         for object in &self.plan.objects {
-            if self.is_left_out(object) || refused.iter().any(|warning| warning.object == object.label) {
+            let is_application_s = self.only.is_some() && object.kind == ObjectKind::Trigger;
+            if is_application_s || self.is_left_out(object) || refused.iter().any(|warning| warning.object == object.label) {
                 continue;
             }
             report.compared += 1;

@@ -141,3 +141,36 @@ fn what_fails_in_the_middle_of_a_chunk_has_changed_the_target() {
     assert_eq!(error["target_changed"], true, "{failed}");
     assert!(error["message"].as_str().unwrap().contains("copy table \"t\": table \"t\": column \"n\""), "{failed}");
 }
+
+#[test]
+fn what_a_given_table_lacks_of_the_sources_schema_is_said() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE parent(id bigint PRIMARY KEY, code text);
+         CREATE TABLE child(id bigint PRIMARY KEY, p bigint, name text NOT NULL);
+         CREATE VIEW names AS SELECT 1 AS other; CREATE SEQUENCE taken",
+    );
+    let case = Case::new("given schema")
+        .source_sql(
+            "CREATE TABLE parent(id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE); INSERT INTO parent VALUES (1, 'a');
+             CREATE TABLE child(id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent, name TEXT NOT NULL); INSERT INTO child VALUES (1, 1, 'x');
+             CREATE INDEX child_name ON child(name); CREATE VIEW names AS SELECT name FROM child; CREATE VIEW taken AS SELECT 1 AS one;",
+        )
+        .database(&database);
+    // A view whose name something else has is lost; what a given table lacks is weaker.
+    let output = case.run("migrate {source} --to {url} --json").exit(1);
+    let report = output.json();
+    let said = |severity: &str| -> Vec<String> {
+        let all = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["severity"] == severity);
+        let mut said: Vec<String> = all.map(|warning| warning["object"].as_str().unwrap().to_string()).collect();
+        said.sort();
+        said
+    };
+    assert_eq!(said("loss"), ["taken"], "{output}");
+    assert_eq!(said("weaker"), ["child.child_name", "child.p → parent", "names", "parent.code", "parent.code"], "{output}");
+    assert_eq!(database.value("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"), "2");
+    case.run("migrate {source} --to {url} --existing truncate --allow views").exit(0);
+    case.run("migrate {source} --to {url} --existing truncate --allow views --strict").exit(1);
+    let all = "views,indexes,uniques,not-nulls,foreign-keys";
+    case.run(&format!("migrate {{source}} --to {{url}} --existing truncate --allow {all} --strict")).exit(0);
+}

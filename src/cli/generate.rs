@@ -101,7 +101,8 @@ fn write(folder: &Path, files: &[(&'static str, String)], force: bool) -> Result
             let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
             let same = files.iter().any(|(name, wanted)| folder.join(name) == entry.path() && *wanted == text);
             let ours = files.iter().any(|(name, _)| folder.join(name) == entry.path());
-            if !same && !(force && ours) {
+            let replaced = force && ours;
+            if !same && !replaced {
                 bail!(
                     Failure::new("file_exists", format!("{} is there already, and is not what would be written", entry.path().display()))
                         .hint("Give --out another folder; --force overwrites files of the same names.")

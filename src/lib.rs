@@ -11,7 +11,7 @@
 //! | [`dialect`] | SQLite's SQL: parsed, and said again in PostgreSQL's | model |
 //! | [`plan`] | what becomes what: `Plan`, `build()`, the conversion of values, the mapping file | dialect, model |
 //! | [`digest`] | the canonical form of a value, from either side, and digests of rows and tables | plan, model |
-//! | [`registry`] | what a candlefish registry is: its mapping | plan, model |
+//! | [`registry`] | what a candlefish registry is: its mapping, its cached queries and their tags | plan, model |
 //! | **doors**: one outside thing each | | |
 //! | [`sqlite`] | one state of a SQLite file: schema, rows, profile | plan, dialect, model |
 //! | [`postgres`] | connection, catalog, COPY, migrations (refinery) | plan, model |

@@ -1,4 +1,6 @@
-//! What a candlefish registry is: the mapping of its SQLite file into the tables of `migrations/`.
+//! What a candlefish registry is: the mapping of its SQLite file into the tables of `migrations/`, and the queries of its application.
+
+pub mod queries;
 
 use crate::model::Schema;
 

@@ -1,6 +1,8 @@
 //! The data layer against real servers: the pool, the one flight, and what a caller meets when servers go.
 
 mod cache;
+mod checker;
+mod registry;
 
 use std::time::{Duration, Instant};
 

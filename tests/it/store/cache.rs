@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use candlefish::model::{Name, ParamType, QualifiedName, Query};
-use candlefish::store::{Call, Invalidation, Source, Store, StoreConfig, StoreError};
+use candlefish::store::{Call, Invalidation, Sabotage, Source, Store, StoreConfig, StoreError};
 
 use super::{config, run};
 use crate::support::{Database, addresses};
@@ -216,6 +216,39 @@ fn many_askers_in_many_instances_are_one_statement() {
         assert_eq!(sources.iter().filter(|source| **source == Source::Database).count(), 1);
         assert!(sources.contains(&Source::L2) && sources.contains(&Source::Coalesced));
     });
+}
+
+/// A load that saw the rows before a write, and ends after it. Without the fence, by which the test shows that it can fail, its answer stays.
+#[test]
+fn a_slow_load_never_brings_back_what_a_write_made_old() {
+    const SLOW: Query = Query::cached(
+        "slow item",
+        "SELECT i.name FROM items i, pg_sleep(0.4) WHERE tenant = $1 AND id = $2",
+        &[ParamType::Int8, ParamType::Int8],
+    )
+    .tags(&["item:{1}:{2}"]);
+    let after_a_write = |sabotage: Sabotage| {
+        let database = items();
+        run(async {
+            let mut config = cached(&database);
+            config.sabotage = sabotage;
+            let store = Store::open(config).await.unwrap();
+            settled(&store).await;
+            let (slow, rename) = (store.declare(SLOW).unwrap(), store.declare(RENAME).unwrap());
+            let (asking, query) = (store.clone(), slow.clone());
+            let load = tokio::spawn(async move { asking.fetch(&query, &[&1_i64, &7_i64]).await });
+            let active =
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.4)%' AND state = 'active' AND pid <> pg_backend_pid()";
+            while database.value(active) == "0" {
+                tokio::task::yield_now().await;
+            }
+            store.write(&rename, &[&1_i64, &7_i64, &"new"]).await.unwrap();
+            assert_eq!(name(&load.await.unwrap().unwrap()), "item 1/7", "it saw what was before");
+            name(&store.fetch(&slow, &[&1_i64, &7_i64]).await.unwrap())
+        })
+    };
+    assert_eq!(after_a_write(Sabotage::None), "new");
+    assert_eq!(after_a_write(Sabotage::NoFence), "item 1/7");
 }
 
 #[test]

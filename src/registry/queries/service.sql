@@ -1,0 +1,2 @@
+-- One service, every column. $1: bigint
+SELECT * FROM services WHERE id = $1

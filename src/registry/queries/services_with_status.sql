@@ -1,0 +1,3 @@
+-- The services in one state. $1: text
+SELECT id, name, port, group_name, status, started_at, health_check_url, description, version, owner, health_status, last_health_check
+FROM services WHERE status = $1 ORDER BY group_name, name

@@ -15,7 +15,7 @@ use crate::cli::resume::{Stop, command_line, duration, hinted, resume_line};
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
 use crate::migrate::{self, Call, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable};
-use crate::model::{Event, Events, Failure};
+use crate::model::{Event, Events, Failure, Phase};
 use crate::plan::mapping::{Mapping, closest};
 use crate::plan::{CopyMap, DAMAGE, Existing, NameStyle, ObjectKind, OnExtra, Options, Severity, TablePlan, Warning};
 use crate::postgres::{Address, Migrations, RunState, create_database, sql_failure};
@@ -272,7 +272,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         begun = begin(&args, settings, &progress, &started_at, ui) => begun?,
         cause = stop.wanted() => {
             progress.finish();
-            ui.say("stopped: nothing was begun yet, and nothing is changed");
+            render::migrate::stopped_before_it_began(&args.source.display().to_string(), &started_at, ui)?;
             return Ok(cause.exit());
         }
     };
@@ -378,13 +378,14 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         }
     }
     if let Some(wanted) = &args.resume {
-        match migrate::look_for_run(&job, Some(wanted.as_str()).filter(|wanted| !wanted.is_empty())).await? {
+        let wanted = Some(wanted.as_str()).filter(|wanted| !wanted.is_empty());
+        match migrate::through_cuts(async || migrate::look_for_run(&job, wanted).await).await? {
             Resumable::Nothing(why) => ui.say(&format!("nothing to resume: {why}; the run begins")),
             Resumable::Complete(run) => return complete(args, &job.address, &run, ui).await,
             Resumable::Unfinished(run) => {
                 job.run_id = run.record.run_id.clone();
                 job.rejects_dir = args.values.rejects.clone().unwrap_or_else(|| migrate::rejects_folder(&run, &job.rejects_dir));
-                let prepared = migrate::reopen(&job, &run).await?;
+                let prepared = migrate::through_cuts(async || migrate::reopen(&job, &run).await).await?;
                 return Ok(Begun::Ready(Box::new((job, prepared))));
             }
         }
@@ -420,19 +421,16 @@ async fn complete(args: &Args, address: &Address, run: &RunState, ui: &Ui) -> Re
 
 /// The run itself, its proof, and the journal's last word.
 async fn carry_out(args: &Args, job: &Job, prepared: Prepared, started_at: &str) -> Result<MigrateReport> {
-    let mut report = match &args.values.retry_rejects {
-        Some(folder) => migrate::retry(job, prepared, folder).await?,
-        None => migrate::run(job, prepared).await?,
+    let (mut report, keeper) = match &args.values.retry_rejects {
+        Some(folder) => (migrate::retry(job, prepared, folder).await?, None),
+        None => migrate::run(job, prepared).await.map(|(report, keeper)| (report, Some(keeper)))?,
     };
-    let proved = prove(
-        (args.verify, args.values.retry_rejects.as_deref()),
-        &mut report,
-        Arc::clone(&job.snapshot),
-        &job.address,
-        Arc::clone(&job.events),
-        job.jobs,
-    )
-    .await;
+    let how = (args.verify, args.values.retry_rejects.as_deref());
+    let proof = prove(how, &mut report, Arc::clone(&job.snapshot), &job.address, Arc::clone(&job.events), job.jobs);
+    let proved = match &keeper {
+        Some(keeper) => keeper.beside(Phase::Verify, proof).await,
+        None => proof.await,
+    };
     proved.context("verify the copy").map_err(migrate::interrupted)?;
     report.judge(&args.values.allow, args.values.strict);
     let document = render::migrate::document(&report, started_at);

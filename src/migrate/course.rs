@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use tokio::sync::Notify;
 
 use crate::migrate::copy::{LANDED_ALREADY, TableCount};
 use crate::migrate::finish::Built;
@@ -33,21 +34,25 @@ pub struct Work<'a> {
     pub job: &'a Job,
     pub plan: Arc<Plan>,
     pub schema: Arc<Schema>,
+    /// The run has only now begun.
+    pub fresh: bool,
 }
 
 pub struct Done {
     pub run: Arc<Run>,
     pub counts: Vec<TableCount>,
     pub built: Built,
+    pub keeper: Keeper,
 }
 
 /// Carries the run to its end. `keeper` holds the lock on the target schema.
 pub async fn carry_through(work: &Work<'_>, mut keeper: Client, clock: &mut PhaseClock) -> Result<Done> {
     let mut incident = Incident::new();
+    let mut first = work.fresh;
     loop {
         let advanced = Arc::new(AtomicU64::new(0));
         let part = async {
-            let run = Arc::new(part_of(work, &keeper).await?);
+            let run = Arc::new(part_of(work, &keeper, first).await?);
             let done = tokio::select! {
                 done = part_to_the_end(&run, work.job, clock) => done,
                 broken = beat(&keeper, &run) => broken.map(|never| match never {}),
@@ -55,8 +60,13 @@ pub async fn carry_through(work: &Work<'_>, mut keeper: Client, clock: &mut Phas
             advanced.store(run.advanced.load(Ordering::Relaxed), Ordering::Relaxed);
             done
         };
-        let error = match part.await {
-            Ok(done) => return Ok(done),
+        let ended = part.await;
+        first = false;
+        let error = match ended {
+            Ok((run, counts, built)) => {
+                let keeper = Keeper { client: keeper, run_id: work.job.run_id.clone() };
+                return Ok(Done { run, counts, built, keeper });
+            }
             Err(error) => error,
         };
         if advanced.load(Ordering::Relaxed) > 0 {
@@ -132,10 +142,12 @@ pub async fn take_over(job: &Job) -> Result<Client> {
 }
 
 /// The run as it stands, with what a part that was cut off wrote beside the database set right.
-async fn part_of(work: &Work<'_>, keeper: &Client) -> Result<Run> {
+async fn part_of(work: &Work<'_>, keeper: &Client, first: bool) -> Result<Run> {
     let job = work.job;
     let standing = Standing::read(keeper, &job.run_id).await?;
-    rejects::forget_unlanded(&job.rejects_dir, &job.rejects_dir, &job.run_id, |table, chunk| standing.chunk(table, chunk).is_some())?;
+    if !first {
+        rejects::forget_unlanded(&job.rejects_dir, &job.rejects_dir, &job.run_id, |table, chunk| standing.chunk(table, chunk).is_some())?;
+    }
     Ok(Run {
         id: job.run_id.clone(),
         plan: Arc::clone(&work.plan),
@@ -151,11 +163,12 @@ async fn part_of(work: &Work<'_>, keeper: &Client) -> Result<Run> {
         events: Arc::clone(&job.events),
         advanced: AtomicU64::new(0),
         phase: AtomicUsize::new(0),
+        phase_began: Notify::new(),
     })
 }
 
 /// Everything that the run still lacks, in order.
-async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> Result<Done> {
+async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> Result<(Arc<Run>, Vec<TableCount>, Built)> {
     let schema_started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Schema));
     let mut control = run.connect().await?;
@@ -180,7 +193,7 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
     let journal = Journal::open(&control).await?;
     journal.tables_done(&run.id).await?;
     journal.finish(&run.id, "copied").await?;
-    Ok(Done { run: Arc::clone(run), counts: copied.counts, built })
+    Ok((Arc::clone(run), copied.counts, built))
 }
 
 /// Tells the journal every two seconds that the run lives; ends only when that fails, and the lock on the schema may be gone.
@@ -188,7 +201,32 @@ async fn beat(keeper: &Client, run: &Run) -> Result<Infallible> {
     let process = process::this();
     loop {
         Journal::beat(keeper, &run.id, &process, run.phase().as_str()).await?;
-        tokio::time::sleep(BEAT).await;
+        tokio::select! {
+            () = tokio::time::sleep(BEAT) => {}
+            () = run.phase_began.notified() => {}
+        }
+    }
+}
+
+/// The session that holds the lock on the target schema when the copy is done, so that nobody else goes on with the run while it is proved.
+pub struct Keeper {
+    client: Client,
+    run_id: String,
+}
+
+impl Keeper {
+    /// Tells the journal that the run lives while this work is done. That it cannot is no harm to work that changes nothing.
+    pub async fn beside<T>(&self, phase: Phase, work: impl Future<Output = T>) -> T {
+        let beats = async {
+            while Journal::beat(&self.client, &self.run_id, &process::this(), phase.as_str()).await.is_ok() {
+                tokio::time::sleep(BEAT).await;
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = beats => match never {},
+        }
     }
 }
 

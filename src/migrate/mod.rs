@@ -34,7 +34,7 @@ use crate::plan::{CopyMap, ObjectKind, Options, Plan, Severity, TablePlan};
 use crate::postgres::{Address, Client, Journal, Migrations, run_session, session, sql_failure, statement};
 use crate::sqlite::Snapshot;
 
-pub use course::{interrupted, through_cuts, wait_for};
+pub use course::{Keeper, interrupted, through_cuts, wait_for};
 pub use generate::{Generated, generate};
 pub use prepare::{CHUNK_BYTES, Inspected};
 pub use rehearse::{Misfits, Rehearsal, TableRehearsal, rehearse};
@@ -186,14 +186,14 @@ pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
 
 /// Does what the plan says, or what is left of it. The plan must have no problems. Connections that break are made again for up to a minute; what
 /// fails for good leaves a run that can be resumed, unless the failure says otherwise.
-pub async fn run(job: &Job, prepared: Prepared) -> Result<MigrateReport> {
+pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper)> {
     let Prepared { schema, inspected, plan, redo, begun, mut control, mut clock } = prepared;
     refuse_problems(&plan)?;
     if !begun {
         target::check_rights(&control, &plan).await?;
         control = course::begin(job, &plan, &redo, control).await?;
     }
-    let work = course::Work { job, plan: Arc::new(plan), schema: Arc::new(schema) };
+    let work = course::Work { job, plan: Arc::new(plan), schema: Arc::new(schema), fresh: !begun };
     let done = match course::carry_through(&work, control, &mut clock).await {
         Ok(done) => done,
         Err(error) => return Err(course::give_up(job, error).await),
@@ -233,7 +233,7 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<MigrateReport> {
         let message = "was written to during the copy; the copy is of the state before that";
         report.warnings.push(crate::plan::Warning::note("source_changed", report.source.clone(), message));
     }
-    Ok(report)
+    Ok((report, done.keeper))
 }
 
 /// Writes into the journal how the run ended, once that is known, with the whole answer as a document.

@@ -103,9 +103,8 @@ pub fn forget_unlanded(from: &Path, into: &Path, run_id: &str, has_landed: impl 
 }
 
 fn forget_in_file(path: &Path, target: &Path, run_id: &str, has_landed: &impl Fn(&str, usize) -> bool) -> Result<()> {
-    // A line that a killed process left half belongs to a chunk that did not land.
     let parsed = |line: &[u8]| serde_json::from_slice::<Json>(line).ok();
-    let of_run = |row: &Option<Json>| row.as_ref().is_none_or(|row| row["run_id"] == run_id);
+    let of_run = |row: &Option<Json>| row.as_ref().is_some_and(|row| row["run_id"] == run_id);
     let landed = |row: &Option<Json>| {
         let Some(row) = row else { return false };
         let number = row["chunk"].as_u64().and_then(|number| usize::try_from(number).ok());
@@ -119,14 +118,17 @@ fn forget_in_file(path: &Path, target: &Path, run_id: &str, has_landed: &impl Fn
     let mut kept = BufWriter::new(File::create(&part)?);
     let mut changed = false;
     let mut keep = |from: &Path, wanted: &dyn Fn(&Option<Json>) -> bool, whole: bool| -> Result<()> {
-        for line in BufReader::new(File::open(from)?).split(b'\n') {
-            let line = line?;
-            let stays = wanted(&parsed(&line));
+        let (mut lines, mut line) = (BufReader::new(File::open(from)?), Vec::new());
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            let row = parsed(&line);
+            // A line that a killed process left half belongs to a chunk that did not land.
+            let half = row.is_none() && !line.ends_with(b"\n") && line.starts_with(b"{\"table\":");
+            let stays = !half && wanted(&row);
             changed |= stays != whole;
             if stays {
                 kept.write_all(&line)?;
-                kept.write_all(b"\n")?;
             }
+            line.clear();
         }
         Ok(())
     };
@@ -195,6 +197,26 @@ fn plain(value: Value<'_>) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_runs_own_rows_of_chunks_that_did_not_land_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        std::fs::create_dir(&one).unwrap();
+        let file = one.join("t.jsonl");
+        let line = |run: &str, chunk: usize| format!("{}\n", json!({"table": "t", "row": {}, "run_id": run, "chunk": chunk}));
+        let (landed, not, other) = (line("r", 0), line("r", 1), line("another", 1));
+        let foreign = "somebody's own\n";
+        std::fs::write(&file, format!("{landed}{other}{foreign}{not}{{\"table\":\"t\",\"key")).unwrap();
+        forget_unlanded(&one, &one, "r", |_, chunk| chunk == 0).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{landed}{other}{foreign}"));
+        // Brought into another folder, twice: still once there.
+        for _ in 0..2 {
+            forget_unlanded(&one, &two, "r", |_, chunk| chunk == 0).unwrap();
+            assert_eq!(std::fs::read_to_string(two.join("t.jsonl")).unwrap(), landed);
+        }
+        assert_eq!(std::fs::read_dir(&two).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_table_can_have_any_name() {

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value as Json, json};
+use tokio::sync::Notify;
 
 use crate::migrate::careful::{self, BATCH_ROWS, Batch};
 use crate::migrate::copy::{ChunkCount, TableCount, scanned_columns};
@@ -93,6 +94,7 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         events: Arc::clone(&job.events),
         advanced: AtomicU64::new(0),
         phase: AtomicUsize::new(0),
+        phase_began: Notify::new(),
     };
     Journal::open(&control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
     // A file gives up its rows only when the disk has them.

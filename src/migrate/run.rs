@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
+use tokio::sync::Notify;
 
 use crate::migrate::rejects::Rejects;
 use crate::migrate::standing::Standing;
@@ -59,12 +60,15 @@ pub struct Run {
     pub advanced: AtomicU64,
     /// The place in `Phase::ALL` of the phase that began last.
     pub phase: AtomicUsize,
+    /// Told when that is another.
+    pub phase_began: Notify,
 }
 
 impl Run {
     pub fn send(&self, event: Event) {
         if let Event::PhaseStarted(phase) = event {
             self.phase.store(Phase::ALL.iter().position(|other| *other == phase).unwrap_or(0), Ordering::Relaxed);
+            self.phase_began.notify_one();
         }
         (self.events)(event);
     }

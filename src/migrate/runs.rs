@@ -87,7 +87,7 @@ fn summary(run: RunState) -> RunSummary {
         run_id: run.record.run_id.clone(),
         source: run.record.source.clone(),
         target_schema: run.record.target_schema.clone(),
-        phase: run.phase.clone(),
+        phase: run.phase.clone().filter(|_| !matches!(state, State::Ended(_))),
         rows_written: run.rows_done - run.rows_rejected,
         rows_rejected: run.rows_rejected,
         rows_total,

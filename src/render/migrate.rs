@@ -129,6 +129,24 @@ fn next_step(report: &MigrateReport) -> String {
     }
 }
 
+/// What there is to say of a run that was stopped while its plan was made.
+pub fn stopped_before_it_began(source: &str, started_at: &str, ui: &Ui) -> Result<()> {
+    if ui.format == Format::Json {
+        ui.print_json(&json!({
+            "schema_version": 1,
+            "candlefish_version": env!("CARGO_PKG_VERSION"),
+            "started_at": started_at,
+            "run_id": null,
+            "source": source,
+            "outcome": Outcome::Stopped.as_str(),
+            "rows_written": 0,
+            "resume": null,
+        }))?;
+    }
+    ui.say("stopped: nothing was begun yet, and nothing is changed; the same command begins");
+    Ok(())
+}
+
 /// The answer for programs.
 pub fn document(report: &MigrateReport, started_at: &str) -> Json {
     let table = |table: &crate::migrate::TableReport| {

@@ -32,7 +32,8 @@
 //! ```text
 //! cli/migrate      args → settings → Snapshot, Target
 //! migrate::prepare read both schemas, profile the rows, plan::build (pure) → Plan or every Problem at once
-//! migrate::run     schema → per chunk: sqlite rows ─borrowed Value→ encode ─buffer→ [bounded channel] → COPY … → journal
+//! migrate::run     the course of a run, from where its journal stands, begun again when a connection breaks:
+//!                  schema → per chunk: sqlite rows ─borrowed Value→ encode ─buffer→ [bounded channel] → COPY … → journal
 //!                  (a blocking thread reads and encodes; an async task sends; one transaction a chunk; biggest table first)
 //!                  → indexes and constraints as each table completes → analyze → verify → MigrateReport
 //! render           report → stdout; Events → progress on stderr; exit 0 | 1 | 2
@@ -43,6 +44,7 @@
 //! - The source is opened read-only and one state of it is read.
 //! - Per table: rows in SQLite = rows in PostgreSQL + rows set aside.
 //! - Every schema object is in PostgreSQL or in `warnings`.
+//! - What a run has done is in its journal, by the transaction that did it; whoever goes on with the run does the rest, once.
 //! - Per-row work allocates nothing; nothing holds a whole table; every channel that carries rows is bounded.
 
 pub mod dialect;

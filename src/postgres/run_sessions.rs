@@ -15,13 +15,30 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Connects as `session` does, and takes the run's lock, shared. The lock ends with the session, however that ends.
 pub async fn run_session(address: &Address, role: Option<&str>, run_id: &str) -> Result<Client> {
-    let client = session(address, role).await?;
+    let client = session(&noticing_silence(address), role).await?;
     client
         .execute("SELECT pg_advisory_lock_shared(hashtextextended('candlefish run ' || $1, 0))", &[&run_id])
         .await
         .map_err(|error| sql_failure(error.into()))
         .context("take the run's lock")?;
     Ok(client)
+}
+
+/// A network that swallows packets ends no connection: without an answer for so long it is taken for cut, unless the address says otherwise.
+const SILENCE: Duration = Duration::from_secs(60);
+
+fn noticing_silence(address: &Address) -> Address {
+    let mut address = address.clone();
+    if address.config.get_tcp_user_timeout().is_none() {
+        address.config.tcp_user_timeout(SILENCE);
+    }
+    // What the driver takes when nobody says anything.
+    let unsaid = Duration::from_secs(2 * 60 * 60);
+    if address.config.get_keepalives_interval().is_none() && address.config.get_keepalives_idle() == unsaid {
+        // Asked three times within the same span, where nothing is under way to be answered.
+        address.config.keepalives_idle(SILENCE / 4).keepalives_interval(SILENCE / 4).keepalives_retries(3);
+    }
+    address
 }
 
 /// The process ids of the run's sessions, this one left out.

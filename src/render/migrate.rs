@@ -57,10 +57,16 @@ fn table(report: &MigrateReport) -> String {
     text.push('\n');
     text.push_str(&warnings(&report.warnings));
     let rate = units::rows_per_second(report.rows_written(), report.elapsed).map_or(String::new(), |rate| format!(", {rate}"));
+    let of_all = match report.outcome {
+        Outcome::Stopped => {
+            let planned = report.plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum();
+            format!("{} of {}", units::count(report.rows_written()), units::counted(planned, "row"))
+        }
+        _ => units::counted(report.rows_written(), "row"),
+    };
     text.push_str(&format!(
-        "{}: {} in {} of {}, {} made, in {}{rate}, peak memory {}\n",
+        "{}: {of_all} in {} of {}, {} made, in {}{rate}, peak memory {}\n",
         report.outcome.as_str(),
-        units::counted(report.rows_written(), "row"),
         units::counted(report.tables.len() as u64, "table"),
         report.source,
         units::counted(report.objects_created, "object"),

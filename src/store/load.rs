@@ -241,7 +241,8 @@ impl Inner {
         if packed.fresh_until <= wall_ms() {
             return Err(Miss::Expired);
         }
-        self.validity.is_replayed(now_ms()).then_some(packed).ok_or(Miss::Unproven)
+        // Back from an outage, Redis has not heard what was written meanwhile until somebody has told it.
+        (self.validity.is_replayed(now_ms()) && self.outbox.is_told()).then_some(packed).ok_or(Miss::Unproven)
     }
 
     /// A stale answer from Redis in place of this error, where one is allowed.
@@ -252,7 +253,9 @@ impl Inner {
         let Ok(look) = link.look(ask.key, &ask.tags, false).await else { return Err(error) };
         let packed = look.value.clone().and_then(|value| Packed::unpack(value, self.config.max_answer_bytes));
         match packed {
-            Some(packed) if packed.epoch == link.epoch() && known(&look.tokens).as_ref() == Some(&packed.tokens) => {
+            Some(packed)
+                if self.outbox.is_told() && packed.epoch == link.epoch() && known(&look.tokens).as_ref() == Some(&packed.tokens) =>
+            {
                 self.stale(Arc::new(unpacked(ask, packed))).ok_or(error)
             }
             _ => Err(error),

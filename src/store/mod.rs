@@ -42,7 +42,7 @@
 //! 5. *Without that proof an answer is used for 0.8 s from when its load began*: then its age alone keeps the promise. So memory still shields the
 //!    database while Redis is down.
 //! 6. *What Redis could not take stands in the outbox*, committed with the write; every instance replays it three times a second, and uses nothing
-//!    from L1 or L2 when its last reading is 1.5 s old.
+//!    from L1 or L2 when its last reading is 1.5 s old, and nothing from L2 while Redis has yet to be told of a row.
 //! 7. *A server's epoch is bound to its run id*: after a restart or a failover, whoever connects first makes a new one, before anything is read.
 //!    Entries of another epoch are not used, and for a second nothing is kept, because the marks of writes under way may be lost. A write that takes
 //!    longer than half a second leaves a row in the outbox as well.

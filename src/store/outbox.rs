@@ -78,6 +78,11 @@ impl Outbox {
         left.insert(mark, tags);
     }
 
+    /// True when Redis knows all that is known here: while it does not, what it has may be older than a write that is long pending.
+    pub fn is_told(&self) -> bool {
+        !self.overflow.load(Ordering::SeqCst) && self.left.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Tells Redis what it has yet to hear.
     pub async fn tell_what_is_left(&self, link: &Link) {
         if self.overflow.load(Ordering::SeqCst) {

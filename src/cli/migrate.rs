@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::cli::Exit;
+use crate::cli::duration::duration;
 use crate::cli::prove::prove;
-use crate::cli::resume::{Stop, command_line, duration, hinted, resume_line};
+use crate::cli::resume::{Stop, command_line, hinted, resume_line};
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
 use crate::migrate::{self, Call, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable};

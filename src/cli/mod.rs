@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod duration;
 mod generate;
 mod migrate;
 mod prove;
@@ -13,6 +14,7 @@ pub mod settings;
 mod signals;
 mod source;
 mod stack;
+mod stats;
 mod verify;
 
 use std::path::PathBuf;
@@ -68,6 +70,8 @@ enum Command {
     Verify(Box<verify::Args>),
     /// Migrations of the target: list them, apply them, refresh its materialized views
     Schema(schema::Args),
+    /// See what the database does: slow queries, cache hits, locks, indexes, and more
+    Stats(Box<stats::Args>),
     /// Private PostgreSQL, Redis and PgBouncer on this machine
     #[command(subcommand)]
     Stack(stack::Command),
@@ -182,6 +186,13 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Runs(args) => runs::run(args, &settings()?, ui).await,
         Command::Verify(args) => signals::or_stopped(verify::run(*args, &settings()?, ui)).await,
         Command::Schema(args) => signals::or_stopped(schema::run(args, &settings()?, ui)).await,
+        Command::Stats(args) => {
+            if args.goes_on() {
+                signals::until_told(stats::run(*args, &settings()?, ui)).await
+            } else {
+                signals::or_stopped(stats::run(*args, &settings()?, ui)).await
+            }
+        }
         Command::Stack(command) => stack::run(command, ui),
         Command::Psql(args) => psql::run(args, &settings()?, ui),
         Command::Config(args) => config::run(&args, &settings()?, ui),

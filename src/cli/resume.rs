@@ -67,19 +67,6 @@ pub(super) fn hinted(mut error: anyhow::Error, line: &str, run_id: &str) -> anyh
     error
 }
 
-/// `60`, `60s`, `8m`, `2h`
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration such as 60, 60s or 2m");
-    let (number, unit) = match text.char_indices().last() {
-        Some((at, 's')) => (&text[..at], 1),
-        Some((at, 'm')) => (&text[..at], 60),
-        Some((at, 'h')) => (&text[..at], 3600),
-        _ => (text, 1),
-    };
-    let seconds: f64 = number.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(seconds * f64::from(unit)).map_err(|_| wrong())
-}
-
 /// What ends a run before its end.
 pub(super) struct Stop {
     pub(super) signals: Signals,
@@ -145,13 +132,5 @@ mod tests {
         );
         let plain = "postgresql://app@db/shop?sslmode=require";
         assert_eq!(line(plain, &["x", "migrate", "a.db", plain]), format!("candlefish migrate a.db '{plain}'"));
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
-        assert_eq!(duration("8m"), Ok(Duration::from_secs(480)));
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert!(duration("m").is_err() && duration("-1").is_err() && duration("8 minutes").is_err());
     }
 }

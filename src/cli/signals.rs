@@ -40,3 +40,11 @@ pub async fn or_stopped(command: impl Future<Output = Result<Exit>>) -> Result<E
         signal = signals.next() => Ok(Exit::Signal(signal)),
     }
 }
+
+/// Runs a command that goes on until it is told: there a signal is the normal end.
+pub async fn until_told(command: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    match or_stopped(command).await? {
+        Exit::Signal(_) => Ok(Exit::Good),
+        exit => Ok(exit),
+    }
+}

@@ -1,5 +1,6 @@
 //! The words that every room speaks. Knows nothing of files, servers or people.
 
+mod cell;
 mod column_type;
 mod event;
 mod failure;
@@ -10,6 +11,7 @@ mod query;
 mod schema;
 mod value;
 
+pub use cell::Cell;
 pub use column_type::{ColumnType, TypeKind};
 pub use event::{Event, Events, Phase};
 pub use failure::Failure;

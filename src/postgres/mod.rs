@@ -4,12 +4,14 @@ mod address;
 mod cancel;
 mod catalog;
 mod connect;
+mod console;
 mod copy;
 mod database;
 mod journal;
 mod materialized_views;
 mod migrations;
 mod objects;
+mod observe;
 mod parameters;
 mod pooler;
 mod reading;
@@ -24,12 +26,14 @@ pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMo
 pub use cancel::cancel;
 pub use catalog::{foreign_keys_not_valid, orphans, read_schema};
 pub use connect::{Connected, connect, describe, is_passing, is_transient, open};
+pub use console::{Console, ConsoleRow};
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use database::{count_rows, create_database};
 pub use journal::{Journal, LandedChunk, RunRecord, RunState};
 pub use materialized_views::refresh_materialized_views;
 pub use migrations::{Migrations, create_schema};
 pub use objects::{ColumnPromises, IndexShape, Place, SchemaObjects, Shape, next_value, read_objects};
+pub use observe::{Answer, Observer, Parameter, ServerFacts};
 pub use parameters::Parameters;
 pub use pooler::{Route, is_pooled, route};
 pub use reading::{ReadSession, TypeReader, read_sessions};
@@ -39,3 +43,5 @@ pub use session_lock::SessionLock;
 pub use tls::connector;
 // A connection's name outside this room.
 pub use tokio_postgres::{Client, Error as SqlError, GenericClient, Transaction};
+// A parameter's type outside this room.
+pub use tokio_postgres::types::Type;

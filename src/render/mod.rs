@@ -4,6 +4,7 @@ pub mod migrate;
 mod progress;
 mod runs;
 mod schema;
+pub mod stats;
 mod table;
 pub(crate) mod ui;
 pub mod units;

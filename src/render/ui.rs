@@ -35,6 +35,8 @@ pub struct Ui {
     pub color_out: bool,
     /// Colour on stderr.
     pub color_err: bool,
+    /// stdout is a terminal: a page may be drawn over.
+    pub terminal: bool,
     /// stderr is a terminal: bars may be drawn.
     pub live: bool,
     /// When the command was started: RFC 3339, UTC.
@@ -58,6 +60,7 @@ impl Ui {
             verbose,
             color_out: wanted(io::stdout().is_terminal()),
             color_err: wanted(io::stderr().is_terminal()),
+            terminal: io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             live: io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             started_at: jiff::Timestamp::now().to_string(),
         }
@@ -65,13 +68,18 @@ impl Ui {
 
     /// Data: one document to stdout. A closed pipe is no error.
     pub fn print(&self, text: &str) -> Result<()> {
+        self.print_line(text).map(drop)
+    }
+
+    /// The same; false once nobody reads any more, which is when a command that runs until told may end.
+    pub fn print_line(&self, text: &str) -> Result<bool> {
         let mut out = io::stdout().lock();
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
         match written {
             // `| head` has seen enough; the exit code still says what was found.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => Ok(other?),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            other => Ok(other.map(|()| true)?),
         }
     }
 
@@ -134,6 +142,11 @@ impl Ui {
             eprintln!("{} {hint}", self.paint("hint:", "1;36"));
         }
         ExitCode::from(2)
+    }
+
+    /// A heading on stdout.
+    pub fn bold(&self, text: &str) -> String {
+        if self.color_out { format!("\x1b[1m{text}\x1b[0m") } else { text.to_string() }
     }
 
     fn paint(&self, text: &str, code: &str) -> String {

@@ -52,7 +52,11 @@ pub fn duration(time: Duration) -> String {
         format!("{seconds:.0} s")
     } else {
         let whole = seconds.round() as u64;
-        if whole < 3600 { format!("{}m {:02}s", whole / 60, whole % 60) } else { format!("{}h {:02}m", whole / 3600, whole % 3600 / 60) }
+        match whole {
+            ..3600 => format!("{}m {:02}s", whole / 60, whole % 60),
+            3600..172_800 => format!("{}h {:02}m", whole / 3600, whole % 3600 / 60),
+            _ => format!("{}d {:02}h", whole / 86_400, whole % 86_400 / 3600),
+        }
     }
 }
 
@@ -117,6 +121,7 @@ mod tests {
         assert_eq!(seconds(125.0), "2m 05s");
         assert_eq!(seconds(3599.7), "1h 00m");
         assert_eq!(seconds(11_220.0), "3h 07m");
+        assert_eq!(seconds(3_600_000.0), "41d 16h");
     }
 
     #[test]

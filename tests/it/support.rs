@@ -141,7 +141,7 @@ pub fn value_at(url: &str, sql: &str) -> String {
 }
 
 /// By the simple protocol, in a thread of its own: a test may itself be async.
-fn query(url: &str, sql: &str) -> Result<Vec<String>, String> {
+pub fn query(url: &str, sql: &str) -> Result<Vec<String>, String> {
     let work = || -> Result<Vec<String>, Box<dyn std::error::Error>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {

@@ -3,6 +3,7 @@
 mod compare;
 mod demo;
 mod fixtures;
+mod matrix;
 mod new;
 mod setup;
 mod shell;
@@ -32,6 +33,8 @@ enum Task {
     /// Measure candlefish beside its peers, interleaved, each in a fresh database
     #[command(subcommand)]
     Compare(compare::Task),
+    /// Fetch PostgreSQL 13 to 18 and run what has to hold on each
+    Matrix(matrix::Args),
     /// Begin the next thing on a shelf
     #[command(subcommand)]
     New(new::Shelf),
@@ -56,6 +59,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Fixtures(task) => fixtures::run(task),
         Task::Compare(task) => compare::run(task),
+        Task::Matrix(args) => matrix::run(&args),
         Task::New(shelf) => new::run(&shelf),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::shell::{self, cargo, target};
-use crate::{setup, tidy};
+use crate::{matrix, setup, tidy};
 
 #[derive(clap::Args, Default)]
 pub struct Args {
@@ -24,9 +24,12 @@ pub fn run(args: &Args) -> Result<()> {
     shell::show_and_run(cargo(&home).args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     println!("\n$ cargo xtask tidy");
     tidy::run()?;
-    let tests = shell::show_and_run(
-        cargo(&home).args(["test", "--workspace"]).args(&args.rest).envs(args.long.then_some(("CANDLEFISH_LONG", "1"))),
-    );
+    let mut tests = cargo(&home);
+    tests.args(["test", "--workspace"]).args(&args.rest).envs(args.long.then_some(("CANDLEFISH_LONG", "1")));
+    if let Some(folder) = matrix::for_tests()? {
+        tests.env("CANDLEFISH_MATRIX", matrix::IN_CI.join(",")).env("CANDLEFISH_MATRIX_DIR", folder);
+    }
+    let tests = shell::show_and_run(&mut tests);
     // Whatever the tests say: no server outlives them.
     let stopped = stop(&home);
     tests.and(stopped)

@@ -76,6 +76,16 @@ impl Settings {
         pooler
     }
 
+    /// The pooler in front of `target`: the one that is named, else the local stack's for the local stack's PostgreSQL.
+    pub fn pooler_beside(&self, flag: Option<&str>, target: &Address, ui: &Ui) -> Result<Option<Address>> {
+        if let Some(pooler) = self.pooler(flag, ui)? {
+            return Ok(Some(pooler));
+        }
+        let stack = Stack::locate()?;
+        let Some(addresses) = stack.addresses()?.filter(|_| target.origin == LOCAL_STACK) else { return Ok(None) };
+        if stack.is_up(ServerName::Pgbouncer)? { Address::parse(&addresses.pooler_url(), LOCAL_STACK).map(Some) } else { Ok(None) }
+    }
+
     /// The Redis, when somebody names one.
     pub fn redis(&self, flag: Option<&str>) -> Result<Option<RedisUrl>> {
         if let Some(url) = flag {
@@ -184,11 +194,14 @@ pub fn say_target(address: &Address, ui: &Ui) {
     ui.say(&format!("target: {address} (from {})", address.origin));
 }
 
+/// Where an address came from that nobody had to name.
+const LOCAL_STACK: &str = "the local stack";
+
 /// The local stack, when it is up.
 fn local_stack() -> Result<Address> {
     let stack = Stack::locate()?;
     match stack.addresses()? {
-        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), "the local stack"),
+        Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), LOCAL_STACK),
         _ => bail!(no_target()),
     }
 }

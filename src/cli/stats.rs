@@ -1,0 +1,199 @@
+//! `candlefish stats`: what a server does, once or sample by sample.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+use crate::cli::Exit;
+use crate::cli::duration::interval;
+use crate::cli::settings::{Settings, TargetArgs};
+use crate::model::Failure;
+use crate::postgres::Observer;
+use crate::render::stats::{Shown, list, sheets};
+use crate::render::{Format, Ui};
+use crate::stats::{self, Cell, Look, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which statistics [default: the overview]
+    #[arg(value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(names()))]
+    names: Vec<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// PgBouncer, for pools [default: POOLER_URL, candlefish.toml, the local stack's]
+    #[arg(long, value_name = "URL")]
+    pooler: Option<String>,
+    /// slow-queries: the least mean time, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 100.0)]
+    min_ms: f64,
+    /// How many rows of a long list
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
+    limit: i64,
+    /// slow-queries: by what they are ordered
+    #[arg(long, value_enum, default_value_t = Sort::Total, value_name = "BY")]
+    sort: Sort,
+    /// indexes: the least size, in bytes, of an index that is called unused
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    min_size: i64,
+    /// What happens in this time, instead of since the statistics began
+    #[arg(long, value_name = "SECS", value_parser = interval, conflicts_with = "watch")]
+    over: Option<Duration>,
+    /// Rates between samples, one every SECS, until told to stop
+    #[arg(long, value_name = "SECS", value_parser = interval, num_args = 0..=1, default_missing_value = "2")]
+    watch: Option<Duration>,
+    /// With --watch: how many times
+    #[arg(long, value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Show the literals of statements; else they are ?
+    #[arg(long)]
+    show_literals: bool,
+}
+
+impl Args {
+    /// It runs until it is told to stop.
+    pub fn goes_on(&self) -> bool {
+        self.watch.is_some()
+    }
+}
+
+fn names() -> Vec<PossibleValue> {
+    let each = SHELF.iter().map(|stat| PossibleValue::new(stat.name).help(stat.about));
+    let more = [PossibleValue::new("all").help("every statistic"), PossibleValue::new("list").help("the names of the statistics")];
+    each.chain(more).collect()
+}
+
+impl ValueEnum for Sort {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Sort::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()))
+    }
+}
+
+pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    if args.names.iter().any(|name| name == "list") {
+        list(ui, &SHELF)?;
+        return Ok(Exit::Good);
+    }
+    let stats = chosen(&args.names);
+    let address = settings.address(args.target.to.as_deref(), ui)?;
+    ui.explain(&format!("target: {address} (from {})", address.origin));
+    let wants_pooler = stats.iter().any(|stat| stat.name == "pools");
+    let pooler = if wants_pooler { settings.pooler_beside(args.pooler.as_deref(), &address, ui)? } else { None };
+    let options = Options {
+        min_ms: args.min_ms,
+        limit: args.limit,
+        sort: args.sort,
+        min_size: args.min_size,
+        show_literals: args.show_literals,
+        for_rates: args.over.is_some() || args.watch.is_some(),
+        pooler,
+    };
+    let observer = Observer::connect(&address, "candlefish stats").await.context("read the statistics")?;
+    let look = Look { observer: &observer, options: &options };
+    let shown = Shown { several: args.names.iter().any(|name| name == "all") || args.names.len() > 1 };
+    match (args.watch, args.over) {
+        (Some(every), _) => watch(&stats, &look, every, args.count, &shown, ui).await,
+        (None, Some(over)) => {
+            let mut samples = Samples::new(stats);
+            samples.take(&look).await?;
+            tokio::time::sleep(over).await;
+            let found = samples.take(&look).await?;
+            sheets(ui, &found, &shown)?;
+            Ok(exit(&found))
+        }
+        (None, None) => {
+            let mut found = Vec::with_capacity(stats.len());
+            for stat in stats {
+                found.push(read(stat, &look).await?);
+            }
+            sheets(ui, &found, &shown)?;
+            Ok(exit(&found))
+        }
+    }
+}
+
+fn chosen(names: &[String]) -> Vec<&'static Stat> {
+    match names {
+        [] => vec![OVERVIEW],
+        names if names.iter().any(|name| name == "all") => SHELF.to_vec(),
+        // clap lets only names of the shelf through.
+        names => names.iter().filter_map(|name| stats::find(name)).collect(),
+    }
+}
+
+async fn read(stat: &'static Stat, look: &Look<'_>) -> Result<Sheet> {
+    stat.sheet(look).await.with_context(|| format!("read the statistic {}", stat.name))
+}
+
+fn exit(sheets: &[Sheet]) -> Exit {
+    if sheets.iter().all(Sheet::is_available) { Exit::Good } else { Exit::Bad }
+}
+
+/// One sample after the other; a signal is the normal end.
+async fn watch(stats: &[&'static Stat], look: &Look<'_>, every: Duration, count: Option<u64>, shown: &Shown, ui: &Ui) -> Result<Exit> {
+    if ui.format == Format::Csv {
+        let failure = Failure::new("usage", "--watch has no csv: each sample would begin a new list");
+        bail!(failure.hint("Use --json: one document a line."));
+    }
+    let mut samples = Samples::new(stats.to_vec());
+    samples.take(look).await?;
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut last = Exit::Good;
+    for _ in 0..count.unwrap_or(u64::MAX) {
+        ticks.tick().await;
+        let found = samples.take(look).await?;
+        if !shown.tick(ui, &found)? {
+            // Nobody reads any more.
+            break;
+        }
+        last = exit(&found);
+    }
+    Ok(last)
+}
+
+/// Each statistic with its sample before.
+struct Samples {
+    stats: Vec<(&'static Stat, Rates, Option<Instant>)>,
+}
+
+impl Samples {
+    fn new(stats: Vec<&'static Stat>) -> Self {
+        Samples { stats: stats.into_iter().map(|stat| (stat, Rates::default(), None)).collect() }
+    }
+
+    /// The next sample of each; from the second on, as rates.
+    async fn take(&mut self, look: &Look<'_>) -> Result<Vec<Sheet>> {
+        let mut found = Vec::with_capacity(self.stats.len());
+        for (stat, rates, taken) in &mut self.stats {
+            let sheet = read(stat, look).await?;
+            let now = Instant::now();
+            let elapsed = taken.replace(now).map(|before| now - before).unwrap_or_default();
+            if let Some(sheet) = rates.since_last(stat, sheet, elapsed) {
+                found.push(choose(sheet, look.options));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Of the rates of all statements, those that were asked for.
+fn choose(mut sheet: Sheet, options: &Options) -> Sheet {
+    let column = |name: &str| sheet.position(name);
+    if sheet.stat == "slow-queries"
+        && let (Some(calls), Some(mean), Some(by)) = (column("calls_per_s"), column("mean_ms"), column(options.sort.rate_column()))
+        && let Some(rows) = &mut sheet.rows
+    {
+        let number = |cell: &Cell| cell.number().unwrap_or(0.0);
+        rows.retain(|row| number(&row[calls]) > 0.0 && number(&row[mean]) >= options.min_ms);
+        rows.sort_by(|a, b| number(&b[by]).total_cmp(&number(&a[by])));
+        rows.truncate(options.limit as usize);
+    }
+    sheet
+}

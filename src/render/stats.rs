@@ -1,0 +1,225 @@
+//! Statistics as tables, JSON and CSV.
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use crate::render::{Format, Table, Ui, csv, units};
+use crate::stats::{Cell, Column, Sheet, Stat};
+
+/// How sheets are shown.
+pub struct Shown {
+    /// Several were asked for: each with its name, in one document.
+    pub several: bool,
+}
+
+/// Numbers that are names: without thousands separators.
+const NAMES: [&str; 5] = ["pid", "blocked_by", "locked_by", "depth", "blocks"];
+/// A statement on a terminal is cut to this, so that a row stays near a line; in a pipe it is whole.
+const QUERY_WIDTH: usize = 60;
+
+/// The names of the shelf.
+pub fn list(ui: &Ui, shelf: &[&Stat]) -> Result<()> {
+    match ui.format {
+        Format::Json => {
+            let stats: Vec<Value> = shelf.iter().map(|stat| json!({ "name": stat.name, "about": stat.about })).collect();
+            ui.print_json(&head(ui, [("stats", Value::Array(stats))]))
+        }
+        Format::Csv => ui.print(&csv(&["name", "about"], shelf.iter().map(|stat| [stat.name, stat.about]))),
+        Format::Table => {
+            let mut table = Table::new(&["name", "about"]);
+            shelf.iter().for_each(|stat| table.push([stat.name, stat.about]));
+            table.print(ui)
+        }
+    }
+}
+
+/// Sheets once.
+pub fn sheets(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
+    match ui.format {
+        Format::Json => ui.print_json(&document(ui, sheets, shown)),
+        Format::Csv => {
+            let mut text = String::new();
+            for sheet in sheets {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(&csv_of(sheet));
+            }
+            ui.print(&text)?;
+            sheets.iter().for_each(|sheet| notes(ui, sheet));
+            Ok(())
+        }
+        Format::Table => tables(ui, sheets, shown),
+    }
+}
+
+impl Shown {
+    /// One sample of many: on a terminal in the place of the one before, as JSON a line. False when nobody reads any more.
+    pub fn tick(&self, ui: &Ui, found: &[Sheet]) -> Result<bool> {
+        if ui.format == Format::Json {
+            let mut document = document(ui, found, self);
+            document.insert("at".to_string(), Value::String(jiff::Timestamp::now().to_string()));
+            return ui.print_line(&serde_json::to_string(&document)?);
+        }
+        if ui.terminal {
+            ui.print_line("\x1b[H\x1b[2J\x1b[3J")?;
+        }
+        let now = jiff::Timestamp::now();
+        let alive = ui.print_line(&format!("{}", now.strftime("%Y-%m-%dT%H:%M:%SZ")))?;
+        tables(ui, found, self)?;
+        Ok(alive)
+    }
+}
+
+fn tables(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
+    for (position, sheet) in sheets.iter().enumerate() {
+        if shown.several {
+            ui.print(&format!("{}{}", if position > 0 { "\n" } else { "" }, ui.bold(sheet.stat)))?;
+        }
+        match &sheet.rows {
+            None => ui.say(&format!("{} is unavailable", sheet.stat)),
+            Some(rows) if rows.is_empty() => ui.say(&format!("{}: nothing to show", sheet.stat)),
+            Some(rows) if sheet.stat == "overview" => upright(ui, sheet, rows)?,
+            Some(rows) => table(ui, sheet, rows)?,
+        }
+        notes(ui, sheet);
+        if let Some(since) = sheet.since.as_deref().filter(|_| !shown.several) {
+            ui.say(&format!("since {since}"));
+        }
+    }
+    Ok(())
+}
+
+fn notes(ui: &Ui, sheet: &Sheet) {
+    sheet.notes.iter().for_each(|note| ui.say(&format!("note: {}: {note}", sheet.stat)));
+}
+
+fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
+    // A column that is unknown in every row says nothing; a tree says where its processes stand.
+    let is_shown = |at: usize| {
+        let name = sheet.columns[at].name.as_str();
+        let in_tree = sheet.stat == "locks" && matches!(name, "pid" | "depth" | "blocked_by");
+        !in_tree && name != "query_id" && rows.iter().any(|row| !row[at].is_null())
+    };
+    let columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
+    let mut header: Vec<String> = columns.iter().map(|at| heading(&sheet.columns[*at])).collect();
+    for (position, at) in columns.iter().enumerate() {
+        // `read` bytes beside `read` milliseconds.
+        if matches!(sheet.columns[*at].unit, Some("ms" | "ms/s")) && header.iter().filter(|other| **other == header[position]).count() > 1 {
+            header[position].push_str(" time");
+        }
+    }
+    let mut table = Table::new(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    for (position, at) in columns.iter().enumerate() {
+        if rows.iter().any(|row| row[*at].number().is_some()) {
+            table = table.right(position);
+        }
+    }
+    for row in rows {
+        table.push(columns.iter().map(|at| shown(ui, &sheet.columns[*at], &row[*at])));
+    }
+    table.print(ui)
+}
+
+/// One row, a line a column.
+fn upright(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
+    let mut table = Table::new(&["what", "now"]).row(["server", &format!("PostgreSQL {}", sheet.server_version)]);
+    for row in rows {
+        for (column, cell) in sheet.columns.iter().zip(row).filter(|(_, cell)| !cell.is_null()) {
+            table.push([heading(column), shown(ui, column, cell)]);
+        }
+    }
+    table.print(ui)
+}
+
+/// `size_bytes` is `size`, `calls_per_s` is `calls/s`.
+fn heading(column: &Column) -> String {
+    let (name, per_second) = match column.name.strip_suffix("_per_s") {
+        Some(name) => (name, "/s"),
+        None => (column.name.as_str(), ""),
+    };
+    let stem = ["_bytes", "_ms", "_seconds", "_ratio"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
+    format!("{}{per_second}", stem.replace('_', " "))
+}
+
+fn shown(ui: &Ui, column: &Column, cell: &Cell) -> String {
+    let number = cell.number();
+    match (column.unit, cell) {
+        (_, Cell::Null) => String::new(),
+        (_, Cell::Bool(yes)) => if *yes { "yes" } else { "no" }.to_string(),
+        (_, Cell::Text(text)) if column.name == "query" => {
+            let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            if ui.terminal && line.chars().count() > QUERY_WIDTH {
+                format!("{}…", line.chars().take(QUERY_WIDTH - 1).collect::<String>())
+            } else {
+                line
+            }
+        }
+        (_, Cell::Text(text)) => text.clone(),
+        (Some("bytes"), _) => number.map_or(String::new(), |number| units::bytes(number.max(0.0) as u64)),
+        (Some("bytes/s"), _) => number.map_or(String::new(), |number| format!("{}/s", units::bytes(number.max(0.0) as u64))),
+        (Some("ms"), _) => number.map_or(String::new(), |number| units::seconds(number / 1000.0)),
+        (Some("seconds"), _) => number.map_or(String::new(), units::seconds),
+        (Some("ratio"), _) => number.map_or(String::new(), units::percent),
+        (_, Cell::Int(number)) if NAMES.contains(&column.name.as_str()) || *number < 0 => number.to_string(),
+        (_, Cell::Int(number)) => units::count(number.unsigned_abs()),
+        (_, Cell::Real(number)) if *number >= 100.0 => units::count(number.round() as u64),
+        (_, Cell::Real(number)) => format!("{number:.1}"),
+    }
+}
+
+fn csv_of(sheet: &Sheet) -> String {
+    let header: Vec<&str> = sheet.columns.iter().map(|column| column.name.as_str()).collect();
+    let plain = |cell: &Cell| match cell {
+        Cell::Null => String::new(),
+        Cell::Bool(yes) => yes.to_string(),
+        Cell::Int(number) => number.to_string(),
+        Cell::Real(number) => number.to_string(),
+        Cell::Text(text) => text.clone(),
+    };
+    csv(&header, sheet.rows.iter().flatten().map(|row| row.iter().map(plain)))
+}
+
+fn document(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Map<String, Value> {
+    match sheets {
+        [sheet] if !shown.several => head(ui, object(sheet)),
+        sheets => head(ui, [("stats", Value::Array(sheets.iter().map(|sheet| Value::Object(object_map(sheet))).collect()))]),
+    }
+}
+
+fn head(ui: &Ui, body: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String, Value> {
+    let head =
+        [("schema_version", json!(1)), ("candlefish_version", json!(env!("CARGO_PKG_VERSION"))), ("started_at", json!(ui.started_at))];
+    head.into_iter().chain(body).map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+fn object_map(sheet: &Sheet) -> Map<String, Value> {
+    object(sheet).into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+fn object(sheet: &Sheet) -> [(&'static str, Value); 7] {
+    let columns: Vec<Value> = sheet.columns.iter().map(|column| json!({ "name": column.name, "unit": column.unit })).collect();
+    let row = |row: &Vec<Cell>| -> Value {
+        Value::Object(sheet.columns.iter().zip(row).map(|(column, cell)| (column.name.clone(), json_of(cell))).collect())
+    };
+    let rows = sheet.rows.as_ref().map_or(Value::Null, |rows| Value::Array(rows.iter().map(row).collect()));
+    [
+        ("stat", json!(sheet.stat)),
+        ("server_version", json!(sheet.server_version)),
+        ("since", json!(sheet.since)),
+        ("available", json!(sheet.is_available())),
+        ("columns", Value::Array(columns)),
+        ("rows", rows),
+        ("notes", json!(sheet.notes)),
+    ]
+}
+
+fn json_of(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Bool(yes) => json!(yes),
+        Cell::Int(number) => json!(number),
+        Cell::Real(number) => json!(number),
+        Cell::Text(text) => json!(text),
+    }
+}

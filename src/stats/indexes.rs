@@ -1,0 +1,36 @@
+//! Indexes that cost more than they give, and those that are missing.
+
+use futures_util::FutureExt as _;
+
+use crate::model::Cell;
+use crate::postgres::Type;
+use crate::stats::tables::note_locked;
+use crate::stats::{Growth, Reading, Stat};
+
+pub const STAT: Stat = Stat {
+    name: "indexes",
+    about: "invalid, duplicate, redundant, unused and missing indexes, each with the statement that mends it",
+    columns: &["finding", "table", "index", "reason", "size_bytes", "scans", "ddl"],
+    growth: Growth::NONE,
+    read: |look| {
+        async move {
+            let answer = look.ask(include_str!("queries/indexes.sql"), &[(&look.options.min_size, Type::INT8)]).await?;
+            let mut reading = Reading::of(answer);
+            let since = look.ask(include_str!("queries/since.sql"), &[]).await?;
+            reading.since = since.value(0, "since").and_then(Cell::text).map(str::to_string);
+            let is_unused = |row: &Vec<Cell>| row[0].text() == Some("unused");
+            if reading.rows.iter().any(is_unused) {
+                let days = since.value(0, "age_seconds").and_then(Cell::number).unwrap_or_default() / 86_400.0;
+                if days < 30.0 {
+                    reading
+                        .notes
+                        .push(format!("the statistics are {days:.1} days old: an index that one report a month needs looks unused"));
+                }
+                reading.notes.push("only this server's scans are counted: look at its standbys, too, before an index goes".to_string());
+            }
+            note_locked(look, &mut reading).await?;
+            Ok(reading)
+        }
+        .boxed()
+    },
+};

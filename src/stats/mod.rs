@@ -1,0 +1,193 @@
+//! What a database does, one statistic a file: read-only, with time limits, the same on every PostgreSQL from 13 on.
+//!
+//! A statistic is a [`Stat`]: its columns, which of them only grow, and how it is read. Unknown is [`Cell::Null`]. What a server, an extension or
+//! a privilege does not give is said in the notes, with what would.
+
+mod activity;
+mod cache_hit;
+mod connections;
+mod indexes;
+mod io;
+mod locks;
+pub mod mask;
+mod overview;
+mod pools;
+mod rates;
+mod replication;
+mod sheet;
+mod slow_queries;
+mod statements;
+mod tables;
+mod unavailable;
+mod vacuum;
+
+use anyhow::Result;
+use futures_util::future::BoxFuture;
+
+pub use crate::model::Cell;
+use crate::postgres::{Address, Answer, Observer, Parameter};
+pub use rates::Rates;
+pub use sheet::{Column, Sheet};
+pub use slow_queries::Sort;
+pub use statements::Statements;
+pub use unavailable::{Unavailable, explain};
+
+/// The shelf, in the order in which a person would ask.
+pub const SHELF: [&Stat; 11] = [
+    &slow_queries::STAT,
+    &cache_hit::STAT,
+    &connections::STAT,
+    &pools::STAT,
+    &indexes::STAT,
+    &tables::STAT,
+    &locks::STAT,
+    &activity::STAT,
+    &vacuum::STAT,
+    &replication::STAT,
+    &io::STAT,
+];
+
+/// What no name asks for.
+pub const OVERVIEW: &Stat = &overview::STAT;
+
+/// One statistic.
+pub struct Stat {
+    /// What a person types.
+    pub name: &'static str,
+    /// What it answers, in a line.
+    pub about: &'static str,
+    /// The columns of its rows, in order. The end of a name says its unit: `_bytes`, `_ms`, `_seconds`, `_ratio` (0..1).
+    pub columns: &'static [&'static str],
+    /// What grows between two samples.
+    pub growth: Growth,
+    pub read: for<'a> fn(&'a Look<'a>) -> BoxFuture<'a, Result<Reading>>,
+}
+
+/// How two samples of a statistic are compared.
+pub struct Growth {
+    /// The columns that tell rows apart.
+    pub key: &'static [&'static str],
+    /// The columns that only grow until the statistics are reset.
+    pub counters: &'static [&'static str],
+    /// Ratios of counters: (column, of, over the sum of these).
+    pub ratios: &'static [(&'static str, &'static str, &'static [&'static str])],
+    /// Columns that mean nothing between two samples.
+    pub whole_life: &'static [&'static str],
+}
+
+impl Growth {
+    /// Everything is as it is now.
+    pub const NONE: Growth = Growth { key: &[], counters: &[], ratios: &[], whole_life: &[] };
+}
+
+/// Where a statistic looks, and what was asked of it.
+pub struct Look<'a> {
+    pub observer: &'a Observer,
+    pub options: &'a Options,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The least mean time of a slow query, in milliseconds.
+    pub min_ms: f64,
+    /// How many rows of a long list.
+    pub limit: i64,
+    pub sort: Sort,
+    /// The least size of an index that is called unused, in bytes.
+    pub min_size: i64,
+    /// Show the literals of statements.
+    pub show_literals: bool,
+    /// Every row, because another sample will be subtracted.
+    pub for_rates: bool,
+    /// PgBouncer.
+    pub pooler: Option<Address>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { min_ms: 100.0, limit: 20, sort: Sort::Total, min_size: 1 << 20, show_literals: false, for_rates: false, pooler: None }
+    }
+}
+
+/// What a statistic read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub rows: Vec<Vec<Cell>>,
+    /// Since when its counters count: RFC 3339; none when nothing was ever reset, or nothing counts.
+    pub since: Option<String>,
+    pub notes: Vec<String>,
+}
+
+impl Reading {
+    pub fn of(answer: Answer) -> Self {
+        Reading { rows: answer.rows, ..Reading::default() }
+    }
+}
+
+impl Look<'_> {
+    pub async fn ask(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
+        self.observer.ask(sql, parameters).await
+    }
+
+    /// Since when the counters of this database count.
+    async fn since(&self) -> Result<Option<String>> {
+        let answer = self.ask(include_str!("queries/since.sql"), &[]).await?;
+        Ok(answer.value(0, "since").and_then(Cell::text).map(str::to_string))
+    }
+
+    /// Statements as they may be shown.
+    fn mask(&self, reading: &mut Reading, stat: &Stat) {
+        let Some(at) = stat.columns.iter().position(|column| *column == "query").filter(|_| !self.options.show_literals) else { return };
+        for row in &mut reading.rows {
+            if let Some(Cell::Text(query)) = row.get_mut(at) {
+                *query = mask::literals(query);
+            }
+        }
+    }
+
+    /// How many sessions of others stay hidden, as a note with what would show them.
+    async fn note_hidden_sessions(&self, reading: &mut Reading) -> Result<()> {
+        if self.observer.server.sees_all {
+            return Ok(());
+        }
+        let answer = self.ask(include_str!("queries/hidden_sessions.sql"), &[]).await?;
+        let hidden = answer.value(0, "hidden").and_then(Cell::number).unwrap_or_default();
+        if hidden > 0.0 {
+            reading.notes.push(format!("{hidden} sessions of other users are hidden from this one: {GRANT}"));
+        }
+        Ok(())
+    }
+}
+
+/// What shows a user the sessions and statements of others.
+pub const GRANT: &str = "GRANT pg_monitor TO this user";
+
+impl Stat {
+    /// Reads it. What the server does not give is an unavailable sheet with the reason; only a lost connection is an error.
+    pub async fn sheet(&'static self, look: &Look<'_>) -> Result<Sheet> {
+        let mut reading = (self.read)(look).await;
+        // Between the look at the locks and the question a lock may have come: once more.
+        if let Err(error) = &reading
+            && unavailable::is_lock_timeout(error)
+        {
+            reading = (self.read)(look).await;
+        }
+        match reading {
+            Ok(mut reading) => {
+                look.mask(&mut reading, self);
+                debug_assert!(reading.rows.iter().all(|row| row.len() == self.columns.len()), "{} has rows of another width", self.name);
+                Ok(Sheet::of(self, &look.observer.server, reading))
+            }
+            Err(error) if look.observer.is_closed() => Err(error),
+            Err(error) => match explain(&error) {
+                Some(notes) => Ok(Sheet::unavailable(self, &look.observer.server, notes)),
+                None => Err(error),
+            },
+        }
+    }
+}
+
+/// The statistic of this name.
+pub fn find(name: &str) -> Option<&'static Stat> {
+    SHELF.into_iter().find(|stat| stat.name == name)
+}

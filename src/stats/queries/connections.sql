@@ -1,0 +1,39 @@
+-- Who is connected: by state, by what they wait for, by client; and against which limits. No parameters.
+-- A user without pg_read_all_stats sees of others only that they are there: those are "hidden".
+WITH clients AS (
+    SELECT
+        a.*, coalesce(a.state, 'hidden') AS shown_state,
+        extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS state_seconds
+    FROM pg_stat_activity a
+    WHERE a.datid IS NOT NULL AND a.usesysid IS NOT NULL AND coalesce(a.backend_type, 'client backend') = 'client backend'
+        AND a.pid <> pg_backend_pid()
+),
+usable AS (
+    SELECT
+        current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint
+        - coalesce(current_setting('reserved_connections', true)::bigint, 0) AS connections
+)
+SELECT scope, name, connections, most, connections::float8 / nullif(most, 0) AS used_ratio, longest_seconds
+FROM (
+    SELECT 1 AS position, 'limit' AS scope, 'server' AS name, (SELECT count(*) FROM clients) AS connections,
+        (SELECT connections FROM usable) AS most, NULL::float8 AS longest_seconds
+    UNION ALL
+    SELECT 2, 'limit', 'database ' || d.datname, (SELECT count(*) FROM clients c WHERE c.datid = d.oid), d.datconnlimit::bigint, NULL
+    FROM pg_database d WHERE d.datconnlimit > 0
+    UNION ALL
+    SELECT 3, 'limit', 'user ' || r.rolname, (SELECT count(*) FROM clients c WHERE c.usesysid = r.oid), r.rolconnlimit::bigint, NULL
+    FROM pg_roles r WHERE r.rolconnlimit > 0
+    UNION ALL
+    SELECT 4, 'state', shown_state, count(*), NULL, max(state_seconds) FROM clients GROUP BY shown_state
+    UNION ALL
+    SELECT 5, 'wait', wait_event_type || ': ' || wait_event, count(*), NULL, max(state_seconds)
+    FROM clients WHERE wait_event IS NOT NULL AND wait_event_type <> 'Client' GROUP BY 3
+    UNION ALL
+    (
+        SELECT 6, 'client',
+            concat_ws(' ', usename || '@' || coalesce(datname, '?'), nullif(application_name, ''), 'from ' || coalesce(host(client_addr), 'socket')),
+            count(*), NULL, max(state_seconds)
+        FROM clients GROUP BY 3 ORDER BY 4 DESC LIMIT 20
+    )
+) AS counted
+ORDER BY position, connections DESC, name

@@ -1,0 +1,79 @@
+-- Tables and materialized views, the largest first. $1 bigint: how many.
+-- A size is asked only of a table that nobody locks, or waits to lock, exclusively: asking would wait, too. Those have "locked_by".
+WITH locked AS (
+    SELECT relation, min(pid) AS pid
+    FROM pg_locks
+    WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL AND pid <> pg_backend_pid()
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    GROUP BY relation
+),
+listed AS (
+    SELECT
+        c.oid, c.relkind, c.xmin, c.relpages, c.reltuples, c.reltoastrelid, c.reloptions,
+        (
+            SELECT min(l.pid) FROM locked l
+            WHERE l.relation IN (c.oid, c.reltoastrelid)
+                OR l.relation IN (SELECT x.indexrelid FROM pg_index x WHERE x.indrelid IN (c.oid, c.reltoastrelid))
+        ) AS locked_by
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'm') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+),
+sized AS (
+    SELECT
+        l.*,
+        CASE WHEN locked_by IS NULL THEN pg_total_relation_size(oid) END AS size_bytes,
+        CASE WHEN locked_by IS NULL THEN pg_relation_size(oid) END AS main_bytes,
+        CASE WHEN locked_by IS NULL THEN pg_indexes_size(oid) END AS index_bytes,
+        CASE WHEN locked_by IS NULL AND reltoastrelid <> 0 THEN pg_total_relation_size(reltoastrelid) END AS toast_bytes
+    FROM listed l
+),
+-- What a row takes by the planner's statistics: header, line pointer and the columns' average widths. Unknown until the table is analyzed.
+widths AS (
+    SELECT a.attrelid, CASE WHEN count(*) = count(s.avg_width) THEN 28 + sum((1 - s.null_frac) * s.avg_width)::float8 END AS row_bytes
+    FROM pg_attribute a
+    JOIN sized z ON z.oid = a.attrelid
+    JOIN pg_class c ON c.oid = a.attrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname AND NOT s.inherited
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+    GROUP BY a.attrelid
+)
+SELECT
+    z.oid::regclass::text AS table,
+    CASE z.relkind WHEN 'm' THEN 'materialized view' ELSE 'table' END AS kind,
+    z.size_bytes,
+    CASE WHEN z.reltuples >= 0 AND (z.reltuples > 0 OR s.last_analyze IS NOT NULL OR s.last_autoanalyze IS NOT NULL) THEN z.reltuples::bigint
+        ELSE nullif(s.n_live_tup, 0) END AS rows_est,
+    s.n_dead_tup AS dead_est,
+    s.n_dead_tup::float8 / nullif(s.n_live_tup + s.n_dead_tup, 0) AS dead_ratio,
+    CASE WHEN z.reltuples > 0 AND z.main_bytes > 10 * current_setting('block_size')::bigint THEN
+        greatest(
+            z.main_bytes - ceil(
+                z.reltuples * w.row_bytes
+                / ((current_setting('block_size')::bigint - 24) * coalesce((
+                    SELECT option_value::float8 FROM pg_options_to_table(z.reloptions) WHERE option_name = 'fillfactor'), 100) / 100)
+            )::bigint * current_setting('block_size')::bigint,
+            0)
+        END AS bloat_est_bytes,
+    z.index_bytes,
+    z.toast_bytes,
+    s.seq_scan AS seq_scans,
+    s.seq_tup_read AS seq_rows,
+    s.idx_scan AS index_scans,
+    s.n_tup_ins AS inserts,
+    s.n_tup_upd AS updates,
+    s.n_tup_del AS deletes,
+    extract(epoch FROM clock_timestamp() - greatest(s.last_vacuum, s.last_autovacuum))::float8 AS vacuumed_seconds,
+    extract(epoch FROM clock_timestamp() - greatest(s.last_analyze, s.last_autoanalyze))::float8 AS analyzed_seconds,
+    CASE
+        WHEN z.relkind <> 'm' THEN NULL
+        WHEN current_setting('track_commit_timestamp') = 'on'
+            THEN extract(epoch FROM clock_timestamp() - pg_xact_commit_timestamp(z.xmin))::float8
+    END AS refreshed_seconds,
+    z.locked_by
+FROM sized z
+LEFT JOIN pg_stat_all_tables s ON s.relid = z.oid
+LEFT JOIN widths w ON w.attrelid = z.oid
+ORDER BY z.size_bytes DESC NULLS FIRST, 1
+LIMIT $1

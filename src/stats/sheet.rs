@@ -1,0 +1,91 @@
+//! A statistic as it is shown: columns with their units, rows, and what there is to know beside them.
+
+use crate::model::Cell;
+use crate::postgres::ServerFacts;
+use crate::stats::{Reading, Stat};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sheet {
+    pub stat: &'static str,
+    pub server_version: String,
+    /// RFC 3339: since when its counters count, when that is known.
+    pub since: Option<String>,
+    /// None when the statistic is unavailable; the notes say why, and what would help.
+    pub rows: Option<Vec<Vec<Cell>>>,
+    pub columns: Vec<Column>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    /// `bytes`, `ms`, `seconds`, `ratio` (0..1), each perhaps `/s`; none for words and counts.
+    pub unit: Option<&'static str>,
+}
+
+impl Column {
+    pub fn new(name: &str) -> Self {
+        Column { name: name.to_string(), unit: unit(name) }
+    }
+
+    /// The same value, per second.
+    pub fn per_second(name: &str) -> Self {
+        let unit = match unit(name) {
+            Some("bytes") => Some("bytes/s"),
+            Some("ms") => Some("ms/s"),
+            _ => Some("/s"),
+        };
+        Column { name: format!("{name}_per_s"), unit }
+    }
+}
+
+fn unit(name: &str) -> Option<&'static str> {
+    ["bytes", "ms", "seconds", "ratio"].into_iter().find(|unit| name.strip_suffix(unit).is_some_and(|stem| stem.ends_with('_')))
+}
+
+impl Sheet {
+    pub fn of(stat: &Stat, server: &ServerFacts, reading: Reading) -> Self {
+        Sheet {
+            stat: stat.name,
+            server_version: server.version.clone(),
+            since: reading.since,
+            rows: Some(reading.rows),
+            columns: stat.columns.iter().map(|name| Column::new(name)).collect(),
+            notes: reading.notes,
+        }
+    }
+
+    pub fn unavailable(stat: &Stat, server: &ServerFacts, notes: Vec<String>) -> Self {
+        Sheet { rows: None, notes, ..Sheet::of(stat, server, Reading::default()) }
+    }
+
+    pub fn is_available(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// Where a column stands.
+    pub fn position(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|there| there.name == column)
+    }
+
+    /// A value of the first row: for sheets that have one.
+    pub fn value(&self, column: &str) -> Option<&Cell> {
+        self.rows.as_ref()?.first()?.get(self.position(column)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_name_is_its_unit() {
+        let unit = |name| Column::new(name).unit;
+        assert_eq!(
+            [unit("size_bytes"), unit("mean_ms"), unit("hit_ratio"), unit("transaction_seconds"), unit("rows"), unit("calls")],
+            [Some("bytes"), Some("ms"), Some("ratio"), Some("seconds"), None, None]
+        );
+        let rate = Column::per_second("wal_bytes");
+        assert_eq!((rate.name.as_str(), rate.unit), ("wal_bytes_per_s", Some("bytes/s")));
+    }
+}

@@ -1,0 +1,98 @@
+//! The statements that cost the most.
+
+use futures_util::FutureExt as _;
+
+use crate::model::Cell;
+use crate::postgres::Type;
+use crate::stats::{GRANT, Growth, Reading, Stat, Statements};
+
+pub const STAT: Stat = Stat {
+    name: "slow-queries",
+    about: "the statements that cost the most, by pg_stat_statements",
+    columns: &[
+        "query_id",
+        "user",
+        "calls",
+        "total_ms",
+        "mean_ms",
+        "max_ms",
+        "share_ratio",
+        "rows",
+        "hits",
+        "reads",
+        "hit_ratio",
+        "io_ms",
+        "temp_bytes",
+        "wal_bytes",
+        "query",
+    ],
+    growth: Growth {
+        key: &["query_id", "user"],
+        counters: &["calls", "total_ms", "rows", "hits", "reads", "io_ms", "temp_bytes", "wal_bytes"],
+        ratios: &[("mean_ms", "total_ms", &["calls"]), ("hit_ratio", "hits", &["hits", "reads"])],
+        whole_life: &["max_ms", "share_ratio"],
+    },
+    read: |look| {
+        async move {
+            let statements = Statements::find(look.observer).await?;
+            let options = look.options;
+            // Two samples are subtracted first and chosen from afterwards.
+            let (least, most) = if options.for_rates { (0.0, None) } else { (options.min_ms, Some(options.limit)) };
+            let answer = look
+                .observer
+                .ask_statements(
+                    include_str!("queries/slow_queries.sql"),
+                    &[(&least, Type::FLOAT8), (&options.sort.as_str(), Type::TEXT), (&most, Type::INT8)],
+                )
+                .await?;
+            let mut reading = Reading { since: statements.since, ..Reading::of(answer) };
+            let hidden = reading.rows.iter().filter(|row| row[0].is_null()).count();
+            if hidden > 0 {
+                reading.notes.push(format!("the text of {hidden} statements of other users is hidden from this one: {GRANT}"));
+                reading.rows.iter_mut().filter(|row| row[0].is_null()).for_each(|row| row[14] = Cell::Null);
+            }
+            if let Some(evictions) = statements.evictions.filter(|evictions| *evictions > 0) {
+                reading.notes.push(format!(
+                    "statements were thrown out {evictions} times for want of room, so rare ones are missing: raise pg_stat_statements.max"
+                ));
+            }
+            Ok(reading)
+        }
+        .boxed()
+    },
+};
+
+/// By what the list is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    Total,
+    Mean,
+    Calls,
+    Io,
+    Wal,
+}
+
+impl Sort {
+    pub const ALL: [Sort; 5] = [Sort::Total, Sort::Mean, Sort::Calls, Sort::Io, Sort::Wal];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Sort::Total => "total",
+            Sort::Mean => "mean",
+            Sort::Calls => "calls",
+            Sort::Io => "io",
+            Sort::Wal => "wal",
+        }
+    }
+
+    /// The column of a sheet of rates.
+    pub fn rate_column(self) -> &'static str {
+        match self {
+            Sort::Total => "total_ms_per_s",
+            Sort::Mean => "mean_ms",
+            Sort::Calls => "calls_per_s",
+            Sort::Io => "io_ms_per_s",
+            Sort::Wal => "wal_bytes_per_s",
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Tables and materialized views: size, rows, dead rows, bloat, and how they are read.
+
+use anyhow::Result;
+use futures_util::FutureExt as _;
+
+use crate::model::Cell;
+use crate::postgres::Type;
+use crate::stats::{Growth, Look, Reading, Stat};
+
+pub const STAT: Stat = Stat {
+    name: "tables",
+    about: "size, rows, dead rows, bloat (estimated) and scans of tables; the age of materialized views",
+    columns: &[
+        "table",
+        "kind",
+        "size_bytes",
+        "rows_est",
+        "dead_est",
+        "dead_ratio",
+        "bloat_est_bytes",
+        "index_bytes",
+        "toast_bytes",
+        "seq_scans",
+        "seq_rows",
+        "index_scans",
+        "inserts",
+        "updates",
+        "deletes",
+        "vacuumed_seconds",
+        "analyzed_seconds",
+        "refreshed_seconds",
+        "locked_by",
+    ],
+    growth: Growth {
+        key: &["table"],
+        counters: &["seq_scans", "seq_rows", "index_scans", "inserts", "updates", "deletes"],
+        ratios: &[],
+        whole_life: &[],
+    },
+    read: |look| {
+        async move {
+            let answer = look.ask(include_str!("queries/tables.sql"), &[(&look.options.limit, Type::INT8)]).await?;
+            let mut reading = Reading { since: look.since().await?, ..Reading::of(answer) };
+            date_views(look, &mut reading).await?;
+            note_locked(look, &mut reading).await?;
+            Ok(reading)
+        }
+        .boxed()
+    },
+};
+
+const MAY_STAT_FILES: &str = "SELECT has_function_privilege('pg_catalog.pg_stat_file(text,boolean)', 'EXECUTE')";
+
+/// When materialized views were refreshed: where the server keeps no commit timestamps, by their files, when this user may look at those.
+async fn date_views(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
+    let undated = |row: &[Cell]| row[1].text() == Some("materialized view") && row[17].is_null();
+    if !reading.rows.iter().any(|row| undated(row)) {
+        return Ok(());
+    }
+    if look.ask(MAY_STAT_FILES, &[]).await?.rows == [[Cell::Bool(true)]] {
+        let files = look.ask(include_str!("queries/view_files.sql"), &[]).await?;
+        for row in reading.rows.iter_mut().filter(|row| undated(row)) {
+            if let Some(file) = files.rows.iter().find(|file| file[0] == row[0]) {
+                row[17] = file[1].clone();
+            }
+        }
+        reading.notes.push(
+            "materialized views are dated by their files, up to a checkpoint late; exactly with track_commit_timestamp = on".to_string(),
+        );
+    } else {
+        reading
+            .notes
+            .push("when materialized views were refreshed is not known: set track_commit_timestamp = on (it needs a restart)".to_string());
+    }
+    Ok(())
+}
+
+/// Says which tables were left alone because somebody locks them.
+pub async fn note_locked(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
+    let locked = look.ask(include_str!("queries/locked_tables.sql"), &[]).await?;
+    for row in &locked.rows {
+        if let (Some(table), Some(pid)) = (row[0].text(), row[1].number()) {
+            reading.notes.push(format!("skipped {table}: process {pid} locks it exclusively, or waits to (`candlefish stats locks`)"));
+        }
+    }
+    Ok(())
+}

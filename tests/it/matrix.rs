@@ -1,0 +1,142 @@
+//! Every statistic on every version that `cargo xtask matrix` has fetched: with pg_stat_statements, without it, and with it hidden; for a superuser,
+//! a member of pg_monitor, and a role with nothing.
+
+use serde_json::Value;
+
+use crate::server::{Server, versions};
+use crate::support::Case;
+
+const ROLES: &str = "CREATE ROLE watcher LOGIN IN ROLE pg_monitor; CREATE ROLE nobody LOGIN";
+const TABLES: &str = "CREATE TABLE parent (id bigint PRIMARY KEY, name text); \
+    CREATE TABLE child (id bigint PRIMARY KEY, parent_id bigint REFERENCES parent, note text); \
+    INSERT INTO parent SELECT i, 'n' || i FROM generate_series(1, 2000) i; INSERT INTO child SELECT i, i, repeat('x', 50) FROM generate_series(1, 2000) i; \
+    DELETE FROM child WHERE id % 3 = 0; CREATE MATERIALIZED VIEW names AS SELECT name FROM parent; ANALYZE; SELECT count(*) FROM child";
+
+/// All statistics as this user, by name; none is missing, and of those that are unavailable only the allowed.
+#[track_caller]
+fn all(server: &Server, user: &str, unavailable: &[&str]) -> Vec<Value> {
+    let case = Case::new(user);
+    let code = i32::from(!unavailable.is_empty());
+    let url = server.url_as(user);
+    let output = case.run_args(["stats", "all", "--min-ms", "0", "--json", "-d", &url]);
+    let stats = output.json()["stats"].as_array().unwrap_or_else(|| panic!("{}", output.stderr)).clone();
+    let missing: Vec<_> = stats.iter().filter(|stat| stat["available"] != true).map(|stat| (&stat["stat"], &stat["notes"])).collect();
+    assert_eq!(output.code, Some(code), "{user}: {missing:#?} {}", output.stderr);
+    let names: Vec<&str> = stats.iter().map(|stat| stat["stat"].as_str().unwrap()).collect();
+    let expected =
+        ["slow-queries", "cache-hit", "connections", "pools", "indexes", "tables", "locks", "activity", "vacuum", "replication", "io"];
+    assert_eq!(names, expected);
+    for stat in &stats {
+        let name = stat["stat"].as_str().unwrap();
+        let is_available = stat["available"] == true && stat["rows"].is_array();
+        assert_eq!(is_available, !unavailable.contains(&name), "{stat:#}");
+        for row in stat["rows"].as_array().into_iter().flatten() {
+            let columns: Vec<&str> = stat["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();
+            assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), columns, "{name}");
+        }
+    }
+    case.run_args(["stats", "-d", &url]).exit(0).stdout_has("PostgreSQL ");
+    stats
+}
+
+fn stat<'a>(stats: &'a [Value], name: &str) -> &'a Value {
+    stats.iter().find(|stat| stat["stat"] == name).unwrap()
+}
+
+fn row<'a>(stat: &'a Value, column: &str, value: &str) -> &'a Value {
+    stat["rows"].as_array().unwrap().iter().find(|row| row[column] == value).unwrap_or_else(|| panic!("no {column} {value} in {stat:#}"))
+}
+
+fn said(stat: &Value) -> String {
+    stat["notes"].to_string()
+}
+
+#[test]
+fn every_statistic_on_every_version() {
+    let versions = versions();
+    std::thread::scope(|scope| {
+        // Two at a time: a server needs a core to start.
+        for pair in versions.chunks(2) {
+            let runs: Vec<_> = pair.iter().map(|(version, bin)| (version, scope.spawn(move || one_version(version, bin)))).collect();
+            for (version, run) in runs {
+                assert!(run.join().is_ok(), "PostgreSQL {version}: see above");
+            }
+        }
+    });
+}
+
+fn one_version(version: &str, bin: &std::path::Path) {
+    let major: u32 = version.parse().unwrap();
+    let server =
+        Server::start(bin, &["shared_preload_libraries = 'pg_stat_statements'", "track_io_timing = on", "track_commit_timestamp = on"]);
+    server.rows(ROLES);
+    server.rows(TABLES);
+
+    // Preloaded, but not installed in this database.
+    let stats = all(&server, "candlefish", &["slow-queries"]);
+    assert!(said(stat(&stats, "slow-queries")).contains("CREATE EXTENSION pg_stat_statements"), "{stats:#?}");
+
+    // Installed, in a schema that nobody searches.
+    server.rows(
+        "CREATE SCHEMA extensions; CREATE EXTENSION pg_stat_statements SCHEMA extensions; GRANT USAGE ON SCHEMA extensions TO PUBLIC",
+    );
+    server.rows("SELECT count(*) FROM child WHERE note = 'secret'");
+    let stats = all(&server, "candlefish", &[]);
+    assert_all_is_there(&stats, major);
+    assert!(!stat(&stats, "slow-queries").to_string().contains("secret"));
+
+    let stats = all(&server, "watcher", &[]);
+    assert_all_is_there(&stats, major);
+
+    // Numbers without texts, sessions without states; nothing that looks like an answer and is none.
+    let stats = all(&server, "nobody", &[]);
+    assert!(said(stat(&stats, "slow-queries")).contains("GRANT pg_monitor"), "{}", stat(&stats, "slow-queries"));
+    assert!(stat(&stats, "slow-queries")["rows"].as_array().unwrap().iter().any(|row| row["query"].is_null() && row["calls"].is_number()));
+    row(stat(&stats, "tables"), "table", "public.child");
+
+    // An extension that was never updated after the server was.
+    server.rows("DROP EXTENSION pg_stat_statements; CREATE EXTENSION pg_stat_statements VERSION '1.4'");
+    if major < 17 {
+        server.rows("ALTER EXTENSION pg_stat_statements UPDATE TO '1.7'");
+        let stats = all(&server, "candlefish", &[]);
+        let slow = stat(&stats, "slow-queries");
+        assert!(
+            slow["rows"].as_array().unwrap().iter().any(|row| row["total_ms"].as_f64().unwrap_or(0.0) > 0.0 && row["wal_bytes"].is_null())
+        );
+    }
+    server.rows("ALTER EXTENSION pg_stat_statements UPDATE");
+    all(&server, "candlefish", &[]);
+
+    // The view is there, and the library is not.
+    server.restart(&[]);
+    let stats = all(&server, "candlefish", &["slow-queries"]);
+    assert!(said(stat(&stats, "slow-queries")).contains("shared_preload_libraries and restart"), "{stats:#?}");
+}
+
+fn assert_all_is_there(stats: &[Value], major: u32) {
+    let slow = stat(stats, "slow-queries");
+    let rows = slow["rows"].as_array().unwrap();
+    let counted = rows.iter().find(|row| row["query"].as_str().is_some_and(|query| query.contains("FROM child"))).unwrap();
+    assert!(
+        counted["calls"].as_i64().unwrap() >= 1 && counted["mean_ms"].as_f64().unwrap() > 0.0 && counted["io_ms"].is_number(),
+        "{counted}"
+    );
+    // Who counts when began with 1.9, which is PostgreSQL 14's.
+    assert_eq!(slow["since"].is_string(), major >= 14, "{}", slow["since"]);
+
+    let tables = stat(stats, "tables");
+    let child = row(tables, "table", "public.child");
+    assert!(child["size_bytes"].as_i64().unwrap() > 100_000 && child["dead_est"].is_number(), "{child}");
+    let view = row(tables, "table", "public.names");
+    assert_eq!(view["kind"], "materialized view");
+    assert!(view["refreshed_seconds"].as_f64().unwrap() < 300.0, "{view}");
+
+    row(stat(stats, "indexes"), "finding", "missing");
+    row(stat(stats, "cache-hit"), "what", "database");
+    row(stat(stats, "connections"), "scope", "limit");
+    row(stat(stats, "vacuum"), "name", "postgres");
+    let io = stat(stats, "io");
+    let backend = if major >= 16 { "client backend" } else { "this database's backends" };
+    assert!(row(io, "backend", backend)["hits"].is_number());
+    assert_eq!(io["notes"].as_array().unwrap().is_empty(), major >= 16);
+}

@@ -1,0 +1,128 @@
+//! PostgreSQL of a version that a test names, from `cargo xtask matrix`, with settings of the test's own; gone with the test.
+
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use tempfile::TempDir;
+
+use crate::support::query;
+
+pub struct Server {
+    bin: PathBuf,
+    folder: TempDir,
+    port: u16,
+    /// Who runs it: PostgreSQL refuses root.
+    account: Option<(u32, u32)>,
+}
+
+/// The major versions to try, each with the folder of its programs: those of `CANDLEFISH_MATRIX`, else what has been fetched of 13 and 18.
+pub fn versions() -> Vec<(String, PathBuf)> {
+    let folder = env::var_os("CANDLEFISH_MATRIX_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp is in target").join("postgres"), PathBuf::from);
+    let asked = env::var("CANDLEFISH_MATRIX").ok();
+    let wanted = asked.as_deref().unwrap_or("13,18").split(',').map(str::to_string);
+    let found = wanted.map(|version| (version.clone(), folder.join(version).join("bin")));
+    // Who asks for a version gets it or a failure; who does not gets what is there.
+    found.filter(|(_, bin)| asked.is_some() || bin.join("postgres").exists()).collect()
+}
+
+impl Server {
+    /// A new cluster, started with these lines of postgresql.conf.
+    pub fn start(bin: &Path, settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("candlefish-it-").tempdir_in("/tmp").expect("make the server's folder");
+        let account = is_root().then(servers_account);
+        if let Some((uid, gid)) = account {
+            chown(folder.path(), Some(uid), Some(gid)).expect("give the folder to the server's account");
+        }
+        let server = Server { bin: bin.to_path_buf(), folder, port: free_port(), account };
+        server.run("initdb", &["--auth=trust", "--encoding=UTF8", "--username=candlefish", "--locale=C", "--no-sync"]);
+        server.configure(settings);
+        server.run("pg_ctl", &["start", "--silent", "--wait", "--log", &server.path("log")]);
+        server
+    }
+
+    /// Stops it and starts it with other settings; what is in it stays.
+    pub fn restart(&self, settings: &[&str]) {
+        self.run("pg_ctl", &["stop", "--silent", "--wait", "--mode=fast"]);
+        self.configure(settings);
+        self.run("pg_ctl", &["start", "--silent", "--wait", "--log", &self.path("log")]);
+    }
+
+    pub fn url(&self) -> String {
+        self.url_as("candlefish")
+    }
+
+    pub fn url_as(&self, user: &str) -> String {
+        format!("postgresql://{user}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    #[track_caller]
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        query(&self.url(), sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
+    fn configure(&self, settings: &[&str]) {
+        let own = [
+            format!("port = {}", self.port),
+            "listen_addresses = '127.0.0.1'".to_string(),
+            format!("unix_socket_directories = '{}'", self.folder.path().display()),
+            "fsync = off".to_string(),
+            "max_connections = 30".to_string(),
+            "shared_buffers = '16MB'".to_string(),
+        ];
+        let text: Vec<String> = own.into_iter().chain(settings.iter().map(ToString::to_string)).collect();
+        fs::write(format!("{}/postgresql.conf", self.path("data")), text.join("\n") + "\n").expect("write postgresql.conf");
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(self.bin.join(program));
+        command.args(arguments).arg("-D").arg(self.path("data")).current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
+        if let Some((uid, gid)) = self.account {
+            command.uid(uid).gid(gid);
+        }
+        // A server that inherited a pipe would hold its reader.
+        let said = fs::File::create(self.path("said")).expect("open a file for what is said");
+        let again = said.try_clone().expect("share it");
+        let status = command.stdin(Stdio::null()).stdout(said).stderr(again).status().expect("run a program of PostgreSQL");
+        let words = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
+        assert!(status.success(), "{program} {arguments:?}: {status}\n{}\n{}", words("said"), words("log"));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Stopped already is as good.
+        let mut command = Command::new(self.bin.join("pg_ctl"));
+        command.args(["stop", "--silent", "--wait", "--mode=immediate", "-D", &self.path("data")]).current_dir("/");
+        if let Some((uid, gid)) = self.account {
+            command.uid(uid).gid(gid);
+        }
+        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|there| std::os::unix::fs::MetadataExt::uid(&there) == 0)
+}
+
+fn servers_account() -> (u32, u32) {
+    let passwd = fs::read_to_string("/etc/passwd").expect("read /etc/passwd");
+    let of = |name: &str| {
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    of("postgres").or_else(|| of("nobody")).expect("an account that is not root")
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("find a free port");
+    listener.local_addr().expect("its own address").port()
+}

@@ -38,7 +38,12 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
                 }
                 None => {}
             }
-        } else if let Some(default) = column.default.as_ref().filter(|_| !created.identity) {
+        } else if let Some(default) = &column.default {
+            if created.identity {
+                let message = format!("has no DEFAULT {default}: it is the rowid, which SQLite numbers whatever its default says");
+                plan.warnings.push(Warning::note("default_of_rowid", &label, message));
+                continue;
+            }
             match translate::default_value(default, &type_) {
                 Ok(Default::None) => {}
                 Ok(Default::Sql(sql)) => created.default = Some(sql),

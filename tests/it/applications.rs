@@ -113,6 +113,18 @@ fn a_default_that_the_declared_type_does_not_hold_decides_where_no_row_does() {
 }
 
 #[test]
+fn a_default_of_the_rowid_is_said_to_be_none() {
+    let database = Database::fresh();
+    let case = Case::new("rowid default")
+        .source_sql("CREATE TABLE gammu(version INTEGER NOT NULL DEFAULT '0' PRIMARY KEY, x INTEGER); INSERT INTO gammu(x) VALUES (5);")
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(0).json();
+    let warning = &report["warnings"][0];
+    assert_eq!((&warning["code"], &warning["object"]), (&"default_of_rowid".into(), &"gammu.version".into()), "{report}");
+    assert_eq!(database.value("INSERT INTO gammu(x) VALUES (6) RETURNING version"), "2");
+}
+
+#[test]
 fn a_time_of_day_keeps_its_spelling() {
     let database = Database::fresh();
     let case = Case::new("times")

@@ -62,7 +62,7 @@ pub fn is_clean(text: &[u8]) -> bool {
 /// Appends the text as the mapping wants it repaired; none when it wants such rows set aside.
 pub fn repair(text: &[u8], how: BadText, out: &mut Vec<u8>) -> Option<()> {
     let (for_nul, for_invalid) = match how {
-        BadText::Reject => return None,
+        BadText::Reject | BadText::Bytea => return None,
         BadText::Strip => ("", ""),
         BadText::Replace => ("\u{2400}", "\u{fffd}"),
         BadText::Latin1 | BadText::Windows1252 => {

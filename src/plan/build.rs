@@ -219,7 +219,7 @@ impl<'a> Wish<'a> {
     fn of(mapping: Option<&'a ColumnMapping>) -> Self {
         mapping.map_or(Wish::default(), |mapping| Wish {
             target: mapping.target.as_deref(),
-            sql_type: mapping.sql_type.as_deref(),
+            sql_type: mapping.sql_type.as_deref().or((mapping.bad_text == BadText::Bytea).then_some("bytea")),
             transform: mapping.transform.clone(),
             bad_text: mapping.bad_text,
         })

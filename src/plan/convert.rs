@@ -165,7 +165,7 @@ impl Conversion {
             Value::Text(text) if self.text_is_clean => text,
             Value::Text(text) => match (text_flaw(text), &self.bad_text) {
                 (None, _) => text,
-                (Some(flaw), BadText::Reject) => return misfit(value, flaw),
+                (Some(flaw), BadText::Reject | BadText::Bytea) => return misfit(value, flaw),
                 (Some(_), repair) => {
                     scratch.bytes.clear();
                     repair.repair(text, &mut scratch.bytes);

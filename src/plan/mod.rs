@@ -19,6 +19,9 @@ pub mod transform;
 mod unify;
 mod views;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::{Existing, Input, OnExtra, Options, build};
 pub use decision::{
     ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, ObjectKind, ObjectPlan, Offenders, Plan, Problem, SequencePlan,

@@ -159,17 +159,20 @@ pub enum BadText {
     Latin1,
     /// Read the whole text as Windows code page 1252.
     Windows1252,
+    /// The column is `bytea`, and every text its bytes.
+    Bytea,
 }
 
 impl BadText {
     pub fn is_reject(&self) -> bool {
-        *self == BadText::Reject
+        // In a column that is bytea no text is bad; in any other there is nothing else to do.
+        matches!(self, BadText::Reject | BadText::Bytea)
     }
 
     /// Appends the repaired text to `out`.
     pub fn repair(self, text: &[u8], out: &mut Vec<u8>) {
         match self {
-            BadText::Reject => {}
+            BadText::Reject | BadText::Bytea => {}
             BadText::Strip | BadText::Replace => {
                 for chunk in text.utf8_chunks() {
                     for part in chunk.valid().split_inclusive('\0') {

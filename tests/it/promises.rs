@@ -174,3 +174,25 @@ fn what_a_given_table_lacks_of_the_sources_schema_is_said() {
     let all = "views,indexes,uniques,not-nulls,foreign-keys";
     case.run(&format!("migrate {{source}} --to {{url}} --existing truncate --allow {all} --strict")).exit(0);
 }
+
+#[test]
+fn text_that_postgresql_cannot_hold_is_kept_as_the_mapping_says() {
+    for (choice, two, three) in [
+        ("strip", "ab", "caf"),
+        ("replace", "a\u{2400}b", "caf\u{fffd}"),
+        ("latin1", "a\u{2400}b", "café"),
+        ("windows1252", "a\u{2400}b", "café"),
+        ("bytea", "\\x610062", "\\x636166e9"),
+    ] {
+        let database = Database::fresh();
+        let case = Case::new(choice)
+            .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT); INSERT INTO t VALUES (1, 'ok'), (2, 'a' || char(0) || 'b'), (3, CAST(x'636166e9' AS TEXT))")
+            .database(&database);
+        let planned = case.run("migrate {source} --to {url} --dry-run").exit(1);
+        assert!(planned.stdout.contains("bad_text = \"strip\", \"replace\", \"latin1\", \"windows1252\" or \"bytea\""), "{planned}");
+        std::fs::write(case.dir().join("m.toml"), format!("[tables.t.columns.s]\nbad_text = \"{choice}\"\n")).unwrap();
+        case.run("migrate {source} --to {url} --mapping {dir}/m.toml").exit(0);
+        assert_eq!(database.rows("SELECT s FROM t WHERE id > 1 ORDER BY id"), [two, three], "{choice}");
+        assert_eq!(case.run("verify {source} --to {url} --json").exit(0).json()["outcome"], "identical", "{choice}");
+    }
+}

@@ -37,6 +37,8 @@
 //!                  schema → per chunk: sqlite rows ─borrowed Value→ encode ─buffer→ [bounded channel] → COPY … → journal
 //!                  (a blocking thread reads and encodes; an async task sends; one transaction a chunk; biggest table first)
 //!                  → indexes and constraints as each table completes → analyze → verify → MigrateReport
+//! migrate::refresh (--refresh, instead) lock → both sides read once into ledgers → uneven buckets again, row by row → what differs into
+//!                  temporary tables → counts, consent → applied, read back and journalled in the same transaction
 //! render           report → stdout; Events → progress on stderr; exit 0 | 1 | 2
 //! ```
 //!

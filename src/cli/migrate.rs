@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 
-use crate::cli::Exit;
 use crate::cli::duration::duration;
 use crate::cli::prove::prove;
 use crate::cli::resume::{Stop, command_line, hinted, resume_line};
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
+use crate::cli::{Exit, refresh};
 use crate::migrate::{self, Call, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable};
 use crate::model::{Event, Events, Failure, Phase};
 use crate::plan::mapping::{Mapping, closest};
@@ -45,6 +45,13 @@ pub struct Args {
     /// Show the whole plan, and change nothing
     #[arg(long, help_heading = "Course")]
     dry_run: bool,
+    /// Make the target of an earlier run equal to the source as it is now, writing only the rows that differ
+    #[arg(
+        long,
+        help_heading = "Course",
+        conflicts_with_all = ["replace", "existing", "migrations", "write_mapping", "exclude_data", "grant", "create_db", "create_schema"]
+    )]
+    refresh: bool,
     /// Keep every decision (names, types, transforms, what is left out) as a mapping file for --mapping
     #[arg(long, value_name = "FILE.toml", help_heading = "Course")]
     write_mapping: Option<PathBuf>,
@@ -342,7 +349,12 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         create_database(&address).await?;
     }
     let address = address.with_role(args.into.role.as_deref());
-    let chosen = choose_mapping(&args.what.mapping, args.what.migrations.as_deref(), &snapshot, ui)?;
+    let chosen = if args.refresh && args.what.mapping == "auto" {
+        // Decided when the tables were made, and kept in the journal.
+        Chosen { mapping: Mapping::default(), name: "earlier run".into(), migrations: None, given_schema: true }
+    } else {
+        choose_mapping(&args.what.mapping, args.what.migrations.as_deref(), &snapshot, ui)?
+    };
     let run_id = new_run_id();
     let mut job = Job {
         call: Call {
@@ -390,6 +402,10 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
                 return Ok(Begun::Ready(Box::new((job, prepared))));
             }
         }
+    }
+    if args.refresh {
+        let wishes = refresh::Wishes { dry_run: args.dry_run, yes: args.yes, allow: &args.values.allow, strict: args.values.strict };
+        return refresh::run(job, &wishes, progress, started_at, ui).await.map(Begun::Ended);
     }
     let purpose = if args.dry_run { Purpose::Look } else { Purpose::Run };
     let prepared = migrate::through_cuts(async || migrate::prepare(&job, purpose).await).await?;

@@ -7,6 +7,7 @@ mod generate;
 mod migrate;
 mod prove;
 mod psql;
+mod refresh;
 mod resume;
 mod runs;
 mod schema;

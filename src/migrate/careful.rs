@@ -26,7 +26,7 @@ pub fn is_about_rows(error: &anyhow::Error) -> bool {
     sqlstate(error).is_some_and(|code| ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class)))
 }
 
-fn sqlstate(error: &anyhow::Error) -> Option<String> {
+pub fn sqlstate(error: &anyhow::Error) -> Option<String> {
     database_error(error).map(|error| error.code().code().to_string())
 }
 
@@ -123,7 +123,7 @@ async fn copy_rows(client: &Client, table: &TablePlan, rows: &[u8]) -> Result<u6
 }
 
 /// PostgreSQL's own words, and the column of SQLite when it names one, in its fields or in the context that COPY gives.
-fn explain(table: &TablePlan, error: &anyhow::Error) -> (Option<String>, String) {
+pub fn explain(table: &TablePlan, error: &anyhow::Error) -> (Option<String>, String) {
     let Some(database) = database_error(error) else { return (None, error.to_string()) };
     let context = database.where_().unwrap_or_default();
     let named = |target: &str| {

@@ -130,7 +130,7 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
 }
 
 /// A foreign key that stands for new rows only, with the old ones that have no parent.
-async fn foreign_key_not_valid(client: &Client, table: &QualifiedName, constraint: &Name, label: &str) -> Result<Warning> {
+pub async fn foreign_key_not_valid(client: &Client, table: &QualifiedName, constraint: &Name, label: &str) -> Result<Warning> {
     let (count, list) = orphans(client, table, constraint).await?;
     let count = counted(client, &count, "has no parent", "have no parent").await?;
     let message = format!("is NOT VALID: {count} ({})", listed(client, &list).await?);

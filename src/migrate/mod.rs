@@ -8,6 +8,7 @@ mod finish;
 mod generate;
 mod prepare;
 mod process;
+pub mod refresh;
 mod rehearse;
 mod rejects;
 mod report;
@@ -38,7 +39,7 @@ pub use course::{Keeper, interrupted, through_cuts, wait_for};
 pub use generate::{Generated, generate};
 pub use prepare::{CHUNK_BYTES, Inspected};
 pub use rehearse::{Misfits, Rehearsal, TableRehearsal, rehearse};
-pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, TableReport};
+pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, RowChanges, TableReport};
 pub use resume::{Resumable, look_for_run, rejects_folder, reopen, stop};
 pub use retry::{last_mapping, prepare_job as prepare_retry, retry};
 pub use run::{MaxRejects, OnMisfit};
@@ -410,6 +411,7 @@ fn table_reports(plan: &Plan, counts: &[TableCount]) -> Vec<TableReport> {
         verified: None,
         source_digest: None,
         target_digest: None,
+        changes: None,
         columns: table
             .columns
             .iter()

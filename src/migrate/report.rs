@@ -98,6 +98,16 @@ pub struct TableReport {
     pub target_digest: Option<String>,
     /// (source, target, type) of each column.
     pub columns: Vec<(String, String, String)>,
+    /// What a refresh changed in the target; none in a copy.
+    pub changes: Option<RowChanges>,
+}
+
+/// Rows of the target that a refresh writes or removes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowChanges {
+    pub inserted: u64,
+    pub updated: u64,
+    pub deleted: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

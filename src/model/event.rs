@@ -12,10 +12,14 @@ pub enum Phase {
     Views,
     Analyze,
     Verify,
+    /// Of a refresh: which rows differ.
+    Compare,
+    /// Of a refresh: they are made equal.
+    Apply,
 }
 
 impl Phase {
-    pub const ALL: [Phase; 9] = [
+    pub const ALL: [Phase; 11] = [
         Phase::Inspect,
         Phase::Plan,
         Phase::Schema,
@@ -25,6 +29,8 @@ impl Phase {
         Phase::Views,
         Phase::Analyze,
         Phase::Verify,
+        Phase::Compare,
+        Phase::Apply,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -38,6 +44,8 @@ impl Phase {
             Phase::Views => "views",
             Phase::Analyze => "analyze",
             Phase::Verify => "verify",
+            Phase::Compare => "compare",
+            Phase::Apply => "apply",
         }
     }
 }

@@ -87,7 +87,7 @@ pub fn build(input: &Input<'_>) -> Plan {
             hint: "Create it, or let candlefish do so with --create-schema.".into(),
         });
     }
-    let filters = match Filters::new(input) {
+    let filters = match Filters::new(input.source, input.options) {
         Ok(filters) => filters,
         Err(problem) => {
             plan.problems.push(problem);
@@ -138,7 +138,7 @@ struct Filters {
 
 impl Filters {
     /// Refuses a glob that is none, or that matches no table.
-    fn new(input: &Input<'_>) -> Result<Self, Problem> {
+    fn new(source: &Schema, options: &Options) -> Result<Self, Problem> {
         let set = |globs: &[String], flag: &str| -> Result<GlobSet, Problem> {
             let mut builder = GlobSetBuilder::new();
             for glob in globs {
@@ -146,7 +146,7 @@ impl Filters {
                 let compiled =
                     Glob::new(glob).map_err(|error| bad(format!("{flag} {glob:?}: {error}"), "A glob has *, ?, [abc] and {a,b}."))?;
                 let matcher = compiled.compile_matcher();
-                if !input.source.tables.iter().any(|table| matcher.is_match(&table.name)) {
+                if !source.tables.iter().any(|table| matcher.is_match(&table.name)) {
                     return Err(bad(
                         format!("{flag} {glob:?} matches no table of the source"),
                         "Names are matched exactly as SQLite has them.",
@@ -156,7 +156,6 @@ impl Filters {
             }
             builder.build().map_err(|error| Problem { code: "bad_glob", message: format!("{flag}: {error}"), hint: String::new() })
         };
-        let options = input.options;
         let mut existing = Vec::new();
         for (glob, what) in &options.existing {
             // A bare `--existing truncate` is `*`, which an empty database may well not match.
@@ -179,6 +178,12 @@ impl Filters {
         let matching = self.existing.iter().rev().find(|(globs, _)| globs.is_empty() || globs.is_match(table));
         matching.map_or(Existing::Refuse, |(_, what)| *what)
     }
+}
+
+/// Says of each table of the source whether `--include` and `--exclude` want it.
+pub fn wanted(source: &Schema, options: &Options) -> Result<impl Fn(&str) -> bool + use<>, Problem> {
+    let filters = Filters::new(source, options)?;
+    Ok(move |table: &str| filters.wants(table))
 }
 
 /// A mapping that names what is not there is a mistake, not a wish.

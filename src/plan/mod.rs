@@ -22,7 +22,7 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Existing, Input, OnExtra, Options, build};
+pub use build::{Existing, Input, OnExtra, Options, build, wanted};
 pub use decision::{
     ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, ObjectKind, ObjectPlan, Offenders, Plan, Problem, SequencePlan,
     Severity, TablePlan, Todo, Warning,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::Value as Json;
-use tokio_postgres::{Client, GenericClient, Row, Transaction};
+use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::model::QualifiedName;
 use crate::plan::CopyMap;
@@ -114,7 +114,7 @@ impl<'a> Journal<'a> {
 
     /// Writes a run into the journal with its plan and tables, and gives up the unfinished runs whose tables it takes. In one transaction
     /// with what the caller does besides.
-    pub async fn start(transaction: &Transaction<'_>, run: &RunRecord, plan: &str, maps: &[(CopyMap, bool)]) -> Result<()> {
+    pub async fn start(transaction: &impl GenericClient, run: &RunRecord, plan: &str, maps: &[(CopyMap, bool)]) -> Result<()> {
         transaction
             .execute(
                 "INSERT INTO candlefish.run (run_id, source, target_schema, status, settings, version) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -348,6 +348,16 @@ impl<'a> Journal<'a> {
             .map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal"))
             .collect::<Result<_>>()
             .map(Some)
+    }
+
+    /// For each table that runs have copied into the schema: how the newest of them did; a run of this source (its absolute path) comes
+    /// before any other.
+    pub async fn newest_maps(client: &impl GenericClient, target_schema: &str, source: &str) -> Result<Vec<CopyMap>> {
+        let sql = "SELECT DISTINCT ON (t.source) t.map FROM candlefish.run_table t JOIN candlefish.run r USING (run_id)
+             WHERE r.target_schema = $1 AND r.status NOT IN ('planned', 'given_up') 
+             ORDER BY t.source, coalesce(r.settings::jsonb ->> 'source_path' = $2, false) DESC, r.started_at DESC, r.run_id DESC";
+        let rows = client.query(sql, &[&target_schema, &source]).await.context("read from the journal how tables were copied")?;
+        rows.iter().map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal")).collect()
     }
 
     /// The last run into the schema, when it did not come to its end.

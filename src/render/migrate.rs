@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use crate::migrate::{MigrateReport, Outcome, TableRehearsal};
+use crate::migrate::{MigrateReport, Outcome, RowChanges, TableRehearsal, TableReport};
 use crate::plan::{Severity, TablePlan, Warning};
 use crate::render::{Format, Table, Ui, csv, units};
 
@@ -14,7 +14,9 @@ const MOST_WARNINGS: usize = 40;
 pub fn report(report: &MigrateReport, started_at: &str, ui: &Ui) -> Result<()> {
     match ui.format {
         Format::Json => ui.print_json(&document(report, started_at))?,
+        Format::Csv if is_refresh(report) => ui.print(&csv(&REFRESH_CSV_HEADER, report.tables.iter().map(refresh_csv_row)))?,
         Format::Csv => ui.print(&csv(&CSV_HEADER, report.tables.iter().map(csv_row)))?,
+        Format::Table if is_refresh(report) => ui.print(&refresh_table(report))?,
         Format::Table => ui.print(&table(report))?,
     }
     ui.say(&next_step(report));
@@ -23,7 +25,7 @@ pub fn report(report: &MigrateReport, started_at: &str, ui: &Ui) -> Result<()> {
 
 const CSV_HEADER: [&str; 8] = ["source", "target", "rows_read", "rows_written", "rows_rejected", "bytes", "seconds", "verified"];
 
-fn csv_row(table: &crate::migrate::TableReport) -> [String; 8] {
+fn csv_row(table: &TableReport) -> [String; 8] {
     [
         table.source.clone(),
         table.target.clone(),
@@ -34,6 +36,90 @@ fn csv_row(table: &crate::migrate::TableReport) -> [String; 8] {
         format!("{:.3}", table.seconds),
         table.verified.map_or(String::new(), |verified| verified.to_string()),
     ]
+}
+
+fn is_refresh(report: &MigrateReport) -> bool {
+    report.tables.iter().any(|table| table.changes.is_some())
+}
+
+const REFRESH_CSV_HEADER: [&str; 8] =
+    ["source", "target", "rows_read", "rows_inserted", "rows_updated", "rows_deleted", "rows_rejected", "verified"];
+
+fn refresh_csv_row(table: &TableReport) -> [String; 8] {
+    let changes = table.changes.unwrap_or_default();
+    [
+        table.source.clone(),
+        table.target.clone(),
+        table.rows_read.to_string(),
+        changes.inserted.to_string(),
+        changes.updated.to_string(),
+        changes.deleted.to_string(),
+        table.rows_rejected.to_string(),
+        table.verified.map_or(String::new(), |verified| verified.to_string()),
+    ]
+}
+
+fn or_dash(count: u64) -> String {
+    if count == 0 { "-".into() } else { units::count(count) }
+}
+
+fn refresh_table(report: &MigrateReport) -> String {
+    let header = ["table", "target", "rows", "inserted", "updated", "deleted", "set aside", "verified"];
+    let mut rows = Table::new(&header).right(2).right(3).right(4).right(5).right(6);
+    for table in &report.tables {
+        let changes = table.changes.unwrap_or_default();
+        rows.push([
+            table.source.clone(),
+            table.target.clone(),
+            units::count(table.rows_read),
+            or_dash(changes.inserted),
+            or_dash(changes.updated),
+            or_dash(changes.deleted),
+            or_dash(table.rows_rejected),
+            match table.verified {
+                Some(true) => "yes".into(),
+                Some(false) => "DIFFERENT".to_string(),
+                None => "-".into(),
+            },
+        ]);
+    }
+    let changes = report.tables.iter().filter_map(|table| table.changes);
+    let sum = changes.fold(RowChanges::default(), |sum, changes| RowChanges {
+        inserted: sum.inserted + changes.inserted,
+        updated: sum.updated + changes.updated,
+        deleted: sum.deleted + changes.deleted,
+    });
+    format!(
+        "{}\n{}{}: {} inserted, {} updated, {} deleted, of {} in {} of {}, in {}, peak memory {}\n",
+        rows.text(),
+        warnings(&report.warnings),
+        report.outcome.as_str(),
+        units::count(sum.inserted),
+        units::count(sum.updated),
+        units::count(sum.deleted),
+        units::counted(report.rows_read(), "row"),
+        units::counted(report.tables.len() as u64, "table"),
+        report.source,
+        units::duration(report.elapsed),
+        units::bytes(report.peak_rss_bytes)
+    )
+}
+
+/// What a refresh is about to do, a line for each table that differs.
+pub fn what_differs(changes: &[(String, RowChanges)]) -> String {
+    if changes.is_empty() {
+        return "nothing differs".into();
+    }
+    let line = |(table, changes): &(String, RowChanges)| {
+        let parts = [(changes.inserted, "insert"), (changes.updated, "update"), (changes.deleted, "delete")];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, verb)| format!("{} to {verb}", units::counted(*count, "row")))
+            .collect();
+        format!("{}: {}", crate::render::visible(table), parts.join(", "))
+    };
+    changes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn table(report: &MigrateReport) -> String {
@@ -155,14 +241,20 @@ pub fn stopped_before_it_began(source: &str, started_at: &str, ui: &Ui) -> Resul
 
 /// The answer for programs.
 pub fn document(report: &MigrateReport, started_at: &str) -> Json {
-    let table = |table: &crate::migrate::TableReport| {
+    let table = |table: &TableReport| {
         let columns: Vec<Json> =
             table.columns.iter().map(|(source, target, sql)| json!({"source": source, "target": target, "type": sql})).collect();
-        json!({
+        let mut document = json!({
             "source": table.source, "target": table.target, "rows_read": table.rows_read, "rows_written": table.rows_written,
             "rows_rejected": table.rows_rejected, "bytes": table.bytes, "seconds": table.seconds, "verified": table.verified,
             "source_digest": table.source_digest, "target_digest": table.target_digest, "columns": columns,
-        })
+        });
+        if let Some(changes) = table.changes {
+            document["rows_inserted"] = json!(changes.inserted);
+            document["rows_updated"] = json!(changes.updated);
+            document["rows_deleted"] = json!(changes.deleted);
+        }
+        document
     };
     let mut document = json!({
         "schema_version": 1,
@@ -192,7 +284,7 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
         "rejects_dir": report.rejects_dir.as_ref().map(|folder| folder.display().to_string()),
         "resume": report.resume,
     });
-    if report.outcome == Outcome::Planned {
+    if report.outcome == Outcome::Planned && !is_refresh(report) {
         let found = rehearsed(report);
         let tables = report.plan.tables.iter().zip(&report.ddl).zip(&found);
         document["tables"] = tables.map(|((table, ddl), found)| planned_table(table, ddl.as_deref(), found)).collect();

@@ -111,6 +111,17 @@ impl Ui {
         }
     }
 
+    /// Asks on a terminal; where there is none, nobody agrees.
+    pub fn ask(&self, question: &str) -> Result<bool> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Ok(false);
+        }
+        eprint!("{question} [y/N] ");
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
     pub fn warn(&self, line: &str) {
         self.say(&format!("{} {line}", self.paint("warning:", "33")));
     }

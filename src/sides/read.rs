@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, anyhow};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::digest::{Misfit, RowDigest, SourceDigester, TargetDigester};
@@ -13,7 +14,7 @@ use crate::plan::profile::RowRange;
 use crate::postgres::{Fields, ReadSession, TypeReader};
 use crate::sides::normalise::Normaliser;
 use crate::sides::pairing::Pair;
-use crate::sqlite::{Row, Scan, Snapshot};
+use crate::sqlite::{Reader, Row, Scan, Snapshot};
 
 /// One state of each side, and what is compared with what.
 pub struct Sides {
@@ -47,6 +48,11 @@ pub struct TargetRow<'a> {
     pub digester: &'a TargetDigester,
 }
 
+/// What looks at each row of the source; an error ends the reading.
+pub trait Visit: FnMut(&SourceRow<'_, '_, '_>) -> Result<()> {}
+
+impl<F: FnMut(&SourceRow<'_, '_, '_>) -> Result<()>> Visit for F {}
+
 impl Sides {
     pub fn new(snapshot: Arc<Snapshot>, schema: Schema, pairs: Vec<Pair>, jobs: usize, sessions: Vec<ReadSession>) -> Self {
         Sides { snapshot, schema, pairs, jobs: jobs.max(1), sessions: Mutex::new(sessions), types: None }
@@ -59,7 +65,7 @@ impl Sides {
         V: Fn(&mut S, &Pair, &SourceRow<'_, '_, '_>) -> Result<()> + Send + Sync + 'static,
     {
         let (sides, pairs) = (Arc::clone(self), pairs.to_vec());
-        let runtime = tokio::runtime::Handle::current();
+        let runtime = Handle::current();
         let read = move || -> Result<Vec<(usize, S)>> {
             let pieces = sides.pieces(&pairs)?;
             let next = AtomicUsize::new(0);
@@ -68,18 +74,8 @@ impl Sides {
                 let reader = sides.snapshot.reader()?;
                 while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let pair = &sides.pairs[piece.pair];
-                    let mut normaliser = Normaliser::new(pair.careful.then(|| sides.types.clone()).flatten(), runtime.clone());
-                    let table = &sides.schema.tables[pair.source];
-                    let scan = Scan::table(table, &pair.scanned).range(table, piece.range.as_ref());
-                    let mut digester = pair.source_digester()?;
                     let mut state = S::default();
-                    reader
-                        .scan(&scan, |row| {
-                            let digest = digester.row(|place| row.value(place), &mut normaliser);
-                            normaliser.check()?;
-                            visit(&mut state, pair, &SourceRow { digest, row, digester: &digester })
-                        })
-                        .with_context(|| format!("read table {:?} of the source", table.name))?;
+                    sides.scan(&reader, pair, piece.range.as_slice(), &runtime, |row| visit(&mut state, pair, row))?;
                     done.push((piece.pair, state));
                 }
                 Ok(done)
@@ -92,6 +88,39 @@ impl Sides {
             })
         };
         tokio::task::spawn_blocking(read).await.context("a reader of the source panicked")?
+    }
+
+    /// Ends the sessions that read the target, and with them their locks.
+    pub fn leave_target(&self) -> Result<()> {
+        self.sessions.lock().map_err(|_| anyhow!("a reader of the target panicked"))?.clear();
+        Ok(())
+    }
+
+    /// Reads one table's rows in SQLite with one reader, in this thread, which may wait: all of them, or those of the ranges.
+    pub fn scan_source(&self, pair: usize, ranges: &[RowRange], runtime: &Handle, visit: impl Visit) -> Result<()> {
+        self.scan(&self.snapshot.reader()?, &self.pairs[pair], ranges, runtime, visit)
+    }
+
+    fn scan(&self, reader: &Reader<'_>, pair: &Pair, ranges: &[RowRange], runtime: &Handle, mut visit: impl Visit) -> Result<()> {
+        let mut normaliser = Normaliser::new(pair.careful.then(|| self.types.clone()).flatten(), runtime.clone());
+        let table = &self.schema.tables[pair.source];
+        let mut digester = pair.source_digester()?;
+        let all = Scan::table(table, &pair.scanned);
+        let mut read = |scan: &Scan| {
+            let each = |row: &Row<'_, '_>| {
+                let digest = digester.row(|place| row.value(place), &mut normaliser);
+                normaliser.check()?;
+                visit(&SourceRow { digest, row, digester: &digester })
+            };
+            reader.scan(scan, each).with_context(|| format!("read table {:?} of the source", table.name))
+        };
+        if ranges.is_empty() {
+            read(&all)?;
+        }
+        for range in ranges {
+            read(&all.clone().range(table, Some(range)))?;
+        }
+        Ok(())
     }
 
     /// The same for PostgreSQL: one session reads one table at a time.

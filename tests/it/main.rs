@@ -13,6 +13,7 @@ mod migrate;
 mod progress;
 mod promises;
 mod property;
+mod refresh;
 mod retry;
 mod salvage;
 mod schema;

@@ -69,6 +69,14 @@ impl Progress {
         lock(&self.count).add(event, Instant::now());
     }
 
+    /// Does something that needs the terminal for itself.
+    pub fn pause<T>(&self, act: impl FnOnce() -> T) -> T {
+        match &self.style {
+            Style::Bars(bar) => bar.suspend(act),
+            _ => act(),
+        }
+    }
+
     /// Takes the bars away, so that the report stands alone.
     pub fn finish(&self) {
         match &self.style {

@@ -1,0 +1,463 @@
+//! `--refresh`: the target of an earlier run made equal to a source that has moved on, by writing only what differs.
+//!
+//! All of it is one transaction: the tables are locked against writers first, so that what was compared is what is changed; readers see
+//! the state before until the commit, and an interruption leaves the target as it was.
+
+mod apply;
+mod compare;
+mod ledger;
+mod stage;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::migrate::finish::Built;
+use crate::migrate::rejects::Rejects;
+use crate::migrate::report::{MigrateReport, Outcome, PhaseClock, RowChanges, TableReport};
+use crate::migrate::run::Run;
+use crate::migrate::standing::Standing;
+use crate::migrate::{Job, peak_rss_bytes, target};
+use crate::model::{ColumnType, Event, Failure, Name, Phase, QualifiedName, Schema};
+use crate::plan::target::TargetSchema;
+use crate::plan::{ColumnPlan, CopyMap, ObjectKind, Plan, SequencePlan, TablePlan, Warning, wanted};
+use crate::postgres::refresh_statement::{RefreshStatements, lock_for_refresh};
+use crate::postgres::{Client, Journal, RunRecord, TypeReader, read_schema, read_sessions, refresh_keys, session, sql_failure, statement};
+use crate::sides::{Pair, Sides, pair};
+use apply::{Table, Written};
+use compare::TableLedger;
+use stage::Staged;
+
+/// What the parts of a refresh share.
+pub struct Shared {
+    run: Run,
+    sides: Arc<Sides>,
+    /// From a table's place in the source's schema to its place among the pairs.
+    pairs: HashMap<usize, usize>,
+}
+
+impl Shared {
+    fn pair_of(&self, source: usize) -> Result<usize> {
+        self.pairs.get(&source).copied().context("only paired tables are read")
+    }
+}
+
+/// Both sides compared, with what differs lying ready on the server; nothing has been changed. Dropped, it leaves no trace.
+pub struct Compared {
+    job: Job,
+    shared: Arc<Shared>,
+    /// Its transaction holds the locks and the temporary tables.
+    control: Client,
+    tables: Vec<Table>,
+    ledgers: Vec<Arc<TableLedger>>,
+    sequences: Vec<(usize, SequencePlan)>,
+    clock: PhaseClock,
+    started: Instant,
+}
+
+/// Compares every row of both sides and brings what differs to the server.
+pub async fn compare(job: Job) -> Result<Compared> {
+    let started = Instant::now();
+    let mut clock = PhaseClock::default();
+    let control = session(&job.address, job.role.as_deref()).await?;
+    target::refuse_pooler_and_standby(&control, &job.address).await?;
+    target::lock_schema(&control, &job.options.schema).await?;
+    let schema = job.snapshot.reader()?.schema()?;
+    let maps = maps(&control, &job, &schema).await?;
+    control.batch_execute("BEGIN; SET LOCAL search_path = ''").await?;
+    let target = lock(&control, &job.options.schema, &maps).await?;
+    let pairs = pair_up(maps, &schema, &target)?;
+    let sequences = sequences(&job, &schema, &target, &pairs)?;
+    let shared = Arc::new(share(&job, schema, pairs).await?);
+
+    shared.run.send(Event::PhaseStarted(Phase::Compare));
+    let compare_started = Instant::now();
+    let keys = refresh_keys(&control, &job.options.schema).await?;
+    let ledgers: Vec<Arc<TableLedger>> = compare::balance(&shared, &keys).await?.into_iter().map(Arc::new).collect();
+    let mut tables = Vec::new();
+    for pair in parents_first(&shared.sides) {
+        let indexed = keys.get(&shared.sides.pairs[pair].map.target).map_or(&[][..], |keys| &keys.indexed);
+        tables.extend(differences(&shared, &control, pair, &ledgers[pair], indexed).await?);
+    }
+    shared.sides.leave_target()?;
+    clock.note(Phase::Compare, compare_started);
+    shared.run.send(Event::PhaseEnded { phase: Phase::Compare, seconds: compare_started.elapsed().as_secs_f64() });
+    Ok(Compared { job, shared, control, tables, ledgers, sequences, clock, started })
+}
+
+/// How each wanted table was copied. What no run has copied is an error: a refresh makes no tables and no columns.
+async fn maps(control: &Client, job: &Job, schema: &Schema) -> Result<Vec<CopyMap>> {
+    let target_schema = &job.options.schema;
+    let nothing = || {
+        Failure::new("nothing_to_refresh", format!("no run of candlefish has written into schema {target_schema:?} here"))
+            .hint("Run migrate without --refresh first.")
+    };
+    if !Journal::exists(control).await? {
+        bail!(nothing());
+    }
+    if let Some(run_id) = Journal::interrupted(control, target_schema).await? {
+        bail!(
+            Failure::new("interrupted_run", format!("run {run_id} was interrupted: its tables are not whole yet"))
+                .hint("Complete it first, then refresh.")
+        );
+    }
+    let known = Journal::newest_maps(control, target_schema, &job.call.source_path).await?;
+    if known.is_empty() {
+        bail!(nothing());
+    }
+    let wanted = wanted(schema, &job.options).map_err(|problem| Failure::new(problem.code, problem.message).hint(problem.hint))?;
+    let mut maps = Vec::new();
+    let mut new = Vec::new();
+    for table in schema.tables.iter().filter(|table| table.has_data() && wanted(&table.name)) {
+        let mapping = job.mapping.table(&table.name);
+        if mapping.is_some_and(|mapping| mapping.skip) {
+            continue;
+        }
+        match known.iter().find(|map| map.source.eq_ignore_ascii_case(&table.name)) {
+            None => new.push(format!("table {:?}", table.name)),
+            Some(map) => {
+                let is_new = |column: &str| {
+                    !map.columns.iter().any(|known| known.source.eq_ignore_ascii_case(column))
+                        && !mapping.is_some_and(|mapping| {
+                            mapping.columns.iter().any(|(name, column_mapping)| name.eq_ignore_ascii_case(column) && column_mapping.skip)
+                        })
+                };
+                new.extend(
+                    table
+                        .columns
+                        .iter()
+                        .filter(|column| is_new(&column.name))
+                        .map(|column| format!("column {:?}.{:?}", table.name, column.name)),
+                );
+                maps.push(map.clone());
+            }
+        }
+    }
+    if !new.is_empty() {
+        let hint = "A new table: migrate --include it, or leave it out with --exclude. A new column: redo its table with migrate --include TABLE after dropping it.";
+        bail!(Failure::new("new_in_source", format!("no run has copied {}", new.join(", "))).hint(hint));
+    }
+    Ok(maps)
+}
+
+/// Locks the tables that are there, and reads what they are while they are locked.
+async fn lock(control: &Client, schema: &str, maps: &[CopyMap]) -> Result<TargetSchema> {
+    let there = read_schema(control, schema).await?;
+    let names: HashSet<QualifiedName> = maps.iter().map(|map| QualifiedName::new(map.schema.as_str(), map.target.as_str())).collect();
+    let tables: Vec<&QualifiedName> = there.tables.iter().map(|table| &table.name).filter(|name| names.contains(name)).collect();
+    if tables.is_empty() {
+        return Ok(there);
+    }
+    let locked = control.batch_execute(&lock_for_refresh(&tables)).await;
+    locked.map_err(|error| sql_failure(error.into())).context("lock the tables against writers")?;
+    read_schema(control, schema).await
+}
+
+fn pair_up(maps: Vec<CopyMap>, schema: &Schema, target: &TargetSchema) -> Result<Vec<Pair>> {
+    let mut problems = Vec::new();
+    let mut pairs = Vec::new();
+    for mut map in maps {
+        // That a text was clean was true of the rows that the earlier run has seen.
+        map.columns.iter_mut().for_each(|column| column.conversion.text_is_clean = false);
+        match pair(map, schema, target) {
+            Ok(mut pair) => {
+                problems.append(&mut pair.problems);
+                pair.careful = pair.has_foreign_types();
+                pairs.push(pair);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        let hint = "A table whose columns have changed is copied anew: drop it, and migrate --include it.";
+        bail!(Failure::new("shape_changed", problems.join("; ")).hint(hint));
+    }
+    Ok(pairs)
+}
+
+/// Identity columns go on where SQLite would.
+fn sequences(job: &Job, schema: &Schema, target: &TargetSchema, pairs: &[Pair]) -> Result<Vec<(usize, SequencePlan)>> {
+    let reader = job.snapshot.reader()?;
+    let mut sequences = Vec::new();
+    for (place, pair) in pairs.iter().enumerate() {
+        let table = &schema.tables[pair.source];
+        let Some(alias) = table.rowid_alias.map(|alias| &table.columns[alias].name) else { continue };
+        let Some(column) = pair.map.columns.iter().find(|column| column.source.eq_ignore_ascii_case(alias)) else { continue };
+        let relation = target.tables.iter().find(|relation| relation.name == pair.target);
+        let counts = relation.is_some_and(|relation| {
+            relation.columns.iter().any(|known| known.sequence && known.name.as_str() == column.target && !known.generated)
+        });
+        if counts && column.conversion.transform.is_none() {
+            let last = reader.rowid_bounds(table).map(|(_, last)| last).max(table.sequence);
+            sequences.push((place, SequencePlan { column: Name::new(column.target.as_str()), last }));
+        }
+    }
+    Ok(sequences)
+}
+
+async fn share(job: &Job, schema: Schema, pairs: Vec<Pair>) -> Result<Shared> {
+    let sessions = read_sessions(&job.address, job.jobs.max(1)).await?;
+    let plan = Plan {
+        schema: job.options.schema.clone(),
+        tables: pairs.iter().map(|pair| table_plan(pair, &schema)).collect(),
+        ..Plan::default()
+    };
+    let places = pairs.iter().enumerate().map(|(place, pair)| (pair.source, place)).collect();
+    let foreign = pairs.iter().any(Pair::has_foreign_types);
+    let run = Run {
+        id: job.run_id.clone(),
+        plan: Arc::new(plan),
+        schema: Arc::new(schema.clone()),
+        standing: Standing::default(),
+        snapshot: Arc::clone(&job.snapshot),
+        address: job.address.clone(),
+        role: job.role.clone(),
+        rejects: Rejects::new(job.rejects_dir.clone(), &job.run_id),
+        on_misfit: job.on_misfit,
+        max_rejects: job.max_rejects,
+        rejected: AtomicU64::new(0),
+        events: Arc::clone(&job.events),
+        advanced: AtomicU64::new(0),
+        phase: AtomicUsize::new(0),
+        phase_began: tokio::sync::Notify::new(),
+    };
+    let mut sides = Sides::new(Arc::clone(&job.snapshot), schema, pairs, job.jobs, sessions);
+    if foreign {
+        sides.types = Some(Arc::new(TypeReader::connect(&job.address).await?));
+    }
+    Ok(Shared { run, sides: Arc::new(sides), pairs: places })
+}
+
+/// The copy of a pair as a plan: how its rows are encoded.
+fn table_plan(pair: &Pair, schema: &Schema) -> TablePlan {
+    let table = &schema.tables[pair.source];
+    let columns = pair.map.columns.iter().filter_map(|column| {
+        let source_index = table.column_index(&column.source)?;
+        Some(ColumnPlan {
+            source_index,
+            source: column.source.clone(),
+            declared: table.columns[source_index].declared.clone(),
+            target: Name::new(column.target.as_str()),
+            column_type: ColumnType { kind: column.conversion.kind.clone(), sql: column.sql_type.clone() },
+            conversion: column.conversion.clone(),
+            computed: column.computed,
+            reason: String::new(),
+            examples: Vec::new(),
+            hint: None,
+        })
+    });
+    TablePlan {
+        source_index: pair.source,
+        source: pair.map.source.clone(),
+        target: pair.target.clone(),
+        create: None,
+        added_columns: Vec::new(),
+        columns: columns.collect(),
+        rows: 0,
+        bytes: 0,
+        ranges: Vec::new(),
+        sequence: None,
+        had_rows: true,
+        truncate: false,
+        rebuild: Vec::new(),
+        without_data: false,
+    }
+}
+
+/// The pairs' places, every parent before its children as far as no ring stands against it.
+fn parents_first(sides: &Sides) -> Vec<usize> {
+    fn visit(place: usize, sides: &Sides, seen: &mut [bool], order: &mut Vec<usize>) {
+        if std::mem::replace(&mut seen[place], true) {
+            return;
+        }
+        for key in &sides.schema.tables[sides.pairs[place].source].foreign_keys {
+            let is_parent = |pair: &Pair| pair.map.source.eq_ignore_ascii_case(&key.parent);
+            if let Some(parent) = sides.pairs.iter().position(is_parent) {
+                visit(parent, sides, seen, order);
+            }
+        }
+        order.push(place);
+    }
+    let (mut seen, mut order) = (vec![false; sides.pairs.len()], Vec::new());
+    (0..sides.pairs.len()).for_each(|place| visit(place, sides, &mut seen, &mut order));
+    order
+}
+
+/// What differs in one table, brought to the server; none when nothing does.
+async fn differences(
+    shared: &Arc<Shared>,
+    control: &Client,
+    place: usize,
+    ledger: &Arc<TableLedger>,
+    indexed: &[String],
+) -> Result<Option<Table>> {
+    let groups = ledger.groups();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let pair = &shared.sides.pairs[place];
+    let written = shared.run.plan.tables[place].columns.iter().filter(|column| !column.computed).map(|column| column.target.clone());
+    let key = pair.layout.columns[..pair.layout.key].iter().map(|index| Name::new(pair.map.columns[*index].target.as_str()));
+    let statements = RefreshStatements::new(pair.target.clone(), place, written.collect(), key.collect());
+    control.batch_execute(&statements.make()).await.map_err(|error| sql_failure(error.into())).context("make room for what differs")?;
+    let mut staged = Staged::default();
+    for group in groups {
+        let group = Arc::new(group);
+        let found = compare::differences(shared, control, place, ledger, &group, indexed).await?;
+        stage::stage(shared, control, place, &statements, found, ledger.ranges(&group), &mut staged)
+            .await
+            .with_context(|| format!("bring what differs in {:?} to the server", pair.map.source))?;
+    }
+    control.batch_execute(&statements.analyze()).await?;
+    Ok(staged.any().then_some(Table { pair: place, statements, staged }))
+}
+
+impl Compared {
+    /// What will be inserted, updated and deleted, by table of the source; tables without differences are left out.
+    pub fn changes(&self) -> Vec<(String, RowChanges)> {
+        let of = |table: &Table| RowChanges { inserted: table.staged.missing, updated: table.staged.changed, deleted: table.staged.gone };
+        self.tables.iter().map(|table| (self.shared.sides.pairs[table.pair].map.source.clone(), of(table))).collect()
+    }
+
+    /// The report of a dry run. The transaction ends with it, and nothing was changed.
+    pub fn into_planned(self) -> MigrateReport {
+        let written: Vec<Written> = self.tables.iter().map(|table| Written::planned(&table.staged)).collect();
+        MigrateReport { outcome: Outcome::Planned, ..self.report(&written, Built::default()) }
+    }
+
+    /// Makes the target equal, all at once. `allow` and `strict` weigh what came out, as for a copy.
+    pub async fn apply(mut self, allow: &[String], strict: bool) -> Result<MigrateReport> {
+        let started = Instant::now();
+        self.shared.run.send(Event::PhaseStarted(Phase::Apply));
+        let rows = self.tables.iter().map(|table| table.staged.rows() + table.staged.gone).sum();
+        self.shared.run.send(Event::Total { phase: Phase::Apply, tables: self.tables.len() as u64, rows, rows_done: 0 });
+        let (written, mut built) = match self.tables.is_empty() {
+            true => (Vec::new(), Built::default()),
+            false => apply::apply(&self.shared, &self.control, &self.tables).await.context("apply what differs")?,
+        };
+        built.merge(self.set_sequences().await?);
+        self.clock.note(Phase::Apply, started);
+        let mut report = self.report(&written, built);
+        report.judge(allow, strict);
+        self.note_in_journal(&report).await?;
+        self.control
+            .batch_execute("SET LOCAL synchronous_commit = on; COMMIT")
+            .await
+            .map_err(|error| sql_failure(error.into()))
+            .context("commit")?;
+        report.elapsed = self.started.elapsed();
+        self.shared.run.send(Event::PhaseEnded { phase: Phase::Apply, seconds: started.elapsed().as_secs_f64() });
+        Ok(report)
+    }
+
+    async fn set_sequences(&self) -> Result<Built> {
+        let mut built = Built::default();
+        for (place, sequence) in &self.sequences {
+            let pair = &self.shared.sides.pairs[*place];
+            let moved = self.tables.iter().any(|table| table.pair == *place);
+            if !moved && !self.shared.sides.schema.tables[pair.source].autoincrement {
+                continue;
+            }
+            self.control.batch_execute("SAVEPOINT sequence").await?;
+            for sql in statement::set_sequence(&pair.target, sequence) {
+                if let Err(error) = self.control.batch_execute(&sql).await {
+                    self.control.batch_execute("ROLLBACK TO SAVEPOINT sequence").await?;
+                    let reason = sql_failure(error.into()).to_string();
+                    let label = format!("{}.{}", pair.map.source, sequence.column.as_str());
+                    built.warnings.push(Warning::loss(ObjectKind::Sequence, label, reason));
+                }
+            }
+            self.control.batch_execute("RELEASE SAVEPOINT sequence").await?;
+        }
+        Ok(built)
+    }
+
+    /// The run and what it did, in the transaction that did it.
+    async fn note_in_journal(&self, report: &MigrateReport) -> Result<()> {
+        let tables: serde_json::Map<String, serde_json::Value> = report
+            .tables
+            .iter()
+            .filter_map(|table| {
+                let changes = table.changes?;
+                let counts = serde_json::json!({"inserted": changes.inserted, "updated": changes.updated, "deleted": changes.deleted});
+                Some((table.source.clone(), counts))
+            })
+            .collect();
+        // As verify will look for it, from wherever it is called.
+        let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
+        let record = RunRecord {
+            run_id: report.run_id.clone(),
+            source: report.source.clone(),
+            target_schema: self.job.options.schema.clone(),
+            status: "running".into(),
+            settings: serde_json::json!({
+                "mapping": report.mapping, "source_path": self.job.call.source_path, "refresh": tables, "rejects_dir": rejects,
+            }),
+        };
+        let journal = Journal::open(&self.control).await?;
+        let maps: Vec<_> = self.shared.sides.pairs.iter().map(|pair| (pair.map.clone(), false)).collect();
+        Journal::start(&self.control, &record, "", &maps).await?;
+        journal.finish(&report.run_id, report.outcome.as_str()).await
+    }
+
+    fn report(&self, written: &[Written], built: Built) -> MigrateReport {
+        let shared = &self.shared;
+        let by_pair: HashMap<usize, &Written> = self.tables.iter().map(|table| table.pair).zip(written).collect();
+        let tables = shared.sides.pairs.iter().enumerate().map(|(place, pair)| {
+            let (ledger, none) = (&self.ledgers[place], Written { identical: true, ..Written::default() });
+            let written = by_pair.get(&place).copied().unwrap_or(&none);
+            TableReport {
+                source: pair.map.source.clone(),
+                target: pair.target.to_string(),
+                rows_read: ledger.source_rows.load(Ordering::Relaxed),
+                rows_written: written.inserted + written.updated,
+                rows_rejected: ledger.misfits.load(Ordering::Relaxed) + written.rejected,
+                verified: (!written.planned).then_some(written.identical),
+                columns: pair
+                    .map
+                    .columns
+                    .iter()
+                    .map(|column| (column.source.clone(), column.target.clone(), column.sql_type.clone()))
+                    .collect(),
+                changes: Some(RowChanges { inserted: written.inserted, updated: written.updated, deleted: written.deleted }),
+                ..TableReport::default()
+            }
+        });
+        let tables: Vec<TableReport> = tables.collect();
+        let aside = tables.iter().any(|table| table.rows_rejected > 0);
+        let rejects_dir: Option<PathBuf> = aside.then(|| shared.run.rejects.folder().to_owned());
+        let mut report = MigrateReport {
+            run_id: shared.run.id.clone(),
+            source: self.job.snapshot.path().display().to_string(),
+            target: self.job.address.shown(),
+            mapping: self.job.mapping_name.clone(),
+            plan: (*shared.run.plan).clone(),
+            ddl: vec![None; shared.run.plan.tables.len()],
+            tables,
+            phases: self.clock.times(),
+            elapsed: self.started.elapsed(),
+            objects_created: 0,
+            warnings: built.warnings,
+            todo: built.todo,
+            todo_file: None,
+            rejects_dir,
+            resume: None,
+            estimate: None,
+            inspected: None,
+            rehearsal: None,
+            source_changed: self.job.snapshot.source_changed(),
+            peak_rss_bytes: peak_rss_bytes(),
+            exit_reasons: Vec::new(),
+            outcome: Outcome::Clean,
+        };
+        if report.source_changed {
+            let message = "was written to meanwhile; the target is equal to the state before that";
+            report.warnings.push(Warning::note("source_changed", report.source.clone(), message));
+        }
+        report
+    }
+}

@@ -1,0 +1,279 @@
+//! `migrate --refresh`: the target of an earlier run follows its source, whatever has changed on either side.
+
+use rusqlite::Connection;
+use serde_json::{Value as Json, json};
+
+use crate::support::{Case, Database, Output};
+
+/// A copied source that can move on.
+struct Followed {
+    case: Case,
+    database: Database,
+}
+
+impl Followed {
+    fn new(name: &str, sql: &str) -> Self {
+        let database = Database::fresh();
+        let case = Case::new(name).source_sql(sql).database(&database);
+        case.run("migrate {source} --to {url}").exit(0);
+        Followed { case, database }
+    }
+
+    fn source(&self, sql: &str) {
+        Connection::open(self.case.source_path()).unwrap().execute_batch(sql).unwrap();
+    }
+
+    fn refresh(&self, flags: &str) -> Output {
+        self.case.run(&format!("migrate {{source}} --to {{url}} --refresh {flags}"))
+    }
+
+    /// Refreshes, and lets verify, which shares no code with what wrote, say whether both sides are the same.
+    fn follows(&self) -> Json {
+        let report = self.refresh("--yes --json").exit(0).json();
+        for table in report["tables"].as_array().unwrap() {
+            assert_eq!(table["verified"], true, "{report:#}");
+        }
+        self.case.run("verify {source} --to {url} --strict").exit(0);
+        self.refresh("--yes").exit(0).stderr_has("nothing differs");
+        report
+    }
+}
+
+/// (inserted, updated, deleted) of a table.
+fn changes(report: &Json, table: &str) -> (u64, u64, u64) {
+    let table = report["tables"].as_array().unwrap().iter().find(|known| known["source"] == *table).unwrap();
+    let count = |name: &str| table[name].as_u64().unwrap();
+    (count("rows_inserted"), count("rows_updated"), count("rows_deleted"))
+}
+
+const SHOP: &str = "CREATE TABLE customer (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, email TEXT UNIQUE);
+    INSERT INTO customer VALUES (1, 'Ada', 'a'), (2, 'Grace', 'b'), (3, 'Zoë', 'c');
+    CREATE TABLE purchase (id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customer(id), total DECIMAL(10,2), at DATETIME);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+        INSERT INTO purchase SELECT i, i % 3 + 1, i / 100.0, '2025-01-01 00:00:00' FROM n;";
+
+#[test]
+fn only_what_differs_is_written_and_it_is_said_first() {
+    let shop = Followed::new("refresh-shop", SHOP);
+    shop.source(
+        "UPDATE purchase SET total = total + 1 WHERE id % 1000 = 7; DELETE FROM purchase WHERE id IN (1, 2500, 5000);
+         INSERT INTO purchase VALUES (9000, 2, 1.5, NULL), (-4, NULL, 2, NULL); INSERT INTO customer(name, email) VALUES ('Miriam', NULL);",
+    );
+    let before = shop.database.rows("SELECT xmin::text FROM customer ORDER BY id");
+    let said = "customer: 1 row to insert\npurchase: 2 rows to insert, 5 rows to update, 3 rows to delete";
+    let planned = shop.refresh("--dry-run --json").exit(0).json();
+    assert_eq!((planned["outcome"].as_str(), changes(&planned, "purchase")), (Some("planned"), (2, 5, 3)));
+    let refused = shop.refresh("").exit(2).stderr_has(said).stderr_has("3 rows of purchase would be deleted, and nobody has agreed");
+    assert!(refused.stderr.contains("hint: Say --yes"), "{refused}");
+    // Neither has changed anything, or left a trace.
+    assert_eq!(shop.database.value("SELECT count(*) || ' ' || max(id) FROM purchase"), "5000 5000");
+    assert_eq!(shop.database.value("SELECT count(*) FROM candlefish.run"), "1");
+
+    let report = shop.follows();
+    assert_eq!(report["outcome"], "clean");
+    assert_eq!(changes(&report, "purchase"), (2, 5, 3));
+    assert_eq!(changes(&report, "customer"), (1, 0, 0));
+    assert_eq!((report["rows_written"].as_u64(), report["rows_read"].as_u64()), (Some(8), Some(5003)));
+    let phases: Vec<&str> = report["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    assert_eq!(phases, ["compare", "apply"]);
+    // Rows that were equal were not touched.
+    assert_eq!(shop.database.rows("SELECT xmin::text FROM customer WHERE id < 4 ORDER BY id"), before);
+    // The sequence goes on where SQLite's would, also when only the sequence has moved.
+    assert_eq!(shop.database.value("INSERT INTO customer(name) VALUES ('next') RETURNING id"), "5");
+    shop.source("INSERT INTO customer VALUES (70, 'gone', NULL); DELETE FROM customer WHERE id = 70");
+    shop.follows();
+    assert_eq!(shop.database.value("INSERT INTO customer(name) VALUES ('next') RETURNING id"), "71");
+    // The journal says what was done.
+    let settings: Json = serde_json::from_str(
+        &shop.database.value("SELECT settings FROM candlefish.run WHERE settings LIKE '%refresh%' ORDER BY started_at LIMIT 1"),
+    )
+    .unwrap();
+    assert_eq!(settings["refresh"]["purchase"], json!({"inserted": 2, "updated": 5, "deleted": 3}));
+}
+
+#[test]
+fn what_was_changed_in_the_target_is_a_difference_too() {
+    let shop = Followed::new("refresh-target", SHOP);
+    shop.database.execute(
+        "UPDATE purchase SET total = 0 WHERE id = 17; DELETE FROM purchase WHERE id BETWEEN 100 AND 109; INSERT INTO purchase VALUES (-9, 1, 1), (6000, 1, 1)",
+    );
+    assert_eq!(changes(&shop.follows(), "purchase"), (10, 1, 2));
+}
+
+#[test]
+fn without_yes_nothing_but_a_delete_is_held_up() {
+    let shop = Followed::new("refresh-no-delete", SHOP);
+    shop.source("UPDATE customer SET name = 'Lovelace' WHERE id = 1; INSERT INTO customer VALUES (9, 'Kofi', 'k')");
+    let report = shop.refresh("--json").exit(0).json();
+    assert_eq!(changes(&report, "customer"), (1, 1, 0));
+}
+
+#[test]
+fn keys_of_every_kind() {
+    let tables = Followed::new(
+        "refresh-keys",
+        "CREATE TABLE bare (a INTEGER, b TEXT); INSERT INTO bare VALUES (1, 'x'), (1, 'x'), (1, 'x'), (2, NULL), (NULL, NULL);
+         CREATE TABLE word (w TEXT PRIMARY KEY, n INTEGER) WITHOUT ROWID; INSERT INTO word VALUES ('a', 1), ('b', 2), ('c', 3);
+         CREATE TABLE pair (x TEXT, y INTEGER, v BLOB, PRIMARY KEY (x, y)); INSERT INTO pair VALUES ('k', 1, x'00'), ('k', 2, x'01'), ('l', 1, NULL);
+         CREATE TABLE loose (k TEXT PRIMARY KEY, v INTEGER); INSERT INTO loose VALUES ('a', 1), (NULL, 2), (NULL, 3);
+         CREATE TABLE only_key (id INTEGER PRIMARY KEY); INSERT INTO only_key VALUES (1), (2), (3);
+         CREATE TABLE far (id INTEGER PRIMARY KEY, v TEXT);
+         INSERT INTO far VALUES (-9223372036854775808, 'least'), (0, 'none'), (9223372036854775807, 'most');
+         CREATE TABLE \"we\"\"ird Name\" (\"Sel ect\" INTEGER PRIMARY KEY, \"tid\" TEXT, \"ctid \" TEXT); INSERT INTO \"we\"\"ird Name\" VALUES (1, 'a', 'b');
+         CREATE TABLE computed (id INTEGER PRIMARY KEY, a INTEGER, twice INTEGER AS (a * 2) STORED); INSERT INTO computed(id, a) VALUES (1, 1), (2, 2);",
+    );
+    tables.source(
+        "DELETE FROM bare WHERE rowid = 2; INSERT INTO bare VALUES (2, NULL), (NULL, 'new'); UPDATE bare SET b = 'y' WHERE rowid = 3;
+         UPDATE word SET n = 9 WHERE w = 'b'; DELETE FROM word WHERE w = 'a'; INSERT INTO word VALUES ('d', 4);
+         UPDATE pair SET v = x'ff' WHERE y = 2; INSERT INTO pair VALUES ('m', 7, x'02'); DELETE FROM pair WHERE x = 'l';
+         UPDATE loose SET v = 30 WHERE v = 3; INSERT INTO loose VALUES (NULL, 2);
+         DELETE FROM only_key WHERE id = 2; INSERT INTO only_key VALUES (-1);
+         UPDATE far SET v = v || '!'; INSERT INTO far VALUES (1, 'one');
+         UPDATE \"we\"\"ird Name\" SET tid = NULL; INSERT INTO \"we\"\"ird Name\" VALUES (2, 'c', 'd');
+         UPDATE computed SET a = 5 WHERE id = 2; INSERT INTO computed(id, a) VALUES (3, 3);",
+    );
+    let report = tables.follows();
+    assert_eq!(changes(&report, "bare"), (3, 0, 2));
+    assert_eq!(changes(&report, "word"), (1, 1, 1));
+    assert_eq!(changes(&report, "pair"), (1, 1, 1));
+    assert_eq!(changes(&report, "far"), (1, 3, 0));
+    assert_eq!(changes(&report, "only_key"), (1, 0, 1));
+    assert_eq!(changes(&report, "computed"), (1, 1, 0));
+}
+
+#[test]
+fn constraints_in_the_way() {
+    let tables = Followed::new(
+        "refresh-constraints",
+        "CREATE TABLE seat (id INTEGER PRIMARY KEY, place TEXT UNIQUE); INSERT INTO seat VALUES (1, 'a'), (2, 'b'), (3, 'c');
+         CREATE TABLE tree (id INTEGER PRIMARY KEY, up INTEGER REFERENCES tree(id)); INSERT INTO tree VALUES (1, NULL), (2, 1), (3, 2);
+         CREATE TABLE owner (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO owner VALUES (1, 'one'), (2, 'two'), (3, 'three');
+         CREATE TABLE pet (id INTEGER PRIMARY KEY, owner_id INTEGER REFERENCES owner(id) ON DELETE CASCADE);
+         INSERT INTO pet VALUES (10, 1), (20, 2), (30, 3);",
+    );
+    // Two rows exchange a unique value.
+    tables.source(
+        "UPDATE seat SET place = 'tmp' WHERE id = 1; UPDATE seat SET place = 'a' WHERE id = 2; UPDATE seat SET place = 'b' WHERE id = 1",
+    );
+    assert_eq!(changes(&tables.follows(), "seat"), (0, 2, 0));
+    // A key that is freed and taken again; a tree turned over; parents and children that come and go together.
+    tables.source(
+        "DELETE FROM seat WHERE id = 3; INSERT INTO seat VALUES (4, 'c');
+         UPDATE tree SET up = 3 WHERE id = 1; UPDATE tree SET up = NULL WHERE id = 2; INSERT INTO tree VALUES (5, 6), (6, 5);
+         INSERT INTO owner VALUES (4, 'four'); UPDATE pet SET owner_id = 4 WHERE id = 10; DELETE FROM owner WHERE id = 1;",
+    );
+    tables.follows();
+    let keys = "SELECT conrelid::regclass || ' ' || convalidated || ' ' || confdeltype::text FROM pg_constraint
+        WHERE contype = 'f' AND connamespace = 'public'::regnamespace ORDER BY 1";
+    assert_eq!(tables.database.rows(keys), ["pet true c", "tree true a"]);
+    // SQLite does not enforce its keys unless it is told to: the parent goes, the child stays.
+    tables.source("PRAGMA foreign_keys = OFF; DELETE FROM owner WHERE id = 2; INSERT INTO pet VALUES (40, 77)");
+    let report = tables.refresh("--yes --json").exit(0).json();
+    assert_eq!((changes(&report, "owner"), changes(&report, "pet")), ((0, 0, 1), (1, 0, 0)));
+    assert_eq!(report["warnings"][0]["code"], "foreign_key_not_valid", "{report:#}");
+    tables.case.run("verify {source} --to {url}").exit(0);
+    assert_eq!(tables.database.rows(keys), ["pet false c", "tree true a"]);
+    // It stays NOT VALID, and one more orphan is no news.
+    tables.source("PRAGMA foreign_keys = OFF; INSERT INTO pet VALUES (50, 78)");
+    tables.follows();
+}
+
+#[test]
+fn user_triggers_do_not_fire_and_wake_as_they_were() {
+    let shop = Followed::new("refresh-triggers", SHOP);
+    shop.database.execute(
+        "CREATE TABLE fired (n int);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO fired VALUES (1); RETURN NULL; END';
+         CREATE TRIGGER plain AFTER INSERT OR UPDATE OR DELETE ON customer FOR EACH ROW EXECUTE FUNCTION note();
+         CREATE TRIGGER always AFTER UPDATE ON customer FOR EACH ROW EXECUTE FUNCTION note();
+         CREATE TRIGGER never AFTER UPDATE ON customer FOR EACH ROW EXECUTE FUNCTION note();
+         ALTER TABLE customer ENABLE ALWAYS TRIGGER always; ALTER TABLE customer DISABLE TRIGGER never;",
+    );
+    shop.source("UPDATE customer SET name = 'x' WHERE id = 1; INSERT INTO customer VALUES (8, 'y', 'z')");
+    shop.follows();
+    assert_eq!(shop.database.value("SELECT count(*) FROM fired"), "0");
+    let states =
+        "SELECT tgname || ' ' || tgenabled::text FROM pg_trigger WHERE tgrelid = 'customer'::regclass AND NOT tgisinternal ORDER BY 1";
+    assert_eq!(shop.database.rows(states), ["always A", "never D", "plain O"]);
+}
+
+#[test]
+fn rows_that_do_not_fit_are_set_aside_and_are_no_differences() {
+    let shop = Followed::new("refresh-rejects", SHOP);
+    shop.database.execute("ALTER TABLE customer ADD CONSTRAINT short CHECK (length(name) < 20)");
+    shop.source(
+        "UPDATE purchase SET total = 'unknown' WHERE id = 3; INSERT INTO customer VALUES (10, 'a name that is far too long', NULL), (11, 'fine', NULL);
+         UPDATE customer SET name = 'b name that is far too long' WHERE id = 2; INSERT INTO customer VALUES (12, CAST(x'41ff' AS TEXT), NULL)",
+    );
+    let report = shop.refresh("--yes --json").exit(1).json();
+    assert_eq!(report["outcome"], "rejected", "{report:#}");
+    assert_eq!(changes(&report, "customer"), (1, 0, 1));
+    assert_eq!(changes(&report, "purchase"), (0, 0, 1));
+    assert_eq!(report["rows_rejected"], 4);
+    let folder = shop.case.dir().join(report["rejects_dir"].as_str().unwrap());
+    let customers = std::fs::read_to_string(folder.join("customer.jsonl")).unwrap();
+    assert_eq!(customers.lines().count(), 3, "{customers}");
+    assert!(customers.contains("short") && customers.contains("\"id\":10") && customers.contains("\"id\":2"), "{customers}");
+    // Every row of the source is in the target or set aside.
+    shop.case.run("verify {source} --to {url}").exit(0);
+    assert_eq!(shop.database.rows("SELECT id FROM customer ORDER BY id"), ["1", "3", "11"]);
+    // The next refresh tries again: one fits by now.
+    shop.database.execute("ALTER TABLE customer DROP CONSTRAINT short");
+    let report = shop.refresh("--yes --json").exit(1).json();
+    assert_eq!((changes(&report, "customer"), &report["rows_rejected"]), ((2, 0, 0), &json!(2)));
+}
+
+#[test]
+fn a_refresh_makes_no_tables_and_no_columns() {
+    let database = Database::fresh();
+    let case = Case::new("refresh-nothing").source_sql(SHOP).database(&database);
+    case.run("migrate {source} --to {url} --refresh").exit(2).stderr_has("no run of candlefish has written into schema");
+    let shop = Followed::new("refresh-new", SHOP);
+    shop.source("CREATE TABLE extra (a INTEGER); ALTER TABLE customer ADD COLUMN phone TEXT");
+    shop.refresh("--yes")
+        .exit(2)
+        .stderr_has("no run has copied column \"customer\".\"phone\", table \"extra\"")
+        .stderr_has("hint: A new table: migrate --include it");
+    // Left out, they are no obstacle; a table that came later has its own run.
+    shop.source("UPDATE purchase SET total = 5 WHERE id = 1");
+    let report = shop.refresh("--exclude extra --exclude customer --json").exit(0).json();
+    assert_eq!(changes(&report, "purchase"), (0, 1, 0));
+    shop.case.run("migrate {source} --to {url} --include extra").exit(0);
+    shop.source("INSERT INTO extra VALUES (1); UPDATE purchase SET total = 6 WHERE id = 1");
+    let report = shop.refresh("--exclude customer --json").exit(0).json();
+    assert_eq!((changes(&report, "purchase"), changes(&report, "extra")), ((0, 1, 0), (1, 0, 0)));
+    shop.database.execute("ALTER TABLE purchase DROP COLUMN total");
+    shop.refresh("--exclude customer").exit(2).stderr_has("column \"total\" is not in PostgreSQL");
+}
+
+#[test]
+fn the_registry_follows_through_its_own_mapping() {
+    let database = Database::fresh();
+    let case = Case::new("refresh-registry").source("registry-v2").database(&database);
+    case.run("migrate {source} --to {url}").exit(0);
+    let registry = Followed { case, database };
+    registry.source(
+        "PRAGMA foreign_keys = OFF; UPDATE users SET email = 'changed@example.com' WHERE id = (SELECT min(id) FROM users);
+         UPDATE services SET status = 'stopped', updated_at = '2026-01-01 00:00:00';
+         DELETE FROM sessions WHERE rowid = (SELECT max(rowid) FROM sessions);
+         INSERT INTO logs(service_id, level, message, metadata, created_at) SELECT service_id, level, message || '!', metadata, created_at FROM logs",
+    );
+    registry.follows();
+}
+
+#[test]
+fn a_table_that_is_wholly_another_is_followed_in_bounded_memory() {
+    let rows = if crate::support::long() { 3_000_000 } else { 60_000 };
+    let fill = |text: &str| {
+        format!(
+            "DELETE FROM item; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+             INSERT INTO item SELECT i, '{text}' || i, randomblob(40) FROM n"
+        )
+    };
+    let items =
+        Followed::new("refresh-whole", &format!("CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT UNIQUE, v BLOB); {}", fill("a")));
+    items.source(&fill("b"));
+    let report = items.follows();
+    assert_eq!(changes(&report, "item"), (0, rows, 0));
+    assert!(report["peak_rss_bytes"].as_u64().unwrap() < 64 << 20, "{report:#}");
+}

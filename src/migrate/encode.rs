@@ -82,7 +82,7 @@ impl RowEncoder {
     }
 
     /// Appends the row to `out`; when a value does not fit, `out` stays as it was.
-    pub fn encode(&mut self, row: &Row<'_, '_>, out: &mut Vec<u8>) -> Result<(), RowMisfit> {
+    pub fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>) -> Result<(), RowMisfit> {
         let start = out.len();
         let result = match self.format {
             CopyFormat::Binary => self.binary(row, out),
@@ -94,7 +94,7 @@ impl RowEncoder {
         })
     }
 
-    fn binary(&mut self, row: &Row<'_, '_>, out: &mut Vec<u8>) -> Result<(), (usize, Misfit)> {
+    fn binary(&mut self, row: &Row<'_>, out: &mut Vec<u8>) -> Result<(), (usize, Misfit)> {
         out.extend_from_slice(&(self.columns.len() as i16).to_be_bytes());
         for (index, column) in self.columns.iter().enumerate() {
             let datum = column.conversion.convert(row.value(column.place), &mut self.scratch).map_err(|misfit| (index, misfit))?;
@@ -103,7 +103,7 @@ impl RowEncoder {
         Ok(())
     }
 
-    fn text(&mut self, row: &Row<'_, '_>, out: &mut Vec<u8>) -> Result<(), (usize, Misfit)> {
+    fn text(&mut self, row: &Row<'_>, out: &mut Vec<u8>) -> Result<(), (usize, Misfit)> {
         for (index, column) in self.columns.iter().enumerate() {
             if index > 0 {
                 out.push(b'\t');

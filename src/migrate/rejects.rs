@@ -163,7 +163,7 @@ fn file_stem(table: &str) -> String {
 }
 
 /// The row's key for a person and a program: its primary key's values, else its rowid.
-pub fn key(table: &Table, scanned: &[usize], row: &Row<'_, '_>) -> Json {
+pub fn key(table: &Table, scanned: &[usize], row: &Row<'_>) -> Json {
     let mut key = Map::new();
     if let Some(primary) = &table.primary_key {
         for column in &primary.columns {
@@ -179,7 +179,7 @@ pub fn key(table: &Table, scanned: &[usize], row: &Row<'_, '_>) -> Json {
 }
 
 /// Every value with its storage class: `{"type": "text", "value": "…"}`; bytes as base64.
-pub fn original(table: &Table, scanned: &[usize], row: &Row<'_, '_>) -> Json {
+pub fn original(table: &Table, scanned: &[usize], row: &Row<'_>) -> Json {
     let columns = scanned.iter().enumerate().map(|(place, column)| (table.columns[*column].name.clone(), Kept::write(row.value(place))));
     Json::Object(columns.collect())
 }

@@ -36,9 +36,9 @@ struct Piece {
 }
 
 /// The source's row with its digest, or the column that does not fit.
-pub struct SourceRow<'a, 'row, 'stmt> {
+pub struct SourceRow<'a, 'row> {
     pub digest: Result<RowDigest, Misfit>,
-    pub row: &'a Row<'row, 'stmt>,
+    pub row: &'a Row<'row>,
     pub digester: &'a SourceDigester,
 }
 
@@ -62,7 +62,7 @@ impl Sides {
     pub async fn read_source<S, V>(self: &Arc<Self>, pairs: &[usize], visit: V) -> Result<Vec<(usize, S)>>
     where
         S: Default + Send + 'static,
-        V: Fn(&mut S, &Pair, &SourceRow<'_, '_, '_>) -> Result<()> + Send + Sync + 'static,
+        V: Fn(&mut S, &Pair, &SourceRow<'_, '_>) -> Result<()> + Send + Sync + 'static,
     {
         let (sides, pairs) = (Arc::clone(self), pairs.to_vec());
         let runtime = Handle::current();

@@ -5,6 +5,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql};
 
 use crate::model::{Kept, Value};
+use crate::sqlite::cursor::Cursor;
 use crate::sqlite::rows::Row;
 
 /// A table in memory whose columns have no type: values stay what they are.
@@ -45,13 +46,12 @@ impl KeptRows {
     }
 
     /// Calls `each` for every row in the order in which they came; keys count from 1.
-    pub fn scan(&self, mut each: impl FnMut(&Row<'_, '_>) -> Result<()>) -> Result<()> {
-        let mut statement = self.connection.prepare("SELECT * FROM kept ORDER BY rowid")?;
-        let mut rows = statement.query([])?;
+    pub fn scan(&self, mut each: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        let mut cursor = Cursor::open(&self.connection, "SELECT * FROM kept ORDER BY rowid", None)?;
         let mut key = 0;
-        while let Some(row) = rows.next()? {
+        while let Some(values) = cursor.next()? {
             key += 1;
-            each(&Row::new(row, key))?;
+            each(&Row::new(key, values))?;
         }
         Ok(())
     }

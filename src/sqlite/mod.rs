@@ -1,6 +1,7 @@
 //! The door to SQLite: one state of one file, read-only.
 
 mod broken;
+mod cursor;
 mod file;
 mod fingerprint;
 mod kept_rows;

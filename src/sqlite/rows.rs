@@ -1,10 +1,10 @@
 //! Rows, streamed: values are borrowed from SQLite's own pages, one row at a time.
 
 use anyhow::{Context as _, Result};
-use rusqlite::types::ValueRef;
 
 use crate::model::{Failure, PrimaryKey, Table, TableKind, Value};
 use crate::plan::profile::RowRange;
+use crate::sqlite::cursor::Cursor;
 use crate::sqlite::salvage::Salvage;
 use crate::sqlite::snapshot::{DAMAGED, Reader, damaged, explain};
 
@@ -22,31 +22,27 @@ pub struct Scan {
 }
 
 /// The row that the scan stands on.
-pub struct Row<'a, 'stmt> {
-    row: &'a rusqlite::Row<'stmt>,
+pub struct Row<'a> {
     /// The rowid; in a table without one, the ordinal from 1.
     pub key: i64,
-    offset: usize,
+    values: &'a [Value<'a>],
 }
 
-impl<'a, 'stmt> Row<'a, 'stmt> {
-    /// A row whose columns are all values.
-    pub(super) fn new(row: &'a rusqlite::Row<'stmt>, key: i64) -> Self {
-        Row { row, key, offset: 0 }
+impl<'a> Row<'a> {
+    /// A row of these columns.
+    pub(super) fn new(key: i64, values: &'a [Value<'a>]) -> Self {
+        Row { key, values }
     }
-}
 
-impl Row<'_, '_> {
     /// The value of the scan's column `index`.
     #[inline]
-    pub fn value(&self, index: usize) -> Value<'_> {
-        match self.row.get_ref_unwrap(index + self.offset) {
-            ValueRef::Null => Value::Null,
-            ValueRef::Integer(integer) => Value::Integer(integer),
-            ValueRef::Real(real) => Value::Real(real),
-            ValueRef::Text(text) => Value::Text(text),
-            ValueRef::Blob(blob) => Value::Blob(blob),
-        }
+    pub fn value(&self, index: usize) -> Value<'a> {
+        self.values[index]
+    }
+
+    /// The values of the scan's columns.
+    pub fn values(&self) -> &'a [Value<'a>] {
+        self.values
     }
 }
 
@@ -123,7 +119,7 @@ impl Reader<'_> {
 
     /// Calls `each` for every row; an error of `each` ends the scan. Returns how many rows were read. When the snapshot salvages, that is
     /// every row that can be read, and what could not be is noted.
-    pub fn scan(&self, scan: &Scan, mut each: impl FnMut(&Row<'_, '_>) -> Result<()>) -> Result<u64> {
+    pub fn scan(&self, scan: &Scan, mut each: impl FnMut(&Row<'_>) -> Result<()>) -> Result<u64> {
         let mut progress = Progress::default();
         let Some(salvage) = self.salvage() else {
             self.read(scan, &scan.sql(scan.range), scan.range, &mut progress, &mut each)?;
@@ -143,7 +139,7 @@ impl Reader<'_> {
         scan: &Scan,
         rowid: &str,
         progress: &mut Progress,
-        each: &mut impl FnMut(&Row<'_, '_>) -> Result<()>,
+        each: &mut impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         let (mut from, last) = scan.range.unwrap_or((i64::MIN, i64::MAX));
         let next =
@@ -176,7 +172,7 @@ impl Reader<'_> {
         salvage: &Salvage,
         scan: &Scan,
         progress: &mut Progress,
-        each: &mut impl FnMut(&Row<'_, '_>) -> Result<()>,
+        each: &mut impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         let Err(error) = self.read(scan, &scan.sql(None), None, progress, each) else { return Ok(()) };
         let reason = damage(&error).ok_or(error)?;
@@ -213,26 +209,24 @@ impl Reader<'_> {
         sql: &str,
         range: Option<(i64, i64)>,
         progress: &mut Progress,
-        each: &mut impl FnMut(&Row<'_, '_>) -> Result<()>,
+        each: &mut impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut statement = self.connection().prepare(sql).map_err(|error| explain(error.into())).context("read rows")?;
-        let mut rows = match range {
-            Some((first, last)) => statement.query([first, last])?,
-            None => statement.query([])?,
-        };
-        let offset = usize::from(scan.rowid.is_some());
-        while let Some(row) =
-            rows.next().map_err(|error| explain(error.into())).with_context(|| format!("read row {} of the scan", progress.rows + 1))?
+        let mut cursor = Cursor::open(self.connection(), sql, range).map_err(|error| explain(error.into())).context("read rows")?;
+        while let Some(values) =
+            cursor.next().map_err(|error| explain(error.into())).with_context(|| format!("read row {} of the scan", progress.rows + 1))?
         {
             let ordinal = progress.rows as i64 + 1;
-            let key = if scan.rowid.is_some() { row.get_ref_unwrap(0).as_i64().unwrap_or(ordinal) } else { ordinal };
+            let (key, values) = match (scan.rowid, values) {
+                (Some(_), [Value::Integer(rowid), values @ ..]) => (*rowid, values),
+                _ => (ordinal, values),
+            };
             // A b-tree gives its rowids in order, each once; pages in the wrong place do not.
             if scan.rowid.is_some() && progress.last.is_some_and(|last| key <= last) {
                 return Err(damaged().into());
             }
             progress.rows += 1;
             progress.last = Some(key);
-            each(&Row { row, key, offset })?;
+            each(&Row { key, values })?;
         }
         Ok(())
     }

@@ -194,7 +194,7 @@ async fn describe(sides: &Arc<Sides>, pair: usize, findings: &[Finding]) -> Resu
     Ok(differences)
 }
 
-fn source_values(pair: &Pair, row: &SourceRow<'_, '_, '_>) -> Vec<Json> {
+fn source_values(pair: &Pair, row: &SourceRow<'_, '_>) -> Vec<Json> {
     pair.layout.columns.iter().map(|index| shown::source(row.row.value(*index))).collect()
 }
 

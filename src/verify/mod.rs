@@ -258,7 +258,7 @@ fn advanced(pair: &Pair, rows: u64) -> Event {
 }
 
 /// A row that could not be in PostgreSQL, as a difference.
-fn set_aside(pair: &Pair, row: &crate::sqlite::Row<'_, '_>, misfit: Misfit) -> Difference {
+fn set_aside(pair: &Pair, row: &crate::sqlite::Row<'_>, misfit: Misfit) -> Difference {
     let values: Vec<_> = pair.layout.columns.iter().map(|index| shown::source(row.value(*index))).collect();
     let mut value = shown::source(row.value(misfit.column));
     shown::cut_one(&mut value);

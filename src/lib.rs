@@ -36,7 +36,8 @@
 //! migrate::run     the course of a run, from where its journal stands, begun again when a connection breaks:
 //!                  schema → per chunk: sqlite rows ─borrowed Value→ encode ─buffer→ [bounded channel] → COPY … → journal
 //!                  (a blocking thread reads and encodes; an async task sends; one transaction a chunk; biggest table first)
-//!                  → indexes and constraints as each table completes → analyze → verify → MigrateReport
+//!                  → as each table completes: rows read back against the digests of what was sent, indexes, constraints → analyze
+//!                  → verify of what was not proved so → MigrateReport
 //! migrate::refresh (--refresh, instead) lock → both sides read once into ledgers → uneven buckets again, row by row → what differs into
 //!                  temporary tables → counts, consent → applied, read back and journalled in the same transaction
 //! render           report → stdout; Events → progress on stderr; exit 0 | 1 | 2

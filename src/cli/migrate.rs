@@ -377,6 +377,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         max_rejects: args.values.max_rejects,
         rejects_dir: args.values.rejects.clone().unwrap_or_else(|| Path::new("candlefish-rejects").join(&run_id)),
         replace: args.into.replace,
+        prove: args.verify == Verify::Full,
         run_id,
         events: events(progress),
         began,

@@ -9,8 +9,11 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::digest::Sums;
+use crate::migrate::after::Queue;
 use crate::migrate::careful;
 use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::proof::ChunkProof;
 use crate::migrate::rejects::{self, RejectedRow};
 use crate::migrate::run::Run;
 use crate::model::{Event, Failure, Phase};
@@ -108,13 +111,13 @@ pub fn tell_complete(run: &Run, counts: &[TableCount]) {
     }
 }
 
-/// Takes chunks until there are none; sends a table's number to `done` when its last chunk has landed.
+/// Takes chunks until there are none; tells `after` when a table's last chunk has landed.
 pub async fn worker(
     run: Arc<Run>,
     client: Client,
     queue: Arc<Mutex<VecDeque<Chunk>>>,
     counts: Arc<Mutex<Vec<TableCount>>>,
-    done: mpsc::UnboundedSender<usize>,
+    after: Arc<Queue>,
 ) -> Result<()> {
     loop {
         let next = queue.lock().map_err(|_| anyhow!("a copy worker panicked"))?.pop_front();
@@ -146,8 +149,7 @@ pub async fn worker(
                 rows_written: total.rows_written,
                 rows_rejected: total.rows_rejected,
             });
-            // The receiver ends only when the run does.
-            let _ = done.send(chunk.table);
+            after.landed(chunk.table, total.rows_rejected)?;
         }
     }
 }
@@ -157,10 +159,11 @@ async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<Ch
     let table = &run.plan.tables[chunk.table];
     client.batch_execute("BEGIN").await?;
     match stream(run, client, chunk).await {
-        Ok((count, rejected)) => {
+        Ok((count, rejected, proof)) => {
             // First the record of what is set aside, on disk; then the rows that go without it.
             run.rejects.write(&table.source, chunk.number, &rejected)?;
             land(run, client, chunk, &count).await?;
+            run.proofs.landed(chunk.table, proof)?;
             Ok(count)
         }
         Err(error) => {
@@ -170,6 +173,8 @@ async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<Ch
                 return Err(sql_failure(error));
             }
             client.batch_execute("ROLLBACK").await.context("roll the chunk back")?;
+            // Which of its rows land is found out there, row by row, and without digests.
+            run.proofs.landed(chunk.table, None)?;
             careful::copy_chunk(run, client, chunk).await
         }
     }
@@ -218,10 +223,11 @@ enum Piece {
 struct ReadEnd {
     rows_read: u64,
     rejected: Vec<RejectedRow>,
+    proof: Option<(Sums, bool)>,
 }
 
 /// SQLite rows → buffers → COPY, with a bounded channel between.
-async fn stream(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<(ChunkCount, Vec<RejectedRow>)> {
+async fn stream(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<(ChunkCount, Vec<RejectedRow>, Option<(Sums, bool)>)> {
     let table = &run.plan.tables[chunk.table];
     let (sender, mut receiver) = mpsc::channel(BUFFERS_IN_FLIGHT);
     let reading = {
@@ -243,7 +249,7 @@ async fn stream(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<(Chunk
     if count.rows_written + count.rows_rejected != count.rows_read {
         bail!("PostgreSQL took {} rows of {} that were sent", count.rows_written, count.rows_read - count.rows_rejected);
     }
-    Ok((count, end.rejected))
+    Ok((count, end.rejected, end.proof))
 }
 
 /// Feeds the COPY from the channel; none when the reader stopped before its end.
@@ -297,10 +303,16 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
     }
     let mut rejected = Vec::new();
     let mut rows_in_buffer = 0;
+    let mut proof = run.proofs.begin(chunk.table, plan, &run.schema)?;
     let reader = run.snapshot.reader()?;
     let rows_read = reader.scan(&scan, |row| {
         match encoder.encode(row, &mut buffer) {
-            Ok(()) => rows_in_buffer += 1,
+            Ok(()) => {
+                rows_in_buffer += 1;
+                if let Some(proof) = &mut proof {
+                    proof.add(row);
+                }
+            }
             Err(misfit) => {
                 let column = encode::copied(plan).nth(misfit.column).map(|column| column.source.clone());
                 run.reject(plan, column.as_deref(), &misfit.reason, row.key)?;
@@ -325,5 +337,5 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
     }
     let hung_up = |_| anyhow!("the COPY has ended");
     sender.blocking_send(Piece::Rows(Bytes::from(buffer), rows_in_buffer)).map_err(hung_up)?;
-    sender.blocking_send(Piece::End(ReadEnd { rows_read, rejected })).map_err(hung_up)
+    sender.blocking_send(Piece::End(ReadEnd { rows_read, rejected, proof: proof.map(ChunkProof::end) })).map_err(hung_up)
 }

@@ -1,6 +1,7 @@
 //! The course of a run: from where the journal says it stands to its end. A connection that breaks begins the same again from a new one, so that a cut
 //! within a run and a run that was killed are healed alike.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::sync::Notify;
 
+use crate::migrate::Copied;
 use crate::migrate::copy::{LANDED_ALREADY, TableCount};
 use crate::migrate::finish::Built;
+use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::{self, Rejects};
 use crate::migrate::report::PhaseClock;
 use crate::migrate::run::Run;
@@ -43,6 +46,8 @@ pub struct Done {
     pub counts: Vec<TableCount>,
     pub built: Built,
     pub keeper: Keeper,
+    /// The digest of every table that was proved, by its place in the plan.
+    pub proved: HashMap<usize, String>,
 }
 
 /// Carries the run to its end. `keeper` holds the lock on the target schema.
@@ -63,9 +68,9 @@ pub async fn carry_through(work: &Work<'_>, mut keeper: Client, clock: &mut Phas
         let ended = part.await;
         first = false;
         let error = match ended {
-            Ok((run, counts, built)) => {
+            Ok((run, copied, built)) => {
                 let keeper = Keeper { client: keeper, run_id: work.job.run_id.clone() };
-                return Ok(Done { run, counts, built, keeper });
+                return Ok(Done { run, counts: copied.counts, built, proved: copied.proved, keeper });
             }
             Err(error) => error,
         };
@@ -152,6 +157,7 @@ async fn part_of(work: &Work<'_>, keeper: &Client, first: bool) -> Result<Run> {
         id: job.run_id.clone(),
         plan: Arc::clone(&work.plan),
         schema: Arc::clone(&work.schema),
+        proofs: Proofs::new(&work.plan, job.prove, |table| standing.chunks_of(&table.source).next().is_some()),
         rejected: AtomicU64::new(standing.chunks().map(|chunk| chunk.rows_rejected).sum()),
         standing,
         snapshot: Arc::clone(&job.snapshot),
@@ -168,7 +174,7 @@ async fn part_of(work: &Work<'_>, keeper: &Client, first: bool) -> Result<Run> {
 }
 
 /// Everything that the run still lacks, in order.
-async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> Result<(Arc<Run>, Vec<TableCount>, Built)> {
+async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> Result<(Arc<Run>, Copied, Built)> {
     let schema_started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Schema));
     let mut control = run.connect().await?;
@@ -176,8 +182,8 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
     let mut built = target::make_tables(&mut control, run).await?;
     clock.note(Phase::Schema, schema_started);
 
-    let copied = copy_and_index(run, job.jobs, clock).await?;
-    built.merge(copied.built);
+    let mut copied = copy_and_index(run, job.jobs, clock).await?;
+    built.merge(std::mem::take(&mut copied.built));
     built.merge(constraints_and_views(run, &control, clock).await?);
     if let Some(migrations) = &job.migrations {
         let indexes_started = Instant::now();
@@ -193,7 +199,7 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
     let journal = Journal::open(&control).await?;
     journal.tables_done(&run.id).await?;
     journal.finish(&run.id, "copied").await?;
-    Ok((Arc::clone(run), copied.counts, built))
+    Ok((Arc::clone(run), copied, built))
 }
 
 /// Tells the journal every two seconds that the run lives; ends only when that fails, and the lock on the schema may be gone.

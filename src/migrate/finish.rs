@@ -1,5 +1,6 @@
 //! What comes after the rows: keys, indexes, constraints, sequences, views and triggers. One object that fails never stops another.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use crate::migrate::run::Run;
 use crate::migrate::standing::{begun, object_step, rebuild_step};
 use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
-use crate::plan::{ObjectKind, ObjectPlan, Offenders, Todo, Warning};
+use crate::plan::{ObjectKind, ObjectPlan, Offenders, Plan, Todo, Warning};
 use crate::postgres::{Client, Journal, SqlError, foreign_keys_not_valid, is_about_object, orphans, sql_failure, statement};
 
 /// What became of the objects.
@@ -153,8 +154,64 @@ async fn listed(client: &Client, sql: &str) -> Result<String> {
     Ok(texts.join("; "))
 }
 
-/// Everything of a table that its own rows suffice for: keys, indexes, checks.
-pub async fn build_table(run: &Arc<Run>, client: &Client, table: usize) -> Result<(Built, Vec<(Phase, Instant)>)> {
+/// What was made of an object before the rest of its table.
+#[derive(Clone, Debug)]
+pub enum Early {
+    Made(Built),
+    /// A key's index is there, the key itself is not.
+    Begun,
+}
+
+/// True for an index, or a key that can be made over one: while it is built the table can be read.
+pub fn is_early(plan: &Plan, place: usize, table: usize) -> bool {
+    let object = &plan.objects[place];
+    object.table == Some(table) && (object.kind == ObjectKind::Index || key_by_index(plan, object).is_some())
+}
+
+/// The statements that make a key's index, and the key over it.
+fn key_by_index(plan: &Plan, object: &ObjectPlan) -> Option<(String, String)> {
+    let [sql] = &object.statements[..] else { return None };
+    statement::key_by_index(&plan.tables[object.table?].target, &object.name, sql)
+}
+
+/// Makes an index, or a key's index.
+pub async fn build_early(run: &Run, client: &Client, place: usize) -> Result<Early> {
+    let (object, step) = (&run.plan.objects[place], object_step(place));
+    let Some((index, _)) = key_by_index(&run.plan, object) else { return Ok(Early::Made(build(run, client, place).await?)) };
+    if let Some(built) = run.standing.step(&step) {
+        return Ok(Early::Made(built.clone()));
+    }
+    if run.standing.step(&begun(&step)).is_some() {
+        return Ok(Early::Begun);
+    }
+    let name = format!("{} {}", object.kind.as_str(), object.label);
+    run.send(Event::ObjectStarted(name.clone()));
+    let together = format!("{index};\n{}", statement::journal_step(&run.id, &begun(&step), &Built::default().said()?));
+    let early = match client.batch_execute(&together).await {
+        Ok(()) => Ok(Early::Begun),
+        Err(error) => lost(run, client, object, &step, error).await.map(Early::Made),
+    };
+    run.send(Event::ObjectEnded(name.clone()));
+    run.advance();
+    early.with_context(|| format!("make {name}"))
+}
+
+/// Session memory for building indexes. More than this only makes sorts slower, because they no longer stay in the processor's caches
+/// (4 million rows of two columns: 2.9 s with 2 to 32 MB, 4.5 s with 256 MB); a server that has less keeps what it has.
+pub async fn set_memory(client: &Client) -> Result<()> {
+    let sql = "SELECT set_config('maintenance_work_mem', least(setting::bigint, 32768)::text || 'kB', false) FROM pg_settings \
+               WHERE name = 'maintenance_work_mem'";
+    client.execute(sql, &[]).await.map_err(|error| sql_failure(error.into())).context("set the memory for index builds")?;
+    Ok(())
+}
+
+/// Everything of a table that its own rows suffice for, and that is not made `early`: keys, indexes, checks.
+pub async fn build_table(
+    run: &Arc<Run>,
+    client: &Client,
+    table: usize,
+    mut early: HashMap<usize, Early>,
+) -> Result<(Built, Vec<(Phase, Instant, Instant)>)> {
     let mut built = Built::default();
     let mut spans = Vec::new();
     for (place, object) in run.plan.objects.iter().enumerate() {
@@ -162,13 +219,25 @@ pub async fn build_table(run: &Arc<Run>, client: &Client, table: usize) -> Resul
             continue;
         }
         let started = Instant::now();
-        built.merge(build(run, client, place).await?);
-        spans.push((phase(object.kind), started));
+        let step = object_step(place);
+        let begun = matches!(early.get(&place), Some(Early::Begun)) || run.standing.step(&begun(&step)).is_some();
+        built.merge(match (early.remove(&place), key_by_index(&run.plan, object)) {
+            (Some(Early::Made(built)), _) => built,
+            (_, Some((_, key))) if begun && run.standing.step(&step).is_none() => {
+                let together = format!("{key};\n{}", statement::journal_step(&run.id, &step, &Built::one().said()?));
+                match client.batch_execute(&together).await {
+                    Ok(()) => Built::one(),
+                    Err(error) => lost(run, client, object, &step, error).await?,
+                }
+            }
+            _ => build(run, client, place).await?,
+        });
+        spans.push((phase(object.kind), started, Instant::now()));
     }
     for object in run.plan.tables[table].rebuild.iter().filter(|object| object.kind == RebuildKind::Index) {
         let started = Instant::now();
         built.merge(put_back(run, client, table, object).await?);
-        spans.push((Phase::Indexes, started));
+        spans.push((Phase::Indexes, started, Instant::now()));
     }
     Ok((built, spans))
 }

@@ -1,5 +1,6 @@
 //! `migrate`: a SQLite file into PostgreSQL, whole or with every loss said.
 
+mod after;
 mod careful;
 mod copy;
 mod course;
@@ -8,6 +9,7 @@ mod finish;
 mod generate;
 mod prepare;
 mod process;
+mod proof;
 pub mod refresh;
 mod rehearse;
 mod rejects;
@@ -20,13 +22,12 @@ mod standing;
 mod target;
 mod todo;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::model::{Event, Events, Failure, Phase, Schema};
@@ -45,6 +46,7 @@ pub use retry::{last_mapping, prepare_job as prepare_retry, retry};
 pub use run::{MaxRejects, OnMisfit};
 pub use runs::{RunSummary, State, runs};
 
+use after::{After, Queue};
 use copy::{Chunk, TableCount};
 use finish::Built;
 use run::Run;
@@ -73,6 +75,8 @@ pub struct Job {
     pub rejects_dir: PathBuf,
     /// `--replace`: tables that earlier runs made are dropped first.
     pub replace: bool,
+    /// Read every value back and compare it with what SQLite gave.
+    pub prove: bool,
     pub run_id: String,
     /// What `--resume` and `runs` must know of how the run was called.
     pub call: Call,
@@ -139,6 +143,7 @@ impl Prepared {
             ddl: ddl(&self.plan),
             tables: Vec::new(),
             phases: self.clock.times(),
+            verify_began: None,
             elapsed: job.began.elapsed(),
             objects_created: 0,
             warnings: self.plan.warnings.clone(),
@@ -215,9 +220,10 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         target: job.address.shown(),
         mapping: job.mapping_name.clone(),
         ddl: ddl(&run.plan),
-        tables: table_reports(&run.plan, &done.counts),
+        tables: table_reports(&run.plan, &done.counts, &done.proved),
         plan: Plan::clone(&run.plan),
         phases: clock.times(),
+        verify_began: clock.began(Phase::Verify),
         elapsed: job.began.elapsed(),
         objects_created: done.built.created,
         warnings,
@@ -293,11 +299,20 @@ pub fn refuse_problems(plan: &Plan) -> Result<()> {
 struct Copied {
     counts: Vec<TableCount>,
     built: Built,
+    /// The digest of every table that was read back and found to hold what was sent.
+    proved: HashMap<usize, String>,
 }
 
 /// Rows in, the biggest table first; a table's own indexes start when its last chunk has landed, on workers of their own.
 async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> Result<Copied> {
     let started = Instant::now();
+    // Tables are read back while others are copied; the copy is what a person follows first.
+    let proof = run.proofs.total(&run.plan)?;
+    let proving = proof.is_some();
+    if let Some(event) = proof {
+        run.send(Event::PhaseStarted(Phase::Verify));
+        run.send(event);
+    }
     run.send(Event::PhaseStarted(Phase::Copy));
     let (chunks, counts) = copy::left(run);
     let with_data = || run.plan.tables.iter().filter(|table| !table.without_data);
@@ -308,51 +323,38 @@ async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> 
         rows_done: counts.iter().map(|count| count.rows_read).sum(),
     });
     copy::tell_complete(run, &counts);
-    let (done, landed) = mpsc::unbounded_channel();
-    for (table, count) in counts.iter().enumerate() {
-        if count.chunks_left == 0 {
-            done.send(table).map_err(|_| anyhow!("the receiver is in scope"))?;
-        }
+    let after = Arc::new(Queue::new(run));
+    for (table, count) in counts.iter().enumerate().filter(|(_, count)| count.chunks_left == 0) {
+        after.landed(table, count.rows_rejected)?;
     }
     let queue: Arc<Mutex<VecDeque<Chunk>>> = Arc::new(Mutex::new(chunks));
     let counts = Arc::new(Mutex::new(counts));
     let mut copiers = JoinSet::new();
     for _ in 0..jobs.max(1) {
         let client = run.connect().await?;
-        copiers.spawn(copy::worker(Arc::clone(run), client, Arc::clone(&queue), Arc::clone(&counts), done.clone()));
+        copiers.spawn(copy::worker(Arc::clone(run), client, Arc::clone(&queue), Arc::clone(&counts), Arc::clone(&after)));
     }
-    drop(done);
-    let landed = Arc::new(tokio::sync::Mutex::new(landed));
-    let mut indexers = JoinSet::new();
+    let mut builders = JoinSet::new();
     for _ in 0..jobs.max(1) {
-        let (run, landed) = (Arc::clone(run), Arc::clone(&landed));
-        indexers.spawn(async move {
-            let client = run.connect().await?;
-            let mut built = Built::default();
-            let mut spans = Vec::new();
-            loop {
-                let next = landed.lock().await.recv().await;
-                let Some(table) = next else { return anyhow::Ok((built, spans)) };
-                let (of_table, times) = finish::build_table(&run, &client, table).await?;
-                built.merge(of_table);
-                spans.extend(times);
-            }
-        });
+        let after = Arc::clone(&after);
+        builders.spawn(async move { after.work().await });
     }
     while let Some(copier) = copiers.join_next().await {
         copier.context("a copy worker panicked")??;
     }
     clock.note(Phase::Copy, started);
     run.send(Event::PhaseEnded { phase: Phase::Copy, seconds: started.elapsed().as_secs_f64() });
-    let mut built = Built::default();
     run.send(Event::PhaseStarted(Phase::Indexes));
-    while let Some(indexer) = indexers.join_next().await {
-        let (of_worker, spans) = indexer.context("an index worker panicked")??;
-        built.merge(of_worker);
-        spans.into_iter().for_each(|(phase, started)| clock.note(phase, started));
+    while let Some(builder) = builders.join_next().await {
+        builder.context("an index worker panicked")??;
     }
+    if proving {
+        run.send(Event::PhaseEnded { phase: Phase::Verify, seconds: started.elapsed().as_secs_f64() });
+    }
+    let After { built, spans, proved } = after.end()?;
+    spans.into_iter().for_each(|(phase, started, ended)| clock.span(phase, started, ended));
     let counts = counts.lock().map_err(|_| anyhow!("a copy worker panicked"))?.clone();
-    Ok(Copied { counts, built })
+    Ok(Copied { counts, built, proved })
 }
 
 /// What needs more than one table: foreign keys, views, triggers; and where sequences go on.
@@ -399,8 +401,8 @@ fn ddl(plan: &Plan) -> Vec<Option<String>> {
     plan.tables.iter().map(|table| table.create.as_ref().map(|create| statement::create_table(&table.target, create, false))).collect()
 }
 
-fn table_reports(plan: &Plan, counts: &[TableCount]) -> Vec<TableReport> {
-    let report = |(table, count): (&TablePlan, &TableCount)| TableReport {
+fn table_reports(plan: &Plan, counts: &[TableCount], proved: &HashMap<usize, String>) -> Vec<TableReport> {
+    let report = |(place, (table, count)): (usize, (&TablePlan, &TableCount))| TableReport {
         source: table.source.clone(),
         target: table.target.to_string(),
         rows_read: count.rows_read,
@@ -408,9 +410,9 @@ fn table_reports(plan: &Plan, counts: &[TableCount]) -> Vec<TableReport> {
         rows_rejected: count.rows_rejected,
         bytes: count.bytes,
         seconds: count.started.zip(count.ended).map_or(0.0, |(start, end)| (end - start).as_secs_f64()),
-        verified: None,
-        source_digest: None,
-        target_digest: None,
+        verified: proved.contains_key(&place).then_some(true),
+        source_digest: proved.get(&place).cloned(),
+        target_digest: proved.get(&place).cloned(),
         changes: None,
         columns: table
             .columns
@@ -418,7 +420,7 @@ fn table_reports(plan: &Plan, counts: &[TableCount]) -> Vec<TableReport> {
             .map(|column| (column.source.clone(), column.target.as_str().to_string(), column.column_type.sql.clone()))
             .collect(),
     };
-    plan.tables.iter().zip(counts).map(report).collect()
+    plan.tables.iter().zip(counts).enumerate().map(report).collect()
 }
 
 /// The most memory that the process ever had resident, in bytes (`ru_maxrss`, as `/proc` tells it).

@@ -25,6 +25,8 @@ pub struct MigrateReport {
     pub ddl: Vec<Option<String>>,
     pub tables: Vec<TableReport>,
     pub phases: Vec<PhaseTime>,
+    /// When the first table was read back; none when none was.
+    pub verify_began: Option<Instant>,
     pub elapsed: Duration,
     pub objects_created: u64,
     pub warnings: Vec<Warning>,
@@ -131,6 +133,17 @@ impl PhaseClock {
         span.1 = span.1.max(now);
     }
 
+    pub fn began(&self, phase: Phase) -> Option<Instant> {
+        self.spans.get(&phase).map(|(start, _)| *start)
+    }
+
+    /// Takes in what has ended.
+    pub fn span(&mut self, phase: Phase, started: Instant, ended: Instant) {
+        let span = self.spans.entry(phase).or_insert((started, ended));
+        span.0 = span.0.min(started);
+        span.1 = span.1.max(ended);
+    }
+
     pub fn times(&self) -> Vec<PhaseTime> {
         self.spans.iter().map(|(phase, (start, end))| PhaseTime { phase: *phase, seconds: (*end - *start).as_secs_f64() }).collect()
     }
@@ -152,6 +165,7 @@ impl MigrateReport {
             ddl: Vec::new(),
             tables,
             phases: Vec::new(),
+            verify_began: None,
             elapsed: job.began.elapsed(),
             objects_created: 0,
             warnings: plan.warnings.clone(),

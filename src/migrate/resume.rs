@@ -1,6 +1,7 @@
 //! How a run begins in the journal, and how another process finds it there and goes on with it.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -251,7 +252,7 @@ pub async fn stop(job: &Job) -> Result<MigrateReport> {
         for (table, count) in plan.tables.iter().zip(&mut counts) {
             standing.chunks_of(&table.source).for_each(|chunk| count.add(chunk));
         }
-        let tables = table_reports(&plan, &counts);
+        let tables = table_reports(&plan, &counts, &HashMap::new());
         anyhow::Ok(MigrateReport::stopped(job, Some(plan), tables))
     };
     tokio::time::timeout(STOP_PATIENCE, stopped).await.context("the target does not answer")?

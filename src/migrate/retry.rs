@@ -4,6 +4,7 @@
 //! that still do not fit; it takes the file's place when the transaction has committed. Whoever is killed in between finds both, and the
 //! journal tells which of them is true: no row is tried twice, none is lost.
 
+use std::collections::HashMap;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -20,6 +21,7 @@ use crate::migrate::careful::{self, BATCH_ROWS, Batch};
 use crate::migrate::copy::{ChunkCount, TableCount, scanned_columns};
 use crate::migrate::course::interrupted;
 use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::{RejectedRow, Rejects};
 use crate::migrate::run::Run;
 use crate::migrate::standing::Standing;
@@ -90,6 +92,7 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         rejects: Rejects::new(folder.to_owned(), &job.run_id),
         on_misfit: job.on_misfit,
         max_rejects: None,
+        proofs: Proofs::default(),
         rejected: AtomicU64::new(0),
         events: Arc::clone(&job.events),
         advanced: AtomicU64::new(0),
@@ -153,7 +156,7 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
     let came: Vec<_> =
         run.plan.tables.iter().zip(&counts).map(|(table, count)| (table.source.clone(), count.rows_written, count.rows_rejected)).collect();
     journal.tables_came_to(&run.id, &came).await?;
-    let mut tables = table_reports(&run.plan, &counts);
+    let mut tables = table_reports(&run.plan, &counts, &HashMap::new());
     tables.retain(|table| table.rows_read > 0);
     let left = tables.iter().any(|table| table.rows_rejected > 0);
     Ok(MigrateReport {
@@ -167,6 +170,7 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         ddl: vec![None; run.plan.tables.len()],
         tables,
         phases: clock.times(),
+        verify_began: None,
         elapsed: job.began.elapsed(),
         objects_created: validated,
         warnings,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use anyhow::{Result, bail};
 use tokio::sync::Notify;
 
+use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::Rejects;
 use crate::migrate::standing::Standing;
 use crate::model::{Event, Events, Failure, Phase, Schema};
@@ -55,6 +56,8 @@ pub struct Run {
     pub on_misfit: OnMisfit,
     pub max_rejects: Option<MaxRejects>,
     pub rejected: AtomicU64,
+    /// Digests of the rows that have landed.
+    pub proofs: Proofs,
     pub events: Events,
     /// Chunks and steps that this part of the run has added to the journal.
     pub advanced: AtomicU64,

@@ -172,6 +172,18 @@ pub fn set_sequence(table: &QualifiedName, plan: &SequencePlan) -> Vec<String> {
     }
 }
 
+/// A key's statement as two: its index, which can be built while the table is read, and the key over it. None for any other statement.
+pub fn key_by_index(table: &QualifiedName, name: &Name, statement: &str) -> Option<(String, String)> {
+    let prefix = format!("ALTER TABLE {table} ADD CONSTRAINT {name} ");
+    let definition = statement.strip_prefix(&prefix)?;
+    let (kind, columns) = definition.split_once(' ').map(|(kind, rest)| match rest.strip_prefix("KEY ") {
+        Some(columns) if kind == "PRIMARY" => ("PRIMARY KEY", columns),
+        _ => (kind, rest),
+    })?;
+    let plain = matches!(kind, "PRIMARY KEY" | "UNIQUE") && columns.starts_with('(') && columns.ends_with(')');
+    plain.then(|| (format!("CREATE UNIQUE INDEX {name} ON {table} {columns}"), format!("{prefix}{kind} USING INDEX {name}")))
+}
+
 /// A string literal; every session has `standard_conforming_strings` on.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))

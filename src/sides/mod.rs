@@ -5,5 +5,5 @@ mod pairing;
 mod read;
 
 pub use normalise::Normaliser;
-pub use pairing::{BUCKETS, Pair, pair};
+pub use pairing::{BUCKETS, Pair, items, layout, pair};
 pub use read::{Sides, SourceRow, TargetRow};

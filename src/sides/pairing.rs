@@ -58,8 +58,8 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
             }
         }
     });
-    let layout = Layout::new(&map, &key_columns(table));
-    let items = layout.columns.iter().map(|index| item(&map.columns[*index].target, &map.columns[*index].conversion.kind)).collect();
+    let layout = layout(&map, table);
+    let items = items(&map, &layout);
     let scanned: Vec<usize> = map.columns.iter().filter_map(|column| table.column_index(&column.source)).collect();
     let scanned_names = scanned.iter().map(|place| table.columns[*place].name.clone()).collect();
     Ok(Pair { layout, source, target: name, items, scanned, scanned_names, problems, buckets: BUCKETS, span: None, careful: false, map })
@@ -70,6 +70,16 @@ impl Pair {
     pub fn has_foreign_types(&self) -> bool {
         self.map.columns.iter().any(|column| !column.conversion.kind.has_binary_form())
     }
+}
+
+/// The order in which the table's rows are digested.
+pub fn layout(map: &CopyMap, table: &Table) -> Layout {
+    Layout::new(map, &key_columns(table))
+}
+
+/// What PostgreSQL is asked for to have a row in the layout's order.
+pub fn items(map: &CopyMap, layout: &Layout) -> Vec<String> {
+    layout.columns.iter().map(|index| item(&map.columns[*index].target, &map.columns[*index].conversion.kind)).collect()
 }
 
 /// The columns of SQLite's primary key, a rowid's alias included.

@@ -49,9 +49,9 @@ pub struct TargetRow<'a> {
 }
 
 /// What looks at each row of the source; an error ends the reading.
-pub trait Visit: FnMut(&SourceRow<'_, '_, '_>) -> Result<()> {}
+pub trait Visit: FnMut(&SourceRow<'_, '_>) -> Result<()> {}
 
-impl<F: FnMut(&SourceRow<'_, '_, '_>) -> Result<()>> Visit for F {}
+impl<F: FnMut(&SourceRow<'_, '_>) -> Result<()>> Visit for F {}
 
 impl Sides {
     pub fn new(snapshot: Arc<Snapshot>, schema: Schema, pairs: Vec<Pair>, jobs: usize, sessions: Vec<ReadSession>) -> Self {
@@ -107,7 +107,7 @@ impl Sides {
         let mut digester = pair.source_digester()?;
         let all = Scan::table(table, &pair.scanned);
         let mut read = |scan: &Scan| {
-            let each = |row: &Row<'_, '_>| {
+            let each = |row: &Row<'_>| {
                 let digest = digester.row(|place| row.value(place), &mut normaliser);
                 normaliser.check()?;
                 visit(&SourceRow { digest, row, digester: &digester })

@@ -235,19 +235,21 @@ fn open_readers(path: &Path, mode: &str, options: &OpenOptions) -> Result<(Vec<C
     let version = |connection: &Connection| -> Result<i64> {
         connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(|error| explain(error.into()))
     };
+    // Connecting takes longer than a writer's transaction: it is done before, so that little happens between the two readings.
+    let connections: Vec<Connection> = (0..options.readers.max(1)).map(|_| open(path, mode, options)).collect::<Result<_>>()?;
     for _ in 0..1000 {
         let before = version(&spare)?;
-        let mut connections = Vec::with_capacity(options.readers.max(1));
-        for _ in 0..options.readers.max(1) {
-            let connection = open(path, mode, options)?;
+        for connection in &connections {
             // BEGIN alone takes no lock; the first read does.
             let begun = connection.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
             begun.map_err(|error| explain(error.into()))?;
-            connections.push(connection);
         }
         let log = LogMark::of(path);
         if version(&spare)? == before {
             return Ok((connections, log));
+        }
+        for connection in &connections {
+            connection.execute_batch("ROLLBACK").map_err(|error| explain(error.into()))?;
         }
     }
     bail!(

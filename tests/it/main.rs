@@ -10,6 +10,7 @@ mod foretold;
 mod mapping_file;
 mod matrix;
 mod migrate;
+mod pipeline;
 mod progress;
 mod promises;
 mod property;

@@ -31,8 +31,8 @@ fn events_are_lines_of_json_that_add_up() {
     }
     assert_eq!(rows[&("copy", "purchase")], 40_000, "{output}");
     assert_eq!(rows[&("copy", "customer")], 3, "{output}");
-    // Both sides are read again.
-    assert_eq!(rows[&("verify", "purchase")], 80_000, "{output}");
+    // What was sent is read back; of SQLite's side the digests are there.
+    assert_eq!(rows[&("verify", "purchase")], 40_000, "{output}");
     let total = of("total").find(|event| event["phase"] == "copy").unwrap();
     assert_eq!((total["tables"].as_u64(), total["rows"].as_u64()), (Some(2), Some(40_003)));
     for object in ["primary key purchase.id", "index purchase.purchase_total", "unique customer.name"] {

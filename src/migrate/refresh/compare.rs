@@ -177,7 +177,7 @@ fn count(shared: &Shared, pair: &Pair, rows: &mut u64, all: &AtomicU64) {
 }
 
 /// A row with a value that has no form in its column: recorded as a copy records it.
-fn rejected(shared: &Shared, pair: &Pair, row: &SourceRow<'_, '_, '_>, misfit: Misfit) -> Result<RejectedRow> {
+fn rejected(shared: &Shared, pair: &Pair, row: &SourceRow<'_, '_>, misfit: Misfit) -> Result<RejectedRow> {
     let column = &pair.map.columns[misfit.column];
     let table = &shared.sides.schema.tables[pair.source];
     let place = pair.scanned_names.iter().position(|name| name.eq_ignore_ascii_case(&column.source)).context("the column is read")?;

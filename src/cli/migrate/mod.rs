@@ -1,271 +1,32 @@
 //! `candlefish migrate`: arguments into a job, the job's report to the person.
 
+mod args;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::ValueEnum as _;
 
-use crate::cli::duration::duration;
 use crate::cli::prove::prove;
 use crate::cli::resume::{Stop, command_line, hinted, resume_line};
-use crate::cli::settings::{Settings, TargetArgs, say_target};
-use crate::cli::source::SourceArgs;
+use crate::cli::settings::{Settings, say_target};
 use crate::cli::{Exit, refresh};
-use crate::migrate::{self, Call, Grant, Job, MaxRejects, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable};
+use crate::migrate::{self, Call, Job, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable};
 use crate::model::{Event, Events, Failure, Phase};
-use crate::plan::mapping::{Mapping, closest};
-use crate::plan::{CopyMap, DAMAGE, Existing, NameStyle, ObjectKind, OnExtra, Options, Severity, TablePlan, Warning};
+use crate::plan::mapping::Mapping;
+use crate::plan::{CopyMap, OnExtra, Options, Severity, TablePlan, Warning};
 use crate::postgres::{Address, Migrations, RunState, create_database, sql_failure};
 use crate::registry;
-use crate::render::{self, Format, Progress, ProgressStyleChoice, Ui};
+use crate::render::{self, Format, Progress, Ui};
 use crate::sqlite::Snapshot;
 
-#[derive(Debug, ClapArgs)]
-pub struct Args {
-    /// The SQLite file
-    #[arg(value_name = "SOURCE.db")]
-    source: PathBuf,
-    /// PostgreSQL, as for --to
-    #[arg(value_name = "URL", conflicts_with = "to")]
-    url: Option<String>,
-    #[command(flatten)]
-    target: TargetArgs,
-    #[command(flatten)]
-    reading: SourceArgs,
-    #[command(flatten)]
-    what: What,
-    #[command(flatten)]
-    into: Into_,
-    #[command(flatten)]
-    values: Values,
-    /// Show the whole plan, and change nothing
-    #[arg(long, help_heading = "Course")]
-    dry_run: bool,
-    /// Make the target of an earlier run equal to the source as it is now, writing only the rows that differ
-    #[arg(
-        long,
-        help_heading = "Course",
-        conflicts_with_all = ["replace", "existing", "migrations", "write_mapping", "exclude_data", "grant", "create_db", "create_schema"]
-    )]
-    refresh: bool,
-    /// Keep every decision (names, types, transforms, what is left out) as a mapping file for --mapping
-    #[arg(long, value_name = "FILE.toml", help_heading = "Course")]
-    write_mapping: Option<PathBuf>,
-    /// Readers of the source and COPY streams at once [default: cores, at most 4]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Course")]
-    jobs: Option<u16>,
-    /// Go on with the run that was interrupted: the last one of this file into the schema, or the one that is named. With nothing to go on with it begins
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "", value_name = "RUN_ID", conflicts_with_all = ["dry_run", "retry_rejects"], help_heading = "Course")]
-    resume: Option<String>,
-    /// Stop cleanly after this long (60, 60s, 8m), with exit 1 and something to --resume
-    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Course")]
-    stop_after: Option<Duration>,
-    /// Wait this long for a target that is not up yet; without it the first connection is tried once
-    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Course")]
-    wait: Option<Duration>,
-    /// When the run has ended well, take it out of the target's journal; verify and --replace then know nothing of it
-    #[arg(long, help_heading = "Course")]
-    drop_journal: bool,
-    /// Bytes of values in one chunk, which is what a kill can cost
-    #[arg(long, value_name = "BYTES", default_value_t = migrate::CHUNK_BYTES, value_parser = clap::value_parser!(u64).range(1..), hide = true)]
-    chunk_bytes: u64,
-    /// How far to prove the copy
-    #[arg(long, value_enum, default_value_t = Verify::Full, value_name = "HOW", help_heading = "Course")]
-    verify: Verify,
-    /// How to show progress
-    #[arg(long, value_enum, default_value_t = ProgressChoice::Auto, value_name = "HOW", help_heading = "Course")]
-    progress: ProgressChoice,
-    /// Do not ask before destroying
-    #[arg(long, help_heading = "Course")]
-    yes: bool,
-}
-
-/// What is copied.
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "What")]
-struct What {
-    /// How tables and types are found: auto, registry, derive, or a mapping file
-    #[arg(long, default_value = "auto", value_name = "auto|registry|derive|FILE.toml")]
-    mapping: String,
-    /// Only the tables that match
-    #[arg(long, value_name = "GLOB")]
-    include: Vec<String>,
-    /// Not the tables that match
-    #[arg(long, value_name = "GLOB")]
-    exclude: Vec<String>,
-    /// The tables that match, without their rows
-    #[arg(long, value_name = "GLOB")]
-    exclude_data: Vec<String>,
-    /// Names in PostgreSQL
-    #[arg(long, value_enum, default_value_t = Names::Exact, value_name = "STYLE")]
-    names: Names,
-    /// Order of derived text columns: C is SQLite's own, default the database's
-    #[arg(long, value_enum, default_value_t = CollationChoice::C, value_name = "COLLATION")]
-    collation: CollationChoice,
-    /// Where times without an offset were written: UTC or ±HH:MM
-    #[arg(long, default_value = "UTC", value_name = "OFFSET", value_parser = offset, allow_hyphen_values = true)]
-    source_tz: i32,
-    /// Migrations that make the schema: DIR/schema runs before the data, DIR/indexes after it
-    #[arg(long, value_name = "DIR")]
-    migrations: Option<PathBuf>,
-}
-
-/// Where it goes.
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Into what exists")]
-struct Into_ {
-    /// The schema of PostgreSQL
-    #[arg(long, default_value = "public", value_name = "NAME")]
-    schema: String,
-    /// Make the schema if it is not there
-    #[arg(long)]
-    create_schema: bool,
-    /// Make the database if it is not there
-    #[arg(long)]
-    create_db: bool,
-    /// What to do with rows that are there already [default: refuse]
-    #[arg(long, value_name = "[GLOB=]truncate|keep", value_parser = existing)]
-    existing: Vec<(String, Existing)>,
-    /// Drop and redo what candlefish itself made in the schema, never more
-    #[arg(long, conflicts_with_all = ["include", "exclude", "exclude_data"])]
-    replace: bool,
-    /// Source tables and columns without a place in a given schema
-    #[arg(long, value_enum, default_value_t = Extra::Add, value_name = "WHAT")]
-    on_extra: Extra,
-    /// Work as this role
-    #[arg(long, value_name = "NAME")]
-    role: Option<String>,
-    /// Give a role the right to read, or to read and write
-    #[arg(long, value_name = "ROLE=ro|rw", value_parser = grant)]
-    grant: Vec<Grant>,
-}
-
-/// What happens to values that do not fit.
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Values")]
-struct Values {
-    /// A value without an exact form in its column: widen a derived column, set the row aside, or stop
-    #[arg(long, value_enum, default_value_t = Misfits::Widen, value_name = "WHAT")]
-    on_misfit: Misfits,
-    /// Where rows are set aside [default: candlefish-rejects/RUN_ID]
-    #[arg(long, value_name = "DIR")]
-    rejects: Option<PathBuf>,
-    /// Stop when more rows are set aside
-    #[arg(long, value_name = "N|P%", value_parser = max_rejects)]
-    max_rejects: Option<MaxRejects>,
-    /// Try rows that an earlier run set aside in this folder again, with the mapping as it is now; what loads leaves the folder
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["rejects", "dry_run", "replace", "existing", "migrations", "write_mapping"])]
-    retry_rejects: Option<PathBuf>,
-    /// Losses that are accepted: views, triggers, checks, defaults, …
-    #[arg(long, value_name = "CLASS", value_delimiter = ',', value_parser = allow)]
-    allow: Vec<String>,
-    /// Weaker objects (NOT VALID keys, UNIQUE for a primary key) are exit 1 too
-    #[arg(long)]
-    strict: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Verify {
-    /// Every value of every row
-    Full,
-    /// Only the number of rows
-    Counts,
-    None,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ProgressChoice {
-    Auto,
-    Plain,
-    Json,
-    None,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Names {
-    Exact,
-    Snake,
-    Lower,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum CollationChoice {
-    #[value(name = "C")]
-    C,
-    Default,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Extra {
-    Add,
-    Fail,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Misfits {
-    Widen,
-    Reject,
-    Fail,
-}
-
-fn offset(text: &str) -> Result<i32, String> {
-    if text.eq_ignore_ascii_case("utc") || text == "Z" {
-        return Ok(0);
-    }
-    let wrong = || format!("`{text}` is neither UTC nor an offset such as +02:00");
-    let (sign, rest) = match text.split_at_checked(1) {
-        Some(("+", rest)) => (1, rest),
-        Some(("-", rest)) => (-1, rest),
-        _ => return Err(wrong()),
-    };
-    let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "0"));
-    match (hours.parse::<i32>(), minutes.parse::<i32>()) {
-        (Ok(hours @ 0..=15), Ok(minutes @ 0..=59)) => Ok(sign * (hours * 60 + minutes)),
-        _ => Err(wrong()),
-    }
-}
-
-/// A class of losses that there is.
-pub(super) fn allow(text: &str) -> Result<String, String> {
-    if text == DAMAGE {
-        return Err("damage to the source is never accepted: half a copy must not look whole".into());
-    }
-    let classes = ObjectKind::ALL.map(ObjectKind::allow_class);
-    if classes.contains(&text) {
-        return Ok(text.to_string());
-    }
-    let meant = closest(text, classes.iter().copied()).map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
-    Err(format!("`{text}` is no class of losses (there are {}){meant}", classes.join(", ")))
-}
-
-fn existing(text: &str) -> Result<(String, Existing), String> {
-    let (glob, what) = text.rsplit_once('=').unwrap_or(("*", text));
-    match what {
-        "truncate" => Ok((glob.to_string(), Existing::Truncate)),
-        "keep" => Ok((glob.to_string(), Existing::Keep)),
-        _ => Err(format!("`{what}` is neither truncate nor keep")),
-    }
-}
-
-fn grant(text: &str) -> Result<Grant, String> {
-    match text.rsplit_once('=') {
-        Some((role, "ro")) => Ok(Grant { role: role.into(), write: false }),
-        Some((role, "rw")) => Ok(Grant { role: role.into(), write: true }),
-        _ => Err("write ROLE=ro or ROLE=rw".into()),
-    }
-}
-
-fn max_rejects(text: &str) -> Result<MaxRejects, String> {
-    match text.strip_suffix('%') {
-        Some(percent) => percent.parse().ok().filter(|percent| (0.0..=100.0).contains(percent)).map(MaxRejects::Percent),
-        None => text.parse().ok().map(MaxRejects::Rows),
-    }
-    .ok_or_else(|| format!("`{text}` is neither a number of rows nor a percentage"))
-}
+pub use args::Args;
+pub(super) use args::{CollationChoice, Names, Verify, allow};
+use args::{Extra, Misfits};
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let context = format!("migrate {}", args.source.display());
@@ -623,25 +384,4 @@ async fn dry_run(job: &Job, prepared: Prepared, args: &Args, started_at: &str, u
     let set_aside = report.rehearsal.iter().flat_map(|rehearsal| &rehearsal.tables).any(|table| table.rows_rejected > 0);
     debug_assert_eq!(report.outcome, Outcome::Planned);
     Ok(if set_aside || report.plan.warnings.iter().any(|warning| counts(&warning)) { Exit::Bad } else { Exit::Good })
-}
-
-impl From<Names> for NameStyle {
-    fn from(names: Names) -> Self {
-        match names {
-            Names::Exact => NameStyle::Exact,
-            Names::Snake => NameStyle::Snake,
-            Names::Lower => NameStyle::Lower,
-        }
-    }
-}
-
-impl From<ProgressChoice> for ProgressStyleChoice {
-    fn from(choice: ProgressChoice) -> Self {
-        match choice {
-            ProgressChoice::Auto => ProgressStyleChoice::Auto,
-            ProgressChoice::Plain => ProgressStyleChoice::Plain,
-            ProgressChoice::Json => ProgressStyleChoice::Json,
-            ProgressChoice::None => ProgressStyleChoice::None,
-        }
-    }
 }

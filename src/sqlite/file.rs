@@ -3,10 +3,26 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 
 use crate::model::Failure;
+
+/// Files of a source that are read past SQLite while it has them open, kept open for as long as its connections are: closing any descriptor of a
+/// file takes away every lock that this process holds on it, SQLite's among them (<https://sqlite.org/howtocorrupt.html>, 2.2), and without its
+/// lock a reader's log may be begun anew under it. Must be dropped after the connections.
+#[derive(Debug, Default)]
+pub(super) struct Held(Mutex<Vec<Arc<File>>>);
+
+impl Held {
+    pub(super) fn open(&self, path: &Path) -> std::io::Result<Arc<File>> {
+        let file = Arc::new(File::open(path)?);
+        // A list that only grows is whole whoever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&file));
+        Ok(file)
+    }
+}
 
 /// How SQLite would have to read the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

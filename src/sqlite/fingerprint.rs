@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::sqlite::file::sibling;
+use crate::sqlite::file::{Held, sibling};
 
 /// One state of a database file. In rollback-journal mode every commit of SQLite counts the file's change counter up, and that is cheap to read. In
 /// WAL mode most commits leave the counter alone; there every page is hashed as a reader sees it, from the log or from the file. Something
@@ -46,11 +46,10 @@ pub(super) struct LogMark {
 }
 
 impl LogMark {
-    /// As the log's index says it right now; https://sqlite.org/walformat.html has its header. No index, no log.
-    pub(super) fn of(path: &Path) -> Self {
+    /// As the log's index (`-shm`) says it right now; https://sqlite.org/walformat.html has its header.
+    pub(super) fn of(index: &File) -> Self {
         let mut header = [0; 48];
-        let read = File::open(sibling(path, "-shm")).and_then(|index| index.read_exact_at(&mut header, 0));
-        if read.is_err() {
+        if index.read_exact_at(&mut header, 0).is_err() {
             return LogMark::default();
         }
         let mut salts = [0; 8];
@@ -60,32 +59,32 @@ impl LogMark {
 }
 
 /// The change counter in a file's header; the caller keeps writers away meanwhile.
-pub(super) fn change_counter(path: &Path) -> Result<u32> {
+pub(super) fn change_counter(path: &Path, held: &Held) -> Result<u32> {
     let mut bytes = [0; 4];
-    File::open(path)
+    held.open(path)
         .and_then(|file| file.read_exact_at(&mut bytes, 24))
         .with_context(|| format!("read the header of {}", path.display()))?;
     Ok(u32::from_be_bytes(bytes))
 }
 
 /// A hash over the pages of a state that a reader holds open: those in the log's first frames from there, the others from the file.
-pub(super) fn content(path: &Path, page_size: u32, pages: u32, mark: LogMark) -> Result<String> {
+pub(super) fn content(path: &Path, page_size: u32, pages: u32, mark: LogMark, held: &Held) -> Result<String> {
     if mark.frames > 0
-        && let Some(hash) = hash(path, page_size, pages, Some(mark))?
+        && let Some(hash) = hash(path, page_size, pages, Some(mark), held)?
     {
         return Ok(hash);
     }
     // No log, or one that was begun anew meanwhile: then all of this state is in the file.
-    hash(path, page_size, pages, None)?.context("a state without a log is in the file")
+    hash(path, page_size, pages, None, held)?.context("a state without a log is in the file")
 }
 
 /// Bytes that are read together, about.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// None when the log is not that of the mark any more.
-fn hash(path: &Path, page_size: u32, pages: u32, mark: Option<LogMark>) -> Result<Option<String>> {
+fn hash(path: &Path, page_size: u32, pages: u32, mark: Option<LogMark>, held: &Held) -> Result<Option<String>> {
     let log_path = sibling(path, "-wal");
-    let log = mark.map(|_| File::open(&log_path)).transpose();
+    let log = mark.map(|_| held.open(&log_path)).transpose();
     // A log that has gone was written into the file.
     let Ok(log) = log else { return Ok(None) };
     let frame_bytes = u64::from(page_size) + 24;
@@ -100,7 +99,8 @@ fn hash(path: &Path, page_size: u32, pages: u32, mark: Option<LogMark>) -> Resul
             in_log.insert(u32::from_be_bytes([header[0], header[1], header[2], header[3]]), at + 24);
         }
     }
-    let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    let file = held.open(path).with_context(|| format!("open {}", path.display()))?;
+    let mut file = file.as_ref();
     let size = page_size as usize;
     let mut block = vec![0; size * BLOCK_BYTES.div_ceil(size)];
     let mut hasher = Xxh3::new();

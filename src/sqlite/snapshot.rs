@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::model::Failure;
-use crate::sqlite::file::{self, FileKind, sibling};
+use crate::sqlite::file::{self, FileKind, Held, sibling};
 use crate::sqlite::fingerprint::{self, Fingerprint, LogMark};
 use crate::sqlite::salvage::{Damage, Salvage};
 
@@ -55,6 +55,8 @@ pub struct Snapshot {
     /// Set when opening made a `-wal` and `-shm` that were not there before.
     clean_up: Option<PathBuf>,
     salvage: Option<Salvage>,
+    /// After the connections: fields are dropped in this order.
+    held: Held,
 }
 
 /// Size and time of the file and its log: when they change, somebody wrote.
@@ -115,6 +117,7 @@ impl Snapshot {
             empty: kind == FileKind::Empty,
             clean_up: None,
             salvage: None,
+            held: Held::default(),
         };
         let connections = match (kind, &options.snapshot) {
             (FileKind::Empty, _) => vec![Connection::open_in_memory().context("open an empty database")?],
@@ -122,26 +125,28 @@ impl Snapshot {
                 let (copy, counter) = copy_into(path, folder, options)?;
                 snapshot.stamp = None;
                 snapshot.change_counter = counter.filter(|_| kind == FileKind::Journal);
-                let (connections, log) = open_readers(&copy, "mode=ro", options)?;
+                let (connections, log) = open_readers(&copy, "mode=ro", options, &snapshot.held)?;
                 (snapshot.read_path, snapshot.log) = (copy, log);
                 connections
             }
             (FileKind::Journal, None) => {
                 refuse_a_file_in_use(path, options)?;
-                let (connections, _) = open_readers(path, "mode=ro", options)?;
+                let (connections, _) = open_readers(path, "mode=ro", options, &snapshot.held)?;
                 // The readers' locks keep writers from the header.
-                snapshot.change_counter = Some(fingerprint::change_counter(path)?);
+                snapshot.change_counter = Some(fingerprint::change_counter(path, &snapshot.held)?);
                 connections
             }
             (FileKind::Wal, None) => {
                 let log_was_there = sibling(path, "-wal").exists() || sibling(path, "-shm").exists();
-                let opened = open_readers(path, "mode=ro", options);
+                let opened = open_readers(path, "mode=ro", options, &snapshot.held);
                 if !log_was_there {
                     snapshot.clean_up = Some(path.to_owned());
                 }
                 let (connections, log) = match opened {
                     // In a folder without write permission SQLite cannot make its index; without a log there is nothing to index.
-                    Err(_) if !log_was_there && !sibling(path, "-shm").exists() => open_readers(path, "immutable=1", options)?,
+                    Err(_) if !log_was_there && !sibling(path, "-shm").exists() => {
+                        open_readers(path, "immutable=1", options, &snapshot.held)?
+                    }
                     opened => opened?,
                 };
                 snapshot.log = log;
@@ -195,9 +200,9 @@ impl Snapshot {
         let content = match (by_counter, self.empty) {
             (true, _) => None,
             (false, true) => Some(String::new()),
-            (false, false) => {
-                Some(fingerprint::content(&self.read_path, page_size, pages, self.log).context("take the source's fingerprint")?)
-            }
+            (false, false) => Some(
+                fingerprint::content(&self.read_path, page_size, pages, self.log, &self.held).context("take the source's fingerprint")?,
+            ),
         };
         Ok(Fingerprint { page_size, pages, change_counter: self.change_counter.filter(|_| by_counter), content })
     }
@@ -230,13 +235,14 @@ const READER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Opens all readers and begins their transactions in one state: a spare connection's `data_version` is the same before and after. With them
 /// comes how much of the log that state has.
-fn open_readers(path: &Path, mode: &str, options: &OpenOptions) -> Result<(Vec<Connection>, LogMark)> {
+fn open_readers(path: &Path, mode: &str, options: &OpenOptions, held: &Held) -> Result<(Vec<Connection>, LogMark)> {
     let spare = open(path, mode, options)?;
     let version = |connection: &Connection| -> Result<i64> {
         connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(|error| explain(error.into()))
     };
     // Connecting takes longer than a writer's transaction: it is done before, so that little happens between the two readings.
     let connections: Vec<Connection> = (0..options.readers.max(1)).map(|_| open(path, mode, options)).collect::<Result<_>>()?;
+    let mut index = None;
     for _ in 0..1000 {
         let before = version(&spare)?;
         for connection in &connections {
@@ -244,7 +250,9 @@ fn open_readers(path: &Path, mode: &str, options: &OpenOptions) -> Result<(Vec<C
             let begun = connection.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
             begun.map_err(|error| explain(error.into()))?;
         }
-        let log = LogMark::of(path);
+        // No index, no log.
+        index = index.or_else(|| held.open(&sibling(path, "-shm")).ok());
+        let log = index.as_deref().map_or_else(LogMark::default, LogMark::of);
         if version(&spare)? == before {
             return Ok((connections, log));
         }
@@ -377,6 +385,8 @@ fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<(PathB
             return Err(error).with_context(|| format!("clear {}", copy.display()));
         }
     }
+    // Before the connection, so that it is dropped after it.
+    let held = Held::default();
     let source = open(path, "mode=ro", options).and_then(|source| {
         let begun = source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
         begun.map_err(|error| explain(error.into()))?;
@@ -384,7 +394,7 @@ fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<(PathB
     });
     match source {
         Ok(source) => {
-            let counter = fingerprint::change_counter(path)?;
+            let counter = fingerprint::change_counter(path, &held)?;
             let mut target = Connection::open(&copy)?;
             rusqlite::backup::Backup::new(&source, &mut target)?
                 .run_to_completion(i32::MAX, Duration::ZERO, None)

@@ -1,9 +1,12 @@
 //! The pipeline's own promises: what lands is proved as it lands, all readers see one state, and memory stays flat.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use candlefish::sqlite::{OpenOptions, Snapshot};
 use rusqlite::Connection;
 use serde_json::Value as Json;
 
@@ -105,6 +108,34 @@ fn all_readers_see_one_state_while_a_writer_goes_on() {
         assert_eq!(parents, children);
     }
     assert!(runs.windows(2).any(|pair| pair[0] != pair[1]), "the writer has gone on: {runs:?}");
+}
+
+/// Locks of this process on the file, as Linux lists them.
+fn locks_on(path: &Path) -> usize {
+    let inode = format!(":{}", std::fs::metadata(path).unwrap().ino());
+    let process = std::process::id().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let ours = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.contains(&process.as_str()) && fields.iter().any(|field| field.ends_with(&inode))
+    };
+    locks.lines().filter(ours).count()
+}
+
+/// Closing any descriptor of a file takes away all the locks that a process holds on it: what is read past SQLite must stay open.
+#[cfg(target_os = "linux")]
+#[test]
+fn readers_keep_their_locks() {
+    for (mode, locked) in [("WAL", "-shm"), ("DELETE", "")] {
+        let case = Case::new("locks").source_sql(&format!("PRAGMA journal_mode = {mode}; CREATE TABLE t(a); INSERT INTO t VALUES(1);"));
+        let path = case.source_path();
+        let locked = path.with_file_name(format!("{}{locked}", path.file_name().unwrap().to_string_lossy()));
+        let snapshot = Snapshot::open(path, &OpenOptions { readers: 2, ..OpenOptions::default() }).unwrap();
+        let held = locks_on(&locked);
+        assert!(held > 0, "{mode}: the readers hold no lock");
+        snapshot.fingerprint(None).unwrap();
+        assert_eq!(locks_on(&locked), held, "{mode}: a lock was lost");
+    }
 }
 
 fn peak_mib(report: &Json) -> f64 {

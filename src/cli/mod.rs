@@ -1,5 +1,6 @@
 //! The command line: arguments, settings, dispatch. One thin file a command.
 
+mod bench;
 mod completions;
 mod config;
 mod duration;
@@ -71,6 +72,8 @@ enum Command {
     Verify(Box<verify::Args>),
     /// Migrations of the target: list them, apply them, refresh its materialized views
     Schema(schema::Args),
+    /// Load tests: what the database bears, measured so that it can be believed
+    Bench(Box<bench::Args>),
     /// See what the database does: slow queries, cache hits, locks, indexes, and more
     Stats(Box<stats::Args>),
     /// Private PostgreSQL, Redis and PgBouncer on this machine
@@ -187,6 +190,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Runs(args) => runs::run(args, &settings()?, ui).await,
         Command::Verify(args) => signals::or_stopped(verify::run(*args, &settings()?, ui)).await,
         Command::Schema(args) => signals::or_stopped(schema::run(args, &settings()?, ui)).await,
+        Command::Bench(args) => bench::run(*args, &settings()?, ui).await,
         Command::Stats(args) => {
             if args.goes_on() {
                 signals::until_told(stats::run(*args, &settings()?, ui)).await

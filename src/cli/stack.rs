@@ -189,7 +189,7 @@ fn down(stack: &Stack, args: &Down, ui: &Ui) -> Result<Exit> {
 }
 
 /// Asks on a terminal; where nobody can answer, the answer is no.
-fn agreed(question: &str) -> Result<bool> {
+pub fn agreed(question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(false);
     }

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -18,21 +19,41 @@ use crate::postgres::{Address, CONNECT_TIMEOUT, SslMode, connector, tls};
 /// Connects; the connection's task ends with its client. The error is a [`Failure`] whose code is one of `target_unreachable`,
 /// `wrong_password`, `no_database`, `permission_denied`, `too_many_connections`, `target_not_ready`, `not_postgresql`, `tls_failed`.
 pub async fn connect(address: &Address) -> Result<Client> {
+    let (client, wire) = connect_apart(address).await?;
+    spawn(wire);
+    set_up(client, address).await
+}
+
+/// The half of a connection that moves bytes; it must be polled for its client to get anywhere.
+pub type Wire = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+
+/// Connects, and leaves it to the caller to poll the connection beside its client.
+pub async fn connect_apart(address: &Address) -> Result<(Client, Wire)> {
     let connector = connector(address)?;
     let limit = address.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
     // tokio-postgres limits only the making of the socket; a server may also accept and then be silent.
     let hosts = u32::try_from(address.config.get_hosts().len()).unwrap_or(1);
-    let client = match tokio::time::timeout(limit * hosts, attempts(address, &connector)).await {
-        Ok(Ok((client, _))) => client,
+    let halves = match tokio::time::timeout(limit * hosts, attempts(address, &connector)).await {
+        Ok(Ok(halves)) => halves,
         Ok(Err(error)) => return Err(describe(&error, address, limit).into()),
         Err(_) => return Err(unreachable(address, format!("no answer within {limit:?}")).into()),
     };
-    if !address.session.is_empty() {
-        let text: Vec<String> =
-            address.session.iter().map(|(name, value)| format!("SET {name} TO '{}'", value.replace('\'', "''"))).collect();
-        client.batch_execute(&text.join("; ")).await.context("set up the session")?;
+    Ok(halves)
+}
+
+/// The settings of the session that the address asks for.
+async fn set_up(client: Client, address: &Address) -> Result<Client> {
+    if let Some(sql) = settings(address) {
+        client.batch_execute(&sql).await.context("set up the session")?;
     }
     Ok(client)
+}
+
+/// `SET …` for each setting that the address asks for; none when it asks for none.
+pub fn settings(address: &Address) -> Option<String> {
+    let set = |(name, value): &(String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
+    let text: Vec<String> = address.session.iter().map(set).collect();
+    (!text.is_empty()).then(|| text.join("; "))
 }
 
 /// True when the connection broke or could not be made, so that the same may succeed on a new one.
@@ -80,7 +101,7 @@ const TRANSIENT: [SqlState; 5] = [
 ];
 
 /// As libpq: `prefer` goes on without TLS where TLS fails, `allow` turns to TLS where the server insists.
-async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<Connected, tokio_postgres::Error> {
+async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<(Client, Wire), tokio_postgres::Error> {
     let (first, second) = match address.tls.mode {
         _ if address.is_local_socket() => (Attempt::Disable, None),
         SslMode::Disable => (Attempt::Disable, None),
@@ -89,13 +110,13 @@ async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<Co
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Attempt::Require, None),
     };
     let refused = match attempt(&address.config, first, connector).await {
-        Ok(client) => return Ok(client),
+        Ok(halves) => return Ok(halves),
         Err(error) => error,
     };
     let is_refused = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     match second {
         Some(second) if is_refused(&refused) || is_tls(&refused) => match attempt(&address.config, second, connector).await {
-            Ok(client) => Ok(client),
+            Ok(halves) => Ok(halves),
             // Of two refusals the one that says more.
             Err(error) if error.as_db_error().is_some() && !is_refused(&error) => Err(error),
             Err(error) if is_tls(&refused) => Err(error),
@@ -105,15 +126,11 @@ async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<Co
     }
 }
 
-async fn attempt(config: &Config, mode: Attempt, connector: &MakeRustlsConnect) -> Result<Connected, tokio_postgres::Error> {
+async fn attempt(config: &Config, mode: Attempt, connector: &MakeRustlsConnect) -> Result<(Client, Wire), tokio_postgres::Error> {
     let mut config = config.clone();
     config.ssl_mode(mode);
     let (client, connection) = config.connect(connector.clone()).await?;
-    let task = tokio::spawn(async move {
-        // The client's own calls report what broke the connection.
-        let _ = connection.await;
-    });
-    Ok((client, task))
+    Ok((client, Box::pin(connection)))
 }
 
 /// A client, and the task that is its connection.
@@ -122,7 +139,15 @@ pub type Connected = (Client, JoinHandle<()>);
 /// For pools: one connection without a limit of its own and without the address's session settings, and the bare error.
 /// [`describe`] says it to a person.
 pub async fn open(address: &Address, connector: &MakeRustlsConnect) -> Result<Connected, tokio_postgres::Error> {
-    attempts(address, connector).await
+    let (client, wire) = attempts(address, connector).await?;
+    Ok((client, spawn(wire)))
+}
+
+fn spawn(wire: Wire) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        // The client's own calls report what broke the connection.
+        let _ = wire.await;
+    })
 }
 
 /// tokio-postgres keeps its kinds to itself; its words are the only sign.

@@ -1,5 +1,6 @@
 //! The only room that prints: reports to stdout, talk to stderr.
 
+mod bench;
 pub mod migrate;
 mod progress;
 mod runs;
@@ -10,6 +11,7 @@ pub(crate) mod ui;
 pub mod units;
 mod verify;
 
+pub use bench::{BenchProgress, bench, bench_comparison, bench_find_max};
 pub use progress::{Progress, ProgressStyleChoice};
 pub use runs::runs;
 pub use schema::{SchemaReport, generated as schema_generated};

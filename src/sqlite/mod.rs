@@ -9,6 +9,7 @@ mod profile;
 mod rows;
 mod salvage;
 mod schema;
+mod session;
 mod snapshot;
 
 pub use file::{FileKind, inspect as inspect_file};
@@ -17,4 +18,5 @@ pub use kept_rows::KeptRows;
 pub use profile::profile;
 pub use rows::{Row, Scan};
 pub use salvage::Damage;
+pub use session::Session;
 pub use snapshot::{OpenOptions, Reader, Snapshot};

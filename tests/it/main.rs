@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes, and its helpers with it")]
 
 mod applications;
+mod bench;
 mod connect;
 mod dialect;
 mod failure_modes;

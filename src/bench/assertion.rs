@@ -1,0 +1,241 @@
+//! `--assert`: what must hold, as an expression over the report's own names.
+
+use std::fmt;
+
+use serde_json::Value as Json;
+
+use crate::bench::report::{Assertion, BenchReport, LayerReport};
+use crate::model::{Failure, KPIS, Kpi, Unit};
+
+/// One expression, read: `p95<50ms`, `cached:l1_hit_ratio>95%`, `reads.latency_ms.p99<=2ms`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    text: String,
+    /// Of which layer; else of the last.
+    layer: Option<String>,
+    /// The name, or the path of names, in a layer's JSON.
+    path: String,
+    sign: Sign,
+    limit: f64,
+    /// What the limit is counted in; none for a bare number.
+    unit: Option<Unit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+    Equal,
+    Different,
+}
+
+const SIGNS: [(&str, Sign); 7] = [
+    ("<=", Sign::AtMost),
+    (">=", Sign::AtLeast),
+    ("==", Sign::Equal),
+    ("!=", Sign::Different),
+    ("<", Sign::Less),
+    (">", Sign::More),
+    ("=", Sign::Equal),
+];
+
+/// Unit, how much of the base one is, and the base.
+const UNITS: [(&str, f64, Unit); 10] = [
+    ("us", 0.001, Unit::Milliseconds),
+    ("µs", 0.001, Unit::Milliseconds),
+    ("ms", 1.0, Unit::Milliseconds),
+    ("s", 1000.0, Unit::Milliseconds),
+    ("%", 0.01, Unit::Ratio),
+    ("kB", 1e3, Unit::Bytes),
+    ("MB", 1e6, Unit::Bytes),
+    ("GB", 1e9, Unit::Bytes),
+    ("MiB", 1_048_576.0, Unit::Bytes),
+    ("GiB", 1_073_741_824.0, Unit::Bytes),
+];
+
+/// Short names, and where their values are in a layer's JSON.
+const SHORT: [(&str, &str); 15] = [
+    ("min", "latency_ms.min"),
+    ("mean", "latency_ms.mean"),
+    ("p50", "latency_ms.p50"),
+    ("p90", "latency_ms.p90"),
+    ("p95", "latency_ms.p95"),
+    ("p99", "latency_ms.p99"),
+    ("p999", "latency_ms.p999"),
+    ("max", "latency_ms.max"),
+    ("l1_hit_ratio", "l1.hit_ratio"),
+    ("l2_hit_ratio", "l2.hit_ratio"),
+    ("pool_utilization", "pool.utilization"),
+    ("pool_wait_p99", "pool.wait_ms_p99"),
+    ("memory", "rss_bytes"),
+    ("not_sent", "open.not_sent"),
+    ("cpu", "client_cpu_us_per_transaction"),
+];
+
+/// Reads one `--assert`; `kpi` is every line of the table. The error says what is wrong and at which character.
+pub fn parse(text: &str) -> Result<Vec<Claim>, Failure> {
+    if text.trim() == "kpi" {
+        return KPIS.iter().map(|kpi| one(&kpi.expression())).collect();
+    }
+    text.split(',').map(one).collect()
+}
+
+fn one(text: &str) -> Result<Claim, Failure> {
+    let wrong = |at: usize, message: String| {
+        let column = text[..at].chars().count() + 1;
+        Failure::new("bad_assertion", format!("assertion {text:?}, character {column}: {message}"))
+            .hint("Write a name, a comparison and a limit, such as p95<50ms, error_rate<0.1%, cached:l1_hit_ratio>95%, or kpi.")
+    };
+    let Some((at, (sign_text, sign))) =
+        text.char_indices().find_map(|(at, _)| SIGNS.iter().find(|(sign, _)| text[at..].starts_with(sign)).map(|sign| (at, *sign)))
+    else {
+        return Err(wrong(text.len(), "a comparison is missing: <, <=, >, >=, = or !=".to_string()));
+    };
+    let name = text[..at].trim();
+    if name.is_empty() {
+        return Err(wrong(at, "a name is missing".to_string()));
+    }
+    let (layer, path) = match name.split_once(':') {
+        Some((layer, path)) => (Some(layer.trim().to_string()), path.trim()),
+        None => (None, name),
+    };
+    let start = at + sign_text.len();
+    let limit = text[start..].trim();
+    let limit_at = start + text[start..].find(limit).unwrap_or_default();
+    let digits = limit.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-')).unwrap_or(limit.len());
+    let number: f64 = limit[..digits].parse().map_err(|_| wrong(limit_at, "a number is missing".to_string()))?;
+    let unit = limit[digits..].trim();
+    let (factor, unit) = match UNITS.iter().find(|(name, ..)| *name == unit) {
+        Some((_, factor, base)) => (*factor, Some(*base)),
+        None if unit.is_empty() => (1.0, None),
+        None => return Err(wrong(limit_at + digits, format!("{unit:?} is no unit: us, ms, s, %, kB, MB, GB"))),
+    };
+    let path = SHORT.iter().find(|(short, _)| *short == path).map_or(path, |(_, path)| *path);
+    let claim = Claim { text: text.trim().to_string(), layer, path: path.to_string(), sign, limit: number * factor, unit };
+    if let (Some(unit), Some(wanted)) = (claim.unit, unit_of(path))
+        && unit != wanted
+    {
+        return Err(wrong(limit_at + digits, format!("{name} is counted in {}, not {}", word(wanted), word(unit))));
+    }
+    Ok(claim)
+}
+
+/// What the value at a path is counted in, where its name tells.
+fn unit_of(path: &str) -> Option<Unit> {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    if path.contains("_ms") {
+        Some(Unit::Milliseconds)
+    } else if last.ends_with("ratio") || last.ends_with("rate") || last == "utilization" {
+        Some(Unit::Ratio)
+    } else if last.ends_with("bytes") {
+        Some(Unit::Bytes)
+    } else {
+        None
+    }
+}
+
+fn word(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Milliseconds => "milliseconds",
+        Unit::Ratio => "a ratio",
+        Unit::Bytes => "bytes",
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Claim {
+    /// The verdict on a report. Of several runs of a layer the median counts.
+    pub fn judge(&self, report: &BenchReport) -> Result<Assertion, Failure> {
+        let name = match &self.layer {
+            Some(layer) => layer,
+            None => match report.layers.last() {
+                Some(last) => &last.layer,
+                None => return Ok(self.unknown("no layer was run")),
+            },
+        };
+        let layers: Vec<&LayerReport> = report.layers.iter().filter(|layer| layer.layer == *name).collect();
+        if layers.is_empty() {
+            return Ok(self.unknown(&format!("layer {name} was not run")));
+        }
+        let mut values = Vec::new();
+        for layer in layers {
+            match self.value(layer)? {
+                Ok(value) => values.push(value),
+                Err(why) => return Ok(self.unknown(&why)),
+            }
+        }
+        values.sort_by(f64::total_cmp);
+        let actual =
+            if values.len() % 2 == 1 { values[values.len() / 2] } else { (values[values.len() / 2 - 1] + values[values.len() / 2]) / 2.0 };
+        let about = (values.len() > 1).then(|| format!("the median of {} runs", values.len()));
+        Ok(Assertion { expr: self.text.clone(), actual: Some(actual), passed: self.holds(actual), about })
+    }
+
+    fn unknown(&self, why: &str) -> Assertion {
+        Assertion { expr: self.text.clone(), actual: None, passed: false, about: Some(why.to_string()) }
+    }
+
+    /// The value in a layer's document; why it is not known; or an error where no document could ever have it.
+    fn value(&self, layer: &LayerReport) -> Result<Result<f64, String>, Failure> {
+        let document = serde_json::to_value(layer).map_err(|error| Failure::new("report", error.to_string()))?;
+        let mut here = &document;
+        for (depth, name) in self.path.split('.').enumerate() {
+            here = match here {
+                Json::Null => return Ok(Err(format!("layer {} has no {}", layer.layer, self.path.split('.').next().unwrap_or_default()))),
+                Json::Array(items) => {
+                    let named = |item: &&Json| ["operation", "code"].iter().any(|key| item[key].as_str() == Some(name));
+                    match items.iter().find(named) {
+                        Some(item) => item,
+                        None => return Ok(Err(format!("there is no {name:?} in {}", self.path))),
+                    }
+                }
+                object => match object.get(name) {
+                    Some(value) => value,
+                    // Layers of later versions, and names that every report of caches has.
+                    None if depth == 0 && ["l1", "l2", "pool"].contains(&name) => {
+                        return Ok(Err(format!("layer {} has no {name}", layer.layer)));
+                    }
+                    None => return Err(self.no_such_name(object, name)),
+                },
+            };
+        }
+        match here {
+            Json::Number(number) => Ok(number.as_f64().ok_or_else(|| format!("{number} is no number that can be compared"))),
+            Json::Null => Ok(Err("it is not known".to_string())),
+            _ => Err(Failure::new("bad_assertion", format!("assertion {:?}: {} is not a number", self.text, self.path))
+                .hint("Name a number of the report: `candlefish bench --json` shows them all.")),
+        }
+    }
+
+    fn no_such_name(&self, object: &Json, name: &str) -> Failure {
+        let known: Vec<&str> = object.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let shorts = SHORT.iter().map(|(short, _)| *short);
+        let near = known.iter().copied().chain(shorts).map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
+        let question = near.filter(|(distance, _)| *distance <= 2).map_or(String::new(), |(_, near)| format!("; did you mean {near}?"));
+        Failure::new("bad_assertion", format!("assertion {:?}: the report has no {name}{question}", self.text))
+            .hint(format!("It has {}.", known.join(", ")))
+    }
+
+    fn holds(&self, actual: f64) -> bool {
+        match self.sign {
+            Sign::Less => actual < self.limit,
+            Sign::AtMost => actual <= self.limit,
+            Sign::More => actual > self.limit,
+            Sign::AtLeast => actual >= self.limit,
+            Sign::Equal => actual == self.limit,
+            Sign::Different => actual != self.limit,
+        }
+    }
+
+    /// What the value should be for the claim to hold, as the table has it.
+    pub fn kpi(&self) -> Option<&'static Kpi> {
+        KPIS.iter().find(|kpi| kpi.expression() == self.text)
+    }
+}

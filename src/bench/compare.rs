@@ -1,0 +1,281 @@
+//! `bench compare`: two saved results, or two ways of running side by side; better, worse, or not to be told from noise.
+
+use serde::Serialize;
+
+use crate::bench::report::{BenchReport, LayerReport, SCHEMA_VERSION};
+use crate::bench::statistics::{CONFIDENCE, Ratio, paired_ratio, ratio};
+use crate::model::Failure;
+
+/// Fewer runs a side give no verdict.
+pub const FEWEST_RUNS: usize = 5;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    pub verdict: Verdict,
+    /// Of the whole comparison.
+    pub confidence: f64,
+    /// What is still taken as no worse, as a ratio.
+    pub max_regress: f64,
+    pub metrics: Vec<MetricComparison>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct MetricComparison {
+    pub layer: String,
+    /// `tps`, `p50_ms`, …
+    pub metric: &'static str,
+    pub runs_a: usize,
+    pub runs_b: usize,
+    /// Medians.
+    pub a: Option<f64>,
+    pub b: Option<f64>,
+    /// B to A, less one: 0.1 is a tenth more.
+    pub change: Option<f64>,
+    pub change_low: Option<f64>,
+    pub change_high: Option<f64>,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Better,
+    /// The interval holds both better and worse.
+    Inconclusive,
+    Worse,
+}
+
+impl Verdict {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Better => "better",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Worse => "worse",
+        }
+    }
+}
+
+/// How a metric is read from a layer's report.
+type Read = fn(&LayerReport) -> Option<f64>;
+/// Each metric, and whether more of it is good.
+const METRICS: [(&str, Read, bool); 4] = [
+    ("tps", |layer| Some(layer.tps), true),
+    ("p50_ms", |layer| layer.latency_ms.p50, false),
+    ("p95_ms", |layer| layer.latency_ms.p95, false),
+    ("p99_ms", |layer| layer.latency_ms.p99, false),
+];
+
+/// Compares B with A. `paired` says that the n-th run of each was made beside the other's.
+pub fn compare(a: &BenchReport, b: &BenchReport, max_regress: f64, paired: bool) -> Result<Comparison, Failure> {
+    for report in [a, b] {
+        if report.schema_version > SCHEMA_VERSION {
+            let failure = Failure::new(
+                "newer_result",
+                format!("the result is of schema version {}, written by candlefish {}", report.schema_version, report.candlefish_version),
+            );
+            return Err(failure.hint("Compare with that version or a later one."));
+        }
+    }
+    let mut layers: Vec<&str> = Vec::new();
+    for layer in &a.layers {
+        if !layers.contains(&layer.layer.as_str()) && b.layers.iter().any(|other| other.layer == layer.layer) {
+            layers.push(&layer.layer);
+        }
+    }
+    if layers.is_empty() {
+        return Err(Failure::new("nothing_to_compare", "the two results have no layer in common"));
+    }
+    // The rate of an open model is given, not measured.
+    let open = a.config.rate.is_some() && b.config.rate.is_some();
+    let chosen: Vec<_> = METRICS.iter().filter(|(name, ..)| !(open && *name == "tps")).collect();
+    // All intervals together are as sure as the comparison claims (Bonferroni).
+    let each = 1.0 - (1.0 - CONFIDENCE) / (chosen.len() * layers.len()) as f64;
+    let mut metrics = Vec::new();
+    for layer in layers {
+        let values = |report: &BenchReport, value: Read| -> Vec<f64> {
+            report.layers.iter().filter(|run| run.layer == *layer).filter_map(value).collect()
+        };
+        for (name, value, more_is_good) in &chosen {
+            let (of_a, of_b) = (values(a, *value), values(b, *value));
+            let interval = if paired && of_a.len() == of_b.len() { paired_ratio(&of_a, &of_b, each) } else { ratio(&of_a, &of_b, each) };
+            let enough = of_a.len() >= FEWEST_RUNS && of_b.len() >= FEWEST_RUNS;
+            metrics.push(MetricComparison {
+                layer: layer.to_string(),
+                metric: name,
+                runs_a: of_a.len(),
+                runs_b: of_b.len(),
+                a: median(&of_a),
+                b: median(&of_b),
+                change: interval.map(|interval| interval.estimate - 1.0),
+                change_low: interval.map(|interval| interval.low - 1.0),
+                change_high: interval.map(|interval| interval.high - 1.0),
+                verdict: if enough {
+                    interval.map_or(Verdict::Inconclusive, |interval| judge(interval, *more_is_good, max_regress))
+                } else {
+                    Verdict::Inconclusive
+                },
+            });
+        }
+    }
+    let any = |verdict: Verdict| metrics.iter().any(|metric| metric.verdict == verdict);
+    let verdict = if any(Verdict::Worse) {
+        Verdict::Worse
+    } else if any(Verdict::Better) {
+        Verdict::Better
+    } else {
+        Verdict::Inconclusive
+    };
+    Ok(Comparison { verdict, confidence: CONFIDENCE, max_regress, notes: notes(a, b, &metrics, paired), metrics })
+}
+
+fn judge(interval: Ratio, more_is_good: bool, max_regress: f64) -> Verdict {
+    // As a cost: above 1 is worse.
+    let (low, high) = if more_is_good { (1.0 / interval.high, 1.0 / interval.low) } else { (interval.low, interval.high) };
+    if low > 1.0 + max_regress {
+        Verdict::Worse
+    } else if high < 1.0 {
+        Verdict::Better
+    } else {
+        Verdict::Inconclusive
+    }
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+fn notes(a: &BenchReport, b: &BenchReport, metrics: &[MetricComparison], paired: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(few) = metrics.iter().map(|metric| metric.runs_a.min(metric.runs_b)).min().filter(|few| *few < FEWEST_RUNS) {
+        notes.push(format!("{few} run(s) on a side are too few for a verdict: run with --repeat {} or more", FEWEST_RUNS + 2));
+    }
+    let differs: [(&str, String, String); 7] = [
+        ("workload", a.config.workload.join(" + "), b.config.workload.join(" + ")),
+        ("clients", a.config.clients.to_string(), b.config.clients.to_string()),
+        ("threads", a.config.threads.to_string(), b.config.threads.to_string()),
+        ("rate", format!("{:?}", a.config.rate), format!("{:?}", b.config.rate)),
+        ("protocol", a.config.protocol.clone(), b.config.protocol.clone()),
+        ("scale", a.config.scale.to_string(), b.config.scale.to_string()),
+        ("cores", a.config.cores.to_string(), b.config.cores.to_string()),
+    ];
+    for (name, of_a, of_b) in differs {
+        if of_a != of_b {
+            notes.push(format!("the two differ in {name}: {of_a} and {of_b}"));
+        }
+    }
+    if a.config.server != b.config.server {
+        notes.push("the two differ in the server's version or settings".to_string());
+    }
+    if !paired {
+        notes.push(
+            "the two were run one after the other: what has changed on the machine since counts too; --interleave runs them side by side"
+                .to_string(),
+        );
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::script::Random;
+
+    /// 120 runs of one second, `bench -S -c 10 --repeat 60` twice, in the order they came: tps, p50, p95, p99.
+    const RECORDED: &str = include_str!("compare/recorded.csv");
+
+    fn recorded() -> Vec<[f64; 4]> {
+        let number = |text: &str| text.parse::<f64>().unwrap();
+        let line = |line: &str| <[f64; 4]>::try_from(line.split(',').map(number).collect::<Vec<_>>()).unwrap();
+        RECORDED.lines().skip(1).map(line).collect()
+    }
+
+    fn report(runs: &[[f64; 4]], slowdown: f64) -> BenchReport {
+        let text = include_str!("compare/result.json");
+        let mut report: BenchReport = serde_json::from_str(text).unwrap();
+        let layer = report.layers[0].clone();
+        report.layers = runs
+            .iter()
+            .map(|[tps, p50, p95, p99]| {
+                let mut layer = layer.clone();
+                layer.tps = tps / slowdown;
+                (layer.latency_ms.p50, layer.latency_ms.p95, layer.latency_ms.p99) =
+                    (Some(p50 * slowdown), Some(p95 * slowdown), Some(p99 * slowdown));
+                layer
+            })
+            .collect();
+        report
+    }
+
+    /// Two sides of `count` runs each, drawn from the recorded ones without one twice.
+    fn sides(seed: u64, count: usize) -> (Vec<[f64; 4]>, Vec<[f64; 4]>) {
+        let mut runs = recorded();
+        let mut random = Random::new(seed);
+        for at in (1..runs.len()).rev() {
+            runs.swap(at, random.range(0, at as u64) as usize);
+        }
+        (runs[..count].to_vec(), runs[count..2 * count].to_vec())
+    }
+
+    /// As `--interleave` makes them: neighbours in time are a pair, and chance says which of them is A.
+    fn pairs(seed: u64, count: usize) -> (Vec<[f64; 4]>, Vec<[f64; 4]>) {
+        let mut pairs: Vec<([f64; 4], [f64; 4])> = recorded().chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let mut random = Random::new(seed);
+        for at in (0..pairs.len()).rev() {
+            pairs.swap(at, random.range(0, at as u64) as usize);
+            if random.range(0, 1) == 1 {
+                pairs[at] = (pairs[at].1, pairs[at].0);
+            }
+        }
+        pairs.truncate(count);
+        pairs.into_iter().unzip()
+    }
+
+    fn count(wanted: Verdict, verdict: impl Fn(u64) -> Verdict) -> usize {
+        (0..100).filter(|seed| verdict(*seed) == wanted).count()
+    }
+
+    fn verdict((a, b): (Vec<[f64; 4]>, Vec<[f64; 4]>), slowdown: f64, paired: bool) -> Verdict {
+        compare(&report(&a, 1.0), &report(&b, slowdown), 0.0, paired).unwrap().verdict
+    }
+
+    #[test]
+    fn the_same_is_not_told_apart() {
+        for runs in [5, 7, 10, 20, 40] {
+            let apart = count(Verdict::Inconclusive, |seed| verdict(sides(seed, runs), 1.0, false));
+            let paired = count(Verdict::Inconclusive, |seed| verdict(pairs(seed, runs), 1.0, true));
+            assert!(apart >= 97 && paired >= 97, "{apart} and {paired} of 100 with {runs} runs a side");
+        }
+    }
+
+    #[test]
+    fn a_tenth_slower_is_worse() {
+        // The recorded machine was shared with seven others: one run to the next its speed changes by a tenth, within a minute by half.
+        let worse = count(Verdict::Worse, |seed| verdict(pairs(seed, 60), 1.0 / 0.9, true));
+        assert!(worse >= 95, "{worse} of 100");
+        let better = count(Verdict::Better, |seed| verdict(pairs(seed, 60), 0.9, true));
+        assert!(better >= 95, "{better} of 100");
+    }
+
+    #[test]
+    fn few_runs_give_no_verdict_and_say_so() {
+        let (a, b) = sides(1, 3);
+        let comparison = compare(&report(&a, 1.0), &report(&b, 2.0), 0.0, false).unwrap();
+        assert_eq!(comparison.verdict, Verdict::Inconclusive);
+        assert!(comparison.notes[0].contains("3 run(s) on a side are too few"), "{:?}", comparison.notes);
+    }
+
+    #[test]
+    fn a_regression_within_what_is_allowed_is_not_worse() {
+        let (a, _) = sides(1, 10);
+        let verdict = |max| compare(&report(&a, 1.0), &report(&a, 1.04), max, true).unwrap().verdict;
+        assert_eq!((verdict(0.0), verdict(0.05)), (Verdict::Worse, Verdict::Inconclusive));
+    }
+}

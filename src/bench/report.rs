@@ -1,0 +1,206 @@
+//! What a run came to: numbers for people and programs, and the file that `bench compare` reads.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bench::recorder::{Latencies, Second, Tally};
+
+/// The shape of the JSON document; raised when a field changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchReport {
+    pub schema_version: u32,
+    pub candlefish_version: String,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    pub config: Config,
+    /// In the order they ran; with `--repeat`, each layer once a run.
+    pub layers: Vec<LayerReport>,
+    #[serde(default)]
+    pub assertions: Vec<Assertion>,
+    /// What a reader of the numbers must know.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// True when a signal ended the run: the results are of what had run by then.
+    #[serde(default)]
+    pub interrupted: bool,
+}
+
+/// Everything that the numbers depend on and that was chosen or found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Config {
+    pub workload: Vec<String>,
+    pub target: String,
+    pub clients: usize,
+    pub threads: usize,
+    /// Seconds of a run; null with a number of transactions.
+    pub seconds: Option<f64>,
+    pub transactions_per_client: Option<u64>,
+    pub warmup_seconds: f64,
+    /// Transactions a second in the open model; null in the closed one.
+    pub rate: Option<f64>,
+    pub protocol: String,
+    pub seed: u64,
+    pub scale: u32,
+    pub repeat: u32,
+    pub max_tries: u32,
+    pub cores: usize,
+    /// The server's version and the settings that matter; null where there is no server.
+    pub server: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LayerReport {
+    pub layer: String,
+    /// From 1, with `--repeat`.
+    pub run: u32,
+    pub clients: usize,
+    pub threads: usize,
+    pub seconds: f64,
+    /// Those that succeeded.
+    pub transactions: u64,
+    pub tps: f64,
+    /// Those that failed for good.
+    pub errors: u64,
+    /// Of all; null when nothing ran.
+    pub error_rate: Option<f64>,
+    /// Run again after a serialization failure or a deadlock.
+    pub retries: u64,
+    pub errors_by_code: Vec<ErrorReport>,
+    /// From due time to last byte (open model), from send to last byte (closed model).
+    pub latency_ms: LatencyReport,
+    pub reads: PartReport,
+    pub writes: PartReport,
+    pub operations: Vec<OperationReport>,
+    /// With `-r`.
+    pub statements: Vec<StatementReport>,
+    pub open: Option<OpenReport>,
+    /// The client's memory at its most, bytes.
+    pub rss_bytes: Option<u64>,
+    pub client_cpu_us_per_transaction: Option<f64>,
+    pub series: Vec<SeriesPoint>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencyReport {
+    pub min: Option<f64>,
+    pub mean: Option<f64>,
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+    pub p999: Option<f64>,
+    pub max: Option<f64>,
+}
+
+/// Reads or writes by themselves.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PartReport {
+    pub transactions: u64,
+    pub errors: u64,
+    pub latency_ms: LatencyReport,
+}
+
+/// One operation of the workload, or one script.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OperationReport {
+    pub operation: String,
+    pub transactions: u64,
+    pub errors: u64,
+    pub latency_ms: LatencyReport,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatementReport {
+    pub operation: String,
+    pub statement: String,
+    pub executions: u64,
+    pub errors: u64,
+    pub latency_ms: LatencyReport,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// SQLSTATE.
+    pub code: String,
+    pub count: u64,
+    /// The words of the first.
+    pub message: String,
+}
+
+/// How well the open model's schedule was kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OpenReport {
+    pub target_tps: f64,
+    /// Due, and never begun: the clients were too few or the system too slow.
+    pub not_sent: u64,
+    /// From due time to when a client was free for it.
+    pub lag_ms: LatencyReport,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SeriesPoint {
+    pub second: u64,
+    pub tps: u64,
+    pub p50_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub errors: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assertion {
+    pub expr: String,
+    pub actual: Option<f64>,
+    pub passed: bool,
+    /// The unit of `actual`, and why it is not known when it is not.
+    #[serde(default)]
+    pub about: Option<String>,
+}
+
+impl LatencyReport {
+    pub fn of(latencies: &Latencies) -> Self {
+        LatencyReport {
+            min: latencies.min_ms(),
+            mean: latencies.mean_ms(),
+            p50: latencies.quantile_ms(0.5),
+            p90: latencies.quantile_ms(0.9),
+            p95: latencies.quantile_ms(0.95),
+            p99: latencies.quantile_ms(0.99),
+            p999: latencies.quantile_ms(0.999),
+            max: latencies.max_ms(),
+        }
+    }
+}
+
+impl PartReport {
+    pub fn of(latencies: &Latencies, errors: u64) -> Self {
+        PartReport { transactions: latencies.count(), errors, latency_ms: LatencyReport::of(latencies) }
+    }
+}
+
+impl OperationReport {
+    pub fn of(operation: &str, tally: &Tally) -> Self {
+        OperationReport {
+            operation: operation.to_string(),
+            transactions: tally.latencies.count(),
+            errors: tally.failures,
+            latency_ms: LatencyReport::of(&tally.latencies),
+        }
+    }
+}
+
+impl From<Second> for SeriesPoint {
+    fn from(second: Second) -> Self {
+        SeriesPoint {
+            second: second.second,
+            tps: second.transactions,
+            p50_ms: second.p50_ms,
+            p95_ms: second.p95_ms,
+            p99_ms: second.p99_ms,
+            errors: second.errors,
+        }
+    }
+}

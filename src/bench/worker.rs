@@ -1,0 +1,368 @@
+//! One thread with its clients: a runtime of its own, connections pinned to it, nothing shared with other threads but the end.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::bench::layer::{Connection, Entrance};
+use crate::bench::recorder::{Record, Recorder, Series, lock};
+use crate::bench::schedule::{Alarm, Schedule, Window};
+use crate::bench::script::{Command, Keep, Pause, Random, Script, Statement, Value, evaluate, is_true};
+use crate::bench::workload::Workload;
+use crate::model::Failure;
+use crate::postgres::{Protocol, Refusal, TextRows};
+
+/// What every worker of a run is told.
+pub struct Plan {
+    pub entrance: Entrance,
+    pub workload: Workload,
+    /// Transactions a second of this thread in the open model.
+    pub rate: Option<f64>,
+    /// Of each client; else the window ends.
+    pub transactions: Option<u64>,
+    pub seed: u64,
+    pub per_statement: bool,
+    /// How often a transaction may be tried in all.
+    pub max_tries: u32,
+    pub series: Arc<Series>,
+}
+
+/// How long what is under way at the end may take.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a worker leaves behind.
+pub struct Outcome {
+    pub record: Record,
+    /// When its last transaction ended.
+    pub ended: Instant,
+}
+
+/// Runs clients until the window ends, their transactions are done, or `stop` says so. Blocks: it is a thread's whole life.
+pub fn work(
+    plan: &Arc<Plan>,
+    clients: Range<usize>,
+    ready: mpsc::Sender<Result<()>>,
+    start: watch::Receiver<Option<Window>>,
+    stop: watch::Receiver<bool>,
+) -> Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a worker's runtime")?;
+    let outcome = runtime.block_on(run(plan, clients, ready, start, stop));
+    // A connection that hangs is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(
+    plan: &Arc<Plan>,
+    clients: Range<usize>,
+    ready: mpsc::Sender<Result<()>>,
+    mut start: watch::Receiver<Option<Window>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Outcome> {
+    let thread = clients.start as u64;
+    let mut opening: FuturesUnordered<_> = clients.clone().map(|_| plan.entrance.connect()).collect();
+    let mut connections = Vec::new();
+    loop {
+        tokio::select! {
+            opened = opening.next() => match opened {
+                Some(Ok(connection)) => connections.push(connection),
+                Some(Err(error)) => {
+                    // The receiver tells of the first such error and ends the others.
+                    let _ = ready.send(Err(error)).await;
+                    return Ok(Outcome { record: Record::default(), ended: Instant::now() });
+                }
+                None => break,
+            },
+            _ = stop.wait_for(|stop| *stop) => return Ok(Outcome { record: Record::default(), ended: Instant::now() }),
+        }
+    }
+    drop(opening);
+    let _ = ready.send(Ok(())).await;
+    let window = tokio::select! {
+        window = start.wait_for(Option::is_some) => match window { Ok(window) => *window, Err(_) => None },
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let Some(window) = window else { return Ok(Outcome { record: Record::default(), ended: Instant::now() }) };
+
+    let statements = if plan.per_statement { plan.workload.statements } else { 0 };
+    let record = Record::new(plan.workload.scripts.len(), statements);
+    let shared = Arc::new(Shared {
+        plan: Arc::clone(plan),
+        window,
+        recorder: Mutex::new(Recorder::new(record, Arc::clone(&plan.series), window.measured_from)),
+        schedule: plan.rate.map(|rate| Mutex::new(Schedule::new(rate, window.start, Random::stream(plan.seed, !thread)))),
+    });
+    let mut running = JoinSet::new();
+    for (client, connection) in clients.zip(connections) {
+        running.spawn(Client::new(client, connection, Arc::clone(&shared))?.run());
+    }
+    let ended = end_of(&shared, &mut running, &mut stop).await;
+    running.abort_all();
+    while running.join_next().await.is_some() {}
+    let ended = ended?;
+    let Some(shared) = Arc::into_inner(shared) else { unreachable!("every client has ended") };
+    let mut recorder = shared.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    recorder.hand_on();
+    if let (Some(schedule), Some(end)) = (shared.schedule, window.end) {
+        let end = if *stop.borrow() { end.min(Instant::now()) } else { end };
+        recorder.record.not_sent = schedule.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).left(end);
+    }
+    Ok(Outcome { record: recorder.record, ended })
+}
+
+/// Waits for the clients; hands on the seconds meanwhile, so that progress sees them while a server is silent.
+async fn end_of(shared: &Shared, running: &mut JoinSet<Result<()>>, stop: &mut watch::Receiver<bool>) -> Result<Instant> {
+    let deadline = shared.window.end.map(|end| end + GRACE);
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            ended = running.join_next() => match ended {
+                None => return Ok(Instant::now()),
+                Some(Ok(result)) => result?,
+                Some(Err(error)) => return Err(error).context("a client of the load test"),
+            },
+            _ = stop.wait_for(|stop| *stop) => return Ok(Instant::now()),
+            _ = tick.tick() => {
+                let now = Instant::now();
+                lock(&shared.recorder).turn_to(now);
+                if deadline.is_some_and(|deadline| now > deadline) {
+                    let refusal = Refusal {
+                        code: "unfinished".to_string(),
+                        message: format!("no answer {} s after the end", GRACE.as_secs()),
+                        broken: true,
+                    };
+                    for _ in 0..running.len() {
+                        lock(&shared.recorder).failed(0, &refusal, now);
+                    }
+                    return Ok(now);
+                }
+            }
+        }
+    }
+}
+
+/// What the clients of one thread share.
+struct Shared {
+    plan: Arc<Plan>,
+    window: Window,
+    recorder: Mutex<Recorder>,
+    schedule: Option<Mutex<Schedule>>,
+}
+
+struct Client {
+    connection: Connection,
+    shared: Arc<Shared>,
+    variables: Vec<Value>,
+    random: Random,
+    protocol: Protocol,
+    alarm: Option<Alarm>,
+}
+
+/// Why a transaction did not come to its end.
+enum Stopped {
+    Refused(Refusal),
+    /// The script itself is wrong: no transaction of it will ever run.
+    Script(anyhow::Error),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Stopped::Refused(refusal)
+    }
+}
+
+impl Client {
+    fn new(number: usize, connection: Connection, shared: Arc<Shared>) -> Result<Self> {
+        let plan = &shared.plan;
+        let mut variables = plan.workload.first_values.clone();
+        variables[plan.workload.client_id.index()] = Value::Int(number as i64);
+        let alarm = shared.schedule.is_some().then(Alarm::new).transpose()?;
+        // A client's numbers are its own, whatever the threads.
+        let random = Random::stream(plan.seed, number as u64);
+        Ok(Client { connection, variables, random, protocol: plan.entrance.protocol(), alarm, shared })
+    }
+
+    async fn run(mut self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let window = shared.window;
+        let mut done = 0;
+        let mut now = Instant::now();
+        loop {
+            let due = match &shared.schedule {
+                None => now,
+                Some(schedule) => lock(schedule).take_before(window.end),
+            };
+            if window.end.is_some_and(|end| due >= end || now >= end) {
+                return Ok(());
+            }
+            if let Some(alarm) = &mut self.alarm {
+                alarm.wait_until(due).await?;
+            }
+            let measured = due >= window.measured_from;
+            if let Some(wanted) = shared.plan.transactions
+                && measured
+            {
+                if done == wanted {
+                    return Ok(());
+                }
+                done += 1;
+            }
+            let begun = if shared.schedule.is_some() { Instant::now() } else { now };
+            let number = shared.plan.workload.draw(&mut self.random);
+            let (result, retries) = self.transact(&shared.plan.workload.scripts[number], measured).await;
+            now = Instant::now();
+            let refusal = match result {
+                Ok(()) => None,
+                Err(Stopped::Refused(refusal)) => Some(refusal),
+                Err(Stopped::Script(error)) => {
+                    let script = &shared.plan.workload.scripts[number].name;
+                    let failure = Failure::new("script_failed", format!("script {script}: {error}"));
+                    return Err(failure.hint("Correct the expression; no transaction of this script can run.").into());
+                }
+            };
+            if measured {
+                let mut recorder = lock(&shared.recorder);
+                if shared.schedule.is_some() {
+                    recorder.record.lag.record(begun - due);
+                }
+                recorder.record.retries += u64::from(retries);
+                match &refusal {
+                    None => recorder.succeeded(number, now - due, now),
+                    Some(refusal) => recorder.failed(number, refusal, now),
+                }
+            }
+            if let Some(refusal) = refusal {
+                self.recover(&refusal).await;
+                now = Instant::now();
+            }
+        }
+    }
+
+    /// Runs a transaction to its end, again after a serialization failure or a deadlock; and how often again.
+    async fn transact(&mut self, script: &Script, measured: bool) -> (Result<(), Stopped>, u32) {
+        let mut retries = 0;
+        // The same numbers again, as pgbench does.
+        let before = (self.shared.plan.max_tries > 1).then(|| (self.random.clone(), self.variables.clone()));
+        loop {
+            self.connection.begin().await;
+            let result = self.commands(&script.commands, measured).await;
+            let again = match (&result, &before) {
+                (Err(Stopped::Refused(refusal)), Some(before)) if refusal.is_retryable() && retries + 1 < self.shared.plan.max_tries => {
+                    before
+                }
+                _ => {
+                    if result.is_ok() {
+                        self.connection.end();
+                    }
+                    return (result, retries);
+                }
+            };
+            (self.random, self.variables) = again.clone();
+            retries += 1;
+            if !self.connection.recover().await {
+                return (result, retries);
+            }
+            self.connection.end();
+        }
+    }
+
+    async fn commands(&mut self, commands: &[Command], measured: bool) -> Result<(), Stopped> {
+        let mut at = 0;
+        while let Some(command) = commands.get(at) {
+            at += 1;
+            match command {
+                Command::Draw(draw) => draw.fill(&mut self.random, &mut self.variables),
+                Command::Set(slot, expression) => {
+                    self.variables[slot.index()] = evaluate(expression, &self.variables, &mut self.random).map_err(Stopped::Script)?;
+                }
+                Command::Statement(statement) => self.statement(statement, measured).await?,
+                Command::Sleep(pause) => self.pause(pause).await?,
+                Command::Unless(condition, target) => {
+                    let value = evaluate(condition, &self.variables, &mut self.random).map_err(Stopped::Script)?;
+                    if !is_true(&value).map_err(Stopped::Script)? {
+                        at = *target;
+                    }
+                }
+                Command::Jump(target) => at = *target,
+            }
+        }
+        Ok(())
+    }
+
+    async fn statement(&mut self, statement: &Statement, measured: bool) -> Result<(), Stopped> {
+        let timed = (self.shared.plan.per_statement && measured).then(Instant::now);
+        let answer = self.connection.execute(statement, &self.variables, self.protocol).await;
+        if let Some(begun) = timed {
+            let tally = &mut lock(&self.shared.recorder).record.statements[statement.index];
+            match &answer {
+                Ok(_) => tally.latencies.record(begun.elapsed()),
+                Err(_) => tally.failures += 1,
+            }
+        }
+        match &statement.keep {
+            Keep::Nothing => answer.map(drop).map_err(Stopped::from),
+            Keep::Variables { prefix, each } => self.keep(&answer?, prefix, *each).map_err(Stopped::Script),
+        }
+    }
+
+    /// `\gset` keeps the last result's one row; `\aset` each result's last row.
+    fn keep(&mut self, sets: &[TextRows], prefix: &str, each: bool) -> Result<()> {
+        let skipped = if each { 0 } else { sets.len().saturating_sub(1) };
+        for set in &sets[skipped..] {
+            if !each && set.rows.len() != 1 {
+                return Err(Failure::new("gset", format!("\\gset wants one row, and {} came", set.rows.len())).into());
+            }
+            let Some(row) = set.rows.last() else { continue };
+            for (column, value) in set.columns.iter().zip(row) {
+                if let Some(slot) = self.shared.plan.workload.names.find(&format!("{prefix}{column}")) {
+                    self.variables[slot.index()] = value.as_ref().map_or(Value::Null, |text| Value::text(text.as_str()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn pause(&mut self, pause: &Pause) -> Result<(), Stopped> {
+        let time = match pause {
+            Pause::For(time) => *time,
+            Pause::Variable(slot, unit) => match self.variables[slot.index()].read() {
+                Some(Value::Int(count)) => *unit * u32::try_from(count.max(0)).unwrap_or(u32::MAX),
+                Some(Value::Double(count)) => unit.mul_f64(count.clamp(0.0, 1e9)),
+                _ => return Err(Stopped::Script(anyhow::anyhow!("\\sleep wants a number"))),
+            },
+        };
+        if self.alarm.is_none() {
+            self.alarm = Some(Alarm::new().map_err(Stopped::Script)?);
+        }
+        if let Some(alarm) = &mut self.alarm {
+            alarm.wait_until(Instant::now() + time).await.map_err(Stopped::Script)?;
+        }
+        Ok(())
+    }
+
+    /// After a failure: the transaction is ended, a broken connection is made anew, until that works or the run is over.
+    async fn recover(&mut self, refusal: &Refusal) {
+        if !refusal.broken && self.connection.recover().await {
+            self.connection.end();
+            return;
+        }
+        self.connection.end();
+        let mut wait = Duration::from_millis(10);
+        while self.shared.window.end.is_none_or(|end| Instant::now() < end) {
+            match self.shared.plan.entrance.connect().await {
+                Ok(connection) => {
+                    self.connection = connection;
+                    return;
+                }
+                // The transaction that broke has been counted; what falls due meanwhile waits, and its latency tells.
+                Err(_) => tokio::time::sleep(wait).await,
+            }
+            wait = (wait * 2).min(Duration::from_secs(1));
+        }
+    }
+}

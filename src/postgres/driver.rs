@@ -1,0 +1,253 @@
+//! One client of a load test: statements by each of the three ways to send one, parameters as text, errors by their code.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use anyhow::{Context as _, Result};
+use bytes::{BufMut as _, BytesMut};
+use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, SimpleQueryMessage, Statement};
+
+use crate::postgres::connect::{Wire, connect_apart, settings};
+use crate::postgres::{Address, is_transient};
+
+/// How statements are sent; pgbench's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Text, values within it.
+    Simple,
+    /// Parsed and planned each time, values as parameters; one round trip.
+    Extended,
+    /// Parsed once a connection.
+    Prepared,
+}
+
+/// A parameter whose type PostgreSQL finds out, sent as text: as psql and pgbench send theirs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Argument<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(&'a str),
+}
+
+/// Why a statement did not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// SQLSTATE; `08006` when the connection broke.
+    pub code: String,
+    pub message: String,
+    /// The connection is of no more use.
+    pub broken: bool,
+}
+
+impl Refusal {
+    pub fn of(error: &tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(said) => {
+                // FATAL and PANIC end the session.
+                let broken = said.parsed_severity().is_some_and(|severity| {
+                    matches!(severity, tokio_postgres::error::Severity::Fatal | tokio_postgres::error::Severity::Panic)
+                });
+                Refusal { code: said.code().code().to_string(), message: said.message().to_string(), broken }
+            }
+            None => {
+                let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+                let broken = error.is_closed() || is_transient(error);
+                Refusal { code: if broken { "08006" } else { "08P01" }.to_string(), message: cause, broken }
+            }
+        }
+    }
+
+    /// Serialization failures and deadlocks, which come right when the transaction is run again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.code.as_str(), "40001" | "40P01")
+    }
+}
+
+/// A connection and what it has prepared.
+pub struct Driver {
+    client: Client,
+    beside: Beside,
+    protocol: Protocol,
+    prepared: Vec<Option<Statement>>,
+    /// The type of a parameter that PostgreSQL is to find out.
+    unspecified: Type,
+}
+
+/// One result set: names of the columns, and rows of texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextRows {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+impl Driver {
+    pub async fn connect(address: &Address, protocol: Protocol) -> Result<Self> {
+        let (client, wire) = connect_apart(address).await?;
+        let mut beside = Beside { wire: Some(wire), wakes: Arc::default() };
+        if let Some(sql) = settings(address) {
+            beside.run(client.batch_execute(&sql)).await.context("set up the session")?;
+        }
+        Ok(Driver { client, beside, protocol, prepared: Vec::new(), unspecified: Type::new(String::new(), 0, Kind::Simple, String::new()) })
+    }
+
+    /// Runs one statement, by the extended protocol, and reads all of its answer; how many rows it returned or changed. `number` tells
+    /// statements apart, so that each is prepared once.
+    pub async fn execute(&mut self, number: usize, sql: &str, parameters: &[Argument<'_>]) -> Result<u64, Refusal> {
+        let answer = if self.protocol == Protocol::Prepared {
+            if self.prepared.len() <= number {
+                self.prepared.resize(number + 1, None);
+            }
+            if self.prepared[number].is_none() {
+                self.prepared[number] = Some(self.beside.run(self.client.prepare(sql)).await.map_err(|error| Refusal::of(&error))?);
+            }
+            let Some(statement) = &self.prepared[number] else { unreachable!("prepared just now") };
+            self.beside.run(self.client.execute_raw(statement, parameters)).await
+        } else {
+            let typed: Vec<(&(dyn ToSql + Sync), Type)> =
+                parameters.iter().map(|parameter| (parameter as &(dyn ToSql + Sync), self.unspecified.clone())).collect();
+            self.beside.run(self.client.execute_typed(sql, &typed)).await
+        };
+        answer.map_err(|error| Refusal::of(&error))
+    }
+
+    /// Runs one or several statements by the simple protocol, and reads all of the answer.
+    pub async fn execute_simple(&mut self, sql: &str) -> Result<(), Refusal> {
+        self.beside.run(self.client.batch_execute(sql)).await.map_err(|error| Refusal::of(&error))
+    }
+
+    /// Runs statements by the simple protocol and keeps what they return: one entry a result set.
+    pub async fn fetch_simple(&mut self, sql: &str) -> Result<Vec<TextRows>, Refusal> {
+        let messages = self.beside.run(self.client.simple_query(sql)).await.map_err(|error| Refusal::of(&error))?;
+        let mut sets: Vec<TextRows> = Vec::new();
+        for message in messages {
+            match message {
+                SimpleQueryMessage::RowDescription(columns) => {
+                    sets.push(TextRows { columns: columns.iter().map(|column| column.name().to_string()).collect(), rows: Vec::new() });
+                }
+                SimpleQueryMessage::Row(row) => {
+                    if let Some(set) = sets.last_mut() {
+                        set.rows.push((0..row.len()).map(|column| row.get(column).map(str::to_string)).collect());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(sets)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.beside.wire.is_none() || self.client.is_closed()
+    }
+}
+
+/// The connection's bytes, moved by the same task that waits for the answer: a statement costs the runtime one wake, when its answer has
+/// come, where a task for each half costs four.
+struct Beside {
+    wire: Option<Wire>,
+    wakes: Arc<Wakes>,
+}
+
+impl Beside {
+    async fn run<F: Future>(&mut self, call: F) -> F::Output {
+        let mut call = pin!(call);
+        let Beside { wire, wakes } = self;
+        let waker = Waker::from(Arc::clone(wakes));
+        poll_fn(|context| {
+            wakes.begin(context.waker());
+            let mut inner = Context::from_waker(&waker);
+            let answer = loop {
+                wakes.woken.store(false, SeqCst);
+                if wire.as_mut().is_some_and(|wire| wire.as_mut().poll(&mut inner).is_ready()) {
+                    // The call learns of it by its closed channel.
+                    *wire = None;
+                }
+                match call.as_mut().poll(&mut inner) {
+                    Poll::Ready(answer) => break Poll::Ready(answer),
+                    // What the one half has done is work for the other.
+                    Poll::Pending if wakes.woken.load(SeqCst) => {}
+                    Poll::Pending => break Poll::Pending,
+                }
+            };
+            wakes.end(answer.is_pending());
+            answer
+        })
+        .await
+    }
+}
+
+/// Wakes of the two halves: while they are polled they only mean "go round again"; else they wake the task.
+#[derive(Default)]
+struct Wakes {
+    polling: AtomicBool,
+    woken: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Wakes {
+    fn begin(&self, task: &Waker) {
+        self.polling.store(true, SeqCst);
+        let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|known| !known.will_wake(task)) {
+            *known = Some(task.clone());
+        }
+    }
+
+    fn end(&self, waiting: bool) {
+        self.polling.store(false, SeqCst);
+        // One that came between the last look and now. With the answer there, the next call begins by looking.
+        if waiting && self.woken.load(SeqCst) {
+            self.wake_task();
+        }
+    }
+
+    fn wake_task(&self) {
+        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
+            task.wake_by_ref();
+        }
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, SeqCst);
+        if !self.polling.load(SeqCst) {
+            self.wake_task();
+        }
+    }
+}
+
+impl ToSql for Argument<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        use std::fmt::Write as _;
+        match self {
+            Argument::Null => return Ok(IsNull::Yes),
+            Argument::Bool(truth) => out.put_slice(if *truth { b"true" } else { b"false" }),
+            Argument::Int(int) => write!(out, "{int}")?,
+            Argument::Double(double) => write!(out, "{double}")?,
+            Argument::Text(text) => out.put_slice(text.as_bytes()),
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}

@@ -1,0 +1,69 @@
+//! The one connection that an application on a file has: reads and writes, for load tests on a copy.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+
+use crate::model::Value;
+
+pub struct Session {
+    connection: Connection,
+}
+
+impl Session {
+    /// Opens a file that may be written to, or makes it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).with_context(|| format!("open {}", path.display()))?;
+        connection.set_prepared_statement_cache_capacity(256);
+        Ok(Session { connection })
+    }
+
+    /// Runs one statement and reads all its rows; how many there were. The error is SQLite's own words.
+    pub fn execute<'a>(&self, sql: &str, parameters: impl IntoIterator<Item = Value<'a>>) -> Result<u64, String> {
+        let run = || -> rusqlite::Result<u64> {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let columns = statement.column_count();
+            let mut rows = statement.query(params_from_iter(parameters.into_iter().map(Bound)))?;
+            let mut count = 0;
+            while let Some(row) = rows.next()? {
+                // Read as an application reads: every value.
+                for column in 0..columns {
+                    std::hint::black_box(row.get_ref(column)?);
+                }
+                count += 1;
+            }
+            Ok(count)
+        };
+        run().map_err(|error| error.to_string())
+    }
+
+    /// Runs statements without parameters.
+    pub fn execute_all(&self, sql: &str) -> Result<()> {
+        self.connection.execute_batch(sql).context("run statements on the SQLite copy")
+    }
+
+    /// Ends what a failed transaction left open.
+    pub fn rollback(&self) {
+        if !self.connection.is_autocommit() {
+            // What cannot even be rolled back fails the next transaction, which tells of it.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+struct Bound<'a>(Value<'a>);
+
+impl rusqlite::ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Integer(integer) => ValueRef::Integer(integer),
+            Value::Real(real) => ValueRef::Real(real),
+            Value::Text(text) => ValueRef::Text(text),
+            Value::Blob(blob) => ValueRef::Blob(blob),
+        }))
+    }
+}

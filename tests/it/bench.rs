@@ -1,0 +1,254 @@
+//! `candlefish bench`: what it measures is so, and what it promises holds.
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+
+use crate::support::{Case, Database};
+
+/// A case with scripts in its folder.
+fn case(name: &str, database: &Database, scripts: &[(&str, &str)]) -> Case {
+    let case = Case::new(name).database(database);
+    for (file, text) in scripts {
+        fs::write(case.dir().join(file), text).unwrap();
+    }
+    case
+}
+
+#[test]
+fn a_registrys_load_runs_through_each_layer() {
+    let database = Database::fresh();
+    let case = case("registry", &database, &[]);
+    case.run("bench --to {url}").exit(2).stderr_has("candlefish bench init --scale 1");
+    case.run("bench init --to {url}").exit(0);
+    assert_eq!(database.value("SELECT count(*) FROM candlefish_bench.health_metrics"), "70000");
+
+    let report = case.run("bench --to {url} --layer all -c 4 -T 2 --warmup 0 --json --save {dir}/a.json").exit(0).json();
+    let layers = report["layers"].as_array().unwrap();
+    let names: Vec<&str> = layers.iter().map(|layer| layer["layer"].as_str().unwrap()).collect();
+    assert!(names.contains(&"sqlite") && names.contains(&"direct"), "{names:?}");
+    for layer in layers {
+        assert!(layer["transactions"].as_u64().unwrap() > 0 && layer["errors"] == 0, "{layer:#}");
+        let latency = &layer["latency_ms"];
+        let number = |name: &str| latency[name].as_f64().unwrap();
+        assert!(number("min") <= number("p50") && number("p50") <= number("p99") && number("p99") <= number("max"), "{latency:#}");
+        let counted: u64 = layer["series"].as_array().unwrap().iter().map(|second| second["tps"].as_u64().unwrap()).sum();
+        assert_eq!(counted, layer["transactions"].as_u64().unwrap(), "{layer:#}");
+        let operations: u64 = layer["operations"].as_array().unwrap().iter().map(|part| part["transactions"].as_u64().unwrap()).sum();
+        assert_eq!(operations, counted);
+    }
+    // A saved result is one that can be compared; one run gives no verdict.
+    let compared = case.run("bench compare {dir}/a.json {dir}/a.json").exit(0).stdout_has("inconclusive");
+    compared.stderr_has("too few for a verdict");
+
+    case.run("bench clean --to {url}").exit(2).stderr_has("--yes");
+    case.run("bench clean --to {url} --yes").exit(0);
+    assert_eq!(database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'candlefish_bench'"), "0");
+}
+
+#[test]
+fn a_schema_that_is_not_ours_is_left_alone() {
+    let database = Database::fresh();
+    database.execute("CREATE SCHEMA candlefish_bench; CREATE TABLE candlefish_bench.mine (a int)");
+    let case = case("foreign schema", &database, &[]);
+    case.run("bench init --to {url}").exit(2).stderr_has("that `bench init` did not make");
+    case.run("bench clean --yes --to {url}").exit(0).stderr_has("there was nothing that bench init made");
+    assert_eq!(database.rows("SELECT * FROM candlefish_bench.mine"), Vec::<String>::new());
+}
+
+#[test]
+fn pgbenchs_own_scripts_run_unchanged_from_files() {
+    let database = Database::fresh();
+    let made = Command::new("pgbench").args(["-i", "-q", "-s", "1"]).arg(database.url()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let case = case("pgbench's scripts", &database, &[]);
+    for script in ["tpcb-like", "simple-update", "select-only"] {
+        // It shows them on stderr.
+        let shown = Command::new("pgbench").arg(format!("--show-script={script}")).output().unwrap();
+        fs::write(case.dir().join("script.sql"), shown.stderr).unwrap();
+        for protocol in ["simple", "extended", "prepared"] {
+            let line = format!(
+                "bench --to {{url}} -f {{dir}}/script.sql -M {protocol} -c 3 -t 7 --warmup 0 --allow-writes {} --json",
+                database.name
+            );
+            let report = case.run(&line).exit(0).json();
+            assert_eq!(
+                (&report["layers"][0]["transactions"], &report["layers"][0]["errors"]),
+                (&21.into(), &0.into()),
+                "{script} {protocol}"
+            );
+        }
+    }
+    assert_eq!(database.value("SELECT count(*) FROM pgbench_history"), (2 * 3 * 21).to_string());
+    let sums = database.rows("SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(delta) FROM pgbench_history)");
+    assert_eq!(sums, ["t"]);
+}
+
+#[test]
+fn a_seed_draws_the_same_transactions_whatever_the_threads() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (run int, client int, x bigint, y bigint)");
+    let script = "\\set x random(1, 1000000)\n\\set y random_zipfian(1, 1000000, 1.2)\nINSERT INTO t VALUES (:run, :client_id, :x, :y);\n";
+    let case = case("seeds", &database, &[("draw.sql", script)]);
+    for (run, words) in [(1, "--seed 7 -j 1"), (2, "--seed 7 -j 2"), (3, "--seed 8 -j 2")] {
+        let line =
+            format!("bench --to {{url}} -f {{dir}}/draw.sql -D run={run} {words} -c 3 -t 20 --warmup 0 --allow-writes {}", database.name);
+        case.run(&line).exit(0);
+    }
+    let differences = |other: u32| {
+        let drawn = |run: u32| format!("(SELECT client, x, y FROM t WHERE run = {run})");
+        database.value(&format!("SELECT count(*) FROM ({} EXCEPT {}) d", drawn(1), drawn(other)))
+    };
+    assert_eq!((differences(2).as_str(), differences(3).as_str()), ("0", "60"));
+}
+
+#[test]
+fn scripts_branch_keep_and_pause() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE seen (what text)");
+    let script = "\\set n 3\nSELECT :n * 2 AS double, 'it''s' AS word \\gset p_\n\\if :p_double = 6\n\\sleep 20 ms\nINSERT INTO seen VALUES (:p_word);\n\
+        \\else\nINSERT INTO seen VALUES ('wrong');\n\\endif\n";
+    let case = case("branches", &database, &[("branch.sql", script)]);
+    let report = case
+        .run(&format!("bench --to {{url}} -f {{dir}}/branch.sql -c 1 -t 2 --warmup 0 --json --allow-writes {}", database.name))
+        .exit(0)
+        .json();
+    assert_eq!(database.rows("SELECT * FROM seen"), ["it's", "it's"]);
+    assert!(report["layers"][0]["latency_ms"]["min"].as_f64().unwrap() >= 20.0, "{report:#}");
+}
+
+#[test]
+fn what_is_wrong_with_a_script_is_said_with_its_place() {
+    let database = Database::fresh();
+    let scripts = [
+        ("bad.sql", "SELECT 1;\n\\set x randm(1, 2)\n"),
+        ("zero.sql", "\\set x 1 / 0\nSELECT :x;\n"),
+        ("table.sql", "SELECT * FROM no_such_table;\n"),
+    ];
+    let case = case("bad scripts", &database, &scripts);
+    case.run("bench --to {url} -f {dir}/bad.sql").exit(2).stderr_has("bad.sql:2:8: there is no function randm(); did you mean random()?");
+    case.run("bench --to {url} -f {dir}/zero.sql").exit(2).stderr_has("division by zero");
+    case.run("bench --to {url} -f {dir}/missing.sql").exit(2).stderr_has("missing.sql cannot be read");
+    case.run("bench --to {url} -f selekt-only").exit(2).stderr_has("built in are registry");
+    let error = case.run("bench --to {url} -f {dir}/table.sql -T 1 --warmup 0 --json").exit(2).json();
+    assert_eq!((&error["error"]["code"], &error["error"]["sqlstate"]), (&"nothing_succeeded".into(), &"42P01".into()), "{error:#}");
+    case.run_args(["bench", "--assert", "p95<<50ms"]).exit(2).stderr_has("character 5: a number is missing");
+    case.run_args(["bench", "--assert", "p95<50%"]).exit(2).stderr_has("p95 is counted in milliseconds, not a ratio");
+}
+
+#[test]
+fn nothing_is_written_where_nobody_allowed_it() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (a int); CREATE FUNCTION sly() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (1) RETURNING a'");
+    let case = case("read-only", &database, &[("write.sql", "INSERT INTO t VALUES (1);\n"), ("sly.sql", "SELECT sly();\n")]);
+    case.run("bench --to {url} -f {dir}/write.sql -t 1").exit(2).stderr_has("--allow-writes");
+    // What the words do not tell, PostgreSQL does.
+    case.run("bench --to {url} -f {dir}/sly.sql -t 1 --warmup 0").exit(2).stderr_has("read-only transaction");
+    case.run("bench --to {url} -f {dir}/write.sql -t 1 --allow-writes other").exit(2);
+    assert_eq!(database.value("SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn errors_are_counted_by_their_code_and_the_rest_goes_on() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (a int PRIMARY KEY)");
+    let script = "\\set a random(1, 5)\nBEGIN;\nINSERT INTO t VALUES (:a);\nEND;\n";
+    let case = case("errors", &database, &[("insert.sql", script)]);
+    let report = case
+        .run(&format!("bench --to {{url}} -f {{dir}}/insert.sql -c 2 -t 20 --warmup 0 --json --allow-writes {}", database.name))
+        .exit(0)
+        .json();
+    let layer = &report["layers"][0];
+    assert_eq!((&layer["transactions"], &layer["errors"], &layer["error_rate"]), (&5.into(), &35.into(), &0.875.into()), "{layer:#}");
+    assert_eq!(layer["errors_by_code"][0]["code"], "23505");
+}
+
+#[test]
+fn a_missed_assertion_is_exit_1_with_its_value() {
+    let database = Database::fresh();
+    let case = case("assertions", &database, &[("sleep.sql", "SELECT pg_sleep(0.06);\n")]);
+    let run = |asserts: &[&str]| {
+        let script = format!("{}/sleep.sql", case.dir().display());
+        let mut words: Vec<String> =
+            ["bench", "--to", &database.url(), "-f", &script, "-t", "3", "-c", "1", "--warmup", "0", "--json"].map(str::to_string).to_vec();
+        words.extend(asserts.iter().flat_map(|assert| ["--assert".to_string(), assert.to_string()]));
+        case.run_args(words)
+    };
+    run(&["p95<1s,error_rate<0.1%", "direct:transactions=3", "reads.latency_ms.p50>=60ms"]).exit(0);
+    let missed = run(&["p95<50ms", "error_rate<0.1%"]).exit(1).json();
+    let verdicts = missed["assertions"].as_array().unwrap();
+    assert!(verdicts[0]["passed"] == false && verdicts[0]["actual"].as_f64().unwrap() > 59.0, "{missed:#}");
+    assert_eq!(verdicts[1], serde_json::json!({"expr": "error_rate<0.1%", "actual": 0.0, "passed": true, "about": null}));
+    // What is not known has not passed.
+    let unknown = run(&["l1_hit_ratio>95%"]).exit(1).json();
+    assert_eq!(unknown["assertions"][0]["actual"], serde_json::Value::Null);
+    run(&["p59<50ms"]).exit(2).stderr_has("did you mean p50");
+}
+
+#[test]
+fn an_open_model_sees_what_a_closed_one_hides() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    let case = case("a stall", &database, &[("read.sql", "SELECT a FROM t;\n")]);
+    let with_a_stall = |words: &str| {
+        let line = format!("bench --to {{url}} -f {{dir}}/read.sql -c 4 -T 4 --warmup 0 --json {words}");
+        thread::scope(|scope| {
+            let stall = scope.spawn(|| {
+                // Begins when the load test's clients are at work.
+                let working = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT a FROM t%'";
+                while database.value(working) == "0" {
+                    thread::yield_now();
+                }
+                database.execute("LOCK TABLE t; SELECT pg_sleep(1)");
+            });
+            let report = case.run(&line).exit(0).json();
+            stall.join().unwrap();
+            report
+        })
+    };
+    let open = with_a_stall("-R 200");
+    let p99 = open["layers"][0]["latency_ms"]["p99"].as_f64().unwrap();
+    assert!((800.0..1200.0).contains(&p99), "{p99}");
+    assert_eq!(open["layers"][0]["open"]["not_sent"], 0);
+    let closed = with_a_stall("");
+    let p99 = closed["layers"][0]["latency_ms"]["p99"].as_f64().unwrap();
+    assert!(p99 < 200.0, "{p99}");
+    assert!(closed["notes"][0].as_str().unwrap().contains("closed model"), "{closed:#}");
+}
+
+#[test]
+fn a_signal_prints_the_results_so_far() {
+    let database = Database::fresh();
+    database.execute("CREATE SEQUENCE done");
+    let case = case("a signal", &database, &[("read.sql", "SELECT nextval('done'), pg_sleep(0.01);\n")]);
+    let mut command = case.command();
+    command.args([
+        "bench",
+        "--to",
+        &database.url(),
+        "-f",
+        &format!("{}/read.sql", case.dir().display()),
+        "-T",
+        "600",
+        "--warmup",
+        "0",
+        "--json",
+    ]);
+    command.args(["--allow-writes", &database.name]);
+    let child = command.spawn().unwrap();
+    while database.value("SELECT last_value FROM done").parse::<u64>().unwrap() < 40 {
+        thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["interrupted"] == true && report["layers"][0]["transactions"].as_u64().unwrap() > 10, "{report:#}");
+}
+
+#[test]
+fn a_server_with_too_few_connections_is_said() {
+    let database = Database::fresh();
+    let case = case("too many clients", &database, &[("one.sql", "SELECT 1;\n")]);
+    case.run("bench --to {url} -f {dir}/one.sql -c 1000 -T 1 --warmup 0").exit(2).stderr_has("connection");
+}

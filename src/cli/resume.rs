@@ -10,16 +10,16 @@ use crate::cli::signals::Signals;
 use crate::model::Failure;
 use crate::postgres::Address;
 
-/// The command line of this process as a shell takes it, without what only this call meant (`--resume`, `--stop-after`, `--wait`) and without the
+/// The command line of this process as a shell takes it, without what only this call meant (`--resume`, `--section`, `--stop-after`, `--wait`) and without the
 /// address's password. Words that are no UTF-8 are shown as well as they can be.
 pub(super) fn command_line(words: impl IntoIterator<Item = OsString>, address: &Address) -> String {
     let mut line = vec!["candlefish".to_string()];
     let mut words = words.into_iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--stop-after" | "--wait" => drop(words.next()),
+            "--section" | "--stop-after" | "--wait" => drop(words.next()),
             "--resume" => {}
-            _ if ["--resume=", "--stop-after=", "--wait="].iter().any(|start| word.starts_with(start)) => {}
+            _ if ["--resume=", "--section=", "--stop-after=", "--wait="].iter().any(|start| word.starts_with(start)) => {}
             _ => line.push(quoted(&without_password(&word, address))),
         }
     }
@@ -48,17 +48,12 @@ fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-/// The line that goes on with a run.
-pub(super) fn resume_line(line: &str, run_id: &str) -> String {
-    format!("{line} --resume={run_id}")
-}
-
 /// A failure that left something to go on with says how.
-pub(super) fn hinted(mut error: anyhow::Error, line: &str, run_id: &str) -> anyhow::Error {
+pub(super) fn hinted(mut error: anyhow::Error, go_on: &str) -> anyhow::Error {
     if let Some(failure) = error.downcast_mut::<Failure>()
         && failure.resumable
     {
-        let go_on = format!("go on with: {}", resume_line(line, run_id));
+        let go_on = format!("go on with: {go_on}");
         failure.hint = Some(match failure.hint.take() {
             Some(hint) => format!("{} Then {go_on}", hint.trim_end()),
             None => format!("When that is mended, {go_on}"),

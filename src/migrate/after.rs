@@ -52,14 +52,16 @@ struct State {
 /// The tasks of all tables, for any number of workers.
 pub struct Queue {
     run: Arc<Run>,
+    /// Keys and indexes are made; else rows are read back only.
+    finishing: bool,
     state: Mutex<State>,
     changed: Notify,
 }
 
 impl Queue {
-    pub fn new(run: &Arc<Run>) -> Self {
+    pub fn new(run: &Arc<Run>, finishing: bool) -> Self {
         let state = State { tables_left: run.plan.tables.len(), ..State::default() };
-        Queue { run: Arc::clone(run), state: Mutex::new(state), changed: Notify::new() }
+        Queue { run: Arc::clone(run), finishing, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// The last row of the table has landed.
@@ -71,7 +73,15 @@ impl Queue {
         if plan.rows >= DIVIDE_ROWS {
             tasks.push(Task::Proof { table });
             let early = |(object, _): &(usize, _)| finish::is_early(&self.run.plan, *object, table);
-            tasks.extend(self.run.plan.objects.iter().enumerate().filter(early).map(|(object, _)| Task::Index { table, object }));
+            tasks.extend(
+                self.run
+                    .plan
+                    .objects
+                    .iter()
+                    .enumerate()
+                    .filter(|object| self.finishing && early(object))
+                    .map(|(object, _)| Task::Index { table, object }),
+            );
             state.tasks_left.insert(table, tasks.len());
         } else {
             tasks.push(Task::Whole { table });
@@ -154,7 +164,10 @@ impl Queue {
         let early = std::mem::take(&mut self.lock()?.early);
         let (mine, others) = early.into_iter().partition(|(object, _)| self.run.plan.objects[*object].table == Some(table));
         self.lock()?.early.extend::<HashMap<usize, Early>>(others);
-        let (built, spans) = finish::build_table(&self.run, client, table, mine).await?;
+        let (built, spans) = match self.finishing {
+            true => finish::build_table(&self.run, client, table, mine).await?,
+            false => Default::default(),
+        };
         let mut state = self.lock()?;
         state.after.built.merge(built);
         state.after.spans.extend(spans);

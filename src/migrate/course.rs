@@ -12,12 +12,13 @@ use anyhow::{Result, bail};
 use tokio::sync::Notify;
 
 use crate::migrate::Copied;
-use crate::migrate::copy::{LANDED_ALREADY, TableCount};
+use crate::migrate::copy::{self, LANDED_ALREADY, TableCount};
 use crate::migrate::finish::Built;
 use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::{self, Rejects};
 use crate::migrate::report::PhaseClock;
 use crate::migrate::run::Run;
+use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::standing::Standing;
 use crate::migrate::target::Redo;
 use crate::migrate::{Job, analyze, constraints_and_views, copy_and_index, process, resume, target};
@@ -46,6 +47,8 @@ pub struct Done {
     pub counts: Vec<TableCount>,
     pub built: Built,
     pub keeper: Keeper,
+    /// Sections that are for another process.
+    pub left: RunSections,
     /// The digest of every table that was proved, by its place in the plan.
     pub proved: HashMap<usize, String>,
 }
@@ -68,9 +71,14 @@ pub async fn carry_through(work: &Work<'_>, mut keeper: Client, clock: &mut Phas
         let ended = part.await;
         first = false;
         let error = match ended {
-            Ok((run, copied, built)) => {
+            Ok((run, copied, mut built)) => {
+                let left = RunSections::ALL.without(RunSections::done(&run.standing)).without(work.job.sections);
+                if left.is_empty() && !work.fresh {
+                    // Other processes have built too.
+                    built = Standing::read(&keeper, &work.job.run_id).await?.built();
+                }
                 let keeper = Keeper { client: keeper, run_id: work.job.run_id.clone() };
-                return Ok(Done { run, counts: copied.counts, built, proved: copied.proved, keeper });
+                return Ok(Done { run, counts: copied.counts, built, proved: copied.proved, keeper, left });
             }
             Err(error) => error,
         };
@@ -157,7 +165,9 @@ async fn part_of(work: &Work<'_>, keeper: &Client, first: bool) -> Result<Run> {
         id: job.run_id.clone(),
         plan: Arc::clone(&work.plan),
         schema: Arc::clone(&work.schema),
-        proofs: Proofs::new(&work.plan, job.prove, |table| standing.chunks_of(&table.source).next().is_some()),
+        proofs: Proofs::new(&work.plan, job.prove && job.sections.has(RunSection::Verify), |table| {
+            standing.chunks_of(&table.source).next().is_some()
+        }),
         rejected: AtomicU64::new(standing.chunks().map(|chunk| chunk.rows_rejected).sum()),
         standing,
         snapshot: Arc::clone(&job.snapshot),
@@ -173,32 +183,48 @@ async fn part_of(work: &Work<'_>, keeper: &Client, first: bool) -> Result<Run> {
     })
 }
 
-/// Everything that the run still lacks, in order.
+/// Everything that is asked of this process and that the run still lacks, in order.
 async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> Result<(Arc<Run>, Copied, Built)> {
-    let schema_started = Instant::now();
-    run.send(Event::PhaseStarted(Phase::Schema));
+    let todo = job.sections.without(RunSections::done(&run.standing));
     let mut control = run.connect().await?;
-    target::make_schema(&mut control, run, job.migrations.as_ref()).await?;
-    let mut built = target::make_tables(&mut control, run).await?;
-    clock.note(Phase::Schema, schema_started);
-
-    let mut copied = copy_and_index(run, job.jobs, clock).await?;
-    built.merge(std::mem::take(&mut copied.built));
-    built.merge(constraints_and_views(run, &control, clock).await?);
-    if let Some(migrations) = &job.migrations {
-        let indexes_started = Instant::now();
-        let mut notes = |event| run.send(event);
-        let schema = Name::new(run.plan.schema.as_str());
-        migrations.apply(&mut control, &schema, Section::Indexes, None, &mut notes).await?;
-        clock.note(Phase::Indexes, indexes_started);
+    let mut built = Built::default();
+    if todo.has(RunSection::PreData) {
+        let schema_started = Instant::now();
+        run.send(Event::PhaseStarted(Phase::Schema));
+        target::make_schema(&mut control, run, job.migrations.as_ref()).await?;
+        built.merge(target::make_tables(&mut control, run).await?);
+        run.section_done(&control, RunSection::PreData).await?;
+        clock.note(Phase::Schema, schema_started);
     }
-    analyze(run, &control, clock).await?;
-    target::grant(&control, &run.plan, &job.grants).await?;
+    let mut copied = Copied { counts: copy::left(run).1, built: Built::default(), proved: HashMap::new() };
+    if todo.has(RunSection::Data) {
+        target::ready_tables(&mut control, run).await?;
+    }
+    if todo.has(RunSection::Data) || todo.has(RunSection::PostData) {
+        copied = copy_and_index(run, &control, job.jobs, todo.has(RunSection::PostData), clock).await?;
+        built.merge(std::mem::take(&mut copied.built));
+    }
+    if todo.has(RunSection::PostData) {
+        built.merge(constraints_and_views(run, &control, clock).await?);
+        if let Some(migrations) = &job.migrations {
+            let indexes_started = Instant::now();
+            let mut notes = |event| run.send(event);
+            let schema = Name::new(run.plan.schema.as_str());
+            migrations.apply(&mut control, &schema, Section::Indexes, None, &mut notes).await?;
+            clock.note(Phase::Indexes, indexes_started);
+        }
+        analyze(run, &control, clock).await?;
+        target::grant(&control, &run.plan, &job.grants).await?;
+        run.section_done(&control, RunSection::PostData).await?;
+    }
     // The last commit waits for the disk, and with it every one before.
     control.batch_execute("SET synchronous_commit = on").await.map_err(|error| sql_failure(error.into()))?;
     let journal = Journal::open(&control).await?;
     journal.tables_done(&run.id).await?;
-    journal.finish(&run.id, "copied").await?;
+    let whole = [RunSection::Data, RunSection::PostData];
+    if RunSections::of(whole).without(job.sections).without(RunSections::done(&run.standing)).is_empty() {
+        journal.finish(&run.id, "copied").await?;
+    }
     Ok((Arc::clone(run), copied, built))
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::migrate::run::Run;
-use crate::migrate::standing::{begun, object_step, rebuild_step};
+use crate::migrate::standing::{SEQUENCES_STEP, begun, object_step, rebuild_step};
 use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{ObjectKind, ObjectPlan, Offenders, Plan, Todo, Warning};
@@ -311,6 +311,9 @@ pub async fn validate_foreign_keys(run: &Run, client: &Client) -> Result<u64> {
 
 /// Identity and serial columns go on where SQLite would.
 pub async fn set_sequences(run: &Run, client: &Client) -> Result<Built> {
+    if let Some(built) = run.standing.step(SEQUENCES_STEP) {
+        return Ok(built.clone());
+    }
     let mut built = Built::default();
     for plan in &run.plan.tables {
         let Some(sequence) = &plan.sequence else { continue };
@@ -325,5 +328,6 @@ pub async fn set_sequences(run: &Run, client: &Client) -> Result<Built> {
             }
         }
     }
+    Journal::steps_done(client, &run.id, &[(SEQUENCES_STEP.to_string(), built.said()?)]).await?;
     Ok(built)
 }

@@ -18,6 +18,7 @@ mod resume;
 mod retry;
 mod run;
 mod runs;
+mod section;
 mod standing;
 mod target;
 mod todo;
@@ -33,7 +34,7 @@ use tokio::task::JoinSet;
 use crate::model::{Event, Events, Failure, Phase, Schema};
 use crate::plan::mapping::Mapping;
 use crate::plan::{CopyMap, ObjectKind, Options, Plan, Severity, TablePlan};
-use crate::postgres::{Address, Client, Journal, Migrations, run_session, session, sql_failure, statement};
+use crate::postgres::{Address, Client, Journal, Migrations, PARTIAL, run_session, session, sql_failure, statement};
 use crate::sqlite::Snapshot;
 
 pub use course::{Keeper, interrupted, through_cuts, wait_for};
@@ -44,7 +45,8 @@ pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, RowC
 pub use resume::{Resumable, look_for_run, rejects_folder, reopen, stop};
 pub use retry::{last_mapping, prepare_job as prepare_retry, retry};
 pub use run::{MaxRejects, OnMisfit};
-pub use runs::{RunSummary, State, runs};
+pub use runs::{RunSummary, State, resume_line, runs};
+pub use section::{RunSection, RunSections};
 
 use after::{After, Queue};
 use copy::{Chunk, TableCount};
@@ -77,6 +79,8 @@ pub struct Job {
     pub replace: bool,
     /// Read every value back and compare it with what SQLite gave.
     pub prove: bool,
+    /// What of the run this process is to do, unless it is done.
+    pub sections: RunSections,
     pub run_id: String,
     /// What `--resume` and `runs` must know of how the run was called.
     pub call: Call,
@@ -92,7 +96,7 @@ pub struct Call {
     pub source_path: String,
     /// What decides what is copied, by flag, in words: a run goes on only when all of them are the same.
     pub flags: BTreeMap<String, String>,
-    /// The command line without `--resume` and without secrets, and the folder in which it was said.
+    /// The command line without `--resume`, `--section` and secrets, and the folder in which it was said.
     pub line: String,
     pub folder: String,
 }
@@ -155,6 +159,8 @@ impl Prepared {
             peak_rss_bytes: peak_rss_bytes(),
             exit_reasons: Vec::new(),
             outcome: Outcome::Planned,
+            sections: RunSections::ALL,
+            sections_left: RunSections::default(),
             plan: self.plan,
         }
     }
@@ -205,9 +211,12 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         Err(error) => return Err(course::give_up(job, error).await),
     };
     let run = &done.run;
-    let mut warnings = run.plan.warnings.clone();
+    // What was foreseen is said by the section that foresees it, and once more by the one that ends the run.
+    let (mut warnings, mut todo) = match done.left.is_empty() || job.sections.has(RunSection::PreData) {
+        true => (run.plan.warnings.clone(), run.plan.todo.clone()),
+        false => (Vec::new(), Vec::new()),
+    };
     warnings.extend(done.built.warnings);
-    let mut todo = run.plan.todo.clone();
     todo.extend(done.built.todo);
     let todo_file = todo::write(run.rejects.folder(), &todo)?;
     let any_rejected = done.counts.iter().any(|count| count.rows_rejected > 0);
@@ -235,6 +244,8 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         peak_rss_bytes: peak_rss_bytes(),
         exit_reasons: Vec::new(),
         outcome: Outcome::Clean,
+        sections: job.sections,
+        sections_left: done.left,
     };
     if report.source_changed {
         let message = "was written to during the copy; the copy is of the state before that";
@@ -255,6 +266,12 @@ pub async fn close(address: &Address, report: &MigrateReport, document: &serde_j
         let journal = Journal::open(&client).await?;
         journal.note(&report.run_id, &said).await?;
         journal.keep_report(&report.run_id, &document.to_string()).await?;
+        if !report.sections_left.is_empty() {
+            if report.sections.has(RunSection::Verify) && report.outcome != Outcome::Mismatch {
+                Journal::steps_done(&client, &report.run_id, &[(RunSection::Verify.step(), Built::default().said()?)]).await?;
+            }
+            return journal.finish(&report.run_id, PARTIAL).await;
+        }
         journal.finish(&report.run_id, report.outcome.as_str()).await
     })
     .await
@@ -303,8 +320,9 @@ struct Copied {
     proved: HashMap<usize, String>,
 }
 
-/// Rows in, the biggest table first; a table's own indexes start when its last chunk has landed, on workers of their own.
-async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> Result<Copied> {
+/// Rows in, the biggest table first; a table's own indexes start when its last chunk has landed, on workers of their own. `finishing` is false
+/// where indexes are not to be made now.
+async fn copy_and_index(run: &Arc<Run>, control: &Client, jobs: usize, finishing: bool, clock: &mut PhaseClock) -> Result<Copied> {
     let started = Instant::now();
     // Tables are read back while others are copied; the copy is what a person follows first.
     let proof = run.proofs.total(&run.plan)?;
@@ -323,19 +341,20 @@ async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> 
         rows_done: counts.iter().map(|count| count.rows_read).sum(),
     });
     copy::tell_complete(run, &counts);
-    let after = Arc::new(Queue::new(run));
+    let after = Arc::new(Queue::new(run, finishing));
     for (table, count) in counts.iter().enumerate().filter(|(_, count)| count.chunks_left == 0) {
         after.landed(table, count.rows_rejected)?;
     }
     let queue: Arc<Mutex<VecDeque<Chunk>>> = Arc::new(Mutex::new(chunks));
     let counts = Arc::new(Mutex::new(counts));
     let mut copiers = JoinSet::new();
-    for _ in 0..jobs.max(1) {
+    let streams = queue.lock().map_err(|_| anyhow!("a copy worker panicked"))?.len().min(jobs.max(1));
+    for _ in 0..streams {
         let client = run.connect().await?;
         copiers.spawn(copy::worker(Arc::clone(run), client, Arc::clone(&queue), Arc::clone(&counts), Arc::clone(&after)));
     }
     let mut builders = JoinSet::new();
-    for _ in 0..jobs.max(1) {
+    for _ in 0..if finishing || proving { jobs.max(1) } else { 0 } {
         let after = Arc::clone(&after);
         builders.spawn(async move { after.work().await });
     }
@@ -344,14 +363,19 @@ async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> 
     }
     clock.note(Phase::Copy, started);
     run.send(Event::PhaseEnded { phase: Phase::Copy, seconds: started.elapsed().as_secs_f64() });
-    run.send(Event::PhaseStarted(Phase::Indexes));
+    let sequences = finish::set_sequences(run, control).await?;
+    run.section_done(control, RunSection::Data).await?;
+    if finishing {
+        run.send(Event::PhaseStarted(Phase::Indexes));
+    }
     while let Some(builder) = builders.join_next().await {
         builder.context("an index worker panicked")??;
     }
     if proving {
         run.send(Event::PhaseEnded { phase: Phase::Verify, seconds: started.elapsed().as_secs_f64() });
     }
-    let After { built, spans, proved } = after.end()?;
+    let After { mut built, spans, proved } = after.end()?;
+    built.merge(sequences);
     spans.into_iter().for_each(|(phase, started, ended)| clock.span(phase, started, ended));
     let counts = counts.lock().map_err(|_| anyhow!("a copy worker panicked"))?.clone();
     Ok(Copied { counts, built, proved })
@@ -361,7 +385,7 @@ async fn copy_and_index(run: &Arc<Run>, jobs: usize, clock: &mut PhaseClock) -> 
 async fn constraints_and_views(run: &Arc<Run>, control: &Client, clock: &mut PhaseClock) -> Result<Built> {
     let started = Instant::now();
     run.send(Event::PhaseStarted(Phase::Constraints));
-    let mut built = finish::set_sequences(run, control).await?;
+    let mut built = Built::default();
     for (place, _) in run.plan.objects.iter().enumerate().filter(|(_, object)| object.kind == ObjectKind::ForeignKey) {
         built.merge(finish::build(run, control, place).await?);
     }

@@ -12,7 +12,7 @@ use crate::model::{Event, Failure, Name, Phase, Schema, Section, TableKind};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Plan, Problem, Warning, build};
-use crate::postgres::{Client, GenericClient, Journal, read_schema, statement};
+use crate::postgres::{Client, GenericClient, Journal, PARTIAL, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
 /// What one chunk of a big table holds, in bytes of its values, unless a job says otherwise.
@@ -118,15 +118,17 @@ async fn interrupted(client: &impl GenericClient, job: &Job, inspected: &Inspect
     if job.replace || !Journal::exists(client).await? {
         return Ok(None);
     }
-    let Some(run_id) = Journal::interrupted(client, schema).await? else { return Ok(None) };
+    let Some((run_id, status)) = Journal::interrupted(client, schema).await? else { return Ok(None) };
     let sources: Vec<String> = inspected.schema.tables.iter().map(|table| table.name.clone()).collect();
     let made = Journal::made(client, schema, &sources).await?;
     let left = target.tables.iter().any(|table| made.contains(&table.name));
-    Ok(left.then(|| Problem {
-        code: "interrupted_run",
-        message: format!("run {run_id} was interrupted, and its tables lack their keys and indexes"),
-        hint: "Go on with it with --resume, or make them again with --replace --yes.".into(),
-    }))
+    let (message, go_on) = match status.as_str() {
+        PARTIAL => {
+            (format!("run {run_id} has begun these tables, and not all of its sections are done"), "Go on with it with its next --section")
+        }
+        _ => (format!("run {run_id} was interrupted, and its tables lack their keys and indexes"), "Go on with it with --resume"),
+    };
+    Ok(left.then(|| Problem { code: "interrupted_run", message, hint: format!("{go_on}, or make them again with --replace --yes.") }))
 }
 
 /// A type that only a mapping names must be one that the target knows, once its migrations have run.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::migrate::prepare::Inspected;
 use crate::migrate::rehearse::Rehearsal;
+use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::{Job, peak_rss_bytes};
 use crate::model::Phase;
 use crate::plan::{ObjectKind, Plan, Severity, Todo, Warning};
@@ -42,6 +43,9 @@ pub struct MigrateReport {
     /// Why the exit code is 1; empty when it is 0.
     pub exit_reasons: Vec<ExitReason>,
     pub outcome: Outcome,
+    /// What of the run this process was to do, and what it leaves to others.
+    pub sections: RunSections,
+    pub sections_left: RunSections,
     /// Of a dry run: what the rows would come to.
     pub rehearsal: Option<Rehearsal>,
     /// Of a dry run: about how long the run itself would take.
@@ -177,6 +181,8 @@ impl MigrateReport {
             peak_rss_bytes: peak_rss_bytes(),
             exit_reasons: Vec::new(),
             outcome: Outcome::Stopped,
+            sections: job.sections,
+            sections_left: RunSections::ALL,
             plan,
         };
         report.rejects_dir = (report.rows_rejected() > 0).then(|| job.rejects_dir.clone());
@@ -193,7 +199,9 @@ impl MigrateReport {
     /// Weighs everything that happened: the outcome and each reason for exit 1. `allowed` are the classes of losses that were accepted.
     pub fn judge(&mut self, allowed: &[String], strict: bool) {
         let mut reasons = Vec::new();
-        for table in &self.tables {
+        // Rows were set aside by the section that copies; who ends the run says it of the whole.
+        let weighs_rows = self.sections_left.is_empty() || self.sections.has(RunSection::Data);
+        for table in self.tables.iter().filter(|_| weighs_rows) {
             if table.rows_rejected > 0 {
                 reasons.push(ExitReason { code: "rows_rejected".into(), object: table.source.clone(), count: table.rows_rejected });
             }

@@ -13,12 +13,15 @@ use crate::migrate::course::{BEAT, is_ours, take_over};
 use crate::migrate::process::{self, Life};
 use crate::migrate::rejects;
 use crate::migrate::report::PhaseClock;
+use crate::migrate::section::RunSections;
 use crate::migrate::standing::Standing;
 use crate::migrate::target::{self, Redo};
 use crate::migrate::{Job, MigrateReport, Prepared, table_reports};
 use crate::model::{Event, Failure, Phase};
 use crate::plan::{Plan, Warning};
-use crate::postgres::{Address, Client, Journal, RunRecord, RunState, end_run_sessions, run_session, run_sessions, session, sql_failure};
+use crate::postgres::{
+    Address, Client, Journal, PARTIAL, RunRecord, RunState, end_run_sessions, run_session, run_sessions, session, sql_failure,
+};
 use crate::sqlite::Fingerprint;
 
 /// Writes the run into the journal: its plan, its source's fingerprint, how it was called. What `--replace` takes away goes in the same transaction.
@@ -37,6 +40,7 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
             "source_path": job.call.source_path,
             "fingerprint": fingerprint,
             "flags": job.call.flags,
+            "sections": job.sections.words(),
             "command": job.call.line,
             "folder": job.call.folder,
             "rejects_into": absolute(&job.rejects_dir)?,
@@ -165,11 +169,22 @@ pub async fn reopen(job: &Job, run: &RunState) -> Result<Prepared> {
     let text = Journal::plan(&client, run_id).await?.with_context(|| format!("the journal has no plan of run {run_id}"))?;
     let mut plan: Plan = serde_json::from_str(&text).with_context(|| format!("read the plan of run {run_id}"))?;
     let standing = Standing::read(&client, run_id).await?;
+    let done = RunSections::done(&standing);
+    job.sections.refuse_out_of_order(done, &format!("run {run_id}"))?;
     let rows: u64 = standing.chunks().map(|chunk| chunk.rows_written).sum();
     (job.events)(Event::Note(format!("run {run_id} goes on: {rows} of its rows are in PostgreSQL")));
-    plan.warnings.push(Warning::note("resumed", run_id, format!("was interrupted and resumed; {rows} rows were in PostgreSQL by then")));
+    if run.record.status != PARTIAL {
+        plan.warnings.push(Warning::note(
+            "resumed",
+            run_id,
+            format!("was interrupted and resumed; {rows} rows were in PostgreSQL by then"),
+        ));
+    }
     bring_rejects(job, run, &standing, &client).await?;
     let journal = Journal::open(&client).await?;
+    // What is interrupted from here on is gone on with as it was called now.
+    let called = json!({"sections": job.sections.words(), "command": job.call.line, "folder": job.call.folder});
+    journal.note(run_id, &called).await?;
     // From here on the run is this process's.
     Journal::beat(&client, run_id, &process::this(), Phase::Plan.as_str()).await?;
     journal.resumed(run_id).await?;
@@ -253,7 +268,8 @@ pub async fn stop(job: &Job) -> Result<MigrateReport> {
             standing.chunks_of(&table.source).for_each(|chunk| count.add(chunk));
         }
         let tables = table_reports(&plan, &counts, &HashMap::new());
-        anyhow::Ok(MigrateReport::stopped(job, Some(plan), tables))
+        let sections_left = RunSections::ALL.without(RunSections::done(&standing));
+        anyhow::Ok(MigrateReport { sections_left, ..MigrateReport::stopped(job, Some(plan), tables) })
     };
     tokio::time::timeout(STOP_PATIENCE, stopped).await.context("the target does not answer")?
 }

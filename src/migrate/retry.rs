@@ -25,7 +25,7 @@ use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::{RejectedRow, Rejects};
 use crate::migrate::run::Run;
 use crate::migrate::standing::Standing;
-use crate::migrate::{Job, MigrateReport, Outcome, Prepared, finish, peak_rss_bytes, refuse_problems, table_reports};
+use crate::migrate::{Job, MigrateReport, Outcome, Prepared, RunSections, finish, peak_rss_bytes, refuse_problems, table_reports};
 use crate::model::{Event, Failure, Kept, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::target::{RebuildKind, Rebuildable};
@@ -181,6 +181,8 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         peak_rss_bytes: peak_rss_bytes(),
         exit_reasons: Vec::new(),
         outcome: Outcome::Clean,
+        sections: RunSections::ALL,
+        sections_left: RunSections::default(),
         resume: None,
         plan: Plan::clone(&run.plan),
     })

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use anyhow::{Result, bail};
 use tokio::sync::Notify;
 
+use crate::migrate::finish::Built;
 use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::Rejects;
+use crate::migrate::section::RunSection;
 use crate::migrate::standing::Standing;
 use crate::model::{Event, Events, Failure, Phase, Schema};
 use crate::plan::{Plan, TablePlan};
-use crate::postgres::{Address, Client, run_session};
+use crate::postgres::{Address, Client, Journal, run_session};
 use crate::sqlite::Snapshot;
 
 /// What to do with a value that has no exact form in its column.
@@ -106,6 +108,15 @@ impl Run {
             );
         }
         Ok(())
+    }
+
+    /// Writes into the journal that a section is done, unless that stands there.
+    pub async fn section_done(&self, client: &Client, section: RunSection) -> Result<()> {
+        if self.standing.step(&section.step()).is_some() {
+            return Ok(());
+        }
+        self.advance();
+        Journal::steps_done(client, &self.id, &[(section.step(), Built::default().said()?)]).await
     }
 
     /// A connection that is set up for moving data.

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use crate::migrate::retry::RETRYING;
-use crate::postgres::{Address, Journal, RunState, session};
+use crate::migrate::section::{RunSection, RunSections};
+use crate::postgres::{Address, Journal, PARTIAL, RunState, session};
 
 /// One run, as far as it has come. Times are seconds since 1970.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct RunSummary {
     pub error: Option<String>,
     /// The command that goes on with it, and the folder in which it was called; none when there is nothing to go on with.
     pub resume: Option<String>,
+    /// What of the run is done, by section; of runs whose sections are processes of their own.
+    pub sections_done: Vec<String>,
     pub folder: Option<String>,
 }
 
@@ -42,6 +45,8 @@ pub enum State {
     Interrupted,
     /// It was told to stop, and can be resumed.
     Stopped,
+    /// A section has ended, and others are to come.
+    Partial,
     /// A later run has taken its tables.
     GivenUp,
     /// It came to its end, with this outcome.
@@ -54,10 +59,18 @@ impl State {
             State::Running => "running",
             State::Interrupted => "interrupted",
             State::Stopped => "stopped",
+            State::Partial => PARTIAL,
             State::GivenUp => "given_up",
             State::Ended(outcome) => outcome,
         }
     }
+}
+
+/// The line that goes on with a run: `line` is how it was called, without its sections; all of them need no word.
+pub fn resume_line(line: &str, sections: &str, run_id: &str) -> String {
+    let asked = if sections == RunSections::ALL.words() { "" } else { sections };
+    let sections: String = asked.split(", ").filter(|section| !section.is_empty()).map(|section| format!(" --section {section}")).collect();
+    format!("{line}{sections} --resume={run_id}")
 }
 
 /// Every run of the database, the newest first; none where there is no journal. Changes nothing.
@@ -74,6 +87,7 @@ fn summary(run: RunState) -> RunSummary {
         RETRYING if run.sessions > 0 => State::Running,
         RETRYING => State::Interrupted,
         "stopped" => State::Stopped,
+        PARTIAL => State::Partial,
         _ if run.is_unfinished() => State::Interrupted,
         outcome => State::Ended(outcome.to_string()),
     };
@@ -83,6 +97,12 @@ fn summary(run: RunState) -> RunSummary {
     let pace =
         run.since.filter(|_| copying && run.rows_done_since > 0).map(|since| run.rows_done_since as f64 / (run.now - since).max(0.001));
     let resumable = run.is_unfinished() && state != State::Running;
+    // Between two sections the next one is to come; within one, that one.
+    let next = || RunSection::ALL.into_iter().map(RunSection::as_str).find(|section| !run.sections_done.iter().any(|done| done == section));
+    let sections = match state {
+        State::Partial => next().unwrap_or_default().to_string(),
+        _ => text("sections").unwrap_or_default(),
+    };
     RunSummary {
         run_id: run.record.run_id.clone(),
         source: run.record.source.clone(),
@@ -98,7 +118,8 @@ fn summary(run: RunState) -> RunSummary {
         started_at: run.started_at,
         finished_at: run.finished_at,
         error: text("error").filter(|_| resumable),
-        resume: text("command").filter(|_| resumable).map(|line| format!("{line} --resume={}", run.record.run_id)),
+        resume: text("command").filter(|_| resumable).map(|line| resume_line(&line, &sections, &run.record.run_id)),
+        sections_done: run.sections_done.clone(),
         folder: text("folder").filter(|_| resumable),
         state,
     }

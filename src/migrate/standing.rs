@@ -40,6 +40,16 @@ impl Standing {
         self.landed.values().flat_map(HashMap::values)
     }
 
+    /// What all that is done came to; the first halves of steps are in their wholes.
+    pub fn built(&self) -> Built {
+        let mut steps: Vec<(&String, &Built)> = self.steps.iter().filter(|(step, _)| !step.ends_with(BEGUN)).collect();
+        steps.sort_unstable_by_key(|(step, _)| *step);
+        steps.into_iter().fold(Built::default(), |mut all, (_, built)| {
+            all.merge(built.clone());
+            all
+        })
+    }
+
     /// What a step that is done came to.
     pub fn step(&self, step: &str) -> Option<&Built> {
         self.steps.get(step)
@@ -59,9 +69,17 @@ pub fn rebuild_step(table: usize, object: &Rebuildable) -> String {
     format!("rebuild {table} {} {}", object.kind.as_str(), object.name.as_str())
 }
 
+const BEGUN: &str = " begun";
+
 /// The first of a step's two halves: a constraint is there, and old rows are not yet checked.
 pub fn begun(step: &str) -> String {
-    format!("{step} begun")
+    format!("{step}{BEGUN}")
 }
 
 pub const ANALYZE_STEP: &str = "analyze";
+pub const SEQUENCES_STEP: &str = "sequences";
+
+/// Columns that are added to a table that was there.
+pub fn columns_step(table: usize) -> String {
+    format!("columns {table}")
+}

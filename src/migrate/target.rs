@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::migrate::Grant;
 use crate::migrate::finish::Built;
 use crate::migrate::run::Run;
-use crate::migrate::standing::table_step;
+use crate::migrate::standing::{columns_step, table_step};
 use crate::model::{Event, Failure, Name, QualifiedName, Schema, Section};
 use crate::plan::{NameStyle, ObjectKind, Plan, TablePlan, Todo, Warning};
 use crate::postgres::{Address, Client, Journal, Migrations, Transaction, is_about_object, is_pooled, sql_failure, statement};
@@ -162,7 +162,7 @@ pub async fn make_schema(client: &mut Client, run: &Run, migrations: Option<&Mig
     Ok(())
 }
 
-/// Makes derived tables, and readies those that exist; what is done already is left alone.
+/// Makes derived tables, and adds to those that exist the columns that they lack; what is done already is left alone.
 pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
     let mut built = Built::default();
     let tables = || run.plan.tables.iter().enumerate();
@@ -171,10 +171,8 @@ pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
             built.merge(made.clone());
         }
     }
-    let todo = |derived: bool| -> Vec<(usize, &TablePlan)> {
-        tables().filter(|(table, plan)| plan.create.is_some() == derived && run.standing.step(&table_step(*table)).is_none()).collect()
-    };
-    for batch in todo(true).chunks(TABLES_A_TRANSACTION) {
+    let derived = |(table, plan): &(usize, &TablePlan)| plan.create.is_some() && run.standing.step(&table_step(*table)).is_none();
+    for batch in tables().filter(derived).collect::<Vec<_>>().chunks(TABLES_A_TRANSACTION) {
         let transaction = client.transaction().await.map_err(|error| sql_failure(error.into()))?;
         let mut steps = Vec::with_capacity(batch.len());
         for (table, plan) in batch {
@@ -186,9 +184,27 @@ pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
         transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the tables")?;
         run.advance();
     }
-    let existing = todo(false);
+    let lacking =
+        |(table, plan): &(usize, &TablePlan)| !plan.added_columns.is_empty() && run.standing.step(&columns_step(*table)).is_none();
+    for (table, plan) in tables().filter(lacking) {
+        let transaction = client.transaction().await.map_err(|error| sql_failure(error.into()))?;
+        for (name, column_type) in &plan.added_columns {
+            let added = transaction.batch_execute(&statement::add_column(&plan.target, name, &column_type.sql)).await;
+            added.map_err(|error| sql_failure(error.into())).with_context(|| format!("add column {name} to {}", plan.target))?;
+        }
+        Journal::steps_done(&transaction, &run.id, &[(columns_step(table), Built::default().said()?)]).await?;
+        transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the columns")?;
+        run.advance();
+    }
+    Ok(built)
+}
+
+/// Readies tables that exist for their rows: what would slow or stop the copy is taken away, and what is to go first is emptied.
+pub async fn ready_tables(client: &mut Client, run: &Run) -> Result<()> {
+    let waiting = |(table, plan): &(usize, &TablePlan)| plan.create.is_none() && run.standing.step(&table_step(*table)).is_none();
+    let existing: Vec<(usize, &TablePlan)> = run.plan.tables.iter().enumerate().filter(waiting).collect();
     if existing.is_empty() {
-        return Ok(built);
+        return Ok(());
     }
     let transaction = client.transaction().await.map_err(|error| sql_failure(error.into()))?;
     let mut steps = Vec::with_capacity(existing.len());
@@ -207,7 +223,7 @@ pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
     Journal::steps_done(&transaction, &run.id, &steps).await?;
     transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the tables")?;
     run.advance();
-    Ok(built)
+    Ok(())
 }
 
 /// One CREATE TABLE; when PostgreSQL refuses it with its defaults and generated columns, it is made without, and each is tried alone.
@@ -244,12 +260,9 @@ async fn make_table(transaction: &Transaction<'_>, table: &TablePlan) -> Result<
     Ok(built)
 }
 
-/// Columns added, indexes and foreign keys taken away (their definitions kept first), triggers silenced.
+/// Indexes and foreign keys taken away (their definitions kept first), triggers silenced.
 async fn ready_table(transaction: &Transaction<'_>, run_id: &str, table: &TablePlan) -> Result<()> {
     let execute = async |sql: String| transaction.batch_execute(&sql).await.map_err(|error| sql_failure(error.into()));
-    for (name, column_type) in &table.added_columns {
-        execute(statement::add_column(&table.target, name, &column_type.sql)).await?;
-    }
     // Triggers are silenced here too: they must not fire when the table is emptied.
     for object in &table.rebuild {
         Journal::keep(transaction, run_id, &table.target, object).await?;

@@ -34,6 +34,8 @@ pub struct Options {
     pub naive_offset: i32,
     /// Tables that are there already were made by migrations for this source, and are filled.
     pub given_schema: bool,
+    /// Nothing is made: every table has its place already, with its own keys and types.
+    pub data_only: bool,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             on_extra: OnExtra::Add,
             naive_offset: 0,
             given_schema: false,
+            data_only: false,
         }
     }
 }
@@ -111,7 +114,9 @@ pub fn build(input: &Input<'_>) -> Plan {
     }
     unify_foreign_keys(input, &mut plan);
     drop_sequences_of_text(&mut plan);
-    objects::plan_objects(input, &mut plan, &mut relations);
+    if !input.options.data_only {
+        objects::plan_objects(input, &mut plan, &mut relations);
+    }
     check_limits(input, &mut plan);
     plan
 }
@@ -280,6 +285,14 @@ impl TableBuilder<'_> {
             rebuild: Vec::new(),
             without_data: self.filters.exclude_data.is_match(&self.table.name),
         };
+        if existing.is_none() && self.input.options.data_only {
+            plan.problems.push(Problem {
+                code: "target_table_missing",
+                message: format!("table {:?} has no place in the target: there is no {}", built.source, built.target),
+                hint: "Make it first (--section pre-data makes the derived ones), map it with [tables.NAME] target, or leave it out with --exclude.".into(),
+            });
+            return;
+        }
         match existing {
             Some(existing) => self.fill_existing(plan, &mut built, mapping, existing),
             None => self.derived(plan, &mut built, mapping),
@@ -480,7 +493,10 @@ impl TableBuilder<'_> {
             plan.problems.push(Problem {
                 code: "column_without_place",
                 message: format!("the source's column {} has no place in {}", self.label(column), built.target),
-                hint: "Add the column, map or skip it, or let candlefish add it with --on-extra add.".into(),
+                hint: match self.input.options.data_only {
+                    true => "Add the column, or map or skip it.".into(),
+                    false => "Add the column, map or skip it, or let candlefish add it with --on-extra add.".into(),
+                },
             });
             return;
         }

@@ -22,7 +22,9 @@ pub struct RunRecord {
 }
 
 /// Statuses of runs that `--resume` continues.
-pub const UNFINISHED: [&str; 3] = ["running", "stopped", "copied"];
+pub const UNFINISHED: [&str; 4] = ["running", "stopped", "copied", PARTIAL];
+/// The status of a run of which one section after the other is done by processes of their own, between two of them.
+pub const PARTIAL: &str = "partial";
 
 /// A chunk of a table that is in PostgreSQL for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct RunState {
     pub bytes: u64,
     pub tables: u64,
     pub steps_done: u64,
+    /// By their names.
+    pub sections_done: Vec<String>,
 }
 
 impl RunState {
@@ -86,6 +90,7 @@ impl RunState {
             bytes: count("bytes"),
             tables: count("tables"),
             steps_done: count("steps_done"),
+            sections_done: row.get("sections_done"),
         })
     }
 
@@ -360,11 +365,11 @@ impl<'a> Journal<'a> {
         rows.iter().map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal")).collect()
     }
 
-    /// The last run into the schema, when it did not come to its end.
-    pub async fn interrupted(client: &impl GenericClient, target_schema: &str) -> Result<Option<String>> {
+    /// The last run into the schema and its status, when it did not come to its end.
+    pub async fn interrupted(client: &impl GenericClient, target_schema: &str) -> Result<Option<(String, String)>> {
         let sql = "SELECT run_id, status FROM candlefish.run WHERE target_schema = $1 ORDER BY started_at DESC LIMIT 1";
         let row = client.query_opt(sql, &[&target_schema]).await.context("read the last run from the journal")?;
-        Ok(row.filter(|row| UNFINISHED.contains(&row.get::<_, &str>(1))).map(|row| row.get(0)))
+        Ok(row.filter(|row| UNFINISHED.contains(&row.get::<_, &str>(1))).map(|row| (row.get(0), row.get(1))))
     }
 
     /// The tables of the schema that runs filled without making them themselves: those of migrations.

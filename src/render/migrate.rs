@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use crate::migrate::{MigrateReport, Outcome, RowChanges, TableRehearsal, TableReport};
+use crate::migrate::{MigrateReport, Outcome, RowChanges, RunSection, RunSections, TableRehearsal, TableReport};
 use crate::plan::{Severity, TablePlan, Warning};
 use crate::render::{Format, Table, Ui, csv, units};
 
@@ -150,8 +150,9 @@ fn table(report: &MigrateReport) -> String {
         }
         _ => units::counted(report.rows_written(), "row"),
     };
+    let part = if report.sections_left.is_empty() { String::new() } else { format!(", section {}", report.sections.words()) };
     text.push_str(&format!(
-        "{}: {of_all} in {} of {}, {} made, in {}{rate}, peak memory {}\n",
+        "{}{part}: {of_all} in {} of {}, {} made, in {}{rate}, peak memory {}\n",
         report.outcome.as_str(),
         units::counted(report.tables.len() as u64, "table"),
         report.source,
@@ -201,6 +202,10 @@ fn next_step(report: &MigrateReport) -> String {
             None => "next: nothing was begun yet; the same command begins".into(),
         },
         Outcome::Mismatch => "next: the target differs from the source; `candlefish verify` names the rows".into(),
+        Outcome::Clean if !report.sections_left.is_empty() => {
+            let next = report.sections_left.iter().next().map_or("", RunSection::as_str);
+            format!("next: the same command with --section {next}; of the run are left: {}", report.sections_left.words())
+        }
         Outcome::Clean => {
             format!("next: point the application at {}; the SQLite file is as it was, and is the way back", report.target)
         }
@@ -256,6 +261,7 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
         }
         document
     };
+    let words = |sections: RunSections| sections.iter().map(RunSection::as_str).collect::<Vec<_>>();
     let mut document = json!({
         "schema_version": 1,
         "candlefish_version": env!("CARGO_PKG_VERSION"),
@@ -283,6 +289,7 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
         "warnings": report.warnings,
         "rejects_dir": report.rejects_dir.as_ref().map(|folder| folder.display().to_string()),
         "resume": report.resume,
+        "sections": {"asked": words(report.sections), "left": words(report.sections_left)},
     });
     if report.outcome == Outcome::Planned && !is_refresh(report) {
         let found = rehearsed(report);

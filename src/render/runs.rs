@@ -102,6 +102,7 @@ fn document(run: &RunSummary) -> Json {
         "error": run.error,
         "resumable": run.resume.is_some(),
         "resume": run.resume,
+        "sections_done": run.sections_done,
         "folder": run.folder,
     })
 }

@@ -14,6 +14,7 @@ use crate::support::{Case, Database, Output};
 mod kill_loop;
 mod refusals;
 mod room;
+mod sections;
 
 /// Several chunks, every kind of object, and rows that are set aside.
 pub const SOURCE: &str = "CREATE TABLE person(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, mail TEXT UNIQUE, born DATE, CHECK (length(name) > 0));

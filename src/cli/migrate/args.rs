@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::cli::duration::duration;
 use crate::cli::settings::TargetArgs;
 use crate::cli::source::SourceArgs;
-use crate::migrate::{CHUNK_BYTES, Grant, MaxRejects};
+use crate::migrate::{CHUNK_BYTES, Grant, MaxRejects, RunSection, RunSections};
+use crate::model::Failure;
 use crate::plan::mapping::closest;
 use crate::plan::{DAMAGE, Existing, NameStyle, ObjectKind};
 use crate::render::ProgressStyleChoice;
@@ -73,6 +75,28 @@ pub struct Args {
     pub(super) yes: bool,
 }
 
+impl Args {
+    /// What this process is to do; all, unless something else is said.
+    pub(super) fn sections(&self) -> Result<RunSections> {
+        if self.what.section.is_empty() {
+            return Ok(RunSections::ALL);
+        }
+        let sections = RunSections::of(self.what.section.iter().copied());
+        let usage = |message: &str, hint: &str| Err(Failure::new("usage", message).hint(hint).into());
+        if sections.has(RunSection::Verify) && self.verify == Verify::None {
+            return usage("--section verify and --verify none contradict each other", "Leave one of them out.");
+        }
+        let first = sections.has(RunSection::PreData);
+        if self.into.replace && !first {
+            return usage("--replace drops tables that section pre-data makes again", "Say --replace with --section pre-data.");
+        }
+        if self.write_mapping.is_some() && !first {
+            return usage("--write-mapping writes what section pre-data decides", "Say --write-mapping with --section pre-data.");
+        }
+        Ok(sections)
+    }
+}
+
 /// What is copied.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "What")]
@@ -89,6 +113,18 @@ pub(super) struct What {
     /// The tables that match, without their rows
     #[arg(long, value_name = "GLOB")]
     pub(super) exclude_data: Vec<String>,
+    /// Only this section of the run (repeatable), each a process of its own that goes on where the last one ended: pre-data makes the tables, data
+    /// copies the rows, post-data makes keys, indexes, constraints and views, verify compares both sides
+    #[arg(
+        long,
+        value_name = "SECTION",
+        value_parser = section,
+        conflicts_with_all = ["dry_run", "refresh", "retry_rejects", "data_only", "drop_journal"]
+    )]
+    pub(super) section: Vec<RunSection>,
+    /// Rows alone, and their proof, into the target's own tables with its keys and types; nothing is made
+    #[arg(long, conflicts_with_all = ["exclude_data", "migrations", "replace", "refresh", "retry_rejects", "create_schema"])]
+    pub(super) data_only: bool,
     /// Names in PostgreSQL
     #[arg(long, value_enum, default_value_t = Names::Exact, value_name = "STYLE")]
     pub(super) names: Names,
@@ -216,6 +252,15 @@ fn offset(text: &str) -> Result<i32, String> {
         (Ok(hours @ 0..=15), Ok(minutes @ 0..=59)) => Ok(sign * (hours * 60 + minutes)),
         _ => Err(wrong()),
     }
+}
+
+/// A section by its name.
+fn section(text: &str) -> Result<RunSection, String> {
+    let names = RunSection::ALL.map(RunSection::as_str);
+    RunSection::ALL
+        .into_iter()
+        .find(|section| section.as_str() == text)
+        .ok_or_else(|| format!("`{text}` is no section; there are {}", names.join(", ")))
 }
 
 /// A class of losses that there is.

@@ -12,10 +12,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::ValueEnum as _;
 
 use crate::cli::prove::prove;
-use crate::cli::resume::{Stop, command_line, hinted, resume_line};
+use crate::cli::resume::{Stop, command_line, hinted};
 use crate::cli::settings::{Settings, say_target};
 use crate::cli::{Exit, refresh};
-use crate::migrate::{self, Call, Job, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable};
+use crate::migrate::{self, Call, Job, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable, RunSection, RunSections};
 use crate::model::{Event, Events, Failure, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::{CopyMap, OnExtra, Options, Severity, TablePlan, Warning};
@@ -64,7 +64,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             }
             Ok(exit(&report))
         }
-        Ok(Err(error)) => Err(hinted(error, &job.call.line, &job.run_id)),
+        Ok(Err(error)) => Err(hinted(error, &go_on(&job))),
         Err(cause) => {
             ui.say("stopping: what is under way is rolled back");
             let stopped = tokio::select! {
@@ -74,17 +74,22 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             };
             match stopped {
                 Ok(mut report) => {
-                    report.resume = Some(resume_line(&job.call.line, &job.run_id)).filter(|_| report.target_changed());
+                    report.resume = Some(go_on(&job)).filter(|_| report.target_changed());
                     render::migrate::report(&report, &started_at, ui)?;
                 }
                 Err(error) => {
                     ui.warn(&format!("the target could not be asked what stands: {error:#}"));
-                    ui.say(&format!("next: go on with {}", resume_line(&job.call.line, &job.run_id)));
+                    ui.say(&format!("next: go on with {}", go_on(&job)));
                 }
             }
             Ok(cause.exit())
         }
     }
+}
+
+/// The line that goes on with the run.
+fn go_on(job: &Job) -> String {
+    migrate::resume_line(&job.call.line, &job.sections.words(), &job.run_id)
 }
 
 enum Begun {
@@ -128,7 +133,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         address,
         mapping: chosen.mapping,
         mapping_name: chosen.name,
-        migrations: chosen.migrations,
+        migrations: chosen.migrations.filter(|_| !args.what.data_only),
         options: options(args, chosen.given_schema),
         jobs,
         chunk_bytes: args.chunk_bytes,
@@ -139,6 +144,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         rejects_dir: args.values.rejects.clone().unwrap_or_else(|| Path::new("candlefish-rejects").join(&run_id)),
         replace: args.into.replace,
         prove: args.verify == Verify::Full,
+        sections: args.sections()?,
         run_id,
         events: events(progress),
         began,
@@ -152,11 +158,21 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
             (job.mapping, job.mapping_name) = (mapping, "the last run's".into());
         }
     }
-    if let Some(wanted) = &args.resume {
-        let wanted = Some(wanted.as_str()).filter(|wanted| !wanted.is_empty());
+    // A section without the first is one of a run that has begun.
+    let continues = !job.sections.has(RunSection::PreData);
+    if args.resume.is_some() || continues {
+        let wanted = args.resume.as_deref().filter(|wanted| !wanted.is_empty());
         match migrate::through_cuts(async || migrate::look_for_run(&job, wanted).await).await? {
+            Resumable::Nothing(_) if continues => own_tables(&mut job)?,
             Resumable::Nothing(why) => ui.say(&format!("nothing to resume: {why}; the run begins")),
             Resumable::Complete(run) => return complete(args, &job.address, &run, ui).await,
+            Resumable::Unfinished(run) if job.sections.without(RunSections::named(&run.sections_done)).is_empty() => {
+                ui.say(&format!("run {} has done {} already; there is nothing to do", run.record.run_id, job.sections.words()));
+                if ui.format == Format::Json {
+                    ui.print_json(&migrate::answer(&job.address, &run.record.run_id).await?)?;
+                }
+                return Ok(Begun::Ended(Exit::Good));
+            }
             Resumable::Unfinished(run) => {
                 job.run_id = run.record.run_id.clone();
                 job.rejects_dir = args.values.rejects.clone().unwrap_or_else(|| migrate::rejects_folder(&run, &job.rejects_dir));
@@ -168,6 +184,9 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
     if args.refresh {
         let wishes = refresh::Wishes { dry_run: args.dry_run, yes: args.yes, allow: &args.values.allow, strict: args.values.strict };
         return refresh::run(job, &wishes, progress, started_at, ui).await.map(Begun::Ended);
+    }
+    if !continues {
+        job.sections.refuse_out_of_order(RunSections::default(), "this run")?;
     }
     let purpose = if args.dry_run { Purpose::Look } else { Purpose::Run };
     let prepared = migrate::through_cuts(async || migrate::prepare(&job, purpose).await).await?;
@@ -183,6 +202,17 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         confirm("--replace drops the tables that earlier runs have made")?;
     }
     Ok(Begun::Ready(Box::new((job, prepared))))
+}
+
+/// `--section data` where no run has made the tables: they are the target's own, as for `--data-only`.
+fn own_tables(job: &mut Job) -> Result<()> {
+    let made = RunSections::of([RunSection::PreData]);
+    // Anything but the rows needs a run that has brought them.
+    let done = if job.sections.has(RunSection::Data) { made } else { RunSections::default() };
+    job.sections.refuse_out_of_order(done, &format!("no run of this source into schema {:?}", job.options.schema))?;
+    job.sections = job.sections.and(made);
+    (job.options.data_only, job.options.on_extra, job.migrations) = (true, OnExtra::Fail, None);
+    Ok(())
 }
 
 /// `--resume` of a run that came to its end: the answer that it gave then.
@@ -205,6 +235,7 @@ async fn carry_out(args: &Args, job: &Job, prepared: Prepared, started_at: &str)
         None => migrate::run(job, prepared).await.map(|(report, keeper)| (report, Some(keeper)))?,
     };
     let how = (args.verify, args.values.retry_rejects.as_deref());
+    let how = if job.sections.has(RunSection::Verify) { how } else { (Verify::None, None) };
     let proof = prove(how, &mut report, Arc::clone(&job.snapshot), &job.address, Arc::clone(&job.events), job.jobs);
     let proved = match &keeper {
         Some(keeper) => keeper.beside(Phase::Verify, proof).await,
@@ -235,6 +266,7 @@ fn flags(args: &Args, chosen: &Chosen) -> Result<BTreeMap<String, String>> {
     say("--include", args.what.include.join(" "));
     say("--exclude", args.what.exclude.join(" "));
     say("--exclude-data", args.what.exclude_data.join(" "));
+    say("--data-only", if args.what.data_only { "given".into() } else { String::new() });
     say("--names", value(args.what.names.to_possible_value()));
     say("--collation", value(args.what.collation.to_possible_value()));
     say("--source-tz", args.what.source_tz.to_string());
@@ -281,11 +313,12 @@ fn options(args: &Args, given_schema: bool) -> Options {
         exclude_data: args.what.exclude_data.clone(),
         existing: args.into.existing.clone(),
         on_extra: match args.into.on_extra {
-            Extra::Add => OnExtra::Add,
-            Extra::Fail => OnExtra::Fail,
+            Extra::Add if !args.what.data_only => OnExtra::Add,
+            _ => OnExtra::Fail,
         },
         naive_offset: args.what.source_tz,
         given_schema,
+        data_only: args.what.data_only,
     }
 }
 

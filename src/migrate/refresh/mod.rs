@@ -21,7 +21,7 @@ use crate::migrate::rejects::Rejects;
 use crate::migrate::report::{MigrateReport, Outcome, PhaseClock, RowChanges, TableReport};
 use crate::migrate::run::Run;
 use crate::migrate::standing::Standing;
-use crate::migrate::{Job, peak_rss_bytes, target};
+use crate::migrate::{Job, RunSections, peak_rss_bytes, target};
 use crate::model::{ColumnType, Event, Failure, Name, Phase, QualifiedName, Schema};
 use crate::plan::target::TargetSchema;
 use crate::plan::{ColumnPlan, CopyMap, ObjectKind, Plan, SequencePlan, TablePlan, Warning, wanted};
@@ -99,10 +99,10 @@ async fn maps(control: &Client, job: &Job, schema: &Schema) -> Result<Vec<CopyMa
     if !Journal::exists(control).await? {
         bail!(nothing());
     }
-    if let Some(run_id) = Journal::interrupted(control, target_schema).await? {
+    if let Some((run_id, _)) = Journal::interrupted(control, target_schema).await? {
         bail!(
-            Failure::new("interrupted_run", format!("run {run_id} was interrupted: its tables are not whole yet"))
-                .hint("Complete it first, then refresh.")
+            Failure::new("interrupted_run", format!("run {run_id} has not come to its end: its tables are not whole yet"))
+                .hint("Complete it first with --resume, then refresh.")
         );
     }
     let known = Journal::newest_maps(control, target_schema, &job.call.source_path).await?;
@@ -455,6 +455,8 @@ impl Compared {
             peak_rss_bytes: peak_rss_bytes(),
             exit_reasons: Vec::new(),
             outcome: Outcome::Clean,
+            sections: RunSections::ALL,
+            sections_left: RunSections::default(),
         };
         if report.source_changed {
             let message = "was written to meanwhile; the target is equal to the state before that";

@@ -8,7 +8,8 @@ SELECT r.run_id, r.source, r.target_schema, r.status, r.settings, r.version,
     extract(epoch FROM clock_timestamp())::float8 AS now,
     c.rows_done, c.rows_rejected, c.rows_done_since, c.bytes,
     (SELECT count(*) FROM candlefish.run_table t WHERE t.run_id = r.run_id) AS tables,
-    (SELECT count(*) FROM candlefish.step s WHERE s.run_id = r.run_id) AS steps_done
+    (SELECT count(*) FROM candlefish.step s WHERE s.run_id = r.run_id) AS steps_done,
+    ARRAY (SELECT substr(s.step, 9) FROM candlefish.step s WHERE s.run_id = r.run_id AND s.step LIKE 'section %' ORDER BY s.done_at) AS sections_done
 FROM candlefish.run r
 LEFT JOIN candlefish.heartbeat h USING (run_id)
 CROSS JOIN LATERAL (

@@ -21,7 +21,7 @@ pub fn all<'a>(bed: &'a Bed, scale: u32, only: &[String]) -> Result<Vec<Contesta
     let source = bed.registry(scale)?;
     let rows = count_rows(&source)?;
     let mut all = Vec::new();
-    let dumps = if wanted("copy") || wanted("section-data") { Some(Dumps::make(bed, &source, scale)?) } else { None };
+    let dumps = if wanted("copy") { Some(Dumps::make(bed, &source, scale)?) } else { None };
     if let Some(dumps) = dumps.as_ref().filter(|_| wanted("copy")).cloned() {
         let ddl = dumps.tables.clone();
         all.push(Contestant {
@@ -61,13 +61,13 @@ pub fn all<'a>(bed: &'a Bed, scale: u32, only: &[String]) -> Result<Vec<Contesta
             }),
         });
     }
-    if let Some(dumps) = dumps.filter(|_| wanted("section-data") && has_sections(bed)) {
-        let source = source.clone();
+    if wanted("section-data") && has_sections(bed) {
+        let (source, prepared) = (source.clone(), source.clone());
         all.push(Contestant {
             name: "section-data".into(),
-            about: "candlefish migrate --section data, into the same tables as copy".into(),
+            about: "candlefish migrate --section data, into tables as copy has them, made by --section pre-data".into(),
             rows,
-            prepare: Box::new(move |url| psql_file(bed, url, &dumps.tables)),
+            prepare: Box::new(move |url| read(bed.migrate(&prepared, url, &["--section", "pre-data"])).map(|_| ())),
             command: Box::new(move |url| bed.migrate(&source, url, &["--section", "data"])),
         });
     }

@@ -71,6 +71,8 @@ fn list(args: &Args, settings: &Settings, ui: &Ui) -> Result<Vec<Setting>> {
         Some(url) => list.extend(of_redis(&url)),
         None => list.push(unset("redis", None)),
     }
+    let origin = |is_said| if is_said { settings.file_name() } else { "default" };
+    list.extend(settings.store_settings()?.into_iter().map(|(name, value, is_said)| set(name, value, origin(is_said))));
     Ok(list)
 }
 
@@ -161,7 +163,22 @@ mod tests {
              pooler.connect_timeout = 10 s (default)\n\
              pooler.application_name = candlefish (default)\n\
              redis = redis://cache:6379 (REDIS_HOST)\n\
-             redis.password = *** (REDIS_PASSWORD)"
+             redis.password = *** (REDIS_PASSWORD)\n\
+             pool.max = 20 (default)\n\
+             pool.min = 5 (default)\n\
+             pool.idle_timeout = 30s (default)\n\
+             pool.max_lifetime = 1800s (default)\n\
+             pool.acquire_timeout = 60s (default)\n\
+             pool.max_waiting = 1000 (default)\n\
+             pool.statement_timeout = 30s (default)\n\
+             pool.query_timeout = 60s (default)\n\
+             pool.retries = 3 (default)\n\
+             cache.prefix = candlefish (default)\n\
+             cache.l1_bytes = 104857600 (default)\n\
+             cache.l2_deadline = 15ms (default)\n\
+             cache.max_entry_bytes = 1048576 (default)\n\
+             cache.jitter = 0.1 (default)\n\
+             cache.schema_epoch = 0 (default)"
         );
     }
 }

@@ -9,12 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use anyhow::{Context as _, Result};
-use bytes::{BufMut as _, BytesMut};
-use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{Kind, ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use crate::postgres::connect::{Wire, connect_apart, settings};
-use crate::postgres::{Address, is_transient};
+use crate::postgres::{Address, Argument, is_transient};
 
 /// How statements are sent; pgbench's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,16 +24,6 @@ pub enum Protocol {
     Extended,
     /// Parsed once a connection.
     Prepared,
-}
-
-/// A parameter whose type PostgreSQL finds out, sent as text: as psql and pgbench send theirs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Argument<'a> {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-    Text(&'a str),
 }
 
 /// Why a statement did not run.
@@ -226,28 +215,4 @@ impl Wake for Wakes {
             self.wake_task();
         }
     }
-}
-
-impl ToSql for Argument<'_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        use std::fmt::Write as _;
-        match self {
-            Argument::Null => return Ok(IsNull::Yes),
-            Argument::Bool(truth) => out.put_slice(if *truth { b"true" } else { b"false" }),
-            Argument::Int(int) => write!(out, "{int}")?,
-            Argument::Double(double) => write!(out, "{double}")?,
-            Argument::Text(text) => out.put_slice(text.as_bytes()),
-        }
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
-    }
-
-    to_sql_checked!();
 }

@@ -1,6 +1,7 @@
 //! The door to PostgreSQL: connection, catalog, COPY, migrations.
 
 mod address;
+mod argument;
 mod cancel;
 mod catalog;
 mod connect;
@@ -26,13 +27,14 @@ pub mod statement;
 mod tls;
 
 pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
+pub use argument::Argument;
 pub use cancel::cancel;
 pub use catalog::{foreign_keys_not_valid, orphans, read_schema};
 pub use connect::{Connected, connect, describe, is_passing, is_transient, open};
 pub use console::{Console, ConsoleRow};
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use database::{count_rows, create_database};
-pub use driver::{Argument, Driver, Protocol, Refusal, TextRows};
+pub use driver::{Driver, Protocol, Refusal, TextRows};
 pub use journal::{Journal, LandedChunk, PARTIAL, RunRecord, RunState};
 pub use materialized_views::refresh_materialized_views;
 pub use migrations::{Migrations, create_schema};

@@ -12,6 +12,8 @@ pub struct StoreConfig {
     pub address: Address,
     /// What stands in between; None asks the server.
     pub route: Option<Route>,
+    /// Which layers answer.
+    pub layers: Layers,
     pub pool: PoolConfig,
     /// `redis://…`; None: no shared cache.
     pub redis: Option<String>,
@@ -37,6 +39,18 @@ pub struct StoreConfig {
     #[cfg(debug_assertions)]
     #[doc(hidden)]
     pub sabotage: Sabotage,
+}
+
+/// Which layers answer, of those that a store has. Writes tell all of them, whatever is said here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layers {
+    /// The pool alone: every call asks the database.
+    Pooled,
+    /// Redis, then the database; memory keeps nothing.
+    L2,
+    /// Memory, Redis (when there is one), then the database.
+    #[default]
+    Cached,
 }
 
 /// What a debug build can be told to leave out.
@@ -77,6 +91,7 @@ impl StoreConfig {
         StoreConfig {
             address,
             route: None,
+            layers: Layers::default(),
             pool: PoolConfig::default(),
             redis: None,
             namespace: "candlefish".to_string(),
@@ -96,6 +111,12 @@ impl StoreConfig {
     /// With the shared cache at this URL.
     pub fn redis(mut self, url: impl Into<String>) -> Self {
         self.redis = Some(url.into());
+        self
+    }
+
+    /// With these layers alone.
+    pub fn layers(mut self, layers: Layers) -> Self {
+        self.layers = layers;
         self
     }
 }
@@ -121,6 +142,7 @@ impl fmt::Debug for StoreConfig {
             .field("address", &self.address.shown())
             .field("redis", &self.redis.as_ref().map(|_| "***"))
             .field("namespace", &self.namespace)
+            .field("layers", &self.layers)
             .field("pool", &self.pool)
             .field("l1_bytes", &self.l1_bytes)
             .finish_non_exhaustive()

@@ -18,6 +18,8 @@ pub struct Declared(pub(super) Arc<Declaration>);
 pub(super) struct Declaration {
     pub query: Query,
     pub types: Vec<Type>,
+    /// Its answers may be kept, and the store keeps answers.
+    pub kept: bool,
     /// Over the namespace, the epoch, the database, the role, the text and its types.
     pub fingerprint: [u8; 16],
     templates: Vec<Vec<Piece>>,
@@ -74,7 +76,8 @@ impl Declaration {
             text.extend_from_slice(part);
         }
         let fingerprint = xxh3_128(&text).to_le_bytes();
-        Ok(Declaration { query, types, fingerprint, templates, metrics: QueryMetrics::default() })
+        let kept = query.kind == QueryKind::Cached;
+        Ok(Declaration { query, types, kept, fingerprint, templates, metrics: QueryMetrics::default() })
     }
 
     /// The tags of this call.

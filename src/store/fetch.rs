@@ -108,7 +108,7 @@ impl Store {
         let declared = &query.0;
         let mut stale = None;
         let mut key = 0;
-        if declared.query.kind == QueryKind::Cached && !call.fresh {
+        if declared.kept && !call.fresh {
             let began = TICK.with(|tick| {
                 tick.set(tick.get().wrapping_add(1));
                 tick.get().is_multiple_of(SAMPLE)
@@ -153,7 +153,7 @@ impl Store {
         let began = Instant::now();
         let ask = self.ask(query, params, call, key)?;
         let deadline = call.deadline.unwrap_or(began + self.0.config.query_timeout);
-        let kept = query.0.query.kind == QueryKind::Cached && !call.fresh;
+        let kept = query.0.kept && !call.fresh;
         let end = tokio::time::timeout_at(deadline.into(), async {
             match (kept, query.0.query.required) {
                 (true, false) => self.0.join(ask, stale).await,

@@ -33,6 +33,10 @@ impl Histogram {
         let _ = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).record(nanos);
     }
 
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).reset();
+    }
+
     pub fn summary(&self) -> Latency {
         let histogram = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let known = |nanos: f64| (!histogram.is_empty()).then_some(nanos / 1e6);
@@ -154,6 +158,37 @@ pub struct LayerStatus {
     pub misses_by_cause: MissesByCause,
     /// Of hits. L1's are a sample: one in 128.
     pub latency: Latency,
+}
+
+impl LayerStatus {
+    /// What was counted after `earlier`, which this layer said of itself before; without times.
+    pub fn since(&self, earlier: &LayerStatus) -> LayerStatus {
+        self.with(earlier, u64::saturating_sub)
+    }
+
+    pub(super) fn plus(&self, other: &LayerStatus) -> LayerStatus {
+        self.with(other, |one, other| one + other)
+    }
+
+    fn with(&self, other: &LayerStatus, of: impl Fn(u64, u64) -> u64) -> LayerStatus {
+        let (lookups, hits) = (of(self.lookups, other.lookups), of(self.hits, other.hits));
+        let (here, there) = (&self.misses_by_cause, &other.misses_by_cause);
+        LayerStatus {
+            lookups,
+            hits,
+            hit_ratio: (lookups > 0).then(|| hits as f64 / lookups as f64),
+            misses_by_cause: MissesByCause {
+                cold: of(here.cold, there.cold),
+                expired: of(here.expired, there.expired),
+                evicted: of(here.evicted, there.evicted),
+                invalidated: of(here.invalidated, there.invalidated),
+                unproven: of(here.unproven, there.unproven),
+                unavailable: of(here.unavailable, there.unavailable),
+                damaged: of(here.damaged, there.damaged),
+            },
+            latency: Latency::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -52,6 +52,16 @@
 //! What remains: within the second after Redis lost its memory, a writer that dies between COMMIT and telling, whose COMMIT itself took over half
 //! a second, leaves an entry that ends with its time to live.
 //!
+//! # For a load generator
+//!
+//! [`StoreConfig::layers`] says which layers answer: [`Layers::Pooled`] (every call asks the database, through the pool; without writes it needs no
+//! outbox, and so no right to make one), [`Layers::L2`], [`Layers::Cached`]. [`Store::fetch`] says where each answer came from ([`Fetched::source`]),
+//! [`Store::write`] writes with tags, [`Store::transaction`] runs several statements as one. Values may be texts and numbers of a script:
+//! [`Argument`](crate::postgres::Argument) becomes what the statement wants. Before the measured time take a [`Store::status`] and call
+//! [`Pool::restart_peaks`]; after it take another: `after.l1().since(&before.l1())` is what memory did meanwhile, `l2()` the same of Redis,
+//! `after.pool` has the peak and the waits. Connections and tasks live in the runtime that opened the store or first asked it; a store may be asked
+//! from any. Declare each query once: the counts are the store's and the query's.
+//!
 //! # How it is built
 //!
 //! ```text
@@ -79,6 +89,7 @@ mod retry;
 mod rows;
 mod status;
 mod timed;
+mod transaction;
 mod validity;
 mod write;
 
@@ -89,7 +100,7 @@ use anyhow::{Context as _, Result};
 
 #[cfg(debug_assertions)]
 pub use config::Sabotage;
-pub use config::{PoolConfig, StoreConfig};
+pub use config::{Layers, PoolConfig, StoreConfig};
 pub use declared::Declared;
 pub use error::StoreError;
 pub use fetch::{Call, Fetched, Source};
@@ -100,6 +111,7 @@ pub use rows::{Row, Rows};
 pub use status::{Explanation, StoreStatus, TagState, prometheus};
 /// What values of parameters and columns can be.
 pub use tokio_postgres::types::{FromSql, ToSql};
+pub use transaction::{Committed, Isolation, Transaction, TransactionOptions};
 pub use write::{Invalidation, Written};
 
 use crate::model::{Failure, Query};
@@ -125,6 +137,8 @@ pub(crate) struct Inner {
     l1: Arc<L1>,
     link: Option<Arc<Link>>,
     outbox: Arc<Outbox>,
+    /// The outbox's table is there.
+    outbox_ready: tokio::sync::OnceCell<()>,
     loads: Loads,
     budget: Budget,
     declared: Mutex<Vec<Arc<Declaration>>>,
@@ -143,7 +157,12 @@ impl Store {
             Some(route) => route,
             None => postgres::route(&config.address).await.context("find out whether a pooler answers")?,
         };
-        Outbox::prepare(&config.address).await?;
+        let outbox_ready = tokio::sync::OnceCell::new();
+        // Who keeps nothing needs the outbox only once it writes.
+        let keeps = config.layers != Layers::Pooled;
+        if keeps {
+            outbox_ready.get_or_try_init(|| Outbox::prepare(&config.address)).await?;
+        }
         let link = match &config.redis {
             Some(url) => {
                 // The client's own error would show the URL.
@@ -154,9 +173,12 @@ impl Store {
             None => None,
         };
         let validity = Arc::new(Validity::new(link.is_some()));
-        let l1 = Arc::new(L1::new(config.l1_bytes));
+        let l1 = Arc::new(L1::new(if config.layers == Layers::Cached { config.l1_bytes } else { 0 }));
         let outbox = Arc::new(Outbox::new(validity.clone(), link.is_some()));
-        let mut tasks = vec![TaskGuard(tokio::spawn(outbox.clone().run(config.address.clone(), link.clone())))];
+        let mut tasks = Vec::new();
+        if keeps {
+            tasks.push(TaskGuard(tokio::spawn(outbox.clone().run(config.address.clone(), link.clone()))));
+        }
         if let Some(link) = &link {
             let backplane = Backplane { link: link.clone(), validity: validity.clone(), l1: l1.clone(), outbox: outbox.clone() };
             tasks.push(TaskGuard(tokio::spawn(backplane.run())));
@@ -165,12 +187,12 @@ impl Store {
         let (loads, budget, declared) = (Loads::default(), Budget::default(), Mutex::default());
         let inner = Arc::new_cyclic(|inner| {
             tasks.push(TaskGuard(tokio::spawn(status::publish(inner.clone()))));
-            Inner { config, pool, validity, l1, link, outbox, loads, budget, declared, opened: Instant::now(), _tasks: tasks }
+            Inner { config, pool, validity, l1, link, outbox, outbox_ready, loads, budget, declared, opened: Instant::now(), _tasks: tasks }
         });
         Ok(Store(inner))
     }
 
-    /// Checks a query once, and prepares what does not change from call to call.
+    /// Checks a query once, and prepares what does not change from call to call. Once for each query and store: the store counts what it declares.
     pub fn declare(&self, query: Query) -> Result<Declared, StoreError> {
         let config = &self.0.config;
         let identity: [&[u8]; 5] = [
@@ -180,7 +202,9 @@ impl Store {
             config.address.user().as_bytes(),
             config.address.config.get_options().unwrap_or_default().as_bytes(),
         ];
-        let declaration = Arc::new(Declaration::new(query, &identity)?);
+        let mut declaration = Declaration::new(query, &identity)?;
+        declaration.kept &= config.layers != Layers::Pooled;
+        let declaration = Arc::new(declaration);
         self.0.declared.lock().unwrap_or_else(PoisonError::into_inner).push(declaration.clone());
         Ok(Declared(declaration))
     }

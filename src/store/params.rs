@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::model::Uuid;
 
@@ -19,6 +19,10 @@ pub(super) struct Encoded<'a>(Option<&'a [u8]>);
 
 impl Params {
     pub fn push(into: &mut BytesMut, param: &(dyn ToSql + Sync), param_type: &Type) -> Result<(), Box<dyn Error + Sync + Send>> {
+        // A text could be the binary value of something else, and have its key.
+        if let Format::Text = param.encode_format(param_type) {
+            return Err("it is sent as text; the store wants binary values".into());
+        }
         let at = into.len();
         into.put_i32_le(-1);
         if let IsNull::No = param.to_sql_checked(param_type, into)? {

@@ -171,6 +171,14 @@ impl Pool {
         }
     }
 
+    /// Waits and the peak are counted anew from here: a load test's warm-up is over.
+    pub fn restart_peaks(&self) {
+        let inner = &self.0;
+        let status = inner.pool.status();
+        inner.peak_in_use.store(status.size.saturating_sub(status.available), Ordering::Relaxed);
+        inner.wait.clear();
+    }
+
     /// Ends every connection; who waits is refused.
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Relaxed);

@@ -35,7 +35,12 @@ impl Budget {
 
     /// How long to wait before try number `attempt` (the first retry is 1); None when there is none.
     pub fn pause(&self, query: &Query, failed: &Failed, attempt: u32, retries: u32, deadline: Instant) -> Option<Duration> {
-        if attempt > retries || !is_safe(query, failed) || !self.take() {
+        self.pause_if(is_safe(query, failed), attempt, retries, deadline)
+    }
+
+    /// The same, for what the caller knows to be safe or not.
+    pub fn pause_if(&self, is_safe: bool, attempt: u32, retries: u32, deadline: Instant) -> Option<Duration> {
+        if attempt > retries || !is_safe || !self.take() {
             return None;
         }
         let most = Duration::from_millis(100) * 2_u32.pow(attempt.min(6) - 1);

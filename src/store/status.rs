@@ -55,7 +55,20 @@ pub struct TagState {
     pub state: &'static str,
 }
 
+impl StoreStatus {
+    /// Lookups in memory, of all queries together; without times.
+    pub fn l1(&self) -> LayerStatus {
+        self.queries.iter().fold(LayerStatus::default(), |sum, query| sum.plus(&query.l1))
+    }
+
+    /// Lookups in Redis, of all queries together; without times.
+    pub fn l2(&self) -> LayerStatus {
+        self.queries.iter().fold(LayerStatus::default(), |sum, query| sum.plus(&query.l2))
+    }
+}
+
 impl Store {
+    /// What was counted since the store was opened. Of a span of time: two of these, and [`LayerStatus::since`].
     pub fn status(&self) -> StoreStatus {
         self.0.status()
     }
@@ -101,7 +114,7 @@ impl Store {
                 }
             };
         }
-        let kept = declared.query.kind == crate::model::QueryKind::Cached && !call.fresh;
+        let kept = declared.kept && !call.fresh;
         let (served_by, why) = match (&in_l1, &in_l2) {
             _ if !kept => ("database", "its answers are not kept".to_string()),
             (Ok(()), _) => ("l1", "memory has it, and no tag has changed".to_string()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Error, RowStream};
+use tokio_postgres::{Error, RowStream, Statement};
 
 use crate::model::QueryKind;
 use crate::postgres::Route;
@@ -143,16 +143,7 @@ impl Flight<'_> {
             Route::Pooled { prepared: true, .. } => Some(client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await?),
             _ => None,
         };
-        let statement = async {
-            let stream = match &named {
-                Some(named) => client.query_raw(named, self.params.encoded()).await?,
-                None => {
-                    let params = self.params.encoded().into_iter().zip(self.declared.types.iter().cloned());
-                    client.query_typed_raw(self.declared.query.sql, params).await?
-                }
-            };
-            self.collect(stream).await
-        };
+        let statement = self.send(client, named.as_ref());
         let also = async {
             match &self.also {
                 Some((sql, texts)) => client.execute_typed(sql, &[(texts, Type::TEXT_ARRAY)]).await.map(drop),
@@ -167,6 +158,29 @@ impl Flight<'_> {
         also?;
         committed?;
         Ok(answer)
+    }
+
+    /// The statement alone, in the transaction that is open on this connection.
+    pub async fn within(&self, lease: &Lease) -> Result<Answer, Trouble> {
+        let client = lease.client();
+        let named = match self.pool.route() {
+            Route::Direct | Route::Pooled { prepared: true, .. } => {
+                Some(client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await?)
+            }
+            Route::Pooled { .. } => None,
+        };
+        self.send(client, named.as_ref()).await
+    }
+
+    async fn send(&self, client: &deadpool_postgres::ClientWrapper, named: Option<&Statement>) -> Result<Answer, Trouble> {
+        let stream = match named {
+            Some(named) => client.query_raw(named, self.params.encoded()).await?,
+            None => {
+                let params = self.params.encoded().into_iter().zip(self.declared.types.iter().cloned());
+                client.query_typed_raw(self.declared.query.sql, params).await?
+            }
+        };
+        self.collect(stream).await
     }
 
     async fn collect(&self, stream: RowStream) -> Result<Answer, Trouble> {
@@ -190,7 +204,7 @@ impl Flight<'_> {
 }
 
 /// What came between.
-enum Trouble {
+pub(super) enum Trouble {
     Wire(Error),
     Ours(StoreError),
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::model::QueryKind;
+use crate::model::{Failure, QueryKind};
 use crate::store::declared::{Declaration, Tag};
 use crate::store::fetch::Call;
-use crate::store::outbox::{ADD, ADD_WHEN_SLOW};
+use crate::store::outbox::{ADD, ADD_WHEN_SLOW, Outbox};
 use crate::store::params::Params;
 use crate::store::rows::Rows;
 use crate::store::timed::{Answer, Failed, Flight};
@@ -36,6 +36,27 @@ pub struct Written {
     pub invalidation: Invalidation,
 }
 
+/// That a write's tags are pending in Redis, and for whom; None: Redis could not be told.
+pub(super) struct Mark(Option<u64>);
+
+impl Mark {
+    /// What the write's own transaction leaves in the outbox.
+    pub fn outbox_statement(&self) -> &'static str {
+        if self.0.is_some() { ADD_WHEN_SLOW } else { ADD }
+    }
+}
+
+pub(super) fn texts(tags: &[Tag]) -> Vec<String> {
+    tags.iter().map(|tag| tag.text.to_string()).collect()
+}
+
+/// Each once.
+pub(super) fn in_order(mut tags: Vec<Tag>) -> Vec<Tag> {
+    tags.sort_by(|a, b| a.text.cmp(&b.text));
+    tags.dedup();
+    tags
+}
+
 /// How much longer than the statement a mark of a pending write lives: the COMMIT, and the way there.
 const MARK_MARGIN: Duration = Duration::from_secs(10);
 
@@ -55,9 +76,7 @@ impl Store {
             return Err(StoreError::misuse(format!("query {:?} is declared as a read", declared.query.name)));
         }
         let params = declared.params(params)?;
-        let mut tags = declared.tags(&params);
-        tags.sort_by(|a, b| a.text.cmp(&b.text));
-        tags.dedup();
+        let tags = in_order(declared.tags(&params));
         let deadline = call.deadline.unwrap_or(Instant::now() + self.0.config.query_timeout);
         let retries = call.retries.unwrap_or(self.0.config.retries);
         let mut attempt = 0;
@@ -109,61 +128,89 @@ impl Inner {
         let written = |answer: Answer, invalidation| Written { affected: answer.affected, rows: answer.rows, invalidation };
         #[cfg(debug_assertions)]
         let tags = if self.config.sabotage == crate::store::Sabotage::NoInvalidation { &[] } else { tags };
+        self.prepare_outbox(tags).await?;
         let lease = self.pool.acquire(deadline).await.map_err(Failed::NotDone)?;
         let mut flight = Flight { pool: &self.pool, declared, params, deadline, limit: usize::MAX, also: None };
         if tags.is_empty() {
             return Ok(written(flight.run_on(lease).await?, Invalidation::Applied));
         }
-        let writer = chance::token();
         let limit = declared.query.timeout.min(self.config.pool.statement_timeout).min(deadline.saturating_duration_since(Instant::now()));
         // The connection is at hand before the mark is set: the mark's time is the statement's, not the queue's.
+        let mark = self.mark(tags, declared.query.required, limit).await?;
+        flight.also = Some((mark.outbox_statement(), texts(tags)));
+        let (answer, invalidation) = self.settle(flight.run_on(lease).await, tags, mark).await?;
+        Ok(written(answer, invalidation))
+    }
+
+    /// The outbox's table is there, before anything needs it.
+    pub(super) async fn prepare_outbox(&self, tags: &[Tag]) -> Result<(), Failed> {
+        if tags.is_empty() || self.outbox_ready.initialized() {
+            return Ok(());
+        }
+        let ready = self.outbox_ready.get_or_try_init(|| Outbox::prepare(&self.config.address)).await;
+        ready.map(drop).map_err(|error| {
+            Failed::NotDone(match error.downcast::<Failure>() {
+                Ok(failure) => StoreError::Unreachable(failure),
+                Err(error) => StoreError::misuse(format!("{error:#}")),
+            })
+        })
+    }
+
+    /// Before COMMIT: the tags are pending in Redis for at most `limit` and a margin, when it can be told; and this process forgets.
+    pub(super) async fn mark(&self, tags: &[Tag], required: bool, limit: Duration) -> Result<Mark, Failed> {
+        let writer = chance::token();
         let began = match &self.link {
             Some(link) => link.begin(tags, writer, limit + MARK_MARGIN).await.is_ok(),
             None => false,
         };
-        if !began && declared.query.required {
+        if !began && required {
             return Err(Failed::NotDone(StoreError::InvalidationRefused));
         }
         self.forget(tags);
-        let texts = tags.iter().map(|tag| tag.text.to_string()).collect();
-        flight.also = Some((if began { ADD_WHEN_SLOW } else { ADD }, texts));
-        let outcome = flight.run_on(lease).await;
+        Ok(Mark(began.then_some(writer)))
+    }
+
+    /// After COMMIT, or what came instead: Redis and this process learn how it ended.
+    pub(super) async fn settle<T>(&self, outcome: Result<T, Failed>, tags: &[Tag], mark: Mark) -> Result<(T, Invalidation), Failed> {
         self.forget(tags);
-        match outcome {
-            Ok(answer) if began => {
+        match (outcome, mark.0) {
+            (Ok(done), Some(writer)) => {
                 let told = match &self.link {
                     Some(link) => link.bump(tags, Some(writer), None, None).await.is_ok(),
                     None => false,
                 };
                 if told {
-                    return Ok(written(answer, Invalidation::Applied));
+                    return Ok((done, Invalidation::Applied));
                 }
                 // It is committed, and its tags are pending where they are known at all. The outbox makes sure for a Redis that forgot them.
                 if self.leave_in_outbox(tags).await.is_err() {
                     self.outbox.leave(tags.to_vec());
                 }
-                Ok(written(answer, Invalidation::Pending))
+                Ok((done, Invalidation::Pending))
             }
-            Ok(answer) => Ok(written(answer, Invalidation::Pending)),
-            Err(Failed::NotDone(error)) => {
-                if let Some(link) = self.link.as_ref().filter(|_| began) {
+            (Ok(done), None) => Ok((done, Invalidation::Pending)),
+            (Err(Failed::NotDone(error)), writer) => {
+                if let (Some(link), Some(writer)) = (&self.link, writer) {
                     // Nothing was changed: the tags need not stay pending. If Redis does not hear it, they do so until their limit.
                     let _ = link.bump(tags, Some(writer), None, None).await;
                 }
                 Err(Failed::NotDone(error))
             }
             // It may yet be committed: the tags stay pending until it cannot be any more; or the outbox has them, with the write.
-            Err(unknown) => Err(unknown),
+            (Err(unknown), _) => Err(unknown),
         }
     }
 
     /// Commits the tags to the outbox by themselves.
     pub(super) async fn leave_in_outbox(&self, tags: &[Tag]) -> Result<(), StoreError> {
         let deadline = Instant::now() + Duration::from_secs(2);
+        self.prepare_outbox(tags).await.map_err(|failed| match failed {
+            Failed::NotDone(error) => error,
+            Failed::Unknown(why) => StoreError::OutcomeUnknown(why),
+        })?;
         let mut lease = self.pool.acquire(deadline).await?;
         lease.busy();
-        let texts: Vec<&str> = tags.iter().map(|tag| &*tag.text).collect();
-        let added = tokio::time::timeout_at(deadline.into(), lease.client().execute_typed(ADD, &[(&texts, Type::TEXT_ARRAY)])).await;
+        let added = tokio::time::timeout_at(deadline.into(), lease.client().execute_typed(ADD, &[(&texts(tags), Type::TEXT_ARRAY)])).await;
         match added {
             Ok(Ok(_)) => {
                 lease.idle();

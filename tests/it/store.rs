@@ -3,6 +3,7 @@
 mod cache;
 mod checker;
 mod registry;
+mod transaction;
 
 use std::time::{Duration, Instant};
 

@@ -5,15 +5,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
+use crate::cli::settings::store::{self, Said};
 use crate::model::Failure;
 
 /// The name under which the file is found where the command was called.
 pub const NAME: &str = "candlefish.toml";
 
-/// What the file may say; nothing is read that has no meaning.
-const KEYS: [&str; 3] = ["pooler", "redis", "target"];
+/// Keys that are addresses; beside them there are the data layer's, in `[pool]` and `[cache]`. Nothing is read that has no meaning.
+pub const ADDRESSES: [&str; 3] = ["pooler", "redis", "target"];
 
 #[derive(Clone, Default)]
 pub struct SettingsFile {
@@ -22,6 +24,8 @@ pub struct SettingsFile {
     pub target: Option<String>,
     pub redis: Option<String>,
     pub pooler: Option<String>,
+    /// Of the data layer.
+    pub store: Vec<Said>,
 }
 
 impl SettingsFile {
@@ -54,6 +58,15 @@ impl SettingsFile {
                 "target" => &mut file.target,
                 "redis" => &mut file.redis,
                 "pooler" => &mut file.pooler,
+                "pool" | "cache" => {
+                    let DeValue::Table(keys) = value.get_ref() else {
+                        bail!(refuse(value.span().start, format!("{name:?} must be a table")));
+                    };
+                    for (key, value) in keys {
+                        file.store.push(of_store(name, key, value, &refuse)?);
+                    }
+                    continue;
+                }
                 _ => {
                     bail!(refuse(key.span().start, format!("unknown key {name:?}")).hint(did_you_mean(name)));
                 }
@@ -67,11 +80,34 @@ impl SettingsFile {
     }
 }
 
+/// A key of `[pool]` or `[cache]`.
+fn of_store(
+    table: &str,
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    refuse: &impl Fn(usize, String) -> Failure,
+) -> Result<Said> {
+    let name = format!("{table}.{}", key.get_ref());
+    let Some(key) = store::find(&name) else {
+        bail!(refuse(key.span().start, format!("unknown key {name:?}")).hint(did_you_mean(&name)));
+    };
+    let text = match value.get_ref() {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        _ => bail!(refuse(value.span().start, format!("{name:?} must be a number, or a text in quotes"))),
+    };
+    match store::check(key, &text) {
+        Ok(()) => Ok(Said { key, value: text }),
+        Err(why) => bail!(refuse(value.span().start, format!("{name:?}: {why}"))),
+    }
+}
+
 fn did_you_mean(name: &str) -> String {
-    let near = KEYS.iter().map(|key| (strsim::jaro_winkler(key, name), key)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let near = store::names().map(|key| (strsim::jaro_winkler(key, name), key)).max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
         Some((likeness, key)) if likeness > 0.7 => format!("Did you mean {key:?}?"),
-        _ => format!("It knows {}.", KEYS.join(", ")),
+        _ => format!("It knows {}.", store::names().collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -104,6 +140,18 @@ mod tests {
         let (message, hint) = refused("redis = 'redis://cache'\n  targt = 'x'\n");
         assert_eq!(message, "candlefish.toml, line 2, column 3: unknown key \"targt\"");
         assert_eq!(hint.as_deref(), Some("Did you mean \"target\"?"));
+    }
+
+    #[test]
+    fn the_data_layers_settings_are_checked_where_they_stand() {
+        let file =
+            SettingsFile::parse("[pool]\nmax = 8\nidle_timeout = '5s'\n[cache]\njitter = 0.2\nl1_bytes = \"64MB\"\n", Path::new(NAME))
+                .unwrap();
+        assert_eq!(file.store.iter().map(|said| said.value.as_str()).collect::<Vec<_>>(), ["0.2", "64MB", "5s", "8"]);
+        let (message, hint) = refused("[pool]\nmaxx = 8\n");
+        assert_eq!(message, "candlefish.toml, line 2, column 1: unknown key \"pool.maxx\"");
+        assert_eq!(hint.as_deref(), Some("Did you mean \"pool.max\"?"));
+        assert!(refused("[pool]\nmax = 'many'\n").0.contains("line 2, column 7"));
     }
 
     #[test]

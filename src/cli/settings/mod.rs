@@ -5,6 +5,7 @@ mod environment;
 mod file;
 mod libpq;
 mod redis_url;
+mod store;
 
 use std::path::Path;
 
@@ -184,7 +185,8 @@ impl Settings {
         Ok("PGHOST")
     }
 
-    fn file_name(&self) -> &str {
+    /// The name of the settings file, there or not.
+    pub fn file_name(&self) -> &str {
         self.file.path.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or(file::NAME)
     }
 }

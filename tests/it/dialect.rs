@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use crate::support::Database;
 
 /// One table with a column of each kind, and rows that lie at the edges.
-const TABLE: &str =
+pub(crate) const TABLE: &str =
     "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, m INTEGER NOT NULL, r REAL, p DECIMAL(10,2), s TEXT, e TEXT COLLATE NOCASE,
     z TEXT COLLATE RTRIM, b BOOLEAN, d DATE, ts DATETIME, k BLOB, g TEXT, f TEXT NOT NULL);
 INSERT INTO t VALUES
@@ -21,7 +21,7 @@ INSERT INTO t VALUES
     (6, 100, 2, 2.675, -1.005, 'a' || char(10) || 'b', 'B', 'y', 1, '2023-12-31', '2024-12-30 00:00:01', x'ff', '1e2', 'zz'),
     (7, 1, 1, -0.5, 7, '10', 'c', '', 0, '2024-01-01', '2024-01-01 00:00:00', x'31', '-0', 'O''Neil');";
 
-const TARGET: &str = r#"CREATE TABLE t("id" bigint PRIMARY KEY, n bigint, m bigint NOT NULL, r double precision, p numeric, s text COLLATE "C",
+pub(crate) const TARGET: &str = r#"CREATE TABLE t("id" bigint PRIMARY KEY, n bigint, m bigint NOT NULL, r double precision, p numeric, s text COLLATE "C",
     e text COLLATE "C", z text COLLATE "C", b boolean, d date, ts timestamp, k bytea, g text COLLATE "C", f text COLLATE "C" NOT NULL);
 INSERT INTO t VALUES
     (1, 5, 1, 1.5, 2.5, 'Apple', 'Anna', 'x', true, '2024-01-31', '2024-01-31 23:59:59', '\x00ff', '5', 'a-b'),
@@ -36,7 +36,7 @@ fn column(name: &str, type_: Type) -> RelationColumn {
     RelationColumn::new(name, type_)
 }
 
-fn t() -> Relation {
+pub(crate) fn t() -> Relation {
     let mut columns = vec![
         column("id", Type::Integer),
         column("n", Type::Integer),
@@ -75,13 +75,16 @@ fn relation(name: &str, columns: Vec<RelationColumn>) -> Relation {
 }
 
 /// Whether PostgreSQL's text is SQLite's value.
-fn agrees(value: ValueRef, text: &str) -> bool {
+pub(crate) fn agrees(value: ValueRef, text: &str) -> bool {
     match value {
         ValueRef::Null => text == "NULL",
         ValueRef::Integer(value) => {
-            text == format!("={value}") || text == if value == 1 { "=true" } else { "=false" } || real(text) == Some(value as f64)
+            // Among reals, an integer beyond 2^53 is one of them.
+            let alike = |there: f64| there == value as f64 || value.unsigned_abs() > 1 << 53 && (there / value as f64 - 1.0).abs() < 1e-15;
+            text == format!("={value}") || text == if value == 1 { "=true" } else { "=false" } || real(text).is_some_and(alike)
         }
-        ValueRef::Real(value) => real(text) == Some(value),
+        // The last bits of a sum depend on its order.
+        ValueRef::Real(value) => real(text).is_some_and(|there| there == value || (there - value).abs() <= value.abs() * 1e-14),
         ValueRef::Text(value) => text == format!("={}", String::from_utf8_lossy(value)),
         ValueRef::Blob(value) => text == format!("=\\x{}", value.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
     }
@@ -128,7 +131,7 @@ fn differences(source: &rusqlite::Connection, target: &Database, catalog: &Catal
     if wrong.is_empty() { None } else { Some(format!("{select}\n    {}\n{}", view.sql, wrong.join("\n"))) }
 }
 
-fn source(sql: &str) -> rusqlite::Connection {
+pub(crate) fn source(sql: &str) -> rusqlite::Connection {
     let source = rusqlite::Connection::open_in_memory().unwrap();
     source.execute_batch(sql).unwrap();
     source

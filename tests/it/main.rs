@@ -6,6 +6,7 @@ mod applications;
 mod bench;
 mod connect;
 mod dialect;
+mod differential;
 mod failure_modes;
 mod foretold;
 mod mapping_file;

@@ -91,7 +91,7 @@ impl Translator<'_> {
         let is_binary = matches!(value.collation, None | Some(Collation::Binary));
         value.not_mixed()?;
         match value.class {
-            Class::Null => Ok(Typed::null()),
+            Class::Null => Ok(Typed::atom(format!("{name}(NULL::text){tail}"), Class::Text)),
             Class::Boolean => Ok(Typed::atom(format!("{name}({}){tail}", value.integer()?.sql), Class::Integer)),
             Class::Integer | Class::Real | Class::Numeric => Ok(Typed::atom(format!("{name}({}){tail}", value.sql), value.class)),
             Class::Date | Class::Timestamp | Class::Time if value.form == super::Form::Canonical => {
@@ -101,7 +101,7 @@ impl Translator<'_> {
             _ if is_binary => Ok(Typed::atom(format!("{name}({} COLLATE \"C\"){tail}", value.text()?.operand()), Class::Text)),
             _ if filter.is_empty() && call.over.is_none() => {
                 let direction = if name == "min" { "ASC" } else { "DESC" };
-                let sql = format!("(array_agg({} ORDER BY {} {direction} NULLS LAST))[1]", value.text()?.sql, value.ordered()?);
+                let sql = format!("(array_agg({} ORDER BY {} {direction} NULLS LAST))[1]", value.text()?.cast("text"), value.ordered()?);
                 Ok(Typed { collation: value.collation.clone(), ..Typed::atom(sql, Class::Text) })
             }
             _ => no(format!("{name}() under a collation")),

@@ -114,6 +114,9 @@ fn pair(left: &Typed, right: &Typed, is_ordering: bool) -> Outcome<Pair> {
         return Ok(Pair::Operands(l.operand(), r.operand()));
     }
     if l.class.is_textual() && r.class.is_textual() {
+        if is_ordering && (may_become_number(l, r) || may_become_number(r, l)) {
+            return no("a text column is compared with a column whose numeric affinity makes numbers of texts");
+        }
         return textual(l, r, &collation, is_ordering);
     }
     if l.form == Form::Other || r.form == Form::Other {
@@ -133,6 +136,11 @@ fn pair(left: &Typed, right: &Typed, is_ordering: bool) -> Outcome<Pair> {
 
 fn is_numeric(affinity: Option<Affinity>) -> bool {
     matches!(affinity, Some(Affinity::Integer | Affinity::Real | Affinity::Numeric))
+}
+
+/// Whether the numeric affinity of `column` turns some texts of `text` into numbers, which sort before all others: a time's spelling is never one.
+fn may_become_number(text: &Typed, column: &Typed) -> bool {
+    is_numeric(column.affinity) && !is_numeric(text.affinity) && text.class == Class::Text && text.constant.is_none() && !text.never_numeric
 }
 
 fn with_affinity(left: &Typed, right: &Typed) -> Outcome<(Typed, Typed)> {

@@ -79,7 +79,7 @@ impl Translator<'_> {
             }
             ("hex", [value]) => self.hex(value),
             ("abs", [value]) => {
-                let number = value.number()?;
+                let number = if value.class == Class::Text { value.real()? } else { value.number()? };
                 Ok(Typed { non_negative: true, ..Typed::atom(format!("abs({})", number.sql), number.class).from(&refs) })
             }
             ("round", [value]) => round(value, 0),
@@ -102,7 +102,10 @@ impl Translator<'_> {
                 let mut text = String::new();
                 for argument in arguments {
                     match argument.constant {
-                        Some(Constant::Integer(code)) => text.extend(u32::try_from(code).ok().and_then(char::from_u32)),
+                        Some(Constant::Integer(0xd800..=0xdfff)) => return no("char() of half a surrogate pair"),
+                        Some(Constant::Integer(code)) => {
+                            text.push(u32::try_from(code).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER));
+                        }
                         _ => return no("char() of a computed code"),
                     }
                 }
@@ -120,8 +123,11 @@ impl Translator<'_> {
                 Ok(Typed::atom(format!("concat_ws({})", texts.join(", ")), Class::Text).from(&refs))
             }
             ("printf" | "format", [format, values @ ..]) => printf(format, values),
-            ("likely" | "unlikely", [value]) => Ok(Typed { is_column: false, ..(*value).clone() }),
-            ("likelihood", [value, _]) => Ok(Typed { is_column: false, ..(*value).clone() }),
+            ("likely" | "unlikely", [value]) | ("likelihood", [value, _]) => {
+                // A function's answer: of a column's affinity and collation it has neither.
+                let collation = if value.explicit_collation { value.collation.clone() } else { None };
+                Ok(Typed { is_column: false, affinity: None, collation, ..(*value).clone() })
+            }
             ("like", [pattern, text]) => super::like::like(text, pattern, None),
             ("glob", [pattern, text]) => super::like::glob(text, pattern),
             ("random", []) => {
@@ -198,8 +204,15 @@ fn position(typed: &Typed) -> Outcome<String> {
     match (number.class, &number.constant) {
         (Class::Integer, Some(_)) => Ok(number.sql),
         (Class::Integer, None) if number.small => Ok(number.operand()),
-        // No text is that long.
-        (Class::Integer, None) => Ok(format!("least(greatest({}, -1000000000), 1000000000)::integer", number.sql)),
+        // No text is that long. NULL is nothing to least() and greatest().
+        (Class::Integer, None) => {
+            let clamped = format!("least(greatest({}, -1000000000), 1000000000)::integer", number.sql);
+            match (number.not_null, number.volatile) {
+                (true, _) => Ok(clamped),
+                (false, false) => Ok(format!("CASE WHEN {} IS NOT NULL THEN {clamped} END", number.operand())),
+                (false, true) => no("substr() at a random position"),
+            }
+        }
         _ => no("substr() at a position that is no integer"),
     }
 }
@@ -278,13 +291,13 @@ fn nullif(left: &Typed, right: &Typed) -> Outcome<Typed> {
     }
     let is_binary = |typed: &Typed| matches!(typed.collation, None | Some(Collation::Binary));
     let (l, r) = match left.class {
-        Class::Boolean => (left.integer()?, right.integer()?),
+        class if class.is_number() => (left.integer()?, right.integer()?),
         Class::Text if is_binary(left) && is_binary(right) => (left.text()?, right.text()?),
         Class::Text => return no("nullif() under a collation"),
         _ => (left.clone(), right.clone()),
     };
     let class = l.class;
-    Ok(Typed { not_null: false, ..Typed::atom(format!("NULLIF({}, {})", l.sql, r.integer().unwrap_or(r).sql), class).from(&[left, right]) })
+    Ok(Typed { not_null: false, ..Typed::atom(format!("NULLIF({}, {})", l.sql, r.sql), class).from(&[left, right]) })
 }
 
 /// min() and max() of several values: NULL when any is.

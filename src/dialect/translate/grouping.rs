@@ -28,13 +28,19 @@ impl Translator<'_> {
         }
         let Some(grouping) = scope.grouping.take() else { return Ok(None) };
         let typed = self.expr(expr);
-        let is_key = typed
-            .as_ref()
-            .is_ok_and(|typed| typed.ordered().is_ok_and(|key| grouping.keys.contains(&key)) || grouping.keys.contains(&typed.sql));
+        // What is computed once more, as a time's spelling is, must be computed from the key.
+        let key = typed.ok().and_then(|typed| {
+            if grouping.keys.contains(&typed.sql) {
+                return Some(Typed { spelling: None, ..typed });
+            }
+            // Texts alike under the key's collation: SQLite shows the one of some row.
+            let is_key = typed.ordered().is_ok_and(|key| grouping.keys.contains(&key));
+            is_key.then(|| Typed { sql: format!("(array_agg({}{}))[1]", typed.sql, grouping.row), atom: true, ..typed })
+        });
         if let Some(scope) = self.scopes.last_mut() {
             scope.grouping = Some(grouping);
         }
-        Ok(if is_key { typed.ok() } else { None })
+        Ok(key)
     }
 
     /// A column of source `index` of the scope at `depth`.

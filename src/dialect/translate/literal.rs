@@ -66,6 +66,14 @@ pub fn looks_numeric(text: &str) -> Option<Constant> {
     Some(if is_whole { Constant::Integer(value as i64) } else { Constant::Real(value) })
 }
 
+/// What arithmetic makes of such a text: an integer only where it is spelled as one, so that '1e2' divides as a REAL.
+pub fn operand(text: &str) -> Option<Constant> {
+    match looks_numeric(text)? {
+        Constant::Integer(value) if text.contains(['.', 'e', 'E']) => Some(Constant::Real(value as f64)),
+        constant => Some(constant),
+    }
+}
+
 /// A moment in another spelling that both engines read: `2024-01-31T23:59:59.5Z`, a day alone. What is not in UTC stays a text.
 pub fn moment(text: &str, class: Class) -> Option<String> {
     let day = text.get(..10).filter(|day| time(day, Class::Date).is_some())?;

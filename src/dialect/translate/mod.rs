@@ -2,7 +2,8 @@
 //!
 //! The rule: what is returned gives SQLite's answer for every row that the tables may hold; all else is [`Untranslatable`], with the reason.
 //! What "exact" leaves out, knowingly: an integer that leaves 64 bits is an error in PostgreSQL where SQLite turns to REAL; the last bits of a sum
-//! of REALs depend on the order in both; a column that SQLite takes from an arbitrary row of a group comes from an arbitrary row here too; local
+//! of REALs depend on the order in both, and an integer beyond 2^53 loses them among REALs; a column that SQLite takes from an arbitrary row of a
+//! group comes from an arbitrary row here too, and so does the one of several texts alike under a collation that min() or max() gives; local
 //! time is that of the session's TimeZone; AFTER triggers see the whole statement done, where SQLite's see one row of it.
 
 mod aggregate;

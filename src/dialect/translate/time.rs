@@ -294,7 +294,8 @@ fn formatted(moment: &Moment, format: &str) -> Outcome<Typed> {
     let digits_of = if parts.len() == 1 { digits.pop().filter(|digits| !digits.is_empty()) } else { None };
     let typed =
         if parts.len() == 1 { Typed::atom(format!("({})", parts[0]), Class::Text) } else { Typed::new(parts.join(" || "), Class::Text) };
-    Ok(Typed { digits_of, instant: instant(moment, format), ..typed })
+    let never_numeric = ["%F", "%T", "%R", "%Y-%m", "%m-%d", ":", "/"].iter().any(|part| format.contains(part));
+    Ok(Typed { digits_of, instant: instant(moment, format), never_numeric, ..typed })
 }
 
 /// The timestamp that a format spells whole: a day and a time of day, in the ways that both engines read.

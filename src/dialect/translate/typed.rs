@@ -61,6 +61,8 @@ pub struct Typed {
     pub spelling: Option<String>,
     /// The timestamp, in UTC, that a computed text spells.
     pub instant: Option<String>,
+    /// A computed text that never looks like a number.
+    pub never_numeric: bool,
 }
 
 impl Class {
@@ -131,6 +133,7 @@ impl Typed {
             digits_of: None,
             spelling: None,
             instant: None,
+            never_numeric: false,
         }
     }
 
@@ -173,6 +176,14 @@ impl Typed {
 
     pub fn cast(&self, type_: &str) -> String {
         if self.atom && !self.sql.starts_with('-') { format!("{}::{type_}", self.sql) } else { format!("({})::{type_}", self.sql) }
+    }
+
+    /// The same for every row, and so no key to order or group by: PostgreSQL would take it for a position, or refuse it.
+    pub fn is_fixed(&self) -> bool {
+        let bare = self.sql.trim_start_matches(['-', ' ', '(']).trim_end_matches(')');
+        let is_number =
+            bare.starts_with(|first: char| first.is_ascii_digit()) && bare.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        self.constant.is_some() || self.class == Class::Null || is_number || matches!(bare, "TRUE" | "FALSE" | "NULL::boolean")
     }
 
     /// The name for a message.
@@ -224,7 +235,7 @@ impl Typed {
 
     fn numeric_constant(&self) -> Outcome<Typed> {
         match &self.constant {
-            Some(Constant::Text(text)) => match literal::looks_numeric(text) {
+            Some(Constant::Text(text)) => match literal::operand(text) {
                 Some(constant) => Ok(literal::constant(constant)),
                 None => no(format!("the text {} is used as a number", self.sql)),
             },

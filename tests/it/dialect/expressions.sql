@@ -297,3 +297,20 @@ s IN (SELECT e FROM t)
 e IN (SELECT lower(e) FROM t)
 rowid
 oid + 1
+-- Found by odd expressions
+n / '1e2'
+abs('5') / 2
+nullif(s, '5')
+nullif(g, '5')
+nullif('5', '5')
+char(-1)
+substr(f, n)
+substr(f, n, 1)
+substr(f, 1, n)
+substr(s, NULL)
+(m | 7) < likely(f)
+likely(z) >= length('')
+likely(e) = 'ANNA'
+e = unlikely('ANNA')
+d > strftime('%Y-%m-%d', ts)
+d < date(ts, '+1 day')

@@ -121,3 +121,21 @@ SELECT name, CASE parent WHEN 1 THEN 'first' ELSE parent || '' END AS p FROM c W
 SELECT y, sum(k) FROM (SELECT strftime('%Y', d) AS y, m AS k FROM t WHERE d IS NOT NULL) GROUP BY y HAVING sum(k) > 0 ORDER BY sum(k) DESC, y
 
 SELECT -id AS name, * FROM c ORDER BY name
+
+SELECT max(NULL) AS x FROM t
+
+SELECT max(NULL, count(id)) AS x FROM t
+
+SELECT count(id) < 'abc' AS x FROM t
+
+SELECT id FROM t ORDER BY FALSE, id
+
+SELECT id FROM t ORDER BY (d IS m), 1 <> '5', id DESC
+
+SELECT count(*) AS x, -'5' AS y FROM t GROUP BY n, -'5' ORDER BY min(id)
+
+SELECT lower(CAST(e AS TEXT)) AS x, count(*) AS y FROM t GROUP BY CAST(e AS TEXT) ORDER BY min(id)
+
+SELECT date(ts) AS x, count(*) AS y FROM t GROUP BY 1 ORDER BY min(id)
+
+SELECT time(ts) AS x, count(*) AS y FROM t GROUP BY time(ts) ORDER BY min(id)

@@ -209,9 +209,7 @@ impl Inner {
         if objection.is_none() && now < entry.fresh_until {
             return Memory::Hit(entry);
         }
-        if objection == Some(Miss::Invalidated) {
-            self.l1.remove(key, &entry.stamp);
-        }
+        // What is old stays until a load takes its place: who asks meanwhile is told the same cause.
         let useful = now < entry.useful_until && !declared.query.grace.is_zero() && self.validity.allows_stale(&entry.stamp);
         Memory::Miss(objection.unwrap_or(Miss::Expired), useful.then_some(entry))
     }

@@ -166,7 +166,8 @@ impl LayerStatus {
         self.with(earlier, u64::saturating_sub)
     }
 
-    pub(super) fn plus(&self, other: &LayerStatus) -> LayerStatus {
+    /// Both together; without times.
+    pub fn plus(&self, other: &LayerStatus) -> LayerStatus {
         self.with(other, |one, other| one + other)
     }
 

@@ -74,6 +74,14 @@ impl Bed {
         Ok(format!("{}/{name}", self.server))
     }
 
+    /// A database's address by the server's unix socket.
+    pub fn by_socket(&self, name: &str) -> Result<String> {
+        let stack: Json = serde_json::from_str(&fs::read_to_string(self.home.join("stack.json")).context("read the stack's state")?)?;
+        let (folder, port) = (stack["sockets"].as_str().context("the stack names no socket")?, &stack["ports"]["postgres"]);
+        let credentials = self.server.strip_prefix("postgresql://").and_then(|rest| rest.split_once('@')).context("read the address")?.0;
+        Ok(format!("postgresql://{credentials}@/{name}?host={folder}&port={port}"))
+    }
+
     pub fn drop_database(&self, name: &str) -> Result<()> {
         let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
         let maintenance = format!("{}/postgres", self.server);

@@ -15,6 +15,8 @@ pub struct Sample {
     pub seconds: f64,
     /// `ru_maxrss` of the process.
     pub peak_bytes: u64,
+    /// User and system time.
+    pub cpu_seconds: f64,
 }
 
 /// Runs the command with its output in `log`; anything but exit 0 is an error with the end of it.
@@ -23,7 +25,7 @@ pub fn measure(command: &mut Command, log: &Path) -> Result<Sample> {
     command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
     let started = Instant::now();
     let child = command.spawn().with_context(|| format!("start {command:?}"))?;
-    let (status, peak_bytes) = wait(child.id())?;
+    let (status, peak_bytes, cpu_seconds) = wait(child.id())?;
     let seconds = started.elapsed().as_secs_f64();
     if !status.success() {
         let said = fs::read_to_string(log).unwrap_or_default();
@@ -31,12 +33,12 @@ pub fn measure(command: &mut Command, log: &Path) -> Result<Sample> {
         let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         bail!("{name} ended with {status}:\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
     }
-    Ok(Sample { seconds, peak_bytes })
+    Ok(Sample { seconds, peak_bytes, cpu_seconds })
 }
 
 /// The only call that tells the memory of one child rather than of all. A child starts with the peak of the process that forked it, so
 /// whoever measures must stay small itself: fixtures are made by a process of their own.
-fn wait(pid: u32) -> Result<(ExitStatus, u64)> {
+fn wait(pid: u32) -> Result<(ExitStatus, u64, f64)> {
     let pid = libc::pid_t::try_from(pid)?;
     let mut status = 0;
     // SAFETY: an all-zero rusage is a valid one, and both pointers are to locals that outlive the call.
@@ -49,7 +51,8 @@ fn wait(pid: u32) -> Result<(ExitStatus, u64)> {
     }
     // macOS counts bytes, everybody else KiB.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    Ok((ExitStatus::from_raw(status), usage.ru_maxrss as u64 * unit))
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok((ExitStatus::from_raw(status), usage.ru_maxrss as u64 * unit, seconds(usage.ru_utime) + seconds(usage.ru_stime)))
 }
 
 /// The median; of an even number the middle of the two.

@@ -3,6 +3,7 @@
 //! Medians of the rounds, ratios and peak memory as a table and as JSON, with the machine, and what the project promises with what came out.
 
 mod bed;
+mod driver;
 mod measure;
 mod peers;
 mod report;
@@ -23,6 +24,8 @@ pub enum Task {
     Migrate(Migrate),
     /// Small files beside large ones: rows per second, and memory
     Scale(Scale),
+    /// candlefish bench's driver beside pgbench: transactions per second, and the client's CPU
+    Bench(Bench),
 }
 
 #[derive(clap::Args)]
@@ -42,6 +45,18 @@ pub struct Scale {
     /// Of the registry, each times 5,000 rows
     #[arg(long, value_delimiter = ',', default_value = "100,1000")]
     scales: Vec<u32>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args)]
+pub struct Bench {
+    /// Clients at the same time
+    #[arg(short, long, value_delimiter = ',', default_value = "1,10,50")]
+    clients: Vec<u32>,
+    /// Of each run
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
     #[command(flatten)]
     common: Common,
 }
@@ -75,6 +90,7 @@ pub fn run(task: Task) -> Result<()> {
     match task {
         Task::Migrate(options) => migrate(&options),
         Task::Scale(options) => scale(&options),
+        Task::Bench(options) => driver::run(&options),
     }
 }
 

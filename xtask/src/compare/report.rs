@@ -14,8 +14,16 @@ pub struct Report {
     rounds: u32,
     machine: Json,
     pub rows: Vec<Row>,
+    /// Instead of rows, where it is no rows that are moved.
+    pub body: Option<Body>,
     pub claims: Vec<Claim>,
     pub notes: Vec<String>,
+}
+
+/// Results of another shape: for people, and for the document.
+pub struct Body {
+    pub text: String,
+    pub json: Vec<Json>,
 }
 
 /// What the runs of one contestant came to.
@@ -76,7 +84,7 @@ impl Claim {
 
 impl Report {
     pub fn new(task: String, rounds: u32, machine: Json) -> Self {
-        Report { task, rounds, machine, rows: Vec::new(), claims: Vec::new(), notes: Vec::new() }
+        Report { task, rounds, machine, rows: Vec::new(), body: None, claims: Vec::new(), notes: Vec::new() }
     }
 
     pub fn add_fact(&mut self, name: &str, fact: Option<String>) {
@@ -115,19 +123,10 @@ impl Report {
             fact("duckdb"),
             fact("pgloader"),
         );
-        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default().max(4);
-        text += &format!("{:<width$}  {:>9}  {:>15}  {:>11}  {:>8}  what\n", "name", "median s", "from … to", "rows/s", "peak MiB");
-        for row in &self.rows {
-            let (least, most) = row.all_seconds.iter().fold((f64::MAX, 0.0f64), |(least, most), s| (least.min(*s), most.max(*s)));
-            text += &format!(
-                "{:<width$}  {:>9.2}  {:>15}  {:>11.0}  {:>8.0}  {}\n",
-                row.name,
-                row.seconds,
-                format!("{least:.2} … {most:.2}"),
-                row.rows_per_second(),
-                row.peak_mib(),
-                row.about
-            );
+        if let Some(body) = &self.body {
+            text += &body.text;
+        } else {
+            text += &self.rows_text();
         }
         let width = self.claims.iter().map(|claim| claim.text.chars().count()).max().unwrap_or_default();
         text += "\n";
@@ -147,6 +146,25 @@ impl Report {
         text
     }
 
+    fn rows_text(&self) -> String {
+        let mut text = String::new();
+        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default().max(4);
+        text += &format!("{:<width$}  {:>9}  {:>15}  {:>11}  {:>8}  what\n", "name", "median s", "from … to", "rows/s", "peak MiB");
+        for row in &self.rows {
+            let (least, most) = row.all_seconds.iter().fold((f64::MAX, 0.0f64), |(least, most), s| (least.min(*s), most.max(*s)));
+            text += &format!(
+                "{:<width$}  {:>9.2}  {:>15}  {:>11.0}  {:>8.0}  {}\n",
+                row.name,
+                row.seconds,
+                format!("{least:.2} … {most:.2}"),
+                row.rows_per_second(),
+                row.peak_mib(),
+                row.about
+            );
+        }
+        text
+    }
+
     fn json(&self) -> Json {
         let row = |row: &Row| {
             json!({
@@ -162,7 +180,7 @@ impl Report {
         };
         json!({
             "task": self.task, "rounds": self.rounds, "machine": self.machine,
-            "results": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "results": self.body.as_ref().map_or_else(|| self.rows.iter().map(row).collect(), |body| body.json.clone()),
             "claims": self.claims.iter().map(claim).collect::<Vec<_>>(),
             "notes": self.notes,
         })

@@ -21,7 +21,7 @@
 //! | **verbs**: one command's meaning each; `mod.rs` holds `run()` | | |
 //! | [`migrate`] | a SQLite file into PostgreSQL | sides, plan, digest, sqlite, postgres, model |
 //! | [`verify`] | is every value of the one in the other? | sides, plan, digest, sqlite, postgres, model |
-//! | [`bench`] | load tests: what a layer bears, and a verdict | sqlite, postgres, registry, model |
+//! | [`bench`] | load tests: what each layer bears, and a verdict | store, sqlite, postgres, registry, model |
 //! | [`stats`] | what a database does: one statistic a file | postgres, model |
 //! | **face**: the only rooms that meet a person | | |
 //! | [`render`] | reports and events as tables, JSON, CSV, progress | report types of verbs, plan, model |

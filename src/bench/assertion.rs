@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value as Json;
 
 use crate::bench::report::{Assertion, BenchReport, LayerReport};
+use crate::bench::store_watch::FEWEST_LOOKUPS;
 use crate::model::{Failure, KPIS, Kpi, Unit};
 
 /// One expression, read: `p95<50ms`, `cached:l1_hit_ratio>95%`, `reads.latency_ms.p99<=2ms`.
@@ -19,6 +20,8 @@ pub struct Claim {
     limit: f64,
     /// What the limit is counted in; none for a bare number.
     unit: Option<Unit>,
+    /// The line of the table that this is.
+    kpi: Option<&'static Kpi>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +80,7 @@ const SHORT: [(&str, &str); 15] = [
 /// Reads one `--assert`; `kpi` is every line of the table. The error says what is wrong and at which character.
 pub fn parse(text: &str) -> Result<Vec<Claim>, Failure> {
     if text.trim() == "kpi" {
-        return KPIS.iter().map(|kpi| one(&kpi.expression())).collect();
+        return KPIS.iter().map(|kpi| Ok(Claim { kpi: Some(kpi), ..one(&kpi.expression())? })).collect();
     }
     text.split(',').map(one).collect()
 }
@@ -113,7 +116,7 @@ fn one(text: &str) -> Result<Claim, Failure> {
         None => return Err(wrong(limit_at + digits, format!("{unit:?} is no unit: us, ms, s, %, kB, MB, GB"))),
     };
     let path = SHORT.iter().find(|(short, _)| *short == path).map_or(path, |(_, path)| *path);
-    let claim = Claim { text: text.trim().to_string(), layer, path: path.to_string(), sign, limit: number * factor, unit };
+    let claim = Claim { text: text.trim().to_string(), layer, path: path.to_string(), sign, limit: number * factor, unit, kpi: None };
     if let (Some(unit), Some(wanted)) = (claim.unit, unit_of(path))
         && unit != wanted
     {
@@ -164,36 +167,79 @@ impl Claim {
         if layers.is_empty() {
             return Ok(self.unknown(&format!("layer {name} was not run")));
         }
+        if let Some(lookups) = self.too_few(&layers) {
+            let about = format!("{lookups} lookups are too few to judge");
+            return Ok(Assertion { passed: None, ..self.unknown(&about) });
+        }
+        let actual = match self.median(&layers, &self.path)? {
+            Ok(actual) => actual,
+            Err(why) => return Ok(self.unknown(&why)),
+        };
+        let about = (layers.len() > 1).then(|| format!("the median of {} runs", layers.len()));
+        if self.kpi.is_some_and(Kpi::is_hit_ratio) {
+            return self.judge_both(actual, &layers);
+        }
+        Ok(Assertion { expr: self.text.clone(), actual: Some(actual), passed: Some(self.holds(actual)), about })
+    }
+
+    /// A hit ratio of the table, raw and without what writes had just made old: no cache can answer those. Says which of both holds.
+    fn judge_both(&self, raw: f64, layers: &[&LayerReport]) -> Result<Assertion, Failure> {
+        let percent = |ratio: f64| format!("{:.2} %", ratio * 100.0);
+        let (actual, passed, about) = match self.median(layers, &format!("{}_undisturbed", self.path))? {
+            _ if self.holds(raw) => (raw, true, "raw".to_string()),
+            Ok(undisturbed) => {
+                let held = if self.holds(undisturbed) { "holds" } else { "does not hold either" };
+                let about = format!(
+                    "raw {} does not hold; without the lookups that a write had just made old {} {held}",
+                    percent(raw),
+                    percent(undisturbed)
+                );
+                (undisturbed, self.holds(undisturbed), about)
+            }
+            Err(why) => (raw, false, format!("raw; without the lookups that a write had just made old: {why}")),
+        };
+        Ok(Assertion { expr: self.text.clone(), actual: Some(actual), passed: Some(passed), about: Some(about) })
+    }
+
+    /// The lookups behind a hit ratio, when they are too few to say anything.
+    fn too_few(&self, layers: &[&LayerReport]) -> Option<u64> {
+        let cache = |layer: &LayerReport| match self.path.split_once('.') {
+            Some(("l1", ratio)) if ratio.starts_with("hit_ratio") => layer.l1.as_ref().map(|cache| cache.lookups),
+            Some(("l2", ratio)) if ratio.starts_with("hit_ratio") => layer.l2.as_ref().map(|cache| cache.lookups),
+            _ => None,
+        };
+        layers.iter().filter_map(|layer| cache(layer)).min().filter(|lookups| *lookups < FEWEST_LOOKUPS)
+    }
+
+    fn median(&self, layers: &[&LayerReport], path: &str) -> Result<Result<f64, String>, Failure> {
         let mut values = Vec::new();
         for layer in layers {
-            match self.value(layer)? {
+            match self.value(layer, path)? {
                 Ok(value) => values.push(value),
-                Err(why) => return Ok(self.unknown(&why)),
+                Err(why) => return Ok(Err(why)),
             }
         }
         values.sort_by(f64::total_cmp);
-        let actual =
-            if values.len() % 2 == 1 { values[values.len() / 2] } else { (values[values.len() / 2 - 1] + values[values.len() / 2]) / 2.0 };
-        let about = (values.len() > 1).then(|| format!("the median of {} runs", values.len()));
-        Ok(Assertion { expr: self.text.clone(), actual: Some(actual), passed: self.holds(actual), about })
+        let middle = values.len() / 2;
+        Ok(Ok(if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }))
     }
 
     fn unknown(&self, why: &str) -> Assertion {
-        Assertion { expr: self.text.clone(), actual: None, passed: false, about: Some(why.to_string()) }
+        Assertion { expr: self.text.clone(), actual: None, passed: Some(false), about: Some(why.to_string()) }
     }
 
     /// The value in a layer's document; why it is not known; or an error where no document could ever have it.
-    fn value(&self, layer: &LayerReport) -> Result<Result<f64, String>, Failure> {
+    fn value(&self, layer: &LayerReport, path: &str) -> Result<Result<f64, String>, Failure> {
         let document = serde_json::to_value(layer).map_err(|error| Failure::new("report", error.to_string()))?;
         let mut here = &document;
-        for (depth, name) in self.path.split('.').enumerate() {
+        for (depth, name) in path.split('.').enumerate() {
             here = match here {
-                Json::Null => return Ok(Err(format!("layer {} has no {}", layer.layer, self.path.split('.').next().unwrap_or_default()))),
+                Json::Null => return Ok(Err(format!("layer {} has no {}", layer.layer, path.split('.').next().unwrap_or_default()))),
                 Json::Array(items) => {
                     let named = |item: &&Json| ["operation", "code"].iter().any(|key| item[key].as_str() == Some(name));
                     match items.iter().find(named) {
                         Some(item) => item,
-                        None => return Ok(Err(format!("there is no {name:?} in {}", self.path))),
+                        None => return Ok(Err(format!("there is no {name:?} in {path}"))),
                     }
                 }
                 object => match object.get(name) {
@@ -209,7 +255,7 @@ impl Claim {
         match here {
             Json::Number(number) => Ok(number.as_f64().ok_or_else(|| format!("{number} is no number that can be compared"))),
             Json::Null => Ok(Err("it is not known".to_string())),
-            _ => Err(Failure::new("bad_assertion", format!("assertion {:?}: {} is not a number", self.text, self.path))
+            _ => Err(Failure::new("bad_assertion", format!("assertion {:?}: {path} is not a number", self.text))
                 .hint("Name a number of the report: `candlefish bench --json` shows them all.")),
         }
     }
@@ -233,9 +279,53 @@ impl Claim {
             Sign::Different => actual != self.limit,
         }
     }
+}
 
-    /// What the value should be for the claim to hold, as the table has it.
-    pub fn kpi(&self) -> Option<&'static Kpi> {
-        KPIS.iter().find(|kpi| kpi.expression() == self.text)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::store_watch::CacheReport;
+
+    fn judged(claims: &str, l1: CacheReport) -> Vec<Assertion> {
+        let mut report: BenchReport = serde_json::from_str(include_str!("compare/result.json")).unwrap();
+        let mut layer = report.layers[0].clone();
+        layer.l1 = Some(l1);
+        report.layers = vec![layer];
+        parse(claims).unwrap().iter().map(|claim| claim.judge(&report).unwrap()).collect()
+    }
+
+    fn cache(lookups: u64, raw: f64, undisturbed: f64) -> CacheReport {
+        CacheReport { lookups, hit_ratio: Some(raw), hit_ratio_undisturbed: Some(undisturbed), ..CacheReport::default() }
+    }
+
+    fn l1(of: &[Assertion]) -> (Option<f64>, Option<bool>, &str) {
+        let one = of.iter().find(|one| one.expr.starts_with("l1_hit_ratio")).unwrap();
+        (one.actual, one.passed, one.about.as_deref().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_hit_ratio_of_the_table_is_judged_raw_and_without_what_writes_made_old() {
+        assert_eq!(l1(&judged("kpi", cache(1000, 0.97, 0.99))), (Some(0.97), Some(true), "raw"));
+        let without = judged("kpi", cache(1000, 0.6, 0.99));
+        assert_eq!(
+            l1(&without),
+            (Some(0.99), Some(true), "raw 60.00 % does not hold; without the lookups that a write had just made old 99.00 % holds")
+        );
+        assert_eq!(l1(&judged("kpi", cache(1000, 0.6, 0.9))).1, Some(false));
+        // Written by hand it means what it says.
+        assert_eq!(l1(&judged("l1_hit_ratio>95%", cache(1000, 0.6, 0.99))), (Some(0.6), Some(false), ""));
+        assert_eq!(judged("l1.hit_ratio_undisturbed>95%", cache(1000, 0.6, 0.99))[0].passed, Some(true));
+    }
+
+    #[test]
+    fn few_lookups_are_not_judged_and_what_is_not_known_has_not_passed() {
+        let few = CacheReport { lookups: 12, ..CacheReport::default() };
+        assert_eq!(l1(&judged("kpi", few.clone())), (None, None, "12 lookups are too few to judge"));
+        assert_eq!(l1(&judged("l1_hit_ratio>95%", few)).1, None);
+        // This layer has no L2 at all.
+        let all = judged("kpi", cache(1000, 0.97, 0.99));
+        assert_eq!(all.len(), KPIS.len());
+        let l2 = all.iter().find(|one| one.expr.starts_with("l2_hit_ratio")).unwrap();
+        assert_eq!((l2.actual, l2.passed), (None, Some(false)));
     }
 }

@@ -29,9 +29,13 @@ async fn filled(client: &Client) -> Result<Option<u32>> {
     Ok(row.and_then(|row| u32::try_from(row.get::<_, i32>(0)).ok()))
 }
 
-/// Fills the schema anew, in one transaction: readers see all of it or nothing.
-pub async fn init(address: &Address, scale: u32) -> Result<()> {
+/// Fills the schema anew, in one transaction: readers see all of it or nothing. In a database of candlefish's own, statements are counted from now on.
+pub async fn init(address: &Address, scale: u32, own: bool) -> Result<()> {
     let mut client = connect(address).await?;
+    if own {
+        let sql = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_stat_statements; RESET client_min_messages";
+        client.batch_execute(sql).await.map_err(|error| sql_failure(error.into())).context("let the server count statements")?;
+    }
     let known = filled(&client).await?;
     let fill = async {
         let transaction = client.transaction().await?;
@@ -100,4 +104,11 @@ pub async fn copy_to_sqlite(address: &Address, path: &Path) -> Result<()> {
         ))
     };
     tokio::task::spawn_blocking(fill).await.context("fill the SQLite copy")?
+}
+
+/// A copy of a file as it is now, with what its journal holds; the file itself is only read.
+pub async fn copy_file(source: &Path, path: &Path) -> Result<()> {
+    let (source, path) = (source.to_path_buf(), path.to_path_buf());
+    let copy = move || sqlite::copy(&source, &path).with_context(|| format!("copy {}", source.display()));
+    tokio::task::spawn_blocking(copy).await.context("copy the source")?
 }

@@ -1,4 +1,5 @@
-//! The way from a client to its data: `direct` is one connection a client, `sqlite` the one connection that an application on a file has.
+//! The way from a client to its data: `direct` is one connection a client, `sqlite` the one connection that an application on a file has; the others
+//! are the data layer, with more and more of it.
 
 use std::sync::Arc;
 
@@ -6,26 +7,53 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::bench::script::{Keep, Statement, Value};
+use crate::bench::instances::{Instance, Instances};
+use crate::bench::recorder::Answered;
+use crate::bench::script::{Keep, Slot, Statement, Value};
 use crate::model;
 use crate::postgres::{Address, Argument, Driver, Protocol, Refusal, TextRows};
 use crate::sqlite;
+use crate::store::Layers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
     Sqlite,
     Direct,
+    /// Through the pool, and the pooler when there is one.
+    Pooled,
+    /// Redis in front of that.
+    L2,
+    /// And memory in front of it all.
+    Cached,
 }
 
 impl Layer {
-    pub const ALL: [Layer; 2] = [Layer::Sqlite, Layer::Direct];
+    pub const ALL: [Layer; 5] = [Layer::Sqlite, Layer::Direct, Layer::Pooled, Layer::L2, Layer::Cached];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Layer::Sqlite => "sqlite",
             Layer::Direct => "direct",
+            Layer::Pooled => "pooled",
+            Layer::L2 => "l2",
+            Layer::Cached => "cached",
         }
+    }
+
+    /// What of the data layer answers; none where it is not in the way.
+    pub fn of_store(self) -> Option<Layers> {
+        match self {
+            Layer::Sqlite | Layer::Direct => None,
+            Layer::Pooled => Some(Layers::Pooled),
+            Layer::L2 => Some(Layers::L2),
+            Layer::Cached => Some(Layers::Cached),
+        }
+    }
+
+    /// Keeps answers: measured when it is full of them.
+    pub fn caches(self) -> bool {
+        matches!(self, Layer::L2 | Layer::Cached)
     }
 }
 
@@ -34,26 +62,53 @@ impl Layer {
 pub enum Entrance {
     Direct { address: Box<Address>, protocol: Protocol },
     Sqlite(Arc<Mutex<sqlite::Session>>),
+    Store(Arc<Instances>),
 }
 
 /// One client's way in.
 pub enum Connection {
     Direct(Box<Driver>),
     Sqlite { file: Arc<Mutex<sqlite::Session>>, held: Option<OwnedMutexGuard<sqlite::Session>> },
+    Store(Arc<Instance>),
+}
+
+/// What a statement gave, as far as anybody wants to know.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Only of statements that keep something.
+    pub sets: Vec<TextRows>,
+    /// Where a read's answer came from, in the data layer.
+    pub from: Option<Answered>,
+}
+
+impl From<Vec<TextRows>> for Answer {
+    fn from(sets: Vec<TextRows>) -> Self {
+        Answer { sets, from: None }
+    }
 }
 
 impl Entrance {
-    pub async fn connect(&self) -> Result<Connection> {
+    /// The way in of the client of this number.
+    /// `alone`: its thread has no other.
+    pub async fn connect(&self, client: usize, alone: bool) -> Result<Connection> {
         Ok(match self {
-            Entrance::Direct { address, protocol } => Connection::Direct(Box::new(Driver::connect(address, *protocol).await?)),
+            Entrance::Direct { address, protocol } => Connection::Direct(Box::new(Driver::connect(address, *protocol, alone).await?)),
             Entrance::Sqlite(file) => Connection::Sqlite { file: Arc::clone(file), held: None },
+            Entrance::Store(instances) => Connection::Store(instances.of(client).await?),
         })
+    }
+
+    pub fn instances(&self) -> Option<&Instances> {
+        match self {
+            Entrance::Store(instances) => Some(instances),
+            _ => None,
+        }
     }
 
     pub fn protocol(&self) -> Protocol {
         match self {
             Entrance::Direct { protocol, .. } => *protocol,
-            Entrance::Sqlite(_) => Protocol::Prepared,
+            Entrance::Sqlite(_) | Entrance::Store(_) => Protocol::Prepared,
         }
     }
 }
@@ -75,26 +130,35 @@ impl Connection {
         }
     }
 
-    /// Runs a statement and reads its answer; what it keeps, when it keeps anything.
-    pub async fn execute(&mut self, statement: &Statement, variables: &[Value], protocol: Protocol) -> Result<Vec<TextRows>, Refusal> {
+    /// Runs a statement and reads all of its answer.
+    pub async fn execute(&mut self, statement: &Statement, variables: &[Value], protocol: Protocol) -> Result<Answer, Refusal> {
         match self {
             Connection::Direct(driver) => match (&statement.keep, protocol) {
-                (Keep::Nothing, Protocol::Simple) => driver.execute_simple(&statement.simple(variables)).await.map(|()| Vec::new()),
+                (Keep::Nothing, Protocol::Simple) => driver.execute_simple(&statement.simple(variables)).await.map(|()| Answer::default()),
                 (Keep::Nothing, _) => {
                     let parameters = parameters(statement, variables);
-                    driver.execute(statement.index, &statement.sql, parameters.as_slice(statement)).await.map(|_| Vec::new())
+                    let parameters = parameters.as_slice(statement);
+                    driver.execute(statement.index, &statement.sql, parameters).await.map(|_| Answer::default())
                 }
-                (Keep::Variables { .. }, Protocol::Simple) => driver.fetch_simple(&statement.simple(variables)).await,
+                (Keep::Variables { .. }, Protocol::Simple) => driver.fetch_simple(&statement.simple(variables)).await.map(Answer::from),
                 // The extended protocol brings values in binary; kept ones are wanted as text.
-                (Keep::Variables { .. }, _) => driver.fetch_simple(&statement.quoted(variables)).await,
+                (Keep::Variables { .. }, _) => driver.fetch_simple(&statement.quoted(variables)).await.map(Answer::from),
             },
             Connection::Sqlite { held, .. } => {
                 let Some(session) = held else { unreachable!("a statement runs within a transaction") };
-                let (sql, slots) = statement.sqlite.as_ref().map_or((&statement.sql, &statement.parameters), |(sql, slots)| (sql, slots));
-                let values = slots.iter().map(|slot| sqlite_value(&variables[slot.index()]));
-                session.execute(sql, values).map_err(|message| Refusal { code: "sqlite".to_string(), message, broken: false })?;
-                Ok(Vec::new())
+                let run = |sql: &str, slots: &[Slot]| {
+                    let values = slots.iter().map(|slot| sqlite_value(&variables[slot.index()]));
+                    session.execute(sql, values).map_err(|message| Refusal { code: "sqlite".to_string(), message, broken: false })
+                };
+                if statement.sqlite.is_empty() {
+                    run(&statement.sql, &statement.parameters)?;
+                }
+                for (sql, slots) in &statement.sqlite {
+                    run(sql, slots)?;
+                }
+                Ok(Answer::default())
             }
+            Connection::Store(instance) => instance.execute(statement, variables).await.map(|from| Answer { sets: Vec::new(), from }),
         }
     }
 
@@ -108,6 +172,7 @@ impl Connection {
                 }
                 true
             }
+            Connection::Store(_) => true,
         }
     }
 }
@@ -127,23 +192,13 @@ impl<'a> Parameters<'a> {
 }
 
 fn parameters<'a>(statement: &Statement, variables: &'a [Value]) -> Parameters<'a> {
-    let values = statement.parameters.iter().map(|slot| parameter(&variables[slot.index()]));
+    let values = statement.parameters.iter().map(|slot| variables[slot.index()].argument());
     if statement.parameters.len() > FEW {
         return Parameters::Many(values.collect());
     }
     let mut few = [Argument::Null; FEW];
     few.iter_mut().zip(values).for_each(|(place, value)| *place = value);
     Parameters::Few(few)
-}
-
-fn parameter(value: &Value) -> Argument<'_> {
-    match value {
-        Value::Null => Argument::Null,
-        Value::Bool(truth) => Argument::Bool(*truth),
-        Value::Int(int) => Argument::Int(*int),
-        Value::Double(double) => Argument::Double(*double),
-        Value::Text(text) => Argument::Text(text),
-    }
 }
 
 fn sqlite_value(value: &Value) -> model::Value<'_> {

@@ -1,18 +1,24 @@
 //! `candlefish bench`: what each layer bears, measured so that it can be believed, with a verdict.
 //!
-//! A run is threads (`worker`) with clients that draw scripts (`workload`, `script`) and send their statements through a layer (`layer`), when
-//! they are due (`schedule`); what they measure (`recorder`) becomes one report a layer (`report`).
+//! A run is threads (`crew`, `worker`) with clients that draw scripts (`workload`, `script`) and send their statements through a layer (`layer`,
+//! `instances`), when they are due (`schedule`); what they measure (`recorder`), and what is seen from beside them (`store_watch`, `server`), becomes
+//! one report a layer (`report`), which is judged (`assertion`, `compare`).
 
 mod assertion;
 mod compare;
+mod crew;
 mod fill;
 mod find_max;
+mod improvement;
+mod instances;
 mod layer;
 mod recorder;
 mod report;
 mod schedule;
 mod script;
+mod server;
 mod statistics;
+mod store_watch;
 mod worker;
 mod workload;
 
@@ -20,36 +26,46 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use tokio::sync::{mpsc, watch};
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::watch;
 
 pub use assertion::{Claim, parse as parse_claims};
 pub use compare::{Comparison, FEWEST_RUNS, MetricComparison, Verdict, compare};
 pub use fill::{SCHEMA, clean, filled_scale, init, not_filled};
 pub use find_max::{FindMax, Step, find_max};
+pub use improvement::Improvement;
 pub use layer::Layer;
 pub use recorder::{Second, Series};
 pub use report::{
-    Assertion, BenchReport, Config, ErrorReport, LatencyReport, LayerReport, OpenReport, OperationReport, PartReport, SCHEMA_VERSION,
-    SeriesPoint, StatementReport,
+    AnsweredReport, Assertion, BenchReport, Config, ErrorReport, LatencyReport, LayerReport, OpenReport, OperationReport, PartReport,
+    SCHEMA_VERSION, SeriesPoint, StatementReport,
 };
+pub use server::{ServerReport, ServerStatement, Wait};
+pub use store_watch::{CacheReport, PoolReport, StoreNow};
 pub use workload::Choice;
 
 use crate::model::Failure;
 use crate::postgres::{Address, Protocol, connect};
 use crate::sqlite;
+use crate::store::StoreConfig;
+use crew::{Crew, Measured};
+use instances::Instances;
 use layer::Entrance;
 use recorder::Record;
-use schedule::Window;
-use worker::{Outcome, Plan};
+use worker::Plan;
 use workload::Workload;
 
 /// One load test, decided.
 #[derive(Clone)]
 pub struct Job {
+    /// PostgreSQL itself.
     pub address: Address,
+    /// How instances of the data layer are opened: the pooler's address where there is one, Redis, sizes. The layers say what of it answers.
+    pub store: StoreConfig,
+    /// Instances of the data layer, among which the clients are divided.
+    pub instances: usize,
     pub layers: Vec<Layer>,
     pub workload: Vec<Choice>,
     pub clients: usize,
@@ -70,6 +86,8 @@ pub struct Job {
     pub may_write: bool,
     /// Where the SQLite copy is made.
     pub scratch: PathBuf,
+    /// The file that is copied; else one is made with the same data.
+    pub source: Option<PathBuf>,
     pub ticks: Ticks,
     /// Turns true when a signal asks for the results so far.
     pub stop: watch::Receiver<bool>,
@@ -91,6 +109,8 @@ pub struct Tick {
     /// Of how many.
     pub length: Length,
     pub second: Second,
+    /// Of the data layer, where it is in the way.
+    pub store: Option<StoreNow>,
 }
 
 /// Where ticks go.
@@ -106,13 +126,14 @@ pub async fn run(job: &Job, started_at: String) -> Result<BenchReport> {
         started_at,
         config: config(job).await?,
         layers: Vec::new(),
+        improvements: Vec::new(),
         assertions: Vec::new(),
         notes: notes(job),
         interrupted: false,
     };
     for round in 1..=job.repeat {
         for layer in &job.layers {
-            let entrance = entrance(job, *layer).await?;
+            let entrance = entrance(job, *layer, &workload).await?;
             report.layers.push(
                 run_layer(job, *layer, round, entrance, workload.clone()).await.with_context(|| format!("layer {}", layer.as_str()))?,
             );
@@ -122,7 +143,13 @@ pub async fn run(job: &Job, started_at: String) -> Result<BenchReport> {
             }
         }
     }
+    report.improvements = improvement::table(&report);
     Ok(report)
+}
+
+/// The layer of a run that names none: the whole data layer where it can run the workload.
+pub fn default_layer(workload: &[Choice]) -> Layer {
+    if workload.iter().all(Choice::is_declared) { Layer::Cached } else { Layer::Direct }
 }
 
 fn check(job: &Job, workload: &Workload) -> Result<()> {
@@ -132,6 +159,21 @@ fn check(job: &Job, workload: &Workload) -> Result<()> {
             let failure =
                 Failure::new("no_sqlite_workload", "layer sqlite runs the workloads registry and registry-read, and script files");
             bail!(failure.hint("Choose another workload, or another layer."));
+        }
+    }
+    if job.layers.iter().any(|layer| layer.of_store().is_some()) {
+        let mut undeclared = false;
+        workload.each_statement(|statement| undeclared |= statement.query.is_none());
+        if undeclared {
+            let failure = Failure::new(
+                "no_query",
+                "the data layer takes declared queries: its layers run the workloads registry, registry-read and select-only",
+            );
+            bail!(failure.hint("Run scripts, tpcb and simple-update with --layer direct."));
+        }
+        if job.layers.contains(&Layer::L2) && job.store.redis.is_none() {
+            let failure = Failure::new("no_redis", "layer l2 is Redis, and no Redis is named");
+            bail!(failure.hint("Name one with --redis or REDIS_URL, or choose --layer cached, which goes without."));
         }
     }
     if !job.may_write && !workload.reads_only() && job.workload.iter().any(|choice| !choice.is_built_in()) {
@@ -159,6 +201,7 @@ async fn config(job: &Job) -> Result<Config> {
         target: job.address.shown(),
         clients: job.clients,
         threads: job.threads,
+        instances: job.instances,
         seconds,
         transactions_per_client,
         warmup_seconds: job.warmup.as_secs_f64(),
@@ -193,10 +236,20 @@ fn notes(job: &Job) -> Vec<String> {
                 .to_string(),
         );
     }
+    if job.layers.iter().any(|layer| layer.caches()) && !job.warmup.is_zero() {
+        notes.push("before layers that keep answers are measured, their clients read as fast as they can: full caches are measured, not how they fill".to_string());
+    }
     notes
 }
 
-async fn entrance(job: &Job, layer: Layer) -> Result<Entrance> {
+async fn entrance(job: &Job, layer: Layer, workload: &Workload) -> Result<Entrance> {
+    if let Some(layers) = layer.of_store() {
+        let mut config = job.store.clone().layers(layers);
+        if layer == Layer::Pooled {
+            config.redis = None;
+        }
+        return Ok(Entrance::Store(Arc::new(Instances::new(config, job.instances, job.clients, workload))));
+    }
     match layer {
         Layer::Direct => {
             let mut address = job.address.clone().with_application_name("candlefish bench");
@@ -209,9 +262,13 @@ async fn entrance(job: &Job, layer: Layer) -> Result<Entrance> {
         Layer::Sqlite => {
             let path = job.scratch.join("registry.db");
             remove_copy(&path)?;
-            fill::copy_to_sqlite(&job.address, &path).await?;
+            match &job.source {
+                Some(source) => fill::copy_file(source, &path).await?,
+                None => fill::copy_to_sqlite(&job.address, &path).await?,
+            }
             Ok(Entrance::Sqlite(Arc::new(tokio::sync::Mutex::new(sqlite::Session::open(&path)?))))
         }
+        Layer::Pooled | Layer::L2 | Layer::Cached => unreachable!("layers of the store"),
     }
 }
 
@@ -238,113 +295,19 @@ async fn run_layer(job: &Job, layer: Layer, round: u32, entrance: Entrance, work
         seed: job.seed.wrapping_add(u64::from(round) - 1),
         per_statement: job.per_statement,
         max_tries: job.max_tries,
+        fills: layer.caches(),
         series: Arc::clone(&series),
+        pulse: watch::Sender::new(()),
+        working: watch::Sender::new(()),
     });
     let crew = Crew::gather(&plan, job.clients, threads, job.stop.clone())?;
-    let measured = crew.measure(job, layer, &series).await?;
+    let server = (layer != Layer::Sqlite).then_some(&job.address);
+    let measured = crew.measure(job, layer, &series, server).await?;
     report(job, layer, round, &plan, measured)
 }
 
-/// The threads of one run.
-struct Crew {
-    workers: Vec<thread::JoinHandle<Result<Outcome>>>,
-    ready: mpsc::Receiver<Result<()>>,
-    start: watch::Sender<Option<Window>>,
-    halt: watch::Sender<bool>,
-}
-
-struct Measured {
-    record: Record,
-    window: Window,
-    ended: Instant,
-    cpu: Duration,
-    rss_bytes: Option<u64>,
-    series: Vec<Second>,
-}
-
-impl Crew {
-    fn gather(plan: &Arc<Plan>, clients: usize, threads: usize, mut stop: watch::Receiver<bool>) -> Result<Self> {
-        let (ready_sender, ready) = mpsc::channel(threads);
-        let (start, started) = watch::channel(None);
-        let (halt, halted) = watch::channel(false);
-        let mut workers = Vec::new();
-        for number in 0..threads {
-            let share = clients * number / threads..clients * (number + 1) / threads;
-            let (plan, ready, started, halted) = (Arc::clone(plan), ready_sender.clone(), started.clone(), halted.clone());
-            let worker =
-                thread::Builder::new().name(format!("bench {number}")).spawn(move || worker::work(&plan, share, ready, started, halted));
-            workers.push(worker.context("start a worker thread")?);
-        }
-        let halting = halt.clone();
-        tokio::spawn(async move {
-            if stop.wait_for(|stop| *stop).await.is_ok() {
-                halting.send_replace(true);
-            }
-        });
-        Ok(Crew { workers, ready, start, halt })
-    }
-
-    async fn measure(mut self, job: &Job, layer: Layer, series: &Series) -> Result<Measured> {
-        for _ in 0..self.workers.len() {
-            match self.ready.recv().await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => {
-                    self.halt.send_replace(true);
-                    return Err(error).context("connect the clients");
-                }
-                None => break,
-            }
-        }
-        let start = Instant::now();
-        let measured_from = start + job.warmup;
-        let end = match job.length {
-            Length::Time(time) => Some(measured_from + time),
-            Length::Transactions(_) => None,
-        };
-        let window = Window { start, measured_from, end };
-        self.start.send_replace(Some(window));
-
-        let workers = std::mem::take(&mut self.workers);
-        let mut joined = tokio::task::spawn_blocking(move || workers.into_iter().map(thread::JoinHandle::join).collect::<Vec<_>>());
-        let mut cpu_before = None;
-        let mut rss_bytes = None;
-        let mut tick = tokio::time::interval(Duration::from_millis(250));
-        let mut told = None;
-        let outcomes = loop {
-            tokio::select! {
-                outcomes = &mut joined => break outcomes.context("wait for the workers")?,
-                _ = tokio::time::sleep_until(measured_from.into()), if cpu_before.is_none() => cpu_before = Some(process_cpu()),
-                _ = tick.tick() => {
-                    rss_bytes = rss_bytes.max(resident_bytes());
-                    let now = Instant::now();
-                    // A second is told when it is over and the workers have handed it on.
-                    let seconds = now.checked_duration_since(measured_from).map(|time| time.as_secs_f64());
-                    let second = seconds.map_or(0, |seconds| (seconds - 0.2).max(0.0) as u64);
-                    if told != Some((seconds.is_some(), second)) {
-                        told = Some((seconds.is_some(), second));
-                        (job.ticks)(Tick { layer, seconds: seconds.map(f64::floor), length: job.length, second: series.last(second, 1) });
-                    }
-                }
-            }
-        };
-        let cpu = process_cpu().saturating_sub(cpu_before.unwrap_or_default());
-        let mut record: Option<Record> = None;
-        let mut ended = measured_from;
-        for outcome in outcomes {
-            let outcome = outcome.map_err(|_| anyhow!("a worker thread panicked"))??;
-            ended = ended.max(outcome.ended);
-            match &mut record {
-                None => record = Some(outcome.record),
-                Some(all) => all.add(&outcome.record),
-            }
-        }
-        let record = record.context("a load test has a worker")?;
-        Ok(Measured { record, window, ended, cpu, rss_bytes, series: series.seconds() })
-    }
-}
-
 fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) -> Result<LayerReport> {
-    let Measured { record, window, ended, cpu, rss_bytes, series } = measured;
+    let Measured { record, elapsed, cpu, rss_bytes, series, store, server } = measured;
     // Scripts that no worker ran for: interrupted before the start.
     let scripts = &plan.workload.scripts;
     let all = record.latencies(|_| true);
@@ -356,7 +319,8 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
         let failure = if code.len() == 5 { failure.sqlstate(code.as_str()) } else { failure };
         bail!(failure.hint("Try the script's statements with `candlefish psql`."));
     }
-    let seconds = (ended - window.measured_from).as_secs_f64();
+    let seconds = elapsed.as_secs_f64();
+    let (l1, l2, pool) = store.map_or((None, None, None), |store| (Some(store.l1), Some(store.l2), Some(store.pool)));
     let part = |reads: bool| {
         let chosen = |script: usize| scripts[script].reads_only == reads;
         let failures = record.scripts.iter().enumerate().filter(|(script, _)| chosen(*script)).map(|(_, tally)| tally.failures).sum();
@@ -368,6 +332,7 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
         run: round,
         clients: job.clients,
         threads: job.threads.min(job.clients).max(1),
+        instances: if layer.of_store().is_some() { job.instances } else { 1 },
         seconds,
         transactions,
         tps: if seconds > 0.0 { transactions as f64 / seconds } else { 0.0 },
@@ -386,7 +351,12 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
         statements,
         open: job.rate.map(|target_tps| OpenReport { target_tps, not_sent: record.not_sent, lag_ms: LatencyReport::of(&record.lag) }),
         rss_bytes,
-        client_cpu_us_per_transaction: (transactions > 0).then(|| cpu.as_secs_f64() * 1e6 / (transactions + errors) as f64),
+        client_cpu_us_per_transaction: cpu.filter(|_| transactions > 0).map(|cpu| cpu.as_secs_f64() * 1e6 / (transactions + errors) as f64),
+        answered: layer.of_store().map(|_| AnsweredReport::of(&record.answered)),
+        l1: l1.filter(|_| layer == Layer::Cached),
+        l2: l2.filter(|_| layer.caches() && job.store.redis.is_some()),
+        pool,
+        server,
         series: series.into_iter().map(SeriesPoint::from).collect(),
     })
 }
@@ -397,7 +367,7 @@ fn statement_reports(plan: &Plan, record: &Record) -> Vec<StatementReport> {
     }
     let of_script = |script: &script::Script| {
         let statements = script.commands.iter().filter_map(|command| match command {
-            script::Command::Statement(statement) => Some(statement),
+            script::Command::Statement(statement) => Some(&**statement),
             _ => None,
         });
         let report = |statement: &script::Statement| {
@@ -413,17 +383,4 @@ fn statement_reports(plan: &Plan, record: &Record) -> Vec<StatementReport> {
         statements.map(report).collect::<Vec<_>>()
     };
     plan.workload.scripts.iter().flat_map(of_script).collect()
-}
-
-/// User and system time of all threads.
-fn process_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-/// This process's memory that is resident now; unknown where there is no `/proc`.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
-    kib.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }

@@ -85,6 +85,18 @@ pub struct ErrorCount {
     pub message: String,
 }
 
+/// Where the answer of a read came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    L1,
+    L2,
+    Database,
+    /// A load that somebody else had begun.
+    Coalesced,
+    /// Kept past its time, and marked so.
+    Stale,
+}
+
 /// What one worker has measured, or several together.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -94,6 +106,8 @@ pub struct Record {
     pub errors: BTreeMap<String, ErrorCount>,
     /// Transactions that were run again after a serialization failure or a deadlock.
     pub retries: u64,
+    /// Reads by where their answers came from, in the order of [`Answered`].
+    pub answered: [u64; 5],
     /// Due within the window, and never begun.
     pub not_sent: u64,
     /// How long after their due time transactions began.
@@ -121,6 +135,7 @@ impl Record {
             self.errors.entry(code.clone()).or_insert_with(|| ErrorCount { count: 0, message: error.message.clone() }).count += error.count;
         }
         self.retries += other.retries;
+        self.answered.iter_mut().zip(&other.answered).for_each(|(mine, other)| *mine += other);
         self.not_sent += other.not_sent;
         self.lag.add(&other.lag);
     }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::recorder::{Latencies, Second, Tally};
+use crate::bench::improvement::Improvement;
+use crate::bench::recorder::{Answered, Latencies, Second, Tally};
+use crate::bench::server::ServerReport;
+use crate::bench::store_watch::{CacheReport, PoolReport};
 
 /// The shape of the JSON document; raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -18,6 +21,9 @@ pub struct BenchReport {
     pub config: Config,
     /// In the order they ran; with `--repeat`, each layer once a run.
     pub layers: Vec<LayerReport>,
+    /// What the strategy expected, with the numbers that were measured; where layer sqlite and one of the data layer ran.
+    #[serde(default)]
+    pub improvements: Vec<Improvement>,
     #[serde(default)]
     pub assertions: Vec<Assertion>,
     /// What a reader of the numbers must know.
@@ -35,6 +41,8 @@ pub struct Config {
     pub target: String,
     pub clients: usize,
     pub threads: usize,
+    #[serde(default = "one")]
+    pub instances: usize,
     /// Seconds of a run; null with a number of transactions.
     pub seconds: Option<f64>,
     pub transactions_per_client: Option<u64>,
@@ -58,6 +66,9 @@ pub struct LayerReport {
     pub run: u32,
     pub clients: usize,
     pub threads: usize,
+    /// Of the data layer.
+    #[serde(default = "one")]
+    pub instances: usize,
     pub seconds: f64,
     /// Those that succeeded.
     pub transactions: u64,
@@ -80,7 +91,52 @@ pub struct LayerReport {
     /// The client's memory at its most, bytes.
     pub rss_bytes: Option<u64>,
     pub client_cpu_us_per_transaction: Option<f64>,
+    /// Of the data layer: where its answers came from. Null elsewhere, as the next three.
+    #[serde(default)]
+    pub answered: Option<AnsweredReport>,
+    #[serde(default)]
+    pub l1: Option<CacheReport>,
+    #[serde(default)]
+    pub l2: Option<CacheReport>,
+    #[serde(default)]
+    pub pool: Option<PoolReport>,
+    /// The server's side of exactly the measured time.
+    #[serde(default)]
+    pub server: Option<ServerReport>,
     pub series: Vec<SeriesPoint>,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Reads by where their answers came from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AnsweredReport {
+    pub reads: u64,
+    /// Shares of them; null when there was none.
+    pub l1: Option<f64>,
+    pub l2: Option<f64>,
+    pub database: Option<f64>,
+    /// By a load that another read had begun.
+    pub coalesced: Option<f64>,
+    /// Past its time, and marked so.
+    pub stale: Option<f64>,
+}
+
+impl AnsweredReport {
+    pub fn of(counts: &[u64; 5]) -> Self {
+        let reads: u64 = counts.iter().sum();
+        let share = |from: Answered| (reads > 0).then(|| counts[from as usize] as f64 / reads as f64);
+        AnsweredReport {
+            reads,
+            l1: share(Answered::L1),
+            l2: share(Answered::L2),
+            database: share(Answered::Database),
+            coalesced: share(Answered::Coalesced),
+            stale: share(Answered::Stale),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -154,7 +210,8 @@ pub struct SeriesPoint {
 pub struct Assertion {
     pub expr: String,
     pub actual: Option<f64>,
-    pub passed: bool,
+    /// Null when there was too little to judge.
+    pub passed: Option<bool>,
     /// The unit of `actual`, and why it is not known when it is not.
     #[serde(default)]
     pub about: Option<String>,

@@ -29,11 +29,20 @@ pub struct Plan {
     pub per_statement: bool,
     /// How often a transaction may be tried in all.
     pub max_tries: u32,
+    /// The warm-up only reads, as fast as it can: caches are measured full, not as they fill.
+    pub fills: bool,
     pub series: Arc<Series>,
+    /// Comes ten times a second. A timer of each thread would be set and taken back with every wait of its own.
+    pub pulse: watch::Sender<()>,
+    /// Open as long as a worker works: stores and their connections live in the runtimes of several.
+    pub working: watch::Sender<()>,
 }
 
 /// How long what is under way at the end may take.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// A client that never waits lets the others of its thread on after so many transactions.
+const TURNS: u32 = 8;
 
 /// What a worker leaves behind.
 pub struct Outcome {
@@ -51,7 +60,14 @@ pub fn work(
     stop: watch::Receiver<bool>,
 ) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a worker's runtime")?;
-    let outcome = runtime.block_on(run(plan, clients, ready, start, stop));
+    let working = plan.working.subscribe();
+    let outcome = runtime.block_on(async {
+        let outcome = run(plan, clients, ready, start, stop).await;
+        // Others may be asking a store that lives here.
+        drop(working);
+        plan.working.closed().await;
+        outcome
+    });
     // A connection that hangs is not waited for.
     runtime.shutdown_background();
     outcome
@@ -65,7 +81,9 @@ async fn run(
     mut stop: watch::Receiver<bool>,
 ) -> Result<Outcome> {
     let thread = clients.start as u64;
-    let mut opening: FuturesUnordered<_> = clients.clone().map(|_| plan.entrance.connect()).collect();
+    // In the open model a thread has due times to keep.
+    let alone = clients.len() == 1 && plan.rate.is_none();
+    let mut opening: FuturesUnordered<_> = clients.clone().map(|client| plan.entrance.connect(client, alone)).collect();
     let mut connections = Vec::new();
     loop {
         tokio::select! {
@@ -95,11 +113,14 @@ async fn run(
         plan: Arc::clone(plan),
         window,
         recorder: Mutex::new(Recorder::new(record, Arc::clone(&plan.series), window.measured_from)),
-        schedule: plan.rate.map(|rate| Mutex::new(Schedule::new(rate, window.start, Random::stream(plan.seed, !thread)))),
+        schedule: plan.rate.map(|rate| {
+            let start = if plan.fills { window.measured_from } else { window.start };
+            Mutex::new(Schedule::new(rate, start, Random::stream(plan.seed, !thread)))
+        }),
     });
     let mut running = JoinSet::new();
     for (client, connection) in clients.zip(connections) {
-        running.spawn(Client::new(client, connection, Arc::clone(&shared))?.run());
+        running.spawn(Client::new(client, connection, alone, Arc::clone(&shared))?.run());
     }
     let ended = end_of(&shared, &mut running, &mut stop).await;
     running.abort_all();
@@ -118,7 +139,7 @@ async fn run(
 /// Waits for the clients; hands on the seconds meanwhile, so that progress sees them while a server is silent.
 async fn end_of(shared: &Shared, running: &mut JoinSet<Result<()>>, stop: &mut watch::Receiver<bool>) -> Result<Instant> {
     let deadline = shared.window.end.map(|end| end + GRACE);
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut pulse = shared.plan.pulse.subscribe();
     loop {
         tokio::select! {
             ended = running.join_next() => match ended {
@@ -127,7 +148,7 @@ async fn end_of(shared: &Shared, running: &mut JoinSet<Result<()>>, stop: &mut w
                 Some(Err(error)) => return Err(error).context("a client of the load test"),
             },
             _ = stop.wait_for(|stop| *stop) => return Ok(Instant::now()),
-            _ = tick.tick() => {
+            _ = pulse.changed() => {
                 let now = Instant::now();
                 lock(&shared.recorder).turn_to(now);
                 if deadline.is_some_and(|deadline| now > deadline) {
@@ -155,12 +176,15 @@ struct Shared {
 }
 
 struct Client {
+    number: usize,
     connection: Connection,
     shared: Arc<Shared>,
     variables: Vec<Value>,
     random: Random,
     protocol: Protocol,
     alarm: Option<Alarm>,
+    /// Memory answers at once, and a thread with one connection waits by itself: the runtime would never get its turn.
+    never_waits: bool,
 }
 
 /// Why a transaction did not come to its end.
@@ -177,30 +201,47 @@ impl From<Refusal> for Stopped {
 }
 
 impl Client {
-    fn new(number: usize, connection: Connection, shared: Arc<Shared>) -> Result<Self> {
+    fn new(number: usize, connection: Connection, alone: bool, shared: Arc<Shared>) -> Result<Self> {
         let plan = &shared.plan;
         let mut variables = plan.workload.first_values.clone();
         variables[plan.workload.client_id.index()] = Value::Int(number as i64);
         let alarm = shared.schedule.is_some().then(Alarm::new).transpose()?;
         // A client's numbers are its own, whatever the threads.
         let random = Random::stream(plan.seed, number as u64);
-        Ok(Client { connection, variables, random, protocol: plan.entrance.protocol(), alarm, shared })
+        Ok(Client {
+            number,
+            never_waits: alone || matches!(connection, Connection::Store(_)),
+            connection,
+            variables,
+            random,
+            protocol: plan.entrance.protocol(),
+            alarm,
+            shared,
+        })
     }
 
     async fn run(mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let window = shared.window;
         let mut done = 0;
+        let mut turns = 0u32;
         let mut now = Instant::now();
         loop {
+            turns = turns.wrapping_add(1);
+            if turns.is_multiple_of(TURNS) && self.never_waits {
+                // The others of this thread want their turn.
+                tokio::task::yield_now().await;
+                now = Instant::now();
+            }
+            let filling = shared.plan.fills && now < window.measured_from;
             let due = match &shared.schedule {
-                None => now,
-                Some(schedule) => lock(schedule).take_before(window.end),
+                Some(schedule) if !filling => lock(schedule).take_before(window.end),
+                _ => now,
             };
             if window.end.is_some_and(|end| due >= end || now >= end) {
                 return Ok(());
             }
-            if let Some(alarm) = &mut self.alarm {
+            if let Some(alarm) = self.alarm.as_mut().filter(|_| !filling) {
                 alarm.wait_until(due).await?;
             }
             let measured = due >= window.measured_from;
@@ -213,14 +254,15 @@ impl Client {
                 done += 1;
             }
             let begun = if shared.schedule.is_some() { Instant::now() } else { now };
-            let number = shared.plan.workload.draw(&mut self.random);
-            let (result, retries) = self.transact(&shared.plan.workload.scripts[number], measured).await;
+            let workload = &shared.plan.workload;
+            let number = if filling { workload.draw_read(&mut self.random) } else { workload.draw(&mut self.random) };
+            let (result, retries) = self.transact(&workload.scripts[number], measured).await;
             now = Instant::now();
             let refusal = match result {
                 Ok(()) => None,
                 Err(Stopped::Refused(refusal)) => Some(refusal),
                 Err(Stopped::Script(error)) => {
-                    let script = &shared.plan.workload.scripts[number].name;
+                    let script = &workload.scripts[number].name;
                     let failure = Failure::new("script_failed", format!("script {script}: {error}"));
                     return Err(failure.hint("Correct the expression; no transaction of this script can run.").into());
                 }
@@ -304,9 +346,13 @@ impl Client {
                 Err(_) => tally.failures += 1,
             }
         }
+        let answer = answer?;
+        if let Some(from) = answer.from.filter(|_| measured) {
+            lock(&self.shared.recorder).record.answered[from as usize] += 1;
+        }
         match &statement.keep {
-            Keep::Nothing => answer.map(drop).map_err(Stopped::from),
-            Keep::Variables { prefix, each } => self.keep(&answer?, prefix, *each).map_err(Stopped::Script),
+            Keep::Nothing => Ok(()),
+            Keep::Variables { prefix, each } => self.keep(&answer.sets, prefix, *each).map_err(Stopped::Script),
         }
     }
 
@@ -354,7 +400,7 @@ impl Client {
         self.connection.end();
         let mut wait = Duration::from_millis(10);
         while self.shared.window.end.is_none_or(|end| Instant::now() < end) {
-            match self.shared.plan.entrance.connect().await {
+            match self.shared.plan.entrance.connect(self.number, false).await {
                 Ok(connection) => {
                     self.connection = connection;
                     return;

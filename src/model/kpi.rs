@@ -43,7 +43,22 @@ pub const KPIS: [Kpi; 8] = [
     kpi("memory", Limit::Below(200e6), Unit::Bytes, "resident memory of an instance"),
 ];
 
+impl Unit {
+    pub fn short(self) -> &'static str {
+        match self {
+            Unit::Milliseconds => "ms",
+            Unit::Ratio => "ratio",
+            Unit::Bytes => "bytes",
+        }
+    }
+}
+
 impl Kpi {
+    /// True of the ratios of caches, which writes disturb whatever the cache does.
+    pub fn is_hit_ratio(&self) -> bool {
+        self.name.ends_with("hit_ratio")
+    }
+
     pub fn is_met(&self, value: f64) -> bool {
         match self.limit {
             Limit::Below(limit) => value < limit,

@@ -2,18 +2,20 @@
 
 use std::error::Error as _;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustls::CertificateError;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode as Attempt;
+use tokio_postgres::config::{Host, SslMode as Attempt, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::model::Failure;
+use crate::postgres::local_socket::LocalSocket;
 use crate::postgres::{Address, CONNECT_TIMEOUT, SslMode, connector, tls};
 
 /// Connects; the connection's task ends with its client. The error is a [`Failure`] whose code is one of `target_unreachable`,
@@ -123,6 +125,32 @@ async fn attempts(address: &Address, connector: &MakeRustlsConnect) -> Result<(C
             Err(_) => Err(refused),
         },
         _ => Err(refused),
+    }
+}
+
+/// The path of the one local socket that an address names, where nothing else has to be tried.
+fn one_local_socket(address: &Address) -> Option<PathBuf> {
+    let config = &address.config;
+    match (config.get_hosts(), config.get_ports(), config.get_target_session_attrs()) {
+        ([Host::Unix(folder)], ports, TargetSessionAttrs::Any) if config.get_hostaddrs().is_empty() => {
+            Some(folder.join(format!(".s.PGSQL.{}", ports.first().copied().unwrap_or(5432))))
+        }
+        _ => None,
+    }
+}
+
+/// The same for a load test, where a wake too many a statement would be measured as the server's: see [`LocalSocket`].
+pub async fn connect_lean(address: &Address, alone: bool) -> Result<(Client, Wire)> {
+    let Some(path) = one_local_socket(address) else { return connect_apart(address).await };
+    let limit = address.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+    let connecting = async {
+        let socket = LocalSocket::connect(&path, alone).await.map_err(|error| describe_io(&error, true, address, limit))?;
+        address.config.connect_raw(socket, NoTls).await.map_err(|error| describe(&error, address, limit))
+    };
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(Ok((client, connection))) => Ok((client, Box::pin(connection))),
+        Ok(Err(failure)) => Err(failure.into()),
+        Err(_) => Err(unreachable(address, format!("no answer within {limit:?}")).into()),
     }
 }
 

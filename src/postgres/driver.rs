@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::types::{Kind, ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
-use crate::postgres::connect::{Wire, connect_apart, settings};
+use crate::postgres::connect::{Wire, connect_lean, settings};
 use crate::postgres::{Address, Argument, is_transient};
 
 /// How statements are sent; pgbench's words.
@@ -78,8 +78,9 @@ pub struct TextRows {
 }
 
 impl Driver {
-    pub async fn connect(address: &Address, protocol: Protocol) -> Result<Self> {
-        let (client, wire) = connect_apart(address).await?;
+    /// `alone` says that the thread has nothing else to do while this connection waits for an answer.
+    pub async fn connect(address: &Address, protocol: Protocol, alone: bool) -> Result<Self> {
+        let (client, wire) = connect_lean(address, alone).await?;
         let mut beside = Beside { wire: Some(wire), wakes: Arc::default() };
         if let Some(sql) = settings(address) {
             beside.run(client.batch_execute(&sql)).await.context("set up the session")?;
@@ -144,27 +145,42 @@ struct Beside {
     wakes: Arc<Wakes>,
 }
 
+/// So often the two halves are polled at one turn.
+const ROUNDS: u32 = 16;
+
 impl Beside {
     async fn run<F: Future>(&mut self, call: F) -> F::Output {
         let mut call = pin!(call);
         let Beside { wire, wakes } = self;
         let waker = Waker::from(Arc::clone(wakes));
+        let mut begun = false;
         poll_fn(|context| {
             wakes.begin(context.waker());
             let mut inner = Context::from_waker(&waker);
-            let answer = loop {
+            let mut answer = Poll::Pending;
+            let mut rounds = 0;
+            loop {
                 wakes.woken.store(false, SeqCst);
-                if wire.as_mut().is_some_and(|wire| wire.as_mut().poll(&mut inner).is_ready()) {
+                // The wire has nothing to do before the call has said what it wants.
+                if begun && wire.as_mut().is_some_and(|wire| wire.as_mut().poll(&mut inner).is_ready()) {
                     // The call learns of it by its closed channel.
                     *wire = None;
                 }
-                match call.as_mut().poll(&mut inner) {
-                    Poll::Ready(answer) => break Poll::Ready(answer),
-                    // What the one half has done is work for the other.
-                    Poll::Pending if wakes.woken.load(SeqCst) => {}
-                    Poll::Pending => break Poll::Pending,
+                if let Poll::Ready(ready) = call.as_mut().poll(&mut inner) {
+                    answer = Poll::Ready(ready);
+                    break;
                 }
-            };
+                // What the one half has done is work for the other.
+                if std::mem::replace(&mut begun, true) && !wakes.woken.load(SeqCst) {
+                    break;
+                }
+                rounds += 1;
+                if rounds == ROUNDS {
+                    // The runtime grants a task so much reading and no more; it goes on at its next turn.
+                    context.waker().wake_by_ref();
+                    break;
+                }
+            }
             wakes.end(answer.is_pending());
             answer
         })

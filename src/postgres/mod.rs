@@ -10,6 +10,7 @@ mod copy;
 mod database;
 mod driver;
 mod journal;
+mod local_socket;
 mod materialized_views;
 mod migrations;
 mod objects;

@@ -11,7 +11,7 @@ pub(crate) mod ui;
 pub mod units;
 mod verify;
 
-pub use bench::{BenchProgress, bench, bench_comparison, bench_find_max};
+pub use bench::{BenchProgress, bench, bench_comparison, bench_find_max, bench_html};
 pub use progress::{Progress, ProgressStyleChoice};
 pub use runs::runs;
 pub use schema::{SchemaReport, generated as schema_generated};

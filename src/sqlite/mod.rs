@@ -18,5 +18,5 @@ pub use kept_rows::KeptRows;
 pub use profile::profile;
 pub use rows::{Row, Scan};
 pub use salvage::Damage;
-pub use session::Session;
+pub use session::{Session, copy};
 pub use snapshot::{OpenOptions, Reader, Snapshot};

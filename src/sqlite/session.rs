@@ -54,6 +54,14 @@ impl Session {
     }
 }
 
+/// Copies the file as it is now, with what its journal holds, to `target`. The file itself is only read.
+pub fn copy(source: &Path, target: &Path) -> Result<()> {
+    let source = Connection::open_with_flags(source, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let mut target = Connection::open(target)?;
+    rusqlite::backup::Backup::new(&source, &mut target)?.run_to_completion(i32::MAX, std::time::Duration::ZERO, None)?;
+    Ok(())
+}
+
 struct Bound<'a>(Value<'a>);
 
 impl rusqlite::ToSql for Bound<'_> {

@@ -1,10 +1,13 @@
 //! `candlefish bench`: what it measures is so, and what it promises holds.
 
-use std::fs;
-use std::process::Command;
-use std::thread;
+mod layers;
 
-use crate::support::{Case, Database};
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Case, Database, long};
 
 /// A case with scripts in its folder.
 fn case(name: &str, database: &Database, scripts: &[(&str, &str)]) -> Case {
@@ -13,37 +16,6 @@ fn case(name: &str, database: &Database, scripts: &[(&str, &str)]) -> Case {
         fs::write(case.dir().join(file), text).unwrap();
     }
     case
-}
-
-#[test]
-fn a_registrys_load_runs_through_each_layer() {
-    let database = Database::fresh();
-    let case = case("registry", &database, &[]);
-    case.run("bench --to {url}").exit(2).stderr_has("candlefish bench init --scale 1");
-    case.run("bench init --to {url}").exit(0);
-    assert_eq!(database.value("SELECT count(*) FROM candlefish_bench.health_metrics"), "70000");
-
-    let report = case.run("bench --to {url} --layer all -c 4 -T 2 --warmup 0 --json --save {dir}/a.json").exit(0).json();
-    let layers = report["layers"].as_array().unwrap();
-    let names: Vec<&str> = layers.iter().map(|layer| layer["layer"].as_str().unwrap()).collect();
-    assert!(names.contains(&"sqlite") && names.contains(&"direct"), "{names:?}");
-    for layer in layers {
-        assert!(layer["transactions"].as_u64().unwrap() > 0 && layer["errors"] == 0, "{layer:#}");
-        let latency = &layer["latency_ms"];
-        let number = |name: &str| latency[name].as_f64().unwrap();
-        assert!(number("min") <= number("p50") && number("p50") <= number("p99") && number("p99") <= number("max"), "{latency:#}");
-        let counted: u64 = layer["series"].as_array().unwrap().iter().map(|second| second["tps"].as_u64().unwrap()).sum();
-        assert_eq!(counted, layer["transactions"].as_u64().unwrap(), "{layer:#}");
-        let operations: u64 = layer["operations"].as_array().unwrap().iter().map(|part| part["transactions"].as_u64().unwrap()).sum();
-        assert_eq!(operations, counted);
-    }
-    // A saved result is one that can be compared; one run gives no verdict.
-    let compared = case.run("bench compare {dir}/a.json {dir}/a.json").exit(0).stdout_has("inconclusive");
-    compared.stderr_has("too few for a verdict");
-
-    case.run("bench clean --to {url}").exit(2).stderr_has("--yes");
-    case.run("bench clean --to {url} --yes").exit(0);
-    assert_eq!(database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'candlefish_bench'"), "0");
 }
 
 #[test]
@@ -216,6 +188,68 @@ fn an_open_model_sees_what_a_closed_one_hides() {
     assert!(closed["notes"][0].as_str().unwrap().contains("closed model"), "{closed:#}");
 }
 
+/// The servers of one test, which it may stop; destroyed with it.
+struct Private(Case);
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        self.0.run("--quiet stack down --destroy --yes").exit(0);
+    }
+}
+
+/// PostgreSQL's processes: the one of this number, and its children.
+fn family(postmaster: u64) -> Vec<String> {
+    let parent = |pid: &str| -> Option<u64> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    let names = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let pids = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    pids.filter(|pid| *pid == postmaster.to_string() || parent(pid) == Some(postmaster)).collect()
+}
+
+/// The figure itself: a server that stands still for 1 s of 10 s. A tenth of the requests falls due meanwhile, the last hundredth of all in the first
+/// 0.1 s of it, and so waits for 0.9 s or more.
+#[test]
+fn a_server_that_stands_still_shows_in_the_open_models_percentiles() {
+    if !long() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let private = Private(Case::new("a server that stands still").home(folder.path().join("home")));
+    let case = &private.0;
+    case.run("stack up").exit(0);
+    case.run("bench init").exit(0);
+    let status = case.run("stack status --json").json();
+    let postmaster =
+        status["servers"].as_array().unwrap().iter().find(|server| server["name"] == "postgres").unwrap()["pid"].as_u64().unwrap();
+    let stalled = |words: &str| {
+        let mut command = case.command();
+        command.args(format!("bench --layer direct -S -c 20 -T 10 --warmup 0 --json {words}").split_whitespace());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Within the ten seconds, wherever they begin: the run is there once its clients are.
+        let until = Instant::now() + Duration::from_secs(30);
+        while family(postmaster).len() < 25 {
+            assert!(Instant::now() < until, "the clients did not connect");
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_secs(4));
+        let signal = |name: &str| assert!(Command::new("kill").arg(name).args(family(postmaster)).status().unwrap().success());
+        signal("-STOP");
+        thread::sleep(Duration::from_secs(1));
+        signal("-CONT");
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let open = stalled("-R 500");
+    let p99 = open["layers"][0]["latency_ms"]["p99"].as_f64().unwrap();
+    assert!((850.0..1000.0).contains(&p99), "{p99}");
+    let closed = stalled("");
+    let p99 = closed["layers"][0]["latency_ms"]["p99"].as_f64().unwrap();
+    assert!(p99 < 100.0 && closed["notes"][0].as_str().unwrap().contains("a stall keeps requests back"), "{p99} {}", closed["notes"]);
+}
+
 #[test]
 fn a_signal_prints_the_results_so_far() {
     let database = Database::fresh();
@@ -250,5 +284,12 @@ fn a_signal_prints_the_results_so_far() {
 fn a_server_with_too_few_connections_is_said() {
     let database = Database::fresh();
     let case = case("too many clients", &database, &[("one.sql", "SELECT 1;\n")]);
-    case.run("bench --to {url} -f {dir}/one.sql -c 1000 -T 1 --warmup 0").exit(2).stderr_has("connection");
+    // A role that may have few: the server is everybody's.
+    let role = format!("few_{}", database.name);
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'few' CONNECTION LIMIT 5"));
+    let rest = database.url().split_once('@').unwrap().1.to_string();
+    let line = format!("bench --to postgresql://{role}:few@{rest} -f {{dir}}/one.sql -c 20 -T 1 --warmup 0");
+    let output = case.run(&line);
+    database.execute(&format!("DROP ROLE {role}"));
+    output.exit(2).stderr_has("has no connection free");
 }

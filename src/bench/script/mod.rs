@@ -18,7 +18,7 @@ pub use random::Random;
 pub use read::read;
 pub use value::Value;
 
-use crate::model::Failure;
+use crate::model::{Failure, Query};
 
 /// The place of a variable in a client's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,13 +42,24 @@ pub struct Script {
     pub reads_only: bool,
 }
 
+impl Script {
+    /// Says what its one statement is to the data layer.
+    pub fn declare(&mut self, query: Query) {
+        for command in &mut self.commands {
+            if let Command::Statement(statement) = command {
+                statement.query = Some(query);
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Command {
     Set(Slot, Expression),
     /// A built-in workload's own draw of several variables.
     Draw(Draw),
     /// Runs this statement of the workload.
-    Statement(Statement),
+    Statement(Box<Statement>),
     Sleep(Pause),
     /// Goes on at this command when the condition does not hold.
     Unless(Expression, usize),
@@ -95,8 +106,10 @@ pub struct Statement {
     pub pieces: Vec<Piece>,
     /// What `$1`, `$2`, … are.
     pub parameters: Vec<Slot>,
-    /// Its words and parameters in SQLite, where they differ.
-    pub sqlite: Option<(String, Vec<Slot>)>,
+    /// What says the same in SQLite, one after the other, where its own words do not.
+    pub sqlite: Vec<(String, Vec<Slot>)>,
+    /// As the data layer knows it: with its types, and with its tags.
+    pub query: Option<Query>,
     pub keep: Keep,
     pub reads_only: bool,
 }
@@ -227,14 +240,15 @@ impl Statement {
     pub fn new(index: usize, sql: String, parameters: Vec<Slot>, keep: Keep, reads_only: bool) -> Self {
         let mut pieces = Vec::new();
         let mut rest = sql.as_str();
-        for (number, slot) in parameters.iter().enumerate() {
-            // The texts of built-in workloads name their parameters once each, in their order.
-            let Some((before, after)) = rest.split_once(&format!("${}", number + 1)) else { break };
+        // The texts of built-in workloads have up to nine parameters, and no other dollar.
+        while let Some((before, after)) = rest.split_once('$') {
+            let number = after.as_bytes().first().map_or(0, |digit| usize::from(digit.wrapping_sub(b'0')));
+            let Some(slot) = parameters.get(number.wrapping_sub(1)) else { break };
             pieces.extend([Piece::Text(before.to_string()), Piece::Quoted(*slot)]);
-            rest = after;
+            rest = &after[1..];
         }
         pieces.push(Piece::Text(rest.to_string()));
-        Statement { index, pieces, parameters, sqlite: None, keep, reads_only, sql }
+        Statement { index, pieces, parameters, sqlite: Vec::new(), query: None, keep, reads_only, sql }
     }
 
     /// Its text with the values as literals of no type yet, just as the extended protocol sends them.

@@ -90,11 +90,12 @@ impl Reader<'_> {
             sql: text,
             pieces,
             parameters,
-            sqlite: None,
+            sqlite: Vec::new(),
+            query: None,
             keep: sql.keep.clone(),
         };
         *self.statements += 1;
-        self.commands.push(Command::Statement(statement));
+        self.commands.push(Command::Statement(Box::new(statement)));
         Ok(())
     }
 

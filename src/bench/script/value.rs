@@ -1,6 +1,9 @@
 //! Values of a script: what a variable holds and a parameter sends.
 
 use std::fmt;
+use std::sync::Arc;
+
+use crate::postgres::Argument;
 
 /// What `\set` computes and `\gset` keeps. A text is read as a number only where an expression needs one.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,12 +12,24 @@ pub enum Value {
     Bool(bool),
     Int(i64),
     Double(f64),
-    Text(Box<str>),
+    /// Shared: to draw one that is at hand costs nothing.
+    Text(Arc<str>),
 }
 
 impl Value {
-    pub fn text(text: impl Into<Box<str>>) -> Self {
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
         Value::Text(text.into())
+    }
+
+    /// As a statement's parameter.
+    pub fn argument(&self) -> Argument<'_> {
+        match self {
+            Value::Null => Argument::Null,
+            Value::Bool(truth) => Argument::Bool(*truth),
+            Value::Int(int) => Argument::Int(*int),
+            Value::Double(double) => Argument::Double(*double),
+            Value::Text(text) => Argument::Text(text),
+        }
     }
 
     /// A text as the number or truth that it spells, as pgbench reads a `-D` value; other values as they are.

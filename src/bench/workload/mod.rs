@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::bench::script::{self, Names, Random, Script, Slot, Value};
-use crate::model::Failure;
+use crate::bench::script::{self, Command, Names, Random, Script, Slot, Statement, Value};
+use crate::model::{Failure, ParamType, Query};
 
 /// One `--workload`, or `-f`, `-b`: where the scripts come from, and their weight beside the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,10 +65,20 @@ impl Choice {
         if self.weight == 1 { name } else { format!("{name}@{}", self.weight) }
     }
 
+    /// Made of queries that the data layer can be told of.
+    pub fn is_declared(&self) -> bool {
+        matches!(self.source, Source::Registry | Source::RegistryRead | Source::SelectOnly)
+    }
+
     pub fn is_built_in(&self) -> bool {
         !matches!(self.source, Source::File(_))
     }
 }
+
+/// The one statement of select-only, to the data layer.
+const ACCOUNT: Query =
+    Query::cached("select-only", "SELECT abalance FROM candlefish_bench.pgbench_accounts WHERE aid = $1", &[ParamType::Int8])
+        .tags(&["account:{1}"]);
 
 /// Everything that a client needs to know what to do next.
 #[derive(Clone, Debug)]
@@ -106,7 +116,11 @@ impl Workload {
             };
             let name = Choice { weight: 1, ..choice.clone() }.name();
             let read = script::read(&name, &text, choice.weight, quoted, &mut names, &mut statements);
-            scripts.push(read.map_err(|fault| fault.at(&name, &text))?);
+            let mut script = read.map_err(|fault| fault.at(&name, &text))?;
+            if choice.source == Source::SelectOnly {
+                script.declare(ACCOUNT);
+            }
+            scripts.push(script);
         }
         let total_weight = scripts.iter().map(|script| u64::from(script.weight)).sum();
         if total_weight == 0 {
@@ -129,6 +143,27 @@ impl Workload {
             }
         }
         unreachable!("the weights add up")
+    }
+
+    /// Draws the next script that only reads; any, where all of them write.
+    pub fn draw_read(&self, random: &mut Random) -> usize {
+        if !self.scripts.iter().any(|script| script.reads_only && script.weight > 0) {
+            return self.draw(random);
+        }
+        loop {
+            let number = self.draw(random);
+            if self.scripts[number].reads_only {
+                return number;
+            }
+        }
+    }
+
+    pub fn each_statement(&self, mut visit: impl FnMut(&Statement)) {
+        for command in self.scripts.iter().flat_map(|script| &script.commands) {
+            if let Command::Statement(statement) = command {
+                visit(statement);
+            }
+        }
     }
 
     pub fn reads_only(&self) -> bool {

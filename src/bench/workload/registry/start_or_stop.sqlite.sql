@@ -1,2 +1,2 @@
--- Starts or stops three services. $1: the new status, $2 to $4: ids.
-UPDATE services SET status = $1, started_at = CURRENT_TIMESTAMP WHERE id IN ($2, $3, $4)
+-- Starts or stops three services. $1 to $3: ids, $4: the new status.
+UPDATE services SET status = $4, started_at = CURRENT_TIMESTAMP WHERE id IN ($1, $2, $3)

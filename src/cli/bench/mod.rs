@@ -1,242 +1,27 @@
 //! `candlefish bench`: load tests through each layer, with a verdict.
 
-use std::num::NonZeroUsize;
+mod args;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Parser as _, Subcommand, ValueEnum};
+use clap::Parser as _;
 use tokio::sync::watch;
 
+pub use args::Args;
+use args::{CleanArgs, CompareArgs, FindMaxArgs, InitArgs, Interleaved, Layers, RunArgs, Task};
+
 use crate::bench::{self, BenchReport, Choice, Comparison, Job, Layer, Length, Verdict};
-use crate::cli::settings::{Settings, TargetArgs, say_target};
+use crate::cli::settings::{Settings, say_target};
 use crate::cli::signals::Signals;
 use crate::cli::{Exit, signals, stack};
 use crate::model::Failure;
-use crate::postgres::{Address, Protocol};
+use crate::postgres::Address;
 use crate::render::{self, BenchProgress, Ui};
-
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
-pub struct Args {
-    #[command(subcommand)]
-    task: Option<Task>,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  candlefish bench                                     the registry's load on the local stack, 30 s
-  candlefish bench -S -c 50 -M prepared                pgbench's select-only by 50 clients
-  candlefish bench -R 2000 -c 200 -T 2m                an open model: 2,000 transactions a second, latency from when each was due
-  candlefish bench -f read.sql@9 -f write.sql          two scripts in pgbench's language, nine to one";
-
-#[derive(Debug, Subcommand)]
-enum Task {
-    /// Fill the built-in workloads' tables, in the schema candlefish_bench
-    Init(InitArgs),
-    /// Drop the schema candlefish_bench
-    Clean(CleanArgs),
-    /// Two saved results, or two ways of running side by side: better, worse (exit 1), or not to be told from noise
-    Compare(CompareArgs),
-    /// The highest rate at which assertions hold
-    FindMax(Box<FindMaxArgs>),
-}
-
-#[derive(Debug, clap::Args)]
-struct CompareArgs {
-    /// Results that --save has written
-    #[arg(value_name = "FILE.json", num_args = 2, required_unless_present = "interleave", conflicts_with = "interleave")]
-    files: Vec<PathBuf>,
-    /// Two sets of arguments of `bench`, run in turn
-    #[arg(long, num_args = 2, value_names = ["ARGS", "ARGS"], allow_hyphen_values = true)]
-    interleave: Vec<String>,
-    /// Runs of each side
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..), requires = "interleave")]
-    repeat: u32,
-    /// So much slower is no worse, such as 5%
-    #[arg(long, value_name = "P%", default_value = "0%", value_parser = percent)]
-    max_regress: f64,
-}
-
-#[derive(Debug, clap::Args)]
-struct FindMaxArgs {
-    /// What must hold, such as 'p95<50ms,error_rate<0.1%', or kpi
-    #[arg(value_name = "EXPR", value_parser = claims)]
-    claims: Claims,
-    /// The rate to begin with [default: half of what the closed model reaches]
-    #[arg(long, value_name = "TPS", value_parser = rate)]
-    start: Option<f64>,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-/// The arguments of a run, where they come as one text.
-#[derive(Debug, clap::Parser)]
-#[command(name = "bench", no_binary_name = true)]
-struct Interleaved {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-#[derive(Clone, Debug)]
-struct Claims(Vec<bench::Claim>);
-
-fn claims(text: &str) -> Result<Claims, String> {
-    bench::parse_claims(text).map(Claims).map_err(|failure| failure.to_string())
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    match text.trim_end_matches('%').parse::<f64>() {
-        Ok(percent) if (0.0..100.0).contains(&percent) => Ok(percent / 100.0),
-        _ => Err("a share is such as 5%".to_string()),
-    }
-}
-
-#[derive(Debug, clap::Args)]
-struct InitArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// 35 services, 1,000 users, 70,000 probes and 100,000 accounts for each 1
-    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    scale: u32,
-}
-
-#[derive(Debug, clap::Args)]
-struct CleanArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-pub struct RunArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// The way to the data: direct is one connection a client, sqlite a file's one connection for all, all is each in turn
-    #[arg(long, value_name = "LAYER", default_value = "direct", value_parser = layers)]
-    layer: Layers,
-    /// registry, registry-read, select-only, tpcb, simple-update, or a script in pgbench's language; with @WEIGHT (repeatable) [default: registry]
-    #[arg(short = 'f', long, value_name = "NAME|FILE.sql[@WEIGHT]", visible_short_alias = 'b', value_parser = Choice::parse)]
-    workload: Vec<Choice>,
-    /// Short for --workload select-only
-    #[arg(short = 'S')]
-    select_only: bool,
-    /// Short for --workload simple-update
-    #[arg(short = 'N')]
-    simple_update: bool,
-    /// Clients at the same time
-    #[arg(short, long, default_value = "10", value_name = "N")]
-    clients: NonZeroUsize,
-    /// Threads that drive them [default: the machine's cores, at most 4]
-    #[arg(short = 'j', long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
-    /// How long is measured, such as 30, 30s, 2m [default: 30s]
-    #[arg(short = 'T', long, value_name = "DURATION", value_parser = duration, conflicts_with = "transactions")]
-    time: Option<Duration>,
-    /// So many transactions of each client, instead of a time
-    #[arg(short = 't', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    transactions: Option<u64>,
-    /// What runs before and is not measured
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
-    warmup: Duration,
-    /// Transactions a second, at random moments (open model); latency is from when each was due
-    #[arg(short = 'R', long, value_name = "TPS", value_parser = rate)]
-    rate: Option<f64>,
-    /// How statements are sent
-    #[arg(short = 'M', long, value_name = "PROTOCOL", value_enum, default_value = "prepared")]
-    protocol: Protocol,
-    /// A line of progress each so many seconds [default: 10, or live on a terminal]
-    #[arg(short = 'P', long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
-    progress: Option<u64>,
-    /// Latency of each statement too
-    #[arg(short = 'r', long)]
-    report_per_statement: bool,
-    /// Of all random numbers: the same seed draws the same transactions
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// What :scale is in a script [default: what bench init has filled, else 1]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    scale: Option<u32>,
-    /// A variable for scripts (repeatable)
-    #[arg(short = 'D', long = "define", value_name = "NAME=VALUE", value_parser = define)]
-    defines: Vec<(String, String)>,
-    /// Tries of a transaction after serialization failures and deadlocks
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    max_tries: u32,
-    /// Runs of each layer, in turn
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    repeat: u32,
-    /// What must hold, else exit 1: p95<50ms, error_rate<0.1%, sqlite:p99<1s, any number of the JSON by its names, or kpi (repeatable)
-    #[arg(long = "assert", value_name = "EXPR", value_parser = claims)]
-    asserts: Vec<Claims>,
-    /// Write the result here, for `bench compare`
-    #[arg(long, value_name = "FILE.json")]
-    save: Option<PathBuf>,
-    /// Lets scripts write in the database of this name
-    #[arg(long, value_name = "DBNAME")]
-    allow_writes: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-struct Layers(Vec<Layer>);
-
-fn layers(text: &str) -> Result<Layers, String> {
-    if text == "all" {
-        return Ok(Layers(Layer::ALL.to_vec()));
-    }
-    let names: Vec<&str> = Layer::ALL.iter().map(|layer| layer.as_str()).collect();
-    let layer = Layer::ALL.into_iter().find(|layer| layer.as_str() == text);
-    layer.map(|layer| Layers(vec![layer])).ok_or_else(|| format!("the layers are {} and all", names.join(", ")))
-}
-
-impl ValueEnum for Protocol {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Protocol::Simple, Protocol::Extended, Protocol::Prepared]
-    }
-
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(match self {
-            Protocol::Simple => "simple",
-            Protocol::Extended => "extended",
-            Protocol::Prepared => "prepared",
-        }))
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= 1e7 => Ok(rate),
-        _ => Err("a rate is a number above 0, transactions a second".to_string()),
-    }
-}
-
-fn define(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
-        _ => Err("a variable is given as name=value".to_string()),
-    }
-}
-
-/// `60`, `60s`, `500ms`, `2m`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit.trim() {
-        "" | "s" => 1.0,
-        "ms" => 0.001,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("{unit:?} is no unit of time: ms, s, m, h")),
-    };
-    let number: f64 = number.parse().map_err(|_| "a duration is such as 30, 30s, 2m".to_string())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| "a duration is such as 30, 30s, 2m".to_string())
-}
+use crate::store::StoreConfig;
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     match args.task {
@@ -258,7 +43,7 @@ async fn init(args: &InitArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
 
 async fn fill(address: &Address, scale: u32, ui: &Ui) -> Result<()> {
     ui.say(&format!("filling schema {} at scale {scale}", bench::SCHEMA));
-    bench::init(address, scale).await.context("bench init")
+    bench::init(address, scale, address.origin == "the local stack").await.context("bench init")
 }
 
 async fn clean(args: &CleanArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
@@ -291,8 +76,11 @@ async fn load(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(path, text).with_context(|| format!("save the result in {}", path.display()))?;
     }
+    if let Some(path) = &args.html {
+        std::fs::write(path, render::bench_html(&report)?).with_context(|| format!("write the page {}", path.display()))?;
+    }
     render::bench(ui, &report)?;
-    let passed = report.assertions.iter().all(|assertion| assertion.passed);
+    let passed = report.assertions.iter().all(|assertion| assertion.passed != Some(false));
     Ok(match signal {
         Some(signal) => Exit::Signal(signal),
         None if passed => Exit::Good,
@@ -469,11 +257,15 @@ async fn job(
         let failure = Failure::new("bench_scale", format!("the workload's tables are of scale {filled}, not {wanted}"));
         bail!(failure.hint(format!("Fill them anew: candlefish bench init --scale {wanted}")));
     }
+    let layers = args.layer.clone().unwrap_or_else(|| Layers(vec![bench::default_layer(&workload)])).0;
+    let store = store(args, settings, &address, &layers, ui)?;
     let shown = Arc::clone(progress);
     Ok(Job {
         may_write: on_stack || filled.is_some() || args.allow_writes.as_deref() == Some(address.database()),
         address,
-        layers: args.layer.0.clone(),
+        store,
+        instances: args.instances.get().min(args.clients.get()),
+        layers,
         workload,
         clients: args.clients.get(),
         threads: args.threads.map_or_else(default_threads, usize::from),
@@ -488,9 +280,26 @@ async fn job(
         max_tries: args.max_tries,
         defines: args.defines.clone(),
         scratch: scratch.0.clone(),
+        source: args.source.clone(),
         ticks: Arc::new(move |tick| shown.show(&tick)),
         stop,
     })
+}
+
+/// How instances are opened; servers that no chosen layer needs are not looked for.
+fn store(args: &RunArgs, settings: &Settings, address: &Address, layers: &[Layer], ui: &Ui) -> Result<StoreConfig> {
+    if layers.iter().all(|layer| layer.of_store().is_none()) {
+        return settings.store(address.clone(), None, None);
+    }
+    let pooler = settings.pooler_beside(args.pooler.as_deref(), address, ui)?;
+    let redis = if layers.iter().any(|layer| layer.caches()) { settings.redis_beside(args.redis.as_deref(), address, ui)? } else { None };
+    if let Some(pooler) = &pooler {
+        ui.say(&format!("through the pooler: {pooler} (from {})", pooler.origin));
+    }
+    let mut config = settings.store(address.clone(), pooler, redis.as_ref())?;
+    // What an application keeps in the same Redis is not touched.
+    config.namespace = format!("{}_bench_{}", config.namespace, std::process::id());
+    Ok(config)
 }
 
 fn chosen_workload(args: &RunArgs) -> Vec<Choice> {
@@ -527,18 +336,5 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // What is left is in the system's folder for such.
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        for (text, seconds) in [("60", 60.0), ("60s", 60.0), ("2m", 120.0), ("500ms", 0.5), ("1.5h", 5400.0)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)));
-        }
-        assert!(duration("2 weeks").is_err() && duration("m").is_err());
     }
 }

@@ -1,0 +1,37 @@
+//! `bench --html`: one file with everything in it, for a browser without a network.
+
+use anyhow::Result;
+
+use crate::bench::BenchReport;
+
+/// The page, with a place for the report.
+const PAGE: &str = include_str!("page.html");
+const PLACE: &str = "/*REPORT*/";
+
+/// The report as a page of its own.
+pub fn bench_html(report: &BenchReport) -> Result<String> {
+    // Within a script, `</script>` and `<!--` would end or change it, wherever they stand.
+    let json = serde_json::to_string(report)?.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+    Ok(PAGE.replacen(PLACE, &json, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_needs_no_network_and_its_data_cannot_break_out() {
+        for far in ["http://", "https://", "<link", "@import", "src="] {
+            assert!(
+                !PAGE.contains(far) || far == "http://" && PAGE.matches(far).count() == PAGE.matches("http://www.w3.org/2000/svg").count(),
+                "{far}"
+            );
+        }
+        let text = include_str!("../../bench/compare/result.json");
+        let mut report: BenchReport = serde_json::from_str(text).unwrap();
+        report.notes.push("</script><script>alert(1)</script><!--".to_string());
+        let page = bench_html(&report).unwrap();
+        assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
+        assert!(page.contains("\\u003c/script>") && !page.contains("<!--") && !page.contains(PLACE));
+    }
+}

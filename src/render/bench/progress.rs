@@ -1,0 +1,166 @@
+//! How a run goes: a line each so many seconds, or on a terminal a small view that is drawn over each second.
+
+use std::io::Write as _;
+use std::sync::Mutex;
+
+use super::ms;
+use crate::bench::{Length, Tick};
+use crate::render::{Ui, units};
+
+pub struct BenchProgress {
+    ui: Ui,
+    every: u64,
+    /// A view that is drawn over.
+    view: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Lines of the view that stand on the terminal.
+    drawn: usize,
+    layer: Option<String>,
+    /// Transactions of the last seconds.
+    tps: Vec<u64>,
+}
+
+/// Seconds that the view's curve shows.
+const CURVE: usize = 40;
+
+impl BenchProgress {
+    pub fn new(ui: &Ui, every: Option<u64>) -> Self {
+        let view = ui.live && !ui.quiet && every.is_none();
+        let every = every.unwrap_or(if view { 1 } else { 10 });
+        BenchProgress { ui: ui.clone(), every, view, state: Mutex::new(State::default()) }
+    }
+
+    pub fn show(&self, tick: &Tick) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let layer = tick.layer.as_str();
+        if state.layer.as_deref() != Some(layer) {
+            state.layer = Some(layer.to_string());
+            state.tps.clear();
+            let warming = format!("{layer}: warming up");
+            if self.view { self.draw(&mut state, &[warming]) } else { self.ui.say(&warming) }
+        }
+        let Some(seconds) = tick.seconds else { return };
+        let whole = seconds as u64;
+        if whole == 0 {
+            return;
+        }
+        if self.view {
+            state.tps.push(tick.second.transactions);
+            let lines = view(tick, whole, &state.tps);
+            self.draw(&mut state, &lines);
+        } else if whole.is_multiple_of(self.every) {
+            self.ui.say(&line(tick, whole));
+        }
+    }
+
+    fn draw(&self, state: &mut State, lines: &[String]) {
+        let mut text = over(state.drawn);
+        for line in lines {
+            text += &format!("\x1b[2K{line}\n");
+        }
+        state.drawn = lines.len();
+        // A terminal that is gone is told of by the next real line.
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// Takes the view away.
+    pub fn finish(&self) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if state.drawn > 0 {
+            let text = over(state.drawn) + "\x1b[J";
+            state.drawn = 0;
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+}
+
+/// Back to the view's first line.
+fn over(lines: usize) -> String {
+    if lines == 0 { String::new() } else { format!("\x1b[{lines}F") }
+}
+
+fn of_length(tick: &Tick) -> String {
+    match tick.length {
+        Length::Time(time) => format!(" of {}", units::duration(time)),
+        Length::Transactions(_) => String::new(),
+    }
+}
+
+fn percent(ratio: Option<f64>) -> String {
+    ratio.map_or("–".to_string(), units::percent)
+}
+
+fn line(tick: &Tick, seconds: u64) -> String {
+    let second = &tick.second;
+    let mut text = format!(
+        "{}: {seconds} s{}, {} tps, p50 {} ms, p95 {} ms, p99 {} ms, {}",
+        tick.layer.as_str(),
+        of_length(tick),
+        units::count(second.transactions),
+        ms(second.p50_ms),
+        ms(second.p95_ms),
+        ms(second.p99_ms),
+        units::counted(second.errors, "error"),
+    );
+    if let Some(store) = &tick.store {
+        if tick.layer.caches() {
+            text += &format!(", L1 {}, L2 {}", percent(store.l1_hit_ratio), percent(store.l2_hit_ratio));
+        }
+        text += &format!(", pool {} of {}", store.in_use, store.max);
+    }
+    text
+}
+
+fn view(tick: &Tick, seconds: u64, tps: &[u64]) -> Vec<String> {
+    let second = &tick.second;
+    let done = match tick.length {
+        Length::Time(time) => bar(seconds as f64 / time.as_secs_f64().max(1.0), 30),
+        Length::Transactions(_) => String::new(),
+    };
+    let mut lines = vec![
+        format!("{:<11} {done} {seconds} s{}", tick.layer.as_str(), of_length(tick)),
+        format!("throughput  {} {} tps", curve(&tps[tps.len().saturating_sub(CURVE)..]), units::count(second.transactions)),
+        format!(
+            "latency     p50 {} ms   p95 {} ms   p99 {} ms   {}",
+            ms(second.p50_ms),
+            ms(second.p95_ms),
+            ms(second.p99_ms),
+            units::counted(second.errors, "error")
+        ),
+    ];
+    if let Some(store) = &tick.store {
+        if tick.layer.caches() {
+            lines.push(format!("caches      L1 {}   L2 {}", percent(store.l1_hit_ratio), percent(store.l2_hit_ratio)));
+        }
+        let share = store.in_use as f64 / store.max.max(1) as f64;
+        lines.push(format!("pool        {} {} of {} in use, {} waiting", bar(share, 20), store.in_use, store.max, store.waiting));
+    }
+    lines
+}
+
+fn bar(share: f64, width: usize) -> String {
+    let full = (share.clamp(0.0, 1.0) * width as f64).round() as usize;
+    format!("{}{}", "█".repeat(full), "░".repeat(width - full))
+}
+
+/// Eight heights, the highest of all at the top.
+fn curve(values: &[u64]) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = values.iter().copied().max().unwrap_or(0).max(1);
+    values.iter().map(|value| HEIGHTS[(value * 7 / most) as usize]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_and_curves_stay_within_their_room() {
+        assert_eq!((bar(0.5, 4), bar(7.0, 2), bar(0.0, 2)), ("██░░".to_string(), "██".to_string(), "░░".to_string()));
+        assert_eq!((curve(&[0, 5, 10]), curve(&[0, 0]), curve(&[])), ("▁▄█".to_string(), "▁▁".to_string(), String::new()));
+    }
+}

@@ -1,0 +1,157 @@
+//! The data layer under load: where answers come from, what writes do to them, and what is said of pools, servers and KPIs.
+
+use std::fs;
+
+use serde_json::Value as Json;
+
+use super::case;
+use crate::support::{Case, Database};
+
+fn filled(name: &str) -> (Database, Case) {
+    let database = Database::fresh();
+    let case = case(name, &database, &[]);
+    case.run("bench init --to {url}").exit(0);
+    (database, case)
+}
+
+fn number(of: &Json, path: &str) -> f64 {
+    of.pointer(path).and_then(Json::as_f64).unwrap_or_else(|| panic!("no {path} in {of:#}"))
+}
+
+#[test]
+fn every_layer_runs_the_same_load_and_all_of_them_make_the_strategys_table() {
+    let (database, case) = filled("every layer");
+    assert_eq!(database.value("SELECT count(*) FROM candlefish_bench.health_metrics"), "70000");
+    let line = "bench --to {url} --pooler {pooler} --redis {redis} --layer all -c 4 -T 1 --warmup 500ms --json --save {dir}/a.json --html {dir}/a.html";
+    let report = case.run(line).exit(0).json();
+    let layers = report["layers"].as_array().unwrap();
+    let names: Vec<&str> = layers.iter().map(|layer| layer["layer"].as_str().unwrap()).collect();
+    assert_eq!(names, ["sqlite", "direct", "pooled", "l2", "cached"]);
+    for layer in layers {
+        assert!(layer["transactions"].as_u64().unwrap() > 0 && layer["errors"] == 0, "{layer:#}");
+        let latency = |name: &str| number(layer, &format!("/latency_ms/{name}"));
+        assert!(latency("min") <= latency("p50") && latency("p50") <= latency("p99") && latency("p99") <= latency("max"), "{layer:#}");
+        let counted: u64 = layer["series"].as_array().unwrap().iter().map(|second| second["tps"].as_u64().unwrap()).sum();
+        assert_eq!(counted, layer["transactions"].as_u64().unwrap(), "{layer:#}");
+        let operations: u64 = layer["operations"].as_array().unwrap().iter().map(|part| part["transactions"].as_u64().unwrap()).sum();
+        assert_eq!(operations, counted);
+    }
+    let table = report["improvements"].as_array().unwrap();
+    let metrics: Vec<&str> = table.iter().map(|line| line["metric"].as_str().unwrap()).collect();
+    assert_eq!(
+        metrics,
+        [
+            "query response time (p95)",
+            "concurrent users",
+            "queries a second",
+            "cache hit ratio",
+            "database connections",
+            "memory",
+            "error rate"
+        ]
+    );
+    assert!(table.iter().all(|line| line["current"].is_number() && line["target"].is_number()), "{table:#?}");
+    assert_eq!((number(&table[4], "/current"), number(&table[4], "/target")), (1.0, 20.0));
+    let page = fs::read_to_string(case.dir().join("a.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("\"layer\":\"cached\"") && !page.contains("https://"));
+    // A saved result is one that can be compared; one run gives no verdict.
+    let compared = case.run("bench compare {dir}/a.json {dir}/a.json").exit(0).stdout_has("inconclusive");
+    compared.stderr_has("too few for a verdict");
+
+    case.run("bench clean --to {url}").exit(2).stderr_has("--yes");
+    case.run("bench clean --to {url} --yes").exit(0);
+    assert_eq!(database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'candlefish_bench'"), "0");
+}
+
+#[test]
+fn answers_are_kept_until_a_write_makes_them_old_and_everything_adds_up() {
+    let (database, case) = filled("the whole layer");
+    database.execute("CREATE EXTENSION pg_stat_statements");
+    let line = "bench --to {url} --pooler {pooler} --redis {redis} --layer cached --instances 2 -c 8 -R 400 -T 3 --warmup 1 --json -P 1";
+    let output = case.run(line).exit(0).stderr_has(", L1 ").stderr_has("pool ");
+    let report = output.json();
+    let layer = &report["layers"][0];
+    assert_eq!((&layer["errors"], &layer["instances"], &layer["open"]["not_sent"]), (&0.into(), &2.into(), &0.into()), "{layer:#}");
+    // Nearly all is answered without the database; the shares are of all reads.
+    let answered = &layer["answered"];
+    let shares: f64 = ["l1", "l2", "database", "coalesced", "stale"].iter().map(|from| number(answered, &format!("/{from}"))).sum();
+    assert!((shares - 1.0).abs() < 1e-9 && number(answered, "/l1") > 0.3 && number(answered, "/l2") > 0.2, "{answered:#}");
+    assert_eq!(answered["reads"], layer["reads"]["transactions"]);
+    // Writes go through the data layer, and make old what they changed: for no other reason does a full cache miss so much.
+    assert!(layer["writes"]["transactions"].as_u64().unwrap() > 20, "{layer:#}");
+    for cache in ["l1", "l2"] {
+        let (of, misses) = (&layer[cache], &layer[cache]["misses_by_cause"]);
+        let missed: u64 = misses.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+        assert_eq!(of["hits"].as_u64().unwrap() + missed, of["lookups"].as_u64().unwrap(), "{of:#}");
+        assert!(misses["invalidated"].as_u64().unwrap() > 10, "{cache} {of:#}");
+        assert!(number(of, "/hit_ratio_undisturbed") > number(of, "/hit_ratio"), "{of:#}");
+    }
+    // Sessions are checked in Redis at every use, and never asked of memory; the window's edges may cut a call in two.
+    let sessions = layer["operations"].as_array().unwrap().iter().find(|part| part["operation"] == "session check").unwrap();
+    let (reads, sessions) = (number(answered, "/reads"), number(sessions, "/transactions"));
+    let lookups = number(layer, "/l1/lookups");
+    assert!((lookups - (reads - sessions)).abs() <= 20.0, "{lookups} of {reads} less {sessions}");
+    let pool = &layer["pool"];
+    assert!(number(pool, "/max") == 20.0 && number(pool, "/utilization") > 0.0 && number(pool, "/waits") > 0.0, "{pool:#}");
+    // The server's own account is of the window, and of these statements.
+    let server = &layer["server"];
+    assert!(number(server, "/counts/wal_bytes") > 0.0 && number(server, "/counts/commits") > 0.0, "{server:#}");
+    let probes = layer["operations"].as_array().unwrap().iter().find(|part| part["operation"] == "record a probe").unwrap();
+    let statements = server["statements"].as_array().unwrap();
+    let recorded =
+        statements.iter().find(|statement| statement["query"].as_str().unwrap().contains("INSERT INTO candlefish_bench.health_metrics"));
+    let calls = number(recorded.unwrap(), "/calls");
+    assert!((calls - number(probes, "/transactions")).abs() <= 4.0, "{calls} of {probes:#}");
+    // What was written is there, once.
+    let written: f64 = database.value("SELECT count(*) - 70000 FROM candlefish_bench.health_metrics").parse().unwrap();
+    assert!(written >= number(probes, "/transactions"), "{written}");
+    assert_eq!(database.value("SELECT count(*) FROM candlefish.cache_outbox"), "0");
+}
+
+#[test]
+fn more_clients_than_connections_wait_or_are_told() {
+    let (_database, case) = filled("overload");
+    let line = "bench --to {url} --layer pooled --workload registry-read -c 1000 -T 2 --warmup 0 --json";
+    let report = case.run(line).exit(0).json();
+    let layer = &report["layers"][0];
+    assert!(number(layer, "/pool/peak_in_use") <= 20.0 && number(layer, "/transactions") > 0.0, "{layer:#}");
+    // They wait: the median is about a thousand clients' share of what twenty connections do.
+    assert!(number(layer, "/pool/wait_ms_p50") > 1.0 && number(layer, "/pool/utilization") > 0.5, "{layer:#}");
+    assert!(number(layer, "/rss_bytes") < 300e6, "{layer:#}");
+    // A pool that lets few wait refuses the others at once, by name.
+    fs::write(case.dir().join("few.toml"), "[pool]\nmax_waiting = 50\n").unwrap();
+    let report = case.run(&format!("--config {{dir}}/few.toml {line}")).exit(0).json();
+    let layer = &report["layers"][0];
+    assert_eq!(layer["errors_by_code"][0]["code"], "pool_exhausted", "{layer:#}");
+    assert!(number(layer, "/errors") > 0.0 && number(layer, "/pool/refused") > 0.0 && number(layer, "/transactions") > 0.0, "{layer:#}");
+}
+
+#[test]
+fn what_a_layer_cannot_do_is_said() {
+    let database = Database::fresh();
+    let case = case("undeclared", &database, &[("one.sql", "SELECT 1;\n")]);
+    case.run("bench --to {url} --layer cached -f {dir}/one.sql").exit(2).stderr_has("declared queries").stderr_has("--layer direct");
+    case.run("bench --to {url} --layer l2 -S").exit(2).stderr_has("bench init");
+    case.run("bench init --to {url}").exit(0);
+    case.run("bench --to {url} --layer l2 -S").exit(2).stderr_has("no Redis is named");
+    // Without Redis memory alone answers, and the run says so.
+    let output = case.run("bench --to {url} --layer cached -S -c 2 -T 1 --warmup 500ms --json").exit(0).stderr_has("there is no L2");
+    let layer = &output.json()["layers"][0];
+    assert!(layer["l2"].is_null() && layer["l1"]["hits"].as_u64().unwrap() > 0, "{layer:#}");
+}
+
+#[test]
+fn a_files_layer_works_on_a_copy() {
+    let database = Database::fresh();
+    let case = case("a copy", &database, &[("count.sql", "SELECT count(*) FROM t;\n"), ("add.sql", "INSERT INTO t VALUES (1);\n")]);
+    let file = case.dir().join("own.db");
+    let own = rusqlite::Connection::open(&file).unwrap();
+    own.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
+    let line = format!(
+        "bench --to {{url}} --layer sqlite --source {{dir}}/own.db -f {{dir}}/add.sql -f {{dir}}/count.sql -c 2 -t 10 --warmup 0 --json --allow-writes {}",
+        database.name
+    );
+    let report = case.run(&line).exit(0).json();
+    assert_eq!((&report["layers"][0]["transactions"], &report["layers"][0]["errors"]), (&20.into(), &0.into()), "{report:#}");
+    assert_eq!(own.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+}

@@ -18,16 +18,16 @@ pub struct Moment {
 
 /// `YYYY-MM-DD`, `HH:MM[:SS[.f…]]`, or both with a blank or a T between; after both an offset may follow.
 pub fn read(text: &[u8]) -> Option<Moment> {
-    let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
-    let Some((day, rest)) = text.split_at_checked(10).filter(|(day, _)| day.as_bytes()[4] == b'-') else {
+    let Some((day, rest)) = text.split_at_checked(10).filter(|(day, _)| day[4] == b'-') else {
         return Some(Moment { micros: Some(clock(text)?), ..Moment::default() });
     };
     let days = Some(day_number(day)?);
-    if rest.is_empty() {
-        return Some(Moment { days, ..Moment::default() });
-    }
-    let rest = rest.strip_prefix([' ', 'T', 't'])?;
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(rest.len());
+    let rest = match rest {
+        [] => return Some(Moment { days, ..Moment::default() }),
+        [b' ' | b'T' | b't', rest @ ..] => rest,
+        _ => return None,
+    };
+    let end = rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b':' | b'.')).unwrap_or(rest.len());
     let (time, zone) = rest.split_at(end);
     let offset = if zone.is_empty() { None } else { Some(offset(zone.trim_ascii_start())?) };
     Some(Moment { days, micros: Some(clock(time)?), offset })
@@ -44,59 +44,63 @@ impl Moment {
     }
 }
 
-/// A run of digits of exactly this length.
-fn number(text: &str, length: usize) -> Option<i64> {
-    (text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+/// What the digits say; none when any of them is no digit.
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
 }
 
-fn day_number(text: &str) -> Option<i64> {
-    let mut parts = text.splitn(3, '-');
-    let year = number(parts.next()?, 4).filter(|year| *year > 0)?;
-    let (month, day) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+fn day_number(text: &[u8]) -> Option<i64> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text else { return None };
+    let year = number(&[y1, y2, y3, y4]).filter(|year| *year > 0)?;
+    let (month, day) = (number(&[m1, m2])?, number(&[d1, d2])?);
     let date = Date::new(year as i16, month as i8, day as i8).ok()?;
     Some(date.duration_since(EPOCH).as_secs() / 86_400)
 }
 
-fn clock(text: &str) -> Option<i64> {
-    let mut parts = text.splitn(3, ':');
-    let hour = number(parts.next()?, 2).filter(|hour| *hour < 24)?;
-    let minute = number(parts.next()?, 2).filter(|minute| *minute < 60)?;
-    let mut micros = 0;
-    if let Some(seconds) = parts.next() {
-        let (second, fraction) = seconds.split_once('.').map_or((seconds, None), |(second, fraction)| (second, Some(fraction)));
-        micros = number(second, 2).filter(|second| *second < 60)? * 1_000_000;
-        if let Some(fraction) = fraction {
-            micros += microseconds(fraction)?;
+fn clock(text: &[u8]) -> Option<i64> {
+    let [h1, h2, b':', m1, m2, ref seconds @ ..] = *text else { return None };
+    let hour = number(&[h1, h2]).filter(|hour| *hour < 24)?;
+    let minute = number(&[m1, m2]).filter(|minute| *minute < 60)?;
+    let micros = match *seconds {
+        [] => 0,
+        [b':', s1, s2, ref fraction @ ..] => {
+            let whole = number(&[s1, s2]).filter(|second| *second < 60)? * 1_000_000;
+            match fraction {
+                [] => whole,
+                [b'.', fraction @ ..] => whole + microseconds(fraction)?,
+                _ => return None,
+            }
         }
-    }
+        _ => return None,
+    };
     Some((hour * 60 + minute) * 60_000_000 + micros)
 }
 
 /// Six decimals; any more must be zeros.
-fn microseconds(fraction: &str) -> Option<i64> {
-    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+fn microseconds(fraction: &[u8]) -> Option<i64> {
+    let (kept, beyond) = fraction.split_at(fraction.len().min(6));
+    if kept.is_empty() || beyond.iter().any(|byte| *byte != b'0') {
         return None;
     }
-    let (kept, beyond) = fraction.split_at(fraction.len().min(6));
-    let scale = 10i64.pow(6 - kept.len() as u32);
-    beyond.bytes().all(|byte| byte == b'0').then(|| kept.parse::<i64>().ok())?.map(|micros| micros * scale)
+    Some(number(kept)? * 10i64.pow(6 - kept.len() as u32))
 }
 
 /// `Z`, `UTC`, `±HH`, `±HHMM`, `±HH:MM`, below 16 hours; in minutes.
-fn offset(text: &str) -> Option<i64> {
-    if text.eq_ignore_ascii_case("z") || text.eq_ignore_ascii_case("utc") {
+fn offset(text: &[u8]) -> Option<i64> {
+    if text.eq_ignore_ascii_case(b"z") || text.eq_ignore_ascii_case(b"utc") {
         return Some(0);
     }
-    let (sign, body) = match text.strip_prefix('-') {
-        Some(body) => (-1, body),
-        None => (1, text.strip_prefix('+')?),
+    let (sign, body) = match text {
+        [b'-', body @ ..] => (-1, body),
+        [b'+', body @ ..] => (1, body),
+        _ => return None,
     };
-    let (hours, minutes) = match body.len() {
-        2 => (body, "00"),
-        4 => body.split_at(2),
-        _ => body.split_once(':')?,
+    let (hours, minutes) = match *body {
+        [h1, h2] => ([h1, h2], [b'0', b'0']),
+        [h1, h2, m1, m2] | [h1, h2, b':', m1, m2] => ([h1, h2], [m1, m2]),
+        _ => return None,
     };
-    let (hours, minutes) = (number(hours, 2)?, number(minutes, 2)?);
+    let (hours, minutes) = (number(&hours)?, number(&minutes)?);
     (hours < 16 && minutes < 60).then_some(sign * (hours * 60 + minutes))
 }
 

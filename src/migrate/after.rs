@@ -15,7 +15,7 @@ use crate::migrate::run::Run;
 use crate::model::Phase;
 
 /// Tables with fewer rows are done with by one task: dividing them costs more than it saves.
-const DIVIDE_ROWS: u64 = 100_000;
+pub(super) const DIVIDE_ROWS: u64 = 100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {

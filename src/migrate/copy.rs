@@ -182,24 +182,19 @@ async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<Ch
 
 /// Writes the chunk into the journal and commits both together. The journal's key lets a chunk land once, whoever else still tries.
 pub(super) async fn land(run: &Run, client: &Client, chunk: &Chunk, count: &ChunkCount) -> Result<()> {
-    let table = &run.plan.tables[chunk.table];
-    let written = client
-        .execute(
-            "INSERT INTO candlefish.chunk (run_id, source, chunk, rows_written, rows_rejected, bytes) VALUES ($1, $2, $3, $4, $5, $6)",
-            &[
-                &run.id,
-                &table.source,
-                &(chunk.number as i32),
-                &(count.rows_written as i64),
-                &(count.rows_rejected as i64),
-                &(count.bytes as i64),
-            ],
-        )
-        .await;
-    if let Err(error) = written {
+    let source = run.plan.tables[chunk.table].source.as_str();
+    let landed = LandedChunk {
+        source: source.to_string(),
+        number: chunk.number,
+        rows_written: count.rows_written,
+        rows_rejected: count.rows_rejected,
+        bytes: count.bytes,
+    };
+    // As text: a statement of its own would be prepared, which thousands of small tables would wait for.
+    if let Err(error) = client.batch_execute(&statement::journal_chunk(&run.id, &landed)).await {
         if error.as_db_error().is_some_and(|error| error.code().code() == "23505") {
             bail!(
-                Failure::new(LANDED_ALREADY, format!("chunk {} of table {:?} has landed already", chunk.number, table.source))
+                Failure::new(LANDED_ALREADY, format!("chunk {} of table {source:?} has landed already", chunk.number))
                     .hint("Another session goes on with this run.")
             );
         }
@@ -326,16 +321,26 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
             }
         }
         if buffer.len() >= BUFFER_BYTES {
-            let full = std::mem::replace(&mut buffer, Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4));
-            sender.blocking_send(Piece::Rows(Bytes::from(full), rows_in_buffer)).map_err(|_| anyhow!("the COPY has ended"))?;
-            rows_in_buffer = 0;
+            hand_over(std::mem::take(&mut buffer), std::mem::take(&mut rows_in_buffer), sender)?;
+            buffer.reserve(BUFFER_BYTES + BUFFER_BYTES / 4);
         }
         Ok(())
     })?;
     if binary {
         buffer.extend_from_slice(BINARY_TRAILER);
     }
-    let hung_up = |_| anyhow!("the COPY has ended");
-    sender.blocking_send(Piece::Rows(Bytes::from(buffer), rows_in_buffer)).map_err(hung_up)?;
-    sender.blocking_send(Piece::End(ReadEnd { rows_read, rejected, proof: proof.map(ChunkProof::end) })).map_err(hung_up)
+    hand_over(buffer, rows_in_buffer, sender)?;
+    let end = ReadEnd { rows_read, rejected, proof: proof.map(ChunkProof::end) };
+    sender.blocking_send(Piece::End(end)).map_err(|_| anyhow!("the COPY has ended"))
+}
+
+/// Gives a buffer to the COPY, in pieces that the channel's bound can count: a row of many megabytes makes a buffer as large, and the next one is
+/// not read before most of it is on its way.
+fn hand_over(buffer: Vec<u8>, mut rows: u64, sender: &mpsc::Sender<Piece>) -> Result<()> {
+    let mut rest = Bytes::from(buffer);
+    while !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(2 * BUFFER_BYTES));
+        sender.blocking_send(Piece::Rows(piece, std::mem::take(&mut rows))).map_err(|_| anyhow!("the COPY has ended"))?;
+    }
+    Ok(())
 }

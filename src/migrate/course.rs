@@ -21,7 +21,7 @@ use crate::migrate::run::Run;
 use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::standing::Standing;
 use crate::migrate::target::Redo;
-use crate::migrate::{Job, analyze, constraints_and_views, copy_and_index, process, resume, target};
+use crate::migrate::{Job, copy_and_index, last, process, resume, target};
 use crate::model::{Event, Failure, Name, Phase, Schema, Section};
 use crate::plan::Plan;
 use crate::postgres::{Address, Client, Journal, connect, end_run_sessions, is_passing, run_session, session, sql_failure};
@@ -205,15 +205,17 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
         built.merge(std::mem::take(&mut copied.built));
     }
     if todo.has(RunSection::PostData) {
-        built.merge(constraints_and_views(run, &control, clock).await?);
+        // Statistics of expressions are those of the indexes over them, and migrations may make some.
+        let analyze = job.migrations.is_none();
+        built.merge(last::constraints_and_views(run, &control, job.jobs, analyze, clock).await?);
         if let Some(migrations) = &job.migrations {
             let indexes_started = Instant::now();
             let mut notes = |event| run.send(event);
             let schema = Name::new(run.plan.schema.as_str());
             migrations.apply(&mut control, &schema, Section::Indexes, None, &mut notes).await?;
             clock.note(Phase::Indexes, indexes_started);
+            last::analyze(run, &control, job.jobs, clock).await?;
         }
-        analyze(run, &control, clock).await?;
         target::grant(&control, &run.plan, &job.grants).await?;
         run.section_done(&control, RunSection::PostData).await?;
     }

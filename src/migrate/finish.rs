@@ -54,18 +54,19 @@ pub async fn build(run: &Run, client: &Client, place: usize) -> Result<Built> {
     if let Some(built) = run.standing.step(&step) {
         return Ok(built.clone());
     }
-    let name = format!("{} {}", object.kind.as_str(), object.label);
+    let name = name(run, place);
     run.send(Event::ObjectStarted(name.clone()));
-    let built = make(run, client, object, &step).await.with_context(|| format!("make {name}"));
+    let built = match object.offenders {
+        Some(_) => build_and_validate(run, client, place).await,
+        None => make(run, client, object, &step).await,
+    };
+    let built = built.with_context(|| format!("make {name}"));
     run.send(Event::ObjectEnded(name));
     run.advance();
     built
 }
 
 async fn make(run: &Run, client: &Client, object: &ObjectPlan, step: &str) -> Result<Built> {
-    if object.offenders.is_some() {
-        return build_and_validate(run, client, object, step).await;
-    }
     // Without rows that could break it, an object is made whole or not at all: statements sent together are one transaction.
     let together = format!("{};\n{}", object.statements.join(";\n"), statement::journal_step(&run.id, step, &Built::one().said()?));
     match client.batch_execute(&together).await {
@@ -75,16 +76,47 @@ async fn make(run: &Run, client: &Client, object: &ObjectPlan, step: &str) -> Re
 }
 
 /// A constraint that old rows may break: it stands for new ones first, and is validated then.
-async fn build_and_validate(run: &Run, client: &Client, object: &ObjectPlan, step: &str) -> Result<Built> {
-    let mut built = Built::one();
-    let (make, validate) = object.statements.split_first().context("a constraint has a statement")?;
-    if run.standing.step(&begun(step)).is_none() {
-        let together = format!("{make};\n{}", statement::journal_step(&run.id, &begun(step), &Built::default().said()?));
-        if let Err(error) = client.batch_execute(&together).await {
-            return lost(run, client, object, step, error).await;
-        }
+async fn build_and_validate(run: &Run, client: &Client, place: usize) -> Result<Built> {
+    match begin_constraint(run, client, place).await? {
+        Early::Made(built) => Ok(built),
+        Early::Begun => validate_constraint(run, client, place).await,
     }
-    for sql in validate {
+}
+
+/// The first half of such a constraint, which takes a moment.
+pub async fn begin(run: &Run, client: &Client, place: usize) -> Result<Early> {
+    begin_constraint(run, client, place).await.with_context(|| format!("make {}", name(run, place)))
+}
+
+async fn begin_constraint(run: &Run, client: &Client, place: usize) -> Result<Early> {
+    let (object, step) = (&run.plan.objects[place], object_step(place));
+    if let Some(built) = run.standing.step(&step) {
+        return Ok(Early::Made(built.clone()));
+    }
+    if run.standing.step(&begun(&step)).is_some() {
+        return Ok(Early::Begun);
+    }
+    let make = object.statements.first().context("a constraint has a statement")?;
+    let together = format!("{make};\n{}", statement::journal_step(&run.id, &begun(&step), &Built::default().said()?));
+    match client.batch_execute(&together).await {
+        Ok(()) => Ok(Early::Begun),
+        Err(error) => lost(run, client, object, &step, error).await.map(Early::Made),
+    }
+}
+
+/// The second half, which reads the rows.
+pub async fn validate(run: &Run, client: &Client, place: usize) -> Result<Built> {
+    run.send(Event::ObjectStarted(name(run, place)));
+    let built = validate_constraint(run, client, place).await.with_context(|| format!("make {}", name(run, place)));
+    run.send(Event::ObjectEnded(name(run, place)));
+    run.advance();
+    built
+}
+
+async fn validate_constraint(run: &Run, client: &Client, place: usize) -> Result<Built> {
+    let object = &run.plan.objects[place];
+    let mut built = Built::one();
+    for sql in object.statements.iter().skip(1) {
         let Err(error) = client.batch_execute(sql).await else { continue };
         if !is_about_object(&error) {
             return Err(sql_failure(error.into()));
@@ -93,8 +125,49 @@ async fn build_and_validate(run: &Run, client: &Client, object: &ObjectPlan, ste
         let table = object.table.map(|table| &run.plan.tables[table].target).context("a constraint has a table")?;
         built.warnings.push(not_valid(client, object, table, &reason).await?);
     }
-    Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
+    Journal::steps_done(client, &run.id, &[(object_step(place), built.said()?)]).await?;
     Ok(built)
+}
+
+/// Makes objects in one transaction; when PostgreSQL refuses any of them, each by itself.
+pub async fn build_together(run: &Run, client: &Client, places: &[usize]) -> Result<Built> {
+    let mut built = Built::default();
+    let untouched = |place: &usize| {
+        let step = object_step(*place);
+        run.standing.step(&step).is_none() && run.standing.step(&begun(&step)).is_none()
+    };
+    let (new, others): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(untouched);
+    for place in others {
+        built.merge(build(run, client, place).await?);
+    }
+    let mut together = String::new();
+    for place in &new {
+        let done = statement::journal_step(&run.id, &object_step(*place), &Built::one().said()?);
+        together += &format!("{};\n{done};\n", run.plan.objects[*place].statements.join(";\n"));
+    }
+    match client.batch_execute(&together).await {
+        Ok(()) => {
+            for place in new {
+                run.send(Event::ObjectStarted(name(run, place)));
+                run.send(Event::ObjectEnded(name(run, place)));
+                built.merge(Built::one());
+            }
+            run.advance();
+        }
+        Err(error) if !is_about_object(&error) => return Err(sql_failure(error.into())).context("make foreign keys"),
+        Err(_) => {
+            for place in new {
+                built.merge(build(run, client, place).await?);
+            }
+        }
+    }
+    Ok(built)
+}
+
+/// What a person calls the object.
+fn name(run: &Run, place: usize) -> String {
+    let object = &run.plan.objects[place];
+    format!("{} {}", object.kind.as_str(), object.label)
 }
 
 /// An object that PostgreSQL refuses.
@@ -122,8 +195,10 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
     match &object.offenders {
         Some(Offenders::Orphans) => foreign_key_not_valid(client, table, &object.name, &object.label).await,
         Some(Offenders::Broken { count, list }) => {
-            let message =
-                format!("is NOT VALID: {} (at {})", counted(client, count, "breaks it", "break it").await?, listed(client, list).await?);
+            let number: i64 = client.query_one(count, &[]).await.map_err(|error| sql_failure(error.into()))?.get(0);
+            let rows = client.query(list, &[]).await.map_err(|error| sql_failure(error.into()))?;
+            let texts = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
+            let message = format!("is NOT VALID: {} (at {})", counted(number, "breaks it", "break it"), listed(texts));
             Ok(Warning { class: object.kind.allow_class().into(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
         }
         None => Ok(Warning::weaker("constraint_not_valid", &object.label, format!("is NOT VALID: {reason}"))),
@@ -132,26 +207,22 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
 
 /// A foreign key that stands for new rows only, with the old ones that have no parent.
 pub async fn foreign_key_not_valid(client: &Client, table: &QualifiedName, constraint: &Name, label: &str) -> Result<Warning> {
-    let (count, list) = orphans(client, table, constraint).await?;
-    let count = counted(client, &count, "has no parent", "have no parent").await?;
-    let message = format!("is NOT VALID: {count} ({})", listed(client, &list).await?);
+    let (count, texts) = orphans(client, table, constraint).await?;
+    let message = format!("is NOT VALID: {} ({})", counted(count, "has no parent", "have no parent"), listed(texts));
     Ok(Warning { class: ObjectKind::ForeignKey.allow_class().into(), ..Warning::weaker("foreign_key_not_valid", label, message) })
 }
 
 /// `1 row has no parent`, `800 rows have no parent`
-async fn counted(client: &Client, sql: &str, one: &str, many: &str) -> Result<String> {
-    let count: i64 = client.query_one(sql, &[]).await.map_err(|error| sql_failure(error.into()))?.get(0);
-    Ok(if count == 1 { format!("1 row {one}") } else { format!("{count} rows {many}") })
+fn counted(count: i64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 row {one}") } else { format!("{count} rows {many}") }
 }
 
 /// Up to five texts; more are an ellipsis.
-async fn listed(client: &Client, sql: &str) -> Result<String> {
-    let rows = client.query(sql, &[]).await.map_err(|error| sql_failure(error.into()))?;
-    let mut texts: Vec<String> = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
+fn listed(mut texts: Vec<String>) -> String {
     if texts.len() == 5 {
         texts.push("…".into());
     }
-    Ok(texts.join("; "))
+    texts.join("; ")
 }
 
 /// What was made of an object before the rest of its table.
@@ -184,7 +255,7 @@ pub async fn build_early(run: &Run, client: &Client, place: usize) -> Result<Ear
     if run.standing.step(&begun(&step)).is_some() {
         return Ok(Early::Begun);
     }
-    let name = format!("{} {}", object.kind.as_str(), object.label);
+    let name = name(run, place);
     run.send(Event::ObjectStarted(name.clone()));
     let together = format!("{index};\n{}", statement::journal_step(&run.id, &begun(&step), &Built::default().said()?));
     let early = match client.batch_execute(&together).await {

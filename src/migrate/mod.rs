@@ -7,6 +7,7 @@ mod course;
 mod encode;
 mod finish;
 mod generate;
+mod last;
 mod prepare;
 mod process;
 mod proof;
@@ -33,8 +34,8 @@ use tokio::task::JoinSet;
 
 use crate::model::{Event, Events, Failure, Phase, Schema};
 use crate::plan::mapping::Mapping;
-use crate::plan::{CopyMap, ObjectKind, Options, Plan, Severity, TablePlan};
-use crate::postgres::{Address, Client, Journal, Migrations, PARTIAL, run_session, session, sql_failure, statement};
+use crate::plan::{CopyMap, Options, Plan, Severity, TablePlan};
+use crate::postgres::{Address, Client, Journal, Migrations, PARTIAL, run_session, session, statement};
 use crate::sqlite::Snapshot;
 
 pub use course::{Keeper, interrupted, through_cuts, wait_for};
@@ -52,7 +53,6 @@ use after::{After, Queue};
 use copy::{Chunk, TableCount};
 use finish::Built;
 use run::Run;
-use standing::ANALYZE_STEP;
 use target::Redo;
 
 /// What a migration was told.
@@ -161,7 +161,7 @@ impl Prepared {
             outcome: Outcome::Planned,
             sections: RunSections::ALL,
             sections_left: RunSections::default(),
-            plan: self.plan,
+            plan: Arc::new(self.plan),
         }
     }
 }
@@ -205,6 +205,8 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         target::check_rights(&control, &plan).await?;
         control = course::begin(job, &plan, &redo, control).await?;
     }
+    // Only what is known of the rows of tables that existed is asked for again; of thousands of tables it is much.
+    let inspected = inspected.filter(|_| plan.tables.iter().any(|table| table.create.is_none()));
     let work = course::Work { job, plan: Arc::new(plan), schema: Arc::new(schema), fresh: !begun };
     let done = match course::carry_through(&work, control, &mut clock).await {
         Ok(done) => done,
@@ -230,7 +232,7 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         mapping: job.mapping_name.clone(),
         ddl: ddl(&run.plan),
         tables: table_reports(&run.plan, &done.counts, &done.proved),
-        plan: Plan::clone(&run.plan),
+        plan: Arc::clone(&run.plan),
         phases: clock.times(),
         verify_began: clock.began(Phase::Verify),
         elapsed: job.began.elapsed(),
@@ -379,46 +381,6 @@ async fn copy_and_index(run: &Arc<Run>, control: &Client, jobs: usize, finishing
     spans.into_iter().for_each(|(phase, started, ended)| clock.span(phase, started, ended));
     let counts = counts.lock().map_err(|_| anyhow!("a copy worker panicked"))?.clone();
     Ok(Copied { counts, built, proved })
-}
-
-/// What needs more than one table: foreign keys, views, triggers; and where sequences go on.
-async fn constraints_and_views(run: &Arc<Run>, control: &Client, clock: &mut PhaseClock) -> Result<Built> {
-    let started = Instant::now();
-    run.send(Event::PhaseStarted(Phase::Constraints));
-    let mut built = Built::default();
-    for (place, _) in run.plan.objects.iter().enumerate().filter(|(_, object)| object.kind == ObjectKind::ForeignKey) {
-        built.merge(finish::build(run, control, place).await?);
-    }
-    built.merge(finish::put_back_the_rest(run, control).await?);
-    clock.note(Phase::Constraints, started);
-    let views_started = Instant::now();
-    let late = |kind: ObjectKind| matches!(kind, ObjectKind::View | ObjectKind::Trigger);
-    if run.plan.objects.iter().any(|object| late(object.kind)) {
-        run.send(Event::PhaseStarted(Phase::Views));
-        for (place, _) in run.plan.objects.iter().enumerate().filter(|(_, object)| late(object.kind)) {
-            built.merge(finish::build(run, control, place).await?);
-        }
-        clock.note(Phase::Views, views_started);
-    }
-    Ok(built)
-}
-
-/// Statistics, so that the first query is planned well.
-async fn analyze(run: &Run, control: &Client, clock: &mut PhaseClock) -> Result<()> {
-    let started = Instant::now();
-    run.send(Event::PhaseStarted(Phase::Analyze));
-    if run.standing.step(ANALYZE_STEP).is_some() {
-        return Ok(());
-    }
-    let tables: Vec<_> = run.plan.tables.iter().map(|table| &table.target).collect();
-    // In batches: one statement is one transaction, and each table takes a lock in it.
-    for batch in tables.chunks(50) {
-        let analyzed = control.batch_execute(&statement::analyze(batch)).await;
-        analyzed.map_err(|error| sql_failure(error.into())).context("analyze the tables")?;
-    }
-    Journal::steps_done(control, &run.id, &[(ANALYZE_STEP.to_string(), Built::default().said()?)]).await?;
-    clock.note(Phase::Analyze, started);
-    Ok(())
 }
 
 fn ddl(plan: &Plan) -> Vec<Option<String>> {

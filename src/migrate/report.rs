@@ -21,7 +21,7 @@ pub struct MigrateReport {
     pub target: String,
     /// `derive`, `registry`, or the mapping file.
     pub mapping: String,
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// CREATE TABLE of each planned table, in the plan's order; none for a table that is there already.
     pub ddl: Vec<Option<String>>,
     pub tables: Vec<TableReport>,
@@ -183,7 +183,7 @@ impl MigrateReport {
             outcome: Outcome::Stopped,
             sections: job.sections,
             sections_left: RunSections::ALL,
-            plan,
+            plan: Arc::new(plan),
         };
         report.rejects_dir = (report.rows_rejected() > 0).then(|| job.rejects_dir.clone());
         let left = rows.saturating_sub(report.rows_read());

@@ -29,7 +29,7 @@ use crate::migrate::{Job, MigrateReport, Outcome, Prepared, RunSections, finish,
 use crate::model::{Event, Failure, Kept, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::target::{RebuildKind, Rebuildable};
-use crate::plan::{Existing, OnExtra, Plan, Warning};
+use crate::plan::{Existing, OnExtra, Warning};
 use crate::postgres::{Client, Journal, RunRecord, sql_failure, statement};
 use crate::sqlite::KeptRows;
 
@@ -184,7 +184,7 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         sections: RunSections::ALL,
         sections_left: RunSections::default(),
         resume: None,
-        plan: Plan::clone(&run.plan),
+        plan: Arc::clone(&run.plan),
     })
 }
 

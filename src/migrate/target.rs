@@ -175,8 +175,9 @@ pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
     for batch in tables().filter(derived).collect::<Vec<_>>().chunks(TABLES_A_TRANSACTION) {
         let transaction = client.transaction().await.map_err(|error| sql_failure(error.into()))?;
         let mut steps = Vec::with_capacity(batch.len());
+        let together = make_together(&transaction, batch).await?;
         for (table, plan) in batch {
-            let made = make_table(&transaction, plan).await?;
+            let made = if together { Built::default() } else { make_table(&transaction, plan).await? };
             steps.push((table_step(*table), made.said()?));
             built.merge(made);
         }
@@ -224,6 +225,21 @@ pub async fn ready_tables(client: &mut Client, run: &Run) -> Result<()> {
     transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the tables")?;
     run.advance();
     Ok(())
+}
+
+/// CREATE TABLE of them all at once; false, and nothing is made, when PostgreSQL refuses one.
+async fn make_together(transaction: &Transaction<'_>, batch: &[(usize, &TablePlan)]) -> Result<bool> {
+    let created = batch.iter().filter_map(|(_, table)| Some(statement::create_table(&table.target, table.create.as_ref()?, false)));
+    let statements = created.collect::<Vec<_>>().join(";\n");
+    transaction.batch_execute("SAVEPOINT together").await?;
+    match transaction.batch_execute(&statements).await {
+        Ok(()) => Ok(true),
+        Err(error) if is_about_object(&error) => {
+            transaction.batch_execute("ROLLBACK TO SAVEPOINT together").await?;
+            Ok(false)
+        }
+        Err(error) => Err(sql_failure(error.into())).context("create tables"),
+    }
 }
 
 /// One CREATE TABLE; when PostgreSQL refuses it with its defaults and generated columns, it is made without, and each is tried alone.

@@ -52,6 +52,9 @@ pub struct Tally {
     first: [i64; Tally::EXAMPLES],
 }
 
+/// Of what no value is.
+const NOTHING: Tally = Tally { count: 0, first: [0; Tally::EXAMPLES] };
+
 impl Tally {
     const EXAMPLES: usize = 3;
 
@@ -82,7 +85,10 @@ pub const BOOL_PAIRS: [(&str, &str); 9] =
 /// What was seen in one column.
 #[derive(Clone, Debug)]
 pub struct ColumnProfile {
-    tallies: [Tally; TRAITS],
+    /// Of what was seen at all, in the order in which it was seen first: few things are ever true of one column, and columns may be many.
+    tallies: Vec<Tally>,
+    /// By trait: its place in `tallies`, counted from 1; 0 where nothing was seen.
+    places: [u8; TRAITS],
     pub integer_min: i64,
     pub integer_max: i64,
     pub real_min: f64,
@@ -101,7 +107,8 @@ pub struct ColumnProfile {
 impl Default for ColumnProfile {
     fn default() -> Self {
         ColumnProfile {
-            tallies: [Tally::default(); TRAITS],
+            tallies: Vec::new(),
+            places: [0; TRAITS],
             integer_min: i64::MAX,
             integer_max: i64::MIN,
             real_min: f64::INFINITY,
@@ -230,14 +237,24 @@ impl ColumnProfile {
         }
     }
 
+    #[inline]
     fn note(&mut self, what: Trait, row: i64) {
-        self.tallies[what as usize].add(row);
+        self.tally_of(what as usize).add(row);
+    }
+
+    #[inline]
+    fn tally_of(&mut self, what: usize) -> &mut Tally {
+        if self.places[what] == 0 {
+            self.tallies.push(Tally::default());
+            self.places[what] = self.tallies.len() as u8;
+        }
+        &mut self.tallies[usize::from(self.places[what]) - 1]
     }
 
     /// Takes in what another pass saw of later rows of the same column.
     pub fn merge(&mut self, later: &ColumnProfile) {
-        for (mine, theirs) in self.tallies.iter_mut().zip(&later.tallies) {
-            mine.merge(theirs);
+        for (what, place) in later.places.iter().enumerate().filter(|(_, place)| **place > 0) {
+            self.tally_of(what).merge(&later.tallies[usize::from(*place) - 1]);
         }
         self.integer_min = self.integer_min.min(later.integer_min);
         self.integer_max = self.integer_max.max(later.integer_max);
@@ -251,11 +268,14 @@ impl ColumnProfile {
     }
 
     pub fn tally(&self, what: Trait) -> &Tally {
-        &self.tallies[what as usize]
+        match self.places[what as usize] {
+            0 => &NOTHING,
+            place => &self.tallies[usize::from(place) - 1],
+        }
     }
 
     pub fn count(&self, what: Trait) -> u64 {
-        self.tallies[what as usize].count
+        self.tally(what).count
     }
 
     pub fn has(&self, what: Trait) -> bool {

@@ -53,14 +53,17 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     Ok(target)
 }
 
-/// Two queries over the rows of `table` that have no parent under the foreign key: how many, and the first five as text, by their key.
-pub async fn orphans(client: &impl GenericClient, table: &QualifiedName, foreign_key: &Name) -> Result<(String, String)> {
+/// Rows without a parent: how many there are, and the first five of them as text.
+pub async fn orphans(client: &impl GenericClient, table: &QualifiedName, foreign_key: &Name) -> Result<(i64, Vec<String>)> {
     let sides = client
         .query_one(include_str!("queries/foreign_key_columns.sql"), &[&table.to_string(), &foreign_key.as_str()])
         .await
         .with_context(|| format!("read the columns of foreign key {foreign_key}"))?;
     let (child_columns, parent_columns, key): (Vec<String>, Vec<String>, Vec<String>) = (sides.get(2), sides.get(3), sides.get(4));
-    Ok(statement::orphans(sides.get(0), sides.get(1), &child_columns, &parent_columns, &key))
+    let sql = statement::orphans(sides.get(0), sides.get(1), &child_columns, &parent_columns, &key);
+    let rows = client.query(&sql, &[]).await.with_context(|| format!("look for rows that foreign key {foreign_key} does not let be"))?;
+    let texts = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
+    Ok((rows.first().map_or(0, |row| row.get(1)), texts))
 }
 
 /// Foreign keys of or onto these tables that are NOT VALID, with their own table.

@@ -1,12 +1,14 @@
 //! What runs did, kept in the target itself: schema `candlefish`. A chunk's row is written in the chunk's own transaction.
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use serde_json::Value as Json;
 use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::model::QualifiedName;
 use crate::plan::CopyMap;
 use crate::plan::target::{RebuildKind, Rebuildable};
+use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, CopySink};
 
 /// One run of `migrate`, as the journal knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,10 +129,7 @@ impl<'a> Journal<'a> {
             )
             .await
             .context("write the run into the journal")?;
-        transaction
-            .execute("INSERT INTO candlefish.plan (run_id, plan) VALUES ($1, $2)", &[&run.run_id, &plan])
-            .await
-            .context("write the plan into the journal")?;
+        write_plan(transaction.client(), &run.run_id, plan).await.context("write the plan into the journal")?;
         let of = |column: fn(&CopyMap) -> &str| -> Vec<&str> { maps.iter().map(|(map, _)| column(map)).collect() };
         let (sources, schemas, targets) = (of(|map| &map.source), of(|map| &map.schema), of(|map| &map.target));
         let created: Vec<bool> = maps.iter().map(|(_, created)| *created).collect();
@@ -394,4 +393,23 @@ impl<'a> Journal<'a> {
         let rows = client.query(sql, &[&target_schema, &sources]).await.context("read from the journal what runs have made")?;
         Ok(rows.iter().map(|row| QualifiedName::new(target_schema, row.get::<_, &str>(0))).collect())
     }
+}
+
+/// The plan of thousands of tables is megabytes, which as a parameter would be in memory three times over: it goes in pieces.
+async fn write_plan(client: &Client, run_id: &str, plan: &str) -> Result<()> {
+    const PIECE_BYTES: usize = 256 * 1024;
+    let length = |text: &str| i32::try_from(text.len()).map(i32::to_be_bytes).context("the plan is larger than PostgreSQL's text");
+    let mut head = BINARY_HEADER.to_vec();
+    head.extend_from_slice(&2i16.to_be_bytes());
+    head.extend_from_slice(&length(run_id)?);
+    head.extend_from_slice(run_id.as_bytes());
+    head.extend_from_slice(&length(plan)?);
+    let mut sink = CopySink::open(client, "COPY candlefish.plan (run_id, plan) FROM STDIN (FORMAT binary)").await?;
+    sink.send(Bytes::from(head)).await?;
+    for piece in plan.as_bytes().chunks(PIECE_BYTES) {
+        sink.send(Bytes::copy_from_slice(piece)).await?;
+    }
+    sink.send(Bytes::from_static(BINARY_TRAILER)).await?;
+    sink.finish().await?;
+    Ok(())
 }

@@ -7,7 +7,8 @@ use tokio_postgres::error::DbError;
 use crate::model::{Failure, Name};
 use crate::postgres::{Address, connect, is_transient};
 
-/// Connects with the settings that every session of `migrate` and `verify` has: UTC, ISO dates, no timeout but for locks.
+/// Connects with the settings that every session of `migrate` and `verify` has: UTC, ISO dates, no timeout but for locks; and no compiling of
+/// queries that are each run once, and do little with each of many rows.
 pub async fn session(address: &Address, role: Option<&str>) -> Result<Client> {
     let client = connect(address).await?;
     client
@@ -15,7 +16,7 @@ pub async fn session(address: &Address, role: Option<&str>) -> Result<Client> {
             "SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; SET intervalstyle = 'iso_8601'; SET extra_float_digits = 1; \
              SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET client_min_messages = warning; \
              SET statement_timeout = 0; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = 0; SET row_security = off; \
-             SET synchronous_commit = off",
+             SET synchronous_commit = off; SET jit = off",
         )
         .await
         .map_err(|error| sql_failure(error.into()))?;

@@ -3,6 +3,7 @@
 use crate::model::{Name, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{CreateColumn, CreateTable, SequencePlan, TablePlan};
+use crate::postgres::LandedChunk;
 
 /// The two forms of COPY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,19 @@ pub fn journal_step(run_id: &str, step: &str, said: &str) -> String {
     format!("INSERT INTO candlefish.step (run_id, step, said) VALUES ({}, {}, {})", literal(run_id), literal(step), literal(said))
 }
 
+/// The journal's row of a chunk, in the transaction that brings its rows.
+pub fn journal_chunk(run_id: &str, chunk: &LandedChunk) -> String {
+    format!(
+        "INSERT INTO candlefish.chunk (run_id, source, chunk, rows_written, rows_rejected, bytes) VALUES ({}, {}, {}, {}, {}, {})",
+        literal(run_id),
+        literal(&chunk.source),
+        chunk.number,
+        chunk.rows_written,
+        chunk.rows_rejected,
+        chunk.bytes
+    )
+}
+
 /// The journal's note that a kept definition is in place again; sent together with what puts it back.
 pub fn journal_rebuilt(table: &QualifiedName, object: &Rebuildable) -> String {
     format!(
@@ -194,9 +208,9 @@ pub fn analyze(tables: &[&QualifiedName]) -> String {
     format!("ANALYZE {}", names.join(", "))
 }
 
-/// Two queries over the rows of a child table without a parent: how many, and the first five as text. A row is told by its key and the values
-/// that reference nothing; without a key, by the values alone.
-pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_columns: &[String], key: &[String]) -> (String, String) {
+/// The rows of a child table without a parent: the first five as text, and beside each how many there are in all. A row is told by its key and the
+/// values that reference nothing; without a key, by the values alone.
+pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_columns: &[String], key: &[String]) -> String {
     let joined: Vec<String> = child_columns.iter().zip(parent_columns).map(|(child, parent)| format!("p.{parent} = c.{child}")).collect();
     let not_null: Vec<String> = child_columns.iter().map(|child| format!("c.{child} IS NOT NULL")).collect();
     let orphans =
@@ -205,17 +219,15 @@ pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_colum
         let texts: Vec<String> = columns.iter().map(|column| format!("c.{column}::text")).collect();
         format!("concat_ws(', ', {})", texts.join(", "))
     };
-    let list = if key.is_empty() {
-        format!("SELECT DISTINCT {} {orphans} LIMIT 5", values(child_columns))
-    } else {
-        let order: Vec<String> = key.iter().map(|column| format!("c.{column}")).collect();
-        let named: Vec<String> = key.iter().map(|column| format!("{} || c.{column}::text", literal(&format!("{column} ")))).collect();
-        format!(
-            "SELECT concat_ws(', ', {}) || ' → ' || {} {orphans} ORDER BY {} LIMIT 5",
-            named.join(", "),
-            values(child_columns),
-            order.join(", ")
-        )
-    };
-    (format!("SELECT count(*) {orphans}"), list)
+    if key.is_empty() {
+        return format!("SELECT DISTINCT {}, count(*) OVER () {orphans} LIMIT 5", values(child_columns));
+    }
+    let order: Vec<String> = key.iter().map(|column| format!("c.{column}")).collect();
+    let named: Vec<String> = key.iter().map(|column| format!("{} || c.{column}::text", literal(&format!("{column} ")))).collect();
+    format!(
+        "SELECT concat_ws(', ', {}) || ' → ' || {}, count(*) OVER () {orphans} ORDER BY {} LIMIT 5",
+        named.join(", "),
+        values(child_columns),
+        order.join(", ")
+    )
 }

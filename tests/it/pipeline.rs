@@ -67,6 +67,48 @@ fn a_big_table_has_the_keys_of_a_small_one() {
     assert_eq!(shape(120_000), shape(10));
 }
 
+/// Keys of big tables are held against their rows side by side, those of small ones by the dozen: one that its rows break takes no other with it.
+#[test]
+fn foreign_keys_of_big_and_small_tables_stand_or_are_told() {
+    let database = Database::fresh();
+    let case = Case::new("keys between tables").database(&database).source_sql(
+        "PRAGMA foreign_keys = OFF;
+         CREATE TABLE parent(id INTEGER PRIMARY KEY);
+         INSERT INTO parent VALUES(1), (2);
+         CREATE TABLE big(id INTEGER PRIMARY KEY, a INTEGER REFERENCES parent(id), b INTEGER REFERENCES parent(id));
+         WITH RECURSIVE i(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM i WHERE id < 110000) INSERT INTO big SELECT id, 1, 2 FROM i;
+         UPDATE big SET b = 77 WHERE id IN (5, 600);
+         CREATE TABLE first(id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent(id));
+         CREATE TABLE second(id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent(id));
+         CREATE TABLE third(id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent(id));
+         INSERT INTO first VALUES(1, 1); INSERT INTO second VALUES(1, 2), (2, 78); INSERT INTO third VALUES(1, NULL);",
+    );
+    let report = document(&case.run("migrate {source} --to {url} --json").exit(0));
+    assert_eq!(
+        database.rows(
+            "SELECT conname, convalidated::text FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace ORDER BY 1"
+        ),
+        ["big_a_fkey|true", "big_b_fkey|false", "first_parent_fkey|true", "second_parent_fkey|false", "third_parent_fkey|true"]
+    );
+    let told: Vec<(&str, &str)> = report["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|warning| warning["code"] == "foreign_key_not_valid")
+        .map(|warning| (warning["object"].as_str().unwrap(), warning["message"].as_str().unwrap()))
+        .collect();
+    assert!(
+        told.iter().any(|(object, text)| object.starts_with("big") && text.contains("2 rows have no parent (id 5 → 77; id 600 → 77)")),
+        "{told:?}"
+    );
+    assert!(told.iter().any(|(object, text)| object.starts_with("second") && text.contains("1 row has no parent (id 2 → 78)")), "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(
+        database.value("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND reltuples <= 0"),
+        "0"
+    );
+}
+
 /// Parents and children are written in one transaction each while all readers work: a child without its parent would be a second state.
 #[test]
 fn all_readers_see_one_state_while_a_writer_goes_on() {
@@ -153,8 +195,9 @@ fn memory_stays_flat() {
         peak_mib(&report)
     };
     let (small, large) = (peak(&numbered(20_000)), peak(&numbered(400_000)));
-    let wide: Vec<String> = (0..900).map(|column| format!("c{column} INTEGER")).collect();
-    let values: Vec<String> = (0..900).map(|column| column.to_string()).collect();
+    // As many as PostgreSQL has.
+    let wide: Vec<String> = (0..1600).map(|column| format!("c{column} BOOLEAN")).collect();
+    let values: Vec<String> = (0..1600).map(|column| (column % 2).to_string()).collect();
     let many_columns = peak(&format!(
         "CREATE TABLE wide({}); WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 300) INSERT INTO wide SELECT {} FROM i;",
         wide.join(", "),
@@ -164,11 +207,17 @@ fn memory_stays_flat() {
         "CREATE TABLE blobs(id INTEGER PRIMARY KEY, body BLOB);
          WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 200) INSERT INTO blobs SELECT n, randomblob(500000) FROM i;",
     );
+    let huge_rows = peak(
+        "CREATE TABLE blobs(id INTEGER PRIMARY KEY, body BLOB);
+         WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 30) INSERT INTO blobs SELECT n, zeroblob(4000000) FROM i;",
+    );
     let tables: String = (0..300)
         .map(|n| format!("CREATE TABLE t{n}(id INTEGER PRIMARY KEY, name TEXT UNIQUE); INSERT INTO t{n} VALUES(1, 'a');"))
         .collect();
     let many_tables = peak(&tables);
     let all = [small, large, many_columns, wide_rows, many_tables];
     assert!(all.iter().all(|peak| *peak <= 64.0), "MiB: {all:?}");
+    // A few such values are on their way at once in each stream.
+    assert!(huge_rows <= 64.0 + 4.0 * 4.0, "values of 4 MB: {huge_rows} MiB");
     assert!(large <= small * 1.3 + 4.0, "twenty times the rows, and {large} MiB instead of {small}");
 }

@@ -436,7 +436,7 @@ impl Compared {
             source: self.job.snapshot.path().display().to_string(),
             target: self.job.address.shown(),
             mapping: self.job.mapping_name.clone(),
-            plan: (*shared.run.plan).clone(),
+            plan: Arc::clone(&shared.run.plan),
             ddl: vec![None; shared.run.plan.tables.len()],
             tables,
             phases: self.clock.times(),

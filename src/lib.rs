@@ -44,12 +44,20 @@
 //! render           report → stdout; Events → progress on stderr; exit 0 | 1 | 2
 //! ```
 //!
+//! # The flow of one cached query
+//!
+//! ```text
+//! Store::fetch → key (128-bit, typed) → L1 → one load for all askers: L2 (one round trip, tags checked) → lease → pool → one-flight timed query
+//!              → kept in both only if its tags did not change meanwhile → rows, with where they came from
+//! ```
+//!
 //! # What always holds
 //!
 //! - The source is opened read-only and one state of it is read.
 //! - Per table: rows in SQLite = rows in PostgreSQL + rows set aside.
 //! - Every schema object is in PostgreSQL or in `warnings`.
 //! - What a run has done is in its journal, by the transaction that did it; whoever goes on with the run does the rest, once.
+//! - An answer of the data layer is never older than it promises, and never another's; a hit in memory allocates nothing.
 //! - Per-row work allocates nothing; nothing holds a whole table; every channel that carries rows is bounded.
 
 pub mod dialect;

@@ -19,7 +19,41 @@ pub struct Args {
     /// PgBouncer: postgresql://user@host:6432/database [default: POOLER_URL, candlefish.toml]
     #[arg(long, value_name = "URL")]
     pooler: Option<String>,
+    /// The settings of the strategy's DatabaseConfig and QueryOptions: the key of each here, or why there is none
+    #[arg(long)]
+    strategy: bool,
 }
+
+/// The strategy's settings, and the key of each; in words where it is no key of a file.
+const STRATEGY: [(&str, &str); 27] = [
+    ("postgresql.host", "target, pooler"),
+    ("postgresql.port", "target, pooler"),
+    ("postgresql.database", "target.dbname"),
+    ("postgresql.user", "target.user"),
+    ("postgresql.password", "target.password"),
+    ("postgresql.max", "pool.max"),
+    ("postgresql.min", "pool.min"),
+    ("postgresql.idle", "pool.idle_timeout"),
+    ("postgresql.acquire", "pool.acquire_timeout"),
+    ("postgresql.evict", "none: connections are looked over once a second, which costs nothing that a setting could save"),
+    ("postgresql.statement_timeout", "pool.statement_timeout"),
+    ("postgresql.query_timeout", "pool.query_timeout"),
+    ("postgresql.application_name", "target.application_name"),
+    ("redis.host", "redis"),
+    ("redis.port", "redis"),
+    ("redis.password", "redis.password"),
+    ("redis.keyPrefix", "cache.prefix"),
+    ("redis.retryDelayOnFailover", "none: the link to Redis is made anew every 0.1 s in the background; no call waits for it"),
+    ("redis.maxRetriesPerRequest", "none: a call gives Redis cache.l2_deadline once, then asks the database"),
+    ("redis.lazyConnect", "none: the link is always made in the background, and its absence is no error"),
+    ("query.cache", "Query::cached or Query::read, where the query is declared; Call::fresh, in one call"),
+    ("query.cacheTTL", "Query::ttl; Call::ttl"),
+    ("query.cacheKey", "Call::scope: a part of the key, never all of it, or two queries could share one"),
+    ("query.timeout", "Query::timeout, pool.statement_timeout; Call::deadline"),
+    ("query.retries", "pool.retries; Call::retries"),
+    ("query.trace", "Call::trace"),
+    ("databases of the pooler", "candlefish pgbouncer config"),
+];
 
 /// One setting, as anyone may see it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -33,6 +67,9 @@ struct Setting {
 pub fn run(args: &Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let started_at = jiff::Timestamp::now();
     let list = list(args, settings, ui)?;
+    if args.strategy {
+        return of_strategy(&list, &started_at, ui);
+    }
     let cells = |setting: &Setting, unset: &str| {
         [Some(&setting.setting), setting.value.as_ref(), setting.from.as_ref()].map(|cell| cell.map_or(unset, String::as_str).to_string())
     };
@@ -47,6 +84,34 @@ pub fn run(args: &Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         Format::Table => {
             let mut table = Table::new(&["setting", "value", "from"]);
             list.iter().for_each(|setting| table.push(cells(setting, "-")));
+            table.print(ui)?;
+        }
+    }
+    Ok(Exit::Good)
+}
+
+/// The strategy's settings with what is in force here.
+fn of_strategy(list: &[Setting], started_at: &jiff::Timestamp, ui: &Ui) -> Result<Exit> {
+    let value = |key: &str| {
+        let key = key.split([',', ';']).find(|key| list.iter().any(|setting| setting.setting == key.trim()))?;
+        list.iter().find(|setting| setting.setting == key.trim())?.value.clone()
+    };
+    let rows: Vec<[String; 3]> = STRATEGY
+        .iter()
+        .map(|(setting, key)| [setting.to_string(), key.to_string(), value(key).unwrap_or_else(|| "-".to_string())])
+        .collect();
+    let columns = ["strategy", "here", "value"];
+    match ui.format {
+        Format::Json => ui.print_json(&json!({
+            "schema_version": 1,
+            "candlefish_version": env!("CARGO_PKG_VERSION"),
+            "started_at": started_at.to_string(),
+            "strategy": STRATEGY.iter().map(|(setting, key)| json!({ "setting": setting, "here": key, "value": value(key) })).collect::<Vec<_>>(),
+        }))?,
+        Format::Csv => ui.print(&csv(&columns, rows.iter()))?,
+        Format::Table => {
+            let mut table = Table::new(&columns);
+            rows.into_iter().for_each(|cells| table.push(cells));
             table.print(ui)?;
         }
     }
@@ -137,8 +202,12 @@ mod tests {
             ],
         );
         let settings = Settings::load(environment, None).unwrap();
-        let args =
-            Args { target: TargetArgs::default(), redis: None, pooler: Some("postgresql://app:hunter4@bouncer:6432/shop".to_string()) };
+        let args = Args {
+            strategy: false,
+            target: TargetArgs::default(),
+            redis: None,
+            pooler: Some("postgresql://app:hunter4@bouncer:6432/shop".to_string()),
+        };
         let ui = Ui::new(Format::Table, ColorChoice::Never, true, 0);
         let rows: Vec<String> = list(&args, &settings, &ui)
             .unwrap()
@@ -170,6 +239,7 @@ mod tests {
              pool.max_lifetime = 1800s (default)\n\
              pool.acquire_timeout = 60s (default)\n\
              pool.max_waiting = 1000 (default)\n\
+             pool.reconnect_timeout = 5s (default)\n\
              pool.statement_timeout = 30s (default)\n\
              pool.query_timeout = 60s (default)\n\
              pool.retries = 3 (default)\n\
@@ -180,5 +250,25 @@ mod tests {
              cache.jitter = 0.1 (default)\n\
              cache.schema_epoch = 0 (default)"
         );
+    }
+
+    /// Every setting of the strategy has its line, and every key that a line names is one.
+    #[test]
+    fn every_setting_of_the_strategy_has_its_key_or_a_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment =
+            Environment::new(folder.path(), [("DATABASE_URL", "postgresql://app:x@db/shop"), ("REDIS_URL", "redis://:x@cache")]);
+        let settings = Settings::load(environment, None).unwrap();
+        let args = Args { strategy: true, target: TargetArgs::default(), redis: None, pooler: Some("postgresql://p/shop".to_string()) };
+        let known = list(&args, &settings, &Ui::new(Format::Table, ColorChoice::Never, true, 0)).unwrap();
+        for (setting, key) in STRATEGY {
+            let in_code = ["Query::", "Call::", "none: ", "candlefish "].iter().any(|start| key.starts_with(start));
+            for key in key.split([',', ';']).map(str::trim).filter(|_| !in_code) {
+                let is_key = known.iter().any(|known| known.setting == key) || key.starts_with("Call::");
+                assert!(is_key, "{setting}: {key} is no setting");
+            }
+        }
+        let of = |part: &str| STRATEGY.iter().filter(|(setting, _)| setting.starts_with(part)).count();
+        assert_eq!((of("postgresql."), of("redis."), of("query.")), (13, 7, 6));
     }
 }

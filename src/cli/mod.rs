@@ -1,11 +1,13 @@
 //! The command line: arguments, settings, dispatch. One thin file a command.
 
 mod bench;
+mod cache;
 mod completions;
 mod config;
 mod duration;
 mod generate;
 mod migrate;
+mod pgbouncer;
 mod prove;
 mod psql;
 mod refresh;
@@ -76,6 +78,11 @@ enum Command {
     Bench(Box<bench::Args>),
     /// See what the database does: slow queries, cache hits, locks, indexes, and more
     Stats(Box<stats::Args>),
+    /// Look into the caches of the registry's application, and make them forget
+    Cache(Box<cache::Args>),
+    /// PgBouncer in front of the target
+    #[command(subcommand)]
+    Pgbouncer(pgbouncer::Command),
     /// Private PostgreSQL, Redis and PgBouncer on this machine
     #[command(subcommand)]
     Stack(stack::Command),
@@ -198,6 +205,8 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
                 signals::or_stopped(stats::run(*args, &settings()?, ui)).await
             }
         }
+        Command::Cache(args) => signals::or_stopped(cache::run(*args, &settings()?, ui)).await,
+        Command::Pgbouncer(command) => signals::or_stopped(pgbouncer::run(command, &settings()?, ui)).await,
         Command::Stack(command) => stack::run(command, ui),
         Command::Psql(args) => psql::run(args, &settings()?, ui),
         Command::Config(args) => config::run(&args, &settings()?, ui),

@@ -14,26 +14,36 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio_postgres::config::Host;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, NoTls};
 
-use crate::postgres::Address;
+use crate::postgres::{Address, connector};
 
 /// How long the other side may take to close.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// Asks the server to stop what this client runs, and returns when the server has taken the request. For connections without a pooler;
-/// behind one, a statement timeout is what stops a query. The request is sent without TLS, as libpq's PQcancel sends it: it carries a key
-/// that is good for nothing else.
+/// behind one, a statement timeout is what stops a query. The request is encrypted where the connection is.
 pub async fn cancel(client: &Client, address: &Address) -> Result<()> {
     let token = client.cancel_token();
     let work = async {
         let port = address.config.get_ports().first().copied().unwrap_or(5432);
+        let named = address.config.get_hosts().first();
         let by_number = address.config.get_hostaddrs().first().map(|ip| Host::Tcp(ip.to_string()));
-        match by_number.as_ref().or_else(|| address.config.get_hosts().first()) {
+        match by_number.as_ref().or(named) {
             Some(Host::Tcp(host)) => {
-                let mut held = Held(TcpStream::connect((host.as_str(), port)).await.context("connect to cancel a query")?);
-                token.cancel_query_raw(&mut held, NoTls).await.context("cancel a query")?;
-                held.until_closed().await
+                let stream = TcpStream::connect((host.as_str(), port)).await.context("connect to cancel a query")?;
+                // TLS takes the stream as its own: the socket is held open by a second handle of it.
+                let stream = stream.into_std()?;
+                let held = TcpStream::from_std(stream.try_clone()?)?;
+                // A certificate is for the name, where there is one.
+                let name = match named {
+                    Some(Host::Tcp(name)) => name.as_str(),
+                    _ => host.as_str(),
+                };
+                let Ok(tls) = MakeTlsConnect::<Held<TcpStream>>::make_tls_connect(&mut connector(address)?, name);
+                token.cancel_query_raw(Held(TcpStream::from_std(stream)?), tls).await.context("cancel a query")?;
+                Held(held).until_closed().await
             }
             #[cfg(unix)]
             Some(Host::Unix(folder)) => {
@@ -54,8 +64,15 @@ struct Held<S>(S);
 impl<S: AsyncRead + Unpin> Held<S> {
     async fn until_closed(&mut self) -> Result<()> {
         let mut rest = [0; 64];
-        while self.0.read(&mut rest).await.context("wait until the request is taken")? > 0 {}
-        Ok(())
+        loop {
+            match self.0.read(&mut rest).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                // Closed as well: over TLS the server has not read our last word.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) => return Err(error).context("wait until the request is taken"),
+            }
+        }
     }
 }
 

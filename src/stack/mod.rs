@@ -245,6 +245,13 @@ impl fmt::Debug for Addresses {
     }
 }
 
+/// The version of this machine's PgBouncer, when it has one: (1, 18).
+pub fn pgbouncer_version() -> Option<(u32, u32)> {
+    let servers = Servers { postgres: false, redis: false, pgbouncer: true };
+    let binaries = Binaries::find(servers, None, None).ok()?;
+    pgbouncer::program_version(&binaries.pgbouncer).ok()
+}
+
 /// The answer to "use the stack" where there is none.
 pub fn not_up(home: &Path) -> Failure {
     Failure::new("stack_down", format!("the local stack in {} is not up", home.display())).hint("Start it: candlefish stack up")

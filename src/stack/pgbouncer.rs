@@ -95,6 +95,8 @@ fn settings(state: &State, version: (u32, u32)) -> String {
         ("pool_mode", "transaction".to_string()),
         ("max_client_conn", CLIENTS.to_string()),
         ("default_pool_size", "20".to_string()),
+        // PostgreSQL that is back is used a second later, not fifteen.
+        ("server_login_retry", "1".to_string()),
         ("ignore_startup_parameters", "extra_float_digits".to_string()),
         ("log_connections", "0".to_string()),
         ("log_disconnections", "0".to_string()),
@@ -113,7 +115,7 @@ fn settings(state: &State, version: (u32, u32)) -> String {
 }
 
 /// `PgBouncer 1.18.0` is (1, 18).
-fn program_version(pgbouncer: &Path) -> Result<(u32, u32)> {
+pub fn program_version(pgbouncer: &Path) -> Result<(u32, u32)> {
     let said = process::run(process::command(pgbouncer, None).arg("--version"))?;
     let Some(version) = parse_version(&said) else { bail!("the version of PgBouncer cannot be read from: {}", said.trim()) };
     Ok(version)

@@ -82,6 +82,8 @@ pub struct PoolConfig {
     pub max_waiting: usize,
     /// The longest that any statement may run.
     pub statement_timeout: Duration,
+    /// How long a call waits for a server that is away, a restart or a failover, before it fails; its deadline may be shorter.
+    pub reconnect_timeout: Duration,
     /// How long a connection that a caller left busy may take to become free again; else it is closed.
     pub drain_timeout: Duration,
 }
@@ -131,6 +133,7 @@ impl Default for PoolConfig {
             acquire_timeout: Duration::from_secs(60),
             max_waiting: 1000,
             statement_timeout: Duration::from_secs(30),
+            reconnect_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_millis(250),
         }
     }

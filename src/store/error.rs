@@ -42,6 +42,14 @@ impl StoreError {
         }
     }
 
+    /// True when no server could be asked, and one may be back in a moment.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            StoreError::Unreachable(failure) => ["target_unreachable", "target_not_ready", "too_many_connections"].contains(&failure.code),
+            _ => false,
+        }
+    }
+
     pub(super) fn misuse(message: impl Into<String>) -> Self {
         StoreError::Misuse(message.into())
     }
@@ -49,12 +57,22 @@ impl StoreError {
     /// The error of a read, or of a write that was certainly not committed.
     pub(super) fn of(error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
+            // A pooler's word for a server that it cannot reach: it has sent nothing.
+            Some(refusal) if refusal.code().code() == "08P01" && AWAY.iter().any(|words| refusal.message().contains(words)) => {
+                StoreError::Unreachable(Failure::new(
+                    "target_not_ready",
+                    format!("the pooler cannot reach PostgreSQL: {}", refusal.message()),
+                ))
+            }
             Some(refusal) => StoreError::Database { sqlstate: refusal.code().code().to_string(), message: refusal.message().to_string() },
             None if error.is_closed() || postgres::is_transient(error) => StoreError::ConnectionLost(chain(error)),
             None => StoreError::Misuse(chain(error)),
         }
     }
 }
+
+/// What PgBouncer says of a server that it cannot reach, before a client's query has gone anywhere.
+const AWAY: [&str; 4] = ["cannot connect to server", "server login", "query_wait_timeout", "the database system is"];
 
 /// An error with its causes, in one line. Values of parameters are in none of them.
 fn chain(error: &dyn std::error::Error) -> String {

@@ -1,8 +1,8 @@
 //! Reading: memory, Redis, one load for all who ask, and stale rows where they are allowed.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::model::QueryKind;
 use crate::store::declared::Declaration;
 use crate::store::entry::Entry;
-use crate::store::load::{Ask, Loaded};
+use crate::store::load::{Ask, Loaded, Spans};
 use crate::store::metrics::Miss;
 use crate::store::rows::Rows;
 use crate::store::validity::now_ms;
@@ -57,7 +57,8 @@ pub enum Source {
 pub struct Fetched {
     entry: Arc<Entry>,
     pub source: Source,
-    /// Layers in the order in which they were asked, and what each took; empty unless the call asked for it.
+    /// A span a layer, in the order in which they were asked: `l1`, `l2`, `lease` (another instance loads it), `pool`, `database`; `wait` for a load that
+    /// somebody else had begun. Empty unless the call asked for it.
     pub trace: Vec<(&'static str, Duration)>,
 }
 
@@ -116,7 +117,8 @@ impl Store {
             let began = (began || call.trace).then(Instant::now);
             key = key_of(declared, params, call.scope)?;
             if !declared.query.required {
-                match self.0.look_in_memory(declared, key) {
+                let now = now_ms();
+                match self.0.look_in_memory(declared, key, now) {
                     Memory::Hit(entry) => {
                         declared.metrics.l1.hits.count();
                         let mut fetched = Fetched::new(entry, Source::L1);
@@ -126,7 +128,7 @@ impl Store {
                                 fetched.trace.push(("l1", began.elapsed()));
                             }
                         }
-                        if now_ms() >= fetched.entry.refresh && fetched.entry.begin_refresh(now_ms()) {
+                        if fetched.entry.begin_refresh(now) {
                             self.refresh(query, params, call, key);
                         }
                         return Ok(fetched);
@@ -151,7 +153,9 @@ impl Store {
         stale: Option<Arc<Entry>>,
     ) -> Result<Fetched, StoreError> {
         let began = Instant::now();
-        let ask = self.ask(query, params, call, key)?;
+        let mut ask = self.ask(query, params, call, key)?;
+        ask.spans = call.trace.then(Spans::default);
+        let spans = ask.spans.clone();
         let deadline = call.deadline.unwrap_or(began + self.0.config.query_timeout);
         let kept = query.0.kept && !call.fresh;
         let end = tokio::time::timeout_at(deadline.into(), async {
@@ -165,10 +169,12 @@ impl Store {
         if let Source::Stale { .. } = fetched.source {
             query.0.metrics.stale.fetch_add(1, Ordering::Relaxed);
         }
-        if !call.trace {
-            fetched.trace = Vec::new();
-        } else if fetched.trace.is_empty() {
-            fetched.trace.push(("wait", began.elapsed()));
+        if let Some(spans) = spans {
+            fetched.trace = std::mem::take(&mut *spans.lock().unwrap_or_else(PoisonError::into_inner));
+            // Somebody else's load, or a stale answer while one goes on.
+            if fetched.trace.is_empty() {
+                fetched.trace.push(("wait", began.elapsed()));
+            }
         }
         Ok(fetched)
     }
@@ -178,10 +184,11 @@ impl Store {
             return Err(StoreError::misuse(format!("query {:?} writes: use Store::write", query.0.query.name)));
         }
         let params = query.0.params(params)?;
-        let tags = query.0.tags(&params);
+        // What is not kept depends on nothing.
+        let tags = if query.0.kept && !call.fresh { query.0.tags(&params) } else { Vec::new() };
         let stamp = self.0.validity.stamp(&tags);
         let retries = call.retries.unwrap_or(self.0.config.retries);
-        Ok(Ask { declared: query.0.clone(), params, key, tags, stamp, ttl: call.ttl, retries })
+        Ok(Ask { declared: query.0.clone(), params, key, tags, stamp, ttl: call.ttl, retries, looked: None, spans: None })
     }
 
     /// Loads anew in the background what is about to end.
@@ -202,9 +209,8 @@ pub(super) enum Memory {
 
 impl Inner {
     #[inline]
-    pub(super) fn look_in_memory(&self, declared: &Declaration, key: u128) -> Memory {
+    pub(super) fn look_in_memory(&self, declared: &Declaration, key: u128, now: u64) -> Memory {
         let Some(entry) = self.l1.get(key) else { return Memory::Miss(self.l1.absence(key), None) };
-        let now = now_ms();
         let objection = self.validity.objection(&entry.stamp, now);
         if objection.is_none() && now < entry.fresh_until {
             return Memory::Hit(entry);

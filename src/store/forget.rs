@@ -85,11 +85,11 @@ impl Store {
         Ok(())
     }
 
-    /// How many keys of this namespace are in Redis.
-    pub async fn count_keys(&self) -> Result<u64, StoreError> {
+    /// How many answers of this namespace are kept in Redis.
+    pub async fn count_kept(&self) -> Result<u64, StoreError> {
         let (link, mut cursor, mut count) = (self.redis()?, 0, 0);
         loop {
-            let (next, keys) = link.scan(cursor, &link.pattern("*")).await.map_err(|_| StoreError::InvalidationRefused)?;
+            let (next, keys) = link.scan(cursor, &link.pattern("v:*")).await.map_err(|_| StoreError::InvalidationRefused)?;
             count += keys.len() as u64;
             cursor = next;
             if cursor == 0 {

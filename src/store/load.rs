@@ -13,7 +13,8 @@ use crate::store::entry::{Entry, Packed, lifetimes, wall_ms};
 use crate::store::fetch::{Fetched, Source};
 use crate::store::metrics::Miss;
 use crate::store::params::Params;
-use crate::store::redis_link::{LEASE_MS, Link, Look, Token};
+use crate::store::redis_link::{LEASE_MS, Link, Look, Token, Unavailable};
+use crate::store::retry::Limits;
 use crate::store::rows::Rows;
 use crate::store::timed::{Answer, Failed, Flight};
 use crate::store::validity::{Stamp, YOUNG_MS, now_ms};
@@ -29,6 +30,21 @@ pub(super) struct Ask {
     pub stamp: Stamp,
     pub ttl: Option<Duration>,
     pub retries: u32,
+    /// What Redis has said already.
+    pub looked: Option<Result<Look, Unavailable>>,
+    /// Where a caller wants to know it: what each step took.
+    pub spans: Option<Spans>,
+}
+
+/// Layers in the order in which they were asked, and what each took.
+pub(super) type Spans = Arc<Mutex<Vec<(&'static str, Duration)>>>;
+
+impl Ask {
+    fn span(&self, layer: &'static str, began: Instant) {
+        if let Some(spans) = &self.spans {
+            spans.lock().unwrap_or_else(PoisonError::into_inner).push((layer, began.elapsed()));
+        }
+    }
 }
 
 /// What a load brought.
@@ -42,7 +58,38 @@ type Outcome = Result<Loaded, StoreError>;
 
 /// Loads under way, by key.
 #[derive(Default)]
-pub(super) struct Loads(Mutex<HashMap<u128, Arc<Load>>>);
+pub(super) struct Loads(Mutex<UnderWay>);
+
+#[derive(Default)]
+struct UnderWay {
+    by_key: HashMap<u128, Arc<Load>>,
+    /// Askers that look into Redis by themselves.
+    looking: usize,
+}
+
+/// So many may look into Redis by themselves, which is quicker than a task of its own; beyond that, who wants the same shares one look.
+const LOOKING: usize = 8;
+
+/// A place among those.
+struct Looking<'a>(&'a Loads);
+
+impl Loads {
+    /// None: there is a load of this key to join, or enough look already.
+    fn look(&self, key: u128) -> Option<Looking<'_>> {
+        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if under_way.looking >= LOOKING || under_way.by_key.contains_key(&key) {
+            return None;
+        }
+        under_way.looking += 1;
+        Some(Looking(self))
+    }
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).looking -= 1;
+    }
+}
 
 pub(super) struct Load {
     stamp: Stamp,
@@ -56,15 +103,32 @@ impl Inner {
     /// The answer of a load that is under way, if it is new enough; else of one begun now. A stale answer is given when that fails or takes long.
     pub(super) async fn join(self: &Arc<Self>, ask: Ask, stale: Option<Arc<Entry>>) -> Result<Fetched, StoreError> {
         let (declared, patience) = (ask.declared.clone(), ask.declared.query.patience);
+        let mut ask = ask;
+        if let Some(link) = self.link.as_deref().filter(|_| stale.is_none())
+            && let Some(_place) = self.loads.look(ask.key)
+        {
+            let looked = Instant::now();
+            let look = link.look(ask.key, &ask.tags, true).await;
+            ask.span("l2", looked);
+            match look.map(|look| (self.judge(link, ask.key, &look), look)) {
+                Ok((Ok(packed), _)) => {
+                    let entry = self.take_from_redis(&ask, packed, looked);
+                    return Ok(Fetched::new(entry, Source::L2));
+                }
+                Ok((_, look)) => ask.looked = Some(Ok(look)),
+                Err(unavailable) => ask.looked = Some(Err(unavailable)),
+            }
+        }
         let (load, joined) = self.start(ask, false);
         let mut outcome = load.outcome.clone();
+        let mut end = std::pin::pin!(ended(&mut outcome));
         let outcome = match &stale {
-            None => ended(&mut outcome).await,
-            Some(entry) => match tokio::time::timeout(patience, ended(&mut outcome)).await {
+            None => end.await,
+            Some(entry) => match tokio::time::timeout(patience, &mut end).await {
                 Ok(outcome) => outcome,
                 Err(_) => match self.stale(entry.clone()) {
                     Some(loaded) => return Ok(Fetched::new(loaded.entry, loaded.source)),
-                    None => ended(&mut outcome).await,
+                    None => end.await,
                 },
             },
         };
@@ -89,7 +153,7 @@ impl Inner {
     /// Begins a load, in a task of its own: it goes on when its first asker leaves. True: one was under way. `ahead`: to refresh what is still good.
     pub(super) fn start(self: &Arc<Self>, ask: Ask, ahead: bool) -> (Arc<Load>, bool) {
         let mut loads = self.loads.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(load) = loads.get(&ask.key) {
+        if let Some(load) = loads.by_key.get(&ask.key) {
             // None joins a load that is older than an invalidation, or than the promise.
             let is_running = load.outcome.has_changed().is_ok() && load.outcome.borrow().is_none();
             let is_good = self.validity.objection(&load.stamp, now_ms()).is_none() && !self.validity.is_globbed(&load.stamp);
@@ -99,14 +163,14 @@ impl Inner {
         }
         let (sender, outcome) = watch::channel(None);
         let load = Arc::new(Load { stamp: ask.stamp, outcome });
-        loads.insert(ask.key, load.clone());
+        loads.by_key.insert(ask.key, load.clone());
         drop(loads);
         let (inner, mine) = (self.clone(), load.clone());
         tokio::spawn(async move {
             let outcome = inner.clone().carry(&ask, ahead).await;
             let mut loads = inner.loads.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if loads.get(&ask.key).is_some_and(|load| Arc::ptr_eq(load, &mine)) {
-                loads.remove(&ask.key);
+            if loads.by_key.get(&ask.key).is_some_and(|load| Arc::ptr_eq(load, &mine)) {
+                loads.by_key.remove(&ask.key);
             }
             drop(loads);
             // Who asked may be gone.
@@ -126,23 +190,31 @@ impl Inner {
         let who = chance::token();
         let mut pause = Duration::from_millis(2);
         let mut counted = ahead;
+        let mut looked_before = ask.looked.clone();
         let (leased, tokens) = loop {
             let looked = Instant::now();
-            let Ok(look) = link.look(ask.key, &ask.tags, true).await else {
+            let look = match looked_before.take() {
+                Some(look) => look,
+                None => {
+                    let look = link.look(ask.key, &ask.tags, true).await;
+                    ask.span("l2", looked);
+                    look
+                }
+            };
+            let Ok(look) = look else {
                 if !counted {
                     ask.declared.metrics.l2.miss(Miss::Unavailable);
                 }
                 break (false, None);
             };
-            match self.judge(link, &look) {
+            match self.judge(link, ask.key, &look) {
                 Ok(packed) if !ahead || pause > Duration::from_millis(2) => {
-                    if !counted {
-                        ask.declared.metrics.l2.hits.count();
-                        ask.declared.metrics.l2.latency.record(looked.elapsed());
+                    if counted {
+                        let entry = Arc::new(unpacked(ask, packed));
+                        self.l1.insert(ask.key, &entry, &self.validity);
+                        return Ok(Loaded { entry, source: Source::L2 });
                     }
-                    let entry = Arc::new(unpacked(ask, packed));
-                    self.l1.insert(ask.key, &entry, &self.validity);
-                    return Ok(Loaded { entry, source: Source::L2 });
+                    return Ok(Loaded { entry: self.take_from_redis(ask, packed, looked), source: Source::L2 });
                 }
                 Ok(_) => {}
                 Err(cause) => {
@@ -155,6 +227,7 @@ impl Inner {
             // Others load it: their answer comes here sooner than one of our own. Not past an invalidation, which their load may not know.
             if look.is_leased && Instant::now() < deadline && !self.validity.is_outdated(&ask.stamp) {
                 tokio::time::sleep(pause).await;
+                ask.span("lease", looked);
                 pause = (pause * 2).min(Duration::from_millis(25));
                 continue;
             }
@@ -188,7 +261,7 @@ impl Inner {
             }
             Some(tokens) if self.fits(&packed.rows) => {
                 let life = packed.useful_until.saturating_sub(wall_ms());
-                let value = Packed { epoch, tokens: tokens.clone(), ..packed }.pack();
+                let value = Packed { epoch, tokens: tokens.clone(), ..packed }.pack(ask.key);
                 // Not kept for want of Redis is no harm; not kept because a token changed is news.
                 is_current = self.keep(ask, link, &value, life, who, &tokens).await != Ok(false);
             }
@@ -203,6 +276,15 @@ impl Inner {
         Ok(Loaded { entry, source: Source::Database })
     }
 
+    /// A hit of Redis, counted, and kept in memory too.
+    fn take_from_redis(&self, ask: &Ask, packed: Packed, looked: Instant) -> Arc<Entry> {
+        ask.declared.metrics.l2.hits.count();
+        ask.declared.metrics.l2.latency.record(looked.elapsed());
+        let entry = Arc::new(unpacked(ask, packed));
+        self.l1.insert(ask.key, &entry, &self.validity);
+        entry
+    }
+
     fn must_not_keep(&self, ask: &Ask, link: &Link, epoch: u64) -> bool {
         #[cfg(debug_assertions)]
         if self.config.sabotage == crate::store::Sabotage::NoFence {
@@ -211,15 +293,7 @@ impl Inner {
         link.epoch() != epoch || self.validity.is_outdated(&ask.stamp) || self.validity.is_globbed(&ask.stamp)
     }
 
-    async fn keep(
-        &self,
-        ask: &Ask,
-        link: &Link,
-        value: &[u8],
-        life: u64,
-        who: u64,
-        tokens: &[u64],
-    ) -> Result<bool, super::redis_link::Unavailable> {
+    async fn keep(&self, ask: &Ask, link: &Link, value: &[u8], life: u64, who: u64, tokens: &[u64]) -> Result<bool, Unavailable> {
         #[cfg(debug_assertions)]
         if self.config.sabotage == crate::store::Sabotage::NoFence {
             return link.keep_unfenced(ask.key, value, life, &ask.tags).await;
@@ -232,9 +306,9 @@ impl Inner {
     }
 
     /// What Redis has, if it may be used; else why not.
-    fn judge(&self, link: &Link, look: &Look) -> Result<Packed, Miss> {
+    fn judge(&self, link: &Link, key: u128, look: &Look) -> Result<Packed, Miss> {
         let value = look.value.clone().ok_or(Miss::Cold)?;
-        let packed = Packed::unpack(value, self.config.max_answer_bytes).ok_or(Miss::Damaged)?;
+        let packed = Packed::unpack(key, value, self.config.max_answer_bytes).ok_or(Miss::Damaged)?;
         if packed.epoch != link.epoch() || known(&look.tokens).as_ref() != Some(&packed.tokens) {
             return Err(Miss::Invalidated);
         }
@@ -251,7 +325,7 @@ impl Inner {
             return Err(error);
         }
         let Ok(look) = link.look(ask.key, &ask.tags, false).await else { return Err(error) };
-        let packed = look.value.clone().and_then(|value| Packed::unpack(value, self.config.max_answer_bytes));
+        let packed = look.value.clone().and_then(|value| Packed::unpack(ask.key, value, self.config.max_answer_bytes));
         match packed {
             Some(packed)
                 if self.outbox.is_told() && packed.epoch == link.epoch() && known(&look.tokens).as_ref() == Some(&packed.tokens) =>
@@ -266,11 +340,13 @@ impl Inner {
     pub(super) async fn checked(self: Arc<Self>, ask: &Ask, deadline: Instant) -> Result<Fetched, StoreError> {
         let Some(link) = self.link.as_deref() else { return self.uncached(ask, deadline).await };
         let looked = Instant::now();
-        let Ok(look) = link.look(ask.key, &ask.tags, false).await else {
+        let look = link.look(ask.key, &ask.tags, false).await;
+        ask.span("l2", looked);
+        let Ok(look) = look else {
             ask.declared.metrics.l2.miss(Miss::Unavailable);
             return self.uncached(ask, deadline).await;
         };
-        match self.judge(link, &look) {
+        match self.judge(link, ask.key, &look) {
             Ok(packed) => {
                 ask.declared.metrics.l2.hits.count();
                 ask.declared.metrics.l2.latency.record(looked.elapsed());
@@ -284,7 +360,7 @@ impl Inner {
         let (entry, packed) = self.load_entry(ask, deadline, Life::Full).await?;
         if let Some(tokens) = tokens.filter(|_| self.fits(&packed.rows) && !self.must_not_keep(ask, link, epoch)) {
             let life = packed.useful_until.saturating_sub(wall_ms());
-            let value = Packed { epoch, tokens: tokens.clone(), ..packed }.pack();
+            let value = Packed { epoch, tokens: tokens.clone(), ..packed }.pack(ask.key);
             let _ = self.keep(ask, link, &value, life, who, &tokens).await;
         }
         Ok(Fetched::new(entry, Source::Database))
@@ -299,7 +375,7 @@ impl Inner {
     /// Asks the database; the answer as memory keeps it, and as Redis does (without its epoch and tokens).
     async fn load_entry(&self, ask: &Ask, deadline: Instant, life: Life) -> Result<(Arc<Entry>, Packed), StoreError> {
         let (as_of, wall, began) = (now_ms(), wall_ms(), Instant::now());
-        let rows = self.load(&ask.declared, &ask.params, deadline, ask.retries).await?.rows;
+        let rows = self.load(ask, deadline).await?.rows;
         let took = began.elapsed();
         let (fresh, useful) = lifetimes(&self.config, &ask.declared, ask.ttl, rows.is_empty());
         let packed = Packed {
@@ -321,13 +397,27 @@ impl Inner {
         Ok((Arc::new(Entry::new(rows, ask.stamp, &ask.tags, as_of, took, remaining)), packed))
     }
 
+    pub(super) fn limits(&self, deadline: Instant, retries: u32) -> Limits {
+        Limits { retries, deadline, away_until: Instant::now() + self.config.pool.reconnect_timeout }
+    }
+
     /// Runs the statement, again where that is safe.
-    async fn load(&self, declared: &Declaration, params: &Params, deadline: Instant, retries: u32) -> Result<Answer, StoreError> {
-        let flight = Flight { pool: &self.pool, declared, params, deadline, limit: self.config.max_answer_bytes, also: None };
+    async fn load(&self, ask: &Ask, deadline: Instant) -> Result<Answer, StoreError> {
+        let declared = &*ask.declared;
+        let flight = Flight { pool: &self.pool, declared, params: &ask.params, deadline, limit: self.config.max_answer_bytes, also: None };
+        let limits = self.limits(deadline, ask.retries);
         let mut attempt = 0;
         loop {
             let began = Instant::now();
-            let failed = match flight.run().await {
+            let lease = self.pool.acquire(deadline).await;
+            ask.span("pool", began);
+            let sent = Instant::now();
+            let outcome = match lease {
+                Ok(lease) => flight.run_on(lease).await,
+                Err(error) => Err(Failed::NotDone(error)),
+            };
+            ask.span("database", sent);
+            let failed = match outcome {
                 Ok(answer) => {
                     declared.metrics.database.record(began.elapsed());
                     self.budget.succeeded();
@@ -336,7 +426,7 @@ impl Inner {
                 Err(failed) => failed,
             };
             attempt += 1;
-            let Some(pause) = self.budget.pause(&declared.query, &failed, attempt, retries, deadline) else {
+            let Some(pause) = self.budget.pause(&declared.query, &failed, attempt, &limits) else {
                 declared.metrics.errors.fetch_add(1, Ordering::Relaxed);
                 return Err(match failed {
                     Failed::NotDone(error) => error,

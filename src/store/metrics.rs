@@ -27,10 +27,18 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// To two digits, up to a tenth of a second: made once in its full size, so that recording never allocates.
+    pub fn of_hits() -> Self {
+        Histogram(Mutex::new(hdrhistogram::Histogram::new_with_max(100_000_000, 2).expect("two digits are within its limits")))
+    }
+
     pub fn record(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(3_600_000_000_000);
-        // It grows to what it is given; up to an hour it always can.
-        let _ = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).record(nanos);
+        let mut histogram = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // One of a fixed size does not grow to it.
+        if histogram.record(nanos).is_err() {
+            histogram.saturating_record(nanos);
+        }
     }
 
     pub fn clear(&self) {
@@ -96,8 +104,25 @@ impl Counter {
     }
 }
 
+impl Default for QueryMetrics {
+    fn default() -> Self {
+        let l1 = LayerMetrics { latency: Histogram::of_hits(), ..LayerMetrics::default() };
+        QueryMetrics {
+            l1,
+            l2: LayerMetrics::default(),
+            database: Histogram::default(),
+            coalesced: AtomicU64::default(),
+            stale: AtomicU64::default(),
+            refreshed_ahead: AtomicU64::default(),
+            not_stored: AtomicU64::default(),
+            errors: AtomicU64::default(),
+            retries: AtomicU64::default(),
+            pending_writes: AtomicU64::default(),
+        }
+    }
+}
+
 /// The counts of one query.
-#[derive(Default)]
 pub(super) struct QueryMetrics {
     pub l1: LayerMetrics,
     pub l2: LayerMetrics,

@@ -26,6 +26,8 @@ struct Inner {
     route: Route,
     config: PoolConfig,
     waiting: AtomicUsize,
+    /// Leases that are out.
+    in_use: AtomicUsize,
     peak_in_use: AtomicUsize,
     refused: AtomicU64,
     drained: AtomicU64,
@@ -102,6 +104,7 @@ impl Pool {
             route,
             config,
             waiting: AtomicUsize::new(0),
+            in_use: AtomicUsize::new(0),
             peak_in_use: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             drained: AtomicU64::new(0),
@@ -145,8 +148,8 @@ impl Pool {
             Err(_) => return Err(StoreError::DeadlineExceeded { waiting_for: "a connection", after: began.elapsed() }),
         };
         inner.wait.record(began.elapsed());
-        let status = inner.pool.status();
-        inner.peak_in_use.fetch_max(status.size.saturating_sub(status.available), Ordering::Relaxed);
+        let in_use = inner.in_use.fetch_add(1, Ordering::Relaxed) + 1;
+        inner.peak_in_use.fetch_max(in_use, Ordering::Relaxed);
         Ok(Lease { object: Some(object), pool: inner.clone(), idle: true })
     }
 
@@ -180,8 +183,7 @@ impl Pool {
     /// Waits and the peak are counted anew from here: a load test's warm-up is over.
     pub fn restart_peaks(&self) {
         let inner = &self.0;
-        let status = inner.pool.status();
-        inner.peak_in_use.store(status.size.saturating_sub(status.available), Ordering::Relaxed);
+        inner.peak_in_use.store(inner.in_use.load(Ordering::Relaxed), Ordering::Relaxed);
         inner.wait.clear();
     }
 
@@ -208,7 +210,7 @@ impl<'a> Place<'a> {
         let waiting = inner.waiting.fetch_add(1, Ordering::Relaxed);
         let place = Place(&inner.waiting);
         // Those who find a connection free pass through here too.
-        if waiting >= inner.config.max_waiting + inner.pool.status().available {
+        if waiting >= inner.config.max_waiting && waiting >= inner.config.max_waiting + inner.pool.status().available {
             inner.refused.fetch_add(1, Ordering::Relaxed);
             return Err(StoreError::PoolExhausted { waiting });
         }
@@ -253,6 +255,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.pool.in_use.fetch_sub(1, Ordering::Relaxed);
         let Some(object) = self.object.take() else { return };
         if self.idle || object.is_closed() {
             return;

@@ -52,6 +52,7 @@ pub(super) enum Token {
 }
 
 /// What one look brings.
+#[derive(Clone)]
 pub(super) struct Look {
     pub value: Option<Bytes>,
     pub tokens: Vec<Token>,
@@ -184,8 +185,8 @@ impl Link {
         let look = self.look(key, tags, false).await?;
         let tokens =
             look.tokens.iter().filter_map(|token| if let Token::Is(token) = token { Some(*token) } else { None }).collect::<Vec<_>>();
-        let value = crate::store::entry::Packed::unpack(Bytes::copy_from_slice(value), usize::MAX)
-            .map(|packed| crate::store::entry::Packed { tokens: tokens.clone(), ..packed }.pack());
+        let value = crate::store::entry::Packed::unpack(key, Bytes::copy_from_slice(value), usize::MAX)
+            .map(|packed| crate::store::entry::Packed { tokens: tokens.clone(), ..packed }.pack(key));
         self.keep(key, value.as_deref().unwrap_or_default(), life, 0, tags, &tokens).await
     }
 

@@ -7,6 +7,22 @@ use crate::model::{Query, QueryKind};
 use crate::store::timed::Failed;
 use crate::store::{StoreError, chance};
 
+/// How long one call goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub retries: u32,
+    pub deadline: Instant,
+    pub away_until: Instant,
+}
+
+impl Limits {
+    /// How long to wait before looking again whether the server is back.
+    pub fn wait_for_server(&self) -> Option<Duration> {
+        let pause = Duration::from_millis(25) + Duration::from_millis(100).mul_f64(chance::unit());
+        (Instant::now() + pause < self.away_until.min(self.deadline)).then_some(pause)
+    }
+}
+
 /// Retries that the store still has: one for every ten calls that succeed, ten at most. A database in trouble is not met by a storm.
 pub(super) struct Budget(Mutex<f64>);
 
@@ -34,7 +50,15 @@ impl Budget {
     }
 
     /// How long to wait before try number `attempt` (the first retry is 1); None when there is none.
-    pub fn pause(&self, query: &Query, failed: &Failed, attempt: u32, retries: u32, deadline: Instant) -> Option<Duration> {
+    ///
+    /// A server that is away (restarted, failed over) is waited for until `away_until`, whatever the budget: nothing was sent to it.
+    pub fn pause(&self, query: &Query, failed: &Failed, attempt: u32, limits: &Limits) -> Option<Duration> {
+        if let Failed::NotDone(error) = failed
+            && error.is_away()
+        {
+            return limits.wait_for_server();
+        }
+        let Limits { retries, deadline, .. } = *limits;
         self.pause_if(is_safe(query, failed), attempt, retries, deadline)
     }
 

@@ -13,6 +13,7 @@ use crate::store::entry::{Packed, wall_ms};
 use crate::store::fetch::{Memory, key_of};
 use crate::store::metrics::{Latency, LayerStatus};
 use crate::store::redis_link::Token;
+use crate::store::validity::now_ms;
 use crate::store::{Call, Declared, Inner, PoolStatus, QueryStatus, Store, StoreError};
 
 /// One instance, since its store was opened.
@@ -43,6 +44,8 @@ pub struct Explanation {
     pub grace_ms: u64,
     pub in_l1: bool,
     pub in_l2: bool,
+    /// Why Redis would not answer it; empty when it would.
+    pub in_l2_why: String,
     /// `l1`, `l2`, `database`
     pub served_by: &'static str,
     pub why: String,
@@ -86,7 +89,7 @@ impl Store {
         let declared = &query.0;
         let key = key_of(declared, params, call.scope)?;
         let tags = declared.tags(&declared.params(params)?);
-        let in_l1 = match self.0.look_in_memory(declared, key) {
+        let in_l1 = match self.0.look_in_memory(declared, key, now_ms()) {
             Memory::Hit(_) => Ok(()),
             Memory::Miss(cause, _) => Err(cause),
         };
@@ -101,7 +104,7 @@ impl Store {
                         Token::Is(_) => "current",
                     };
                     states = look.tokens.iter().map(state).collect();
-                    match look.value.map(|value| Packed::unpack(value, self.0.config.max_answer_bytes)) {
+                    match look.value.map(|value| Packed::unpack(key, value, self.0.config.max_answer_bytes)) {
                         None => Err("it is not there".to_string()),
                         Some(None) => Err("it is damaged".to_string()),
                         Some(Some(packed)) if packed.epoch != link.epoch() => Err("it is of another epoch".to_string()),
@@ -114,7 +117,7 @@ impl Store {
                 }
             };
         }
-        let kept = declared.kept && !call.fresh;
+        let kept = declared.query.kind == crate::model::QueryKind::Cached && !call.fresh;
         let (served_by, why) = match (&in_l1, &in_l2) {
             _ if !kept => ("database", "its answers are not kept".to_string()),
             (Ok(()), _) => ("l1", "memory has it, and no tag has changed".to_string()),
@@ -130,6 +133,7 @@ impl Store {
             grace_ms: millis(declared.query.grace),
             in_l1: in_l1.is_ok(),
             in_l2: in_l2.is_ok(),
+            in_l2_why: in_l2.err().unwrap_or_default(),
             served_by,
             why,
         })

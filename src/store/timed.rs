@@ -44,12 +44,6 @@ pub(super) enum Failed {
 }
 
 impl Flight<'_> {
-    /// Runs it on a connection of the pool.
-    pub async fn run(&self) -> Result<Answer, Failed> {
-        let lease = self.pool.acquire(self.deadline).await.map_err(Failed::NotDone)?;
-        self.run_on(lease).await
-    }
-
     /// Runs it on this connection.
     pub async fn run_on(&self, mut lease: Lease) -> Result<Answer, Failed> {
         let began = Instant::now();
@@ -77,10 +71,11 @@ impl Flight<'_> {
                 if lease.client().is_closed() {
                     return Ok(answer);
                 }
-                match answer.rows.columns().all(|(_, column_type)| column_type != Type::UNKNOWN) {
-                    true => lease.idle(),
-                    // tokio-postgres asks for the names of such types by named statements, which a pooler may carry to another server.
-                    false if matches!(self.pool.route(), Route::Pooled { prepared: false, .. }) => lease.discard(),
+                // tokio-postgres asks for the names of types that are not PostgreSQL's own by named statements, which a pooler may carry to another server.
+                let strays = matches!(self.pool.route(), Route::Pooled { prepared: false, .. })
+                    && answer.rows.columns().any(|(_, column_type)| column_type == Type::UNKNOWN);
+                match strays {
+                    true => lease.discard(),
                     false => lease.idle(),
                 }
                 Ok(answer)
@@ -136,8 +131,8 @@ impl Flight<'_> {
         let client = lease.client();
         let access = if self.declared.query.kind == QueryKind::Write { "" } else { " READ ONLY" };
         let limit = limit.as_millis().max(1);
-        let begin =
-            format!("BEGIN{access}; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}");
+        // Nothing is idle in this transaction: its COMMIT is sent with it.
+        let begin = format!("BEGIN{access}; SET LOCAL statement_timeout = {limit}");
         // Named statements are prepared before, so that all of the flight is sent at once.
         let named = match self.pool.route() {
             Route::Pooled { prepared: true, .. } => Some(client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await?),

@@ -90,6 +90,7 @@ impl Store {
         let inner = &self.0;
         let deadline = options.deadline.unwrap_or(Instant::now() + inner.config.query_timeout);
         let most = options.retries.unwrap_or(inner.config.retries);
+        let limits = inner.limits(deadline, most);
         let mut retries = 0;
         loop {
             let (error, failed) = match inner.begin(options, deadline).await {
@@ -118,7 +119,11 @@ impl Store {
                 }
             };
             retries += 1;
-            let Some(pause) = inner.budget.pause_if(may_pass(&failed), retries, most, deadline) else {
+            let pause = match &failed {
+                Failed::NotDone(error) if error.is_away() => limits.wait_for_server(),
+                _ => inner.budget.pause_if(may_pass(&failed), retries, most, deadline),
+            };
+            let Some(pause) = pause else {
                 // What `work` made of the statement's error is what its caller waits for.
                 return Err(error.unwrap_or_else(|| {
                     E::from(match failed {

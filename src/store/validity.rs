@@ -27,7 +27,7 @@ pub(super) const YOUNG_MS: u64 = 800;
 pub(super) struct Validity {
     slots: Box<[AtomicU32]>,
     /// Moves when anything may have been missed: nothing of before is used.
-    epoch: AtomicU64,
+    epoch: AtomicU32,
     /// Moves with every glob.
     globs: AtomicU64,
     /// Until when, in [`now_ms`], every invalidation through Redis is known here: the time at which the last heartbeat that came back was sent.
@@ -40,21 +40,22 @@ pub(super) struct Validity {
 
 /// What a load knew before it began.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(super) struct Stamp {
     /// When, in [`now_ms`]: what the load brings is at least as new.
     pub at: u64,
-    epoch: u64,
-    globs: u64,
+    epoch: u32,
     tags: u8,
     slots: [u16; Query::MAX_TAGS],
     versions: [u32; Query::MAX_TAGS],
+    globs: u64,
 }
 
 impl Validity {
     pub fn new(has_redis: bool) -> Self {
         Validity {
             slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
-            epoch: AtomicU64::new(1),
+            epoch: AtomicU32::new(1),
             globs: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             replayed: AtomicU64::new(0),

@@ -79,6 +79,7 @@ impl Store {
         let tags = in_order(declared.tags(&params));
         let deadline = call.deadline.unwrap_or(Instant::now() + self.0.config.query_timeout);
         let retries = call.retries.unwrap_or(self.0.config.retries);
+        let limits = self.0.limits(deadline, retries);
         let mut attempt = 0;
         loop {
             let failed = match self.0.attempt(declared, &params, &tags, deadline).await {
@@ -92,7 +93,7 @@ impl Store {
                 Err(failed) => failed,
             };
             attempt += 1;
-            let Some(pause) = self.0.budget.pause(&declared.query, &failed, attempt, retries, deadline) else {
+            let Some(pause) = self.0.budget.pause(&declared.query, &failed, attempt, &limits) else {
                 declared.metrics.errors.fetch_add(1, Ordering::Relaxed);
                 return Err(match failed {
                     Failed::NotDone(error) => error,

@@ -4,9 +4,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use candlefish::model::Failure;
-use candlefish::postgres::{Address, connect, is_transient};
+use candlefish::model::Query;
+use candlefish::postgres::{Address, cancel, connect, is_transient};
+use candlefish::store::{Layers, Store, StoreConfig};
 
 const HBA: &str = "local all all trust
 hostssl tlsonly all all scram-sha-256
@@ -261,4 +264,42 @@ async fn a_session_keeps_its_settings_and_its_end_is_transient() {
     // The first to ask hears the server's reason, the next that the connection is closed.
     assert!(is_transient(&client.batch_execute("select 1").await.unwrap_err()));
     assert!(is_transient(&client.batch_execute("select 1").await.unwrap_err()));
+}
+
+/// The data layer's own connections: verified and encrypted, and a query that a caller left is cancelled over TLS, not closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_data_layer_goes_by_tls_and_cancels_by_it() {
+    const SSL: Query = Query::read("ssl", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]);
+    const SLEEP: Query = Query::read("sleep", "SELECT 1 FROM pg_sleep(20)", &[]);
+    let server = Server::start().await;
+    let ca = format!("sslrootcert={}", server.path("ca.crt"));
+    for rest in [format!("sslmode=verify-full {ca}"), "sslmode=require".to_string(), "sslmode=disable".to_string()] {
+        let mut config = StoreConfig::new(server.address(&rest)).layers(Layers::Pooled);
+        (config.pool.min, config.pool.max, config.pool.drain_timeout) = (0, 1, Duration::from_secs(5));
+        let store = Store::open(config).await.unwrap();
+        let (ssl, sleep) = (store.declare(SSL).unwrap(), store.declare(SLEEP).unwrap());
+        let encrypted = store.fetch(&ssl, &[]).await.unwrap().rows().row(0).get::<bool>(0).unwrap();
+        assert_eq!(encrypted, !rest.contains("disable"), "{rest}");
+        assert!(tokio::time::timeout(Duration::from_millis(200), store.fetch(&sleep, &[])).await.is_err());
+        // The one connection there is comes back long before the query's end.
+        store.fetch(&ssl, &[]).await.unwrap();
+        let status = store.pool().status();
+        assert_eq!((status.drained, status.discarded), (1, 0), "{rest}: {status:?}");
+    }
+    let only = server.address("sslmode=require dbname=tlsonly");
+    let client = std::sync::Arc::new(connect(&only).await.unwrap());
+    let asking = client.clone();
+    let running = tokio::spawn(async move { asking.batch_execute("SELECT pg_sleep(20)").await });
+    tokio::task::yield_now().await;
+    while !running.is_finished() {
+        cancel(&client, &only).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let error = running.await.unwrap().unwrap_err();
+    assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("57014"));
+    // Another's certificate is no way in, and the error shows no secret.
+    let wrong = format!("sslmode=verify-full sslrootcert={}", server.path("selfsigned.crt"));
+    let error = Store::open(StoreConfig::new(server.address(&wrong)).layers(Layers::Pooled)).await.err().unwrap();
+    assert_eq!(error.downcast_ref::<Failure>().map(|failure| failure.code), Some("tls_failed"), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
 }

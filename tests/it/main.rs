@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes, and its helpers with it")]
 
+mod allocations;
 mod applications;
 mod bench;
 mod connect;

@@ -2,7 +2,11 @@
 
 mod cache;
 mod checker;
+mod commands;
+mod outage;
+mod proxy;
 mod registry;
+mod security;
 mod transaction;
 
 use std::time::{Duration, Instant};
@@ -87,6 +91,24 @@ fn a_connection_that_was_left_busy_is_not_handed_out() {
             let status = store.pool().status();
             assert_eq!(status.drained + status.discarded, 1, "{status:?}");
         }
+    });
+}
+
+#[test]
+fn a_connection_ends_at_its_age() {
+    let database = Database::fresh();
+    run(async {
+        let mut config = config(&database.url());
+        (config.pool.min, config.pool.max, config.pool.max_lifetime) = (1, 1, Duration::from_millis(300));
+        let store = Store::open(config).await.unwrap();
+        let pid = store.declare(Query::read("pid", "SELECT pg_backend_pid()", &[])).unwrap();
+        let ask = async || store.fetch(&pid, &[]).await.unwrap().rows().row(0).get::<i32>(0).unwrap();
+        let (began, first) = (Instant::now(), ask().await);
+        while ask().await == first {
+            assert!(began.elapsed() < Duration::from_secs(10), "it never ends");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
     });
 }
 

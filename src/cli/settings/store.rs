@@ -38,13 +38,14 @@ macro_rules! span {
     };
 }
 
-pub const KEYS: [StoreKey; 15] = [
+pub const KEYS: [StoreKey; 16] = [
     number!("pool.max", pool.max),
     number!("pool.min", pool.min),
     span!("pool.idle_timeout", pool.idle_timeout),
     span!("pool.max_lifetime", pool.max_lifetime),
     span!("pool.acquire_timeout", pool.acquire_timeout),
     number!("pool.max_waiting", pool.max_waiting),
+    span!("pool.reconnect_timeout", pool.reconnect_timeout),
     span!("pool.statement_timeout", pool.statement_timeout),
     span!("pool.query_timeout", query_timeout),
     number!("pool.retries", retries),
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(
             shown.join(" "),
             "pool.max=20 pool.min=5 pool.idle_timeout=30s pool.max_lifetime=1800s pool.acquire_timeout=60s pool.max_waiting=1000 \
-             pool.statement_timeout=30s pool.query_timeout=60s pool.retries=3 cache.prefix=candlefish cache.l1_bytes=104857600 \
+             pool.reconnect_timeout=5s pool.statement_timeout=30s pool.query_timeout=60s pool.retries=3 cache.prefix=candlefish cache.l1_bytes=104857600 \
              cache.l2_deadline=15ms cache.max_entry_bytes=1048576 cache.jitter=0.1 cache.schema_epoch=0"
         );
     }

@@ -166,6 +166,35 @@ fn without_redis_a_write_is_pending_and_every_instance_replays_it() {
     });
 }
 
+/// The end of a life is the same in every layer, and what each layer took is told to who asks.
+#[test]
+fn an_answer_ends_when_it_was_to_end_wherever_it_went() {
+    let database = items();
+    run(async {
+        let mut config = cached(&database);
+        config.jitter = 0.0;
+        let (here, there) = (Store::open(config.clone()).await.unwrap(), Store::open(config).await.unwrap());
+        settled(&here).await;
+        settled(&there).await;
+        let short = ITEM.ttl(Duration::from_millis(900));
+        let (item, item_there) = (here.declare(short).unwrap(), there.declare(short).unwrap());
+        let traced = Call { trace: true, ..Call::default() };
+        let layers = |fetched: &candlefish::store::Fetched| fetched.trace.iter().map(|(layer, _)| *layer).collect::<Vec<_>>();
+        let loaded = Instant::now();
+        let first = here.fetch_with(&item, &[&1_i64, &7_i64], &traced).await.unwrap();
+        assert_eq!(layers(&first), ["l2", "pool", "database"]);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let copied = there.fetch_with(&item_there, &[&1_i64, &7_i64], &traced).await.unwrap();
+        if loaded.elapsed() < Duration::from_millis(850) {
+            assert_eq!((copied.source, layers(&copied)), (Source::L2, vec!["l2"]));
+            assert!(copied.age() >= Duration::from_millis(400), "{:?}", copied.age());
+            assert_eq!(layers(&there.fetch_with(&item_there, &[&1_i64, &7_i64], &traced).await.unwrap()), ["l1"]);
+        }
+        tokio::time::sleep(Duration::from_millis(950).saturating_sub(loaded.elapsed())).await;
+        assert_eq!(there.fetch(&item_there, &[&1_i64, &7_i64]).await.unwrap().source, Source::Database, "five minutes anew it is not");
+    });
+}
+
 #[test]
 fn what_is_required_is_never_in_memory_and_dies_at_once_everywhere() {
     let database = items();
@@ -243,6 +272,12 @@ fn a_slow_load_never_brings_back_what_a_write_made_old() {
                 tokio::task::yield_now().await;
             }
             store.write(&rename, &[&1_i64, &7_i64, &"new"]).await.unwrap();
+            if sabotage == Sabotage::None {
+                // Who asks now does not join the load that is older.
+                let (asking, query) = (store.clone(), slow.clone());
+                let beside = tokio::spawn(async move { asking.fetch(&query, &[&1_i64, &7_i64]).await });
+                assert_eq!(name(&beside.await.unwrap().unwrap()), "new");
+            }
             assert_eq!(name(&load.await.unwrap().unwrap()), "item 1/7", "it saw what was before");
             name(&store.fetch(&slow, &[&1_i64, &7_i64]).await.unwrap())
         })

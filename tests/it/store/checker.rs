@@ -16,6 +16,7 @@ use candlefish::model::{ParamType, Query};
 use candlefish::store::{Invalidation, Sabotage, Source, Store, StoreError};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::proxy::Proxy;
 use super::{config, run};
 use crate::support::{Database, long};
 
@@ -235,31 +236,39 @@ fn check(sabotage: &str, seconds: u64, faults: bool) -> Counts {
     ));
     let mut redis = Redis::start();
     let log = tempfile::NamedTempFile::new().unwrap();
-    let start = || {
+    // The second process has a cable of its own to Redis.
+    let network = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let proxy = network.block_on(Proxy::to(redis.port));
+    let cable = format!("redis://127.0.0.1:{}", proxy.port);
+    let start = |redis: &str| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "store::checker::process", "--nocapture", "--test-threads=1"])
             .env("CHECKER_URL", database.url())
-            .env("CHECKER_REDIS", redis.url())
+            .env("CHECKER_REDIS", redis)
             .env("CHECKER_SABOTAGE", sabotage)
             .env("CHECKER_MICROS", (seconds * 1_000_000).to_string())
             .env("CHECKER_LOG", log.path());
         command.stdout(Stdio::piped()).spawn().unwrap()
     };
-    let processes = [start(), start()];
+    let processes = [start(&redis.url()), start(&cable)];
     let began = Instant::now();
     if faults {
-        // Paused, killed and empty again, twice as often in a longer run.
-        let at = |share: u32| std::thread::sleep((Duration::from_secs(seconds) * share / 20).saturating_sub(began.elapsed()));
+        // Each for longer than what was written meanwhile may stay unseen: paused, cut off from one process, killed and empty again.
+        let at = |share: u32| std::thread::sleep((Duration::from_secs(seconds) * share / 40).saturating_sub(began.elapsed()));
         at(4);
         redis.signal(Signal::STOP);
-        at(7);
-        redis.signal(Signal::CONT);
-        at(11);
-        redis.kill();
-        at(12);
-        redis.restart();
         at(16);
+        redis.signal(Signal::CONT);
+        at(19);
+        proxy.pull_the_cable();
+        at(27);
+        proxy.plug_it_in();
+        at(30);
+        redis.kill();
+        at(32);
+        redis.restart();
+        at(36);
         redis.kill();
         redis.restart();
     }
@@ -284,15 +293,18 @@ fn check(sabotage: &str, seconds: u64, faults: bool) -> Counts {
 
 #[test]
 fn no_read_is_older_than_promised_with_redis_paused_killed_and_emptied() {
-    let counts = check("none", if long() { 60 } else { 10 }, true);
+    let counts = check("none", if long() { 60 } else { 12 }, true);
     assert!(counts.wrong == 0 && counts.failed == 0, "{counts:#?}");
     assert!(counts.reads > 10_000 && counts.cached > counts.reads / 4, "the caches were hardly used: {counts:#?}");
     assert!(counts.pending > 0, "no write met a Redis that was down: {counts:#?}");
 }
 
-/// The checker sees what it is there for. (That it needs the fence is shown in `cache`, where a load and a write meet for certain.)
+/// The checker sees what it is there for: with the invalidations left out, and with the fence between a slow load and a write.
 #[test]
 fn the_checker_can_fail() {
     let counts = check("invalidation", 4, false);
     assert!(counts.wrong > 0, "{counts:#?}");
+    // A load and a write must meet, and the key be left alone for a second after that.
+    let found = (0..4).map(|_| check("fence", 6, false)).find(|counts| counts.wrong > 0);
+    assert!(found.is_some(), "loads that a write had overtaken were kept, and nobody saw it");
 }

@@ -66,6 +66,20 @@ impl Bed {
         command(program, &self.home)
     }
 
+    /// Where the stack's servers are: `DATABASE_URL`, `POOLER_URL` or `REDIS_URL`.
+    pub fn address(&self, variable: &str) -> Result<String> {
+        let variables = read(self.candlefish(&["stack", "env"]))?;
+        let value = variables.lines().find_map(|line| line.strip_prefix(&format!("export {variable}='"))?.strip_suffix('\''));
+        value.map(str::to_string).with_context(|| format!("stack env names no {variable}"))
+    }
+
+    /// A benchmark of the library, built for release.
+    pub fn benchmark(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = cargo(&self.home);
+        command.args(["bench", "--quiet", "--package", "candlefish", "--bench", name, "--"]).args(words);
+        command
+    }
+
     /// An empty database of that name, and a server that has nothing else left to write.
     pub fn fresh_database(&self, name: &str) -> Result<String> {
         self.drop_database(name)?;

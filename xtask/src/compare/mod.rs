@@ -7,6 +7,7 @@ mod driver;
 mod measure;
 mod peers;
 mod report;
+mod store;
 mod tiny;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub enum Task {
     Scale(Scale),
     /// candlefish bench's driver beside pgbench: transactions per second, and the client's CPU
     Bench(Bench),
+    /// The data layer beside what it stands on: hits of L1 and L2, pooled queries, memory
+    Store(store::Store),
 }
 
 #[derive(clap::Args)]
@@ -91,6 +94,7 @@ pub fn run(task: Task) -> Result<()> {
         Task::Migrate(options) => migrate(&options),
         Task::Scale(options) => scale(&options),
         Task::Bench(options) => driver::run(&options),
+        Task::Store(options) => store::run(&options),
     }
 }
 

@@ -77,9 +77,31 @@ impl Claim {
         Claim { text: text.to_string(), limit, is_most: false, actual }
     }
 
+    pub fn json(&self) -> Json {
+        json!({
+            "claim": self.text, "at": if self.is_most { "most" } else { "least" }, "limit": self.limit, "actual": self.actual,
+            "met": self.met(),
+        })
+    }
+
     fn met(&self) -> Option<bool> {
         self.actual.map(|actual| if self.is_most { actual <= self.limit } else { actual >= self.limit })
     }
+}
+
+/// A line a promise: what was said, what came out, met or not.
+pub fn claims_text(claims: &[Claim]) -> String {
+    let width = claims.iter().map(|claim| claim.text.chars().count()).max().unwrap_or_default();
+    let line = |claim: &Claim| {
+        let actual = claim.actual.map_or("-".into(), |actual| format!("{actual:.2}"));
+        let verdict = match claim.met() {
+            Some(true) => "met",
+            Some(false) => "NOT MET",
+            None => "not measured",
+        };
+        format!("{:<width$}  {} {:<5} {actual:>8}  {verdict}\n", claim.text, if claim.is_most { "≤" } else { "≥" }, claim.limit)
+    };
+    claims.iter().map(line).collect()
 }
 
 impl Report {
@@ -128,18 +150,8 @@ impl Report {
         } else {
             text += &self.rows_text();
         }
-        let width = self.claims.iter().map(|claim| claim.text.chars().count()).max().unwrap_or_default();
         text += "\n";
-        for claim in &self.claims {
-            let actual = claim.actual.map_or("-".into(), |actual| format!("{actual:.2}"));
-            let verdict = match claim.met() {
-                Some(true) => "met",
-                Some(false) => "NOT MET",
-                None => "not measured",
-            };
-            text +=
-                &format!("{:<width$}  {} {:<5} {actual:>8}  {verdict}\n", claim.text, if claim.is_most { "≤" } else { "≥" }, claim.limit);
-        }
+        text += &claims_text(&self.claims);
         for note in &self.notes {
             text += &format!("note: {note}\n");
         }
@@ -172,16 +184,10 @@ impl Report {
                 "rows_per_second": row.rows_per_second(), "peak_rss_bytes": row.peak_bytes,
             })
         };
-        let claim = |claim: &Claim| {
-            json!({
-                "claim": claim.text, "at": if claim.is_most { "most" } else { "least" }, "limit": claim.limit, "actual": claim.actual,
-                "met": claim.met(),
-            })
-        };
         json!({
             "task": self.task, "rounds": self.rounds, "machine": self.machine,
             "results": self.body.as_ref().map_or_else(|| self.rows.iter().map(row).collect(), |body| body.json.clone()),
-            "claims": self.claims.iter().map(claim).collect::<Vec<_>>(),
+            "claims": self.claims.iter().map(Claim::json).collect::<Vec<_>>(),
             "notes": self.notes,
         })
     }

@@ -1,0 +1,277 @@
+//! `candlefish cache`: look into the caches of the registry's application, and make them forget.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value as Json, json};
+
+use crate::cli::Exit;
+use crate::cli::settings::{Settings, TargetArgs, say_target};
+use crate::model::{Failure, Query, Uuid};
+use crate::postgres::Argument;
+use crate::registry::queries;
+use crate::render::{Format, Table, Ui, csv};
+use crate::store::{Call, Explanation, Invalidation, Layers, Store, ToSql, Told};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    at: At,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, clap::Args)]
+struct At {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// PgBouncer: postgresql://user@host:6432/database [default: POOLER_URL, candlefish.toml, the local stack's]
+    #[arg(long, value_name = "URL")]
+    pooler: Option<String>,
+    /// Redis: redis://host:6379 [default: REDIS_URL, REDIS_HOST …, candlefish.toml, the local stack's]
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Task {
+    /// Which key and tags one query has, and whether Redis would answer it
+    Explain {
+        /// A query of the registry, such as `service` [default: their list]
+        query: Option<String>,
+        /// Its parameters, in order
+        #[arg(allow_negative_numbers = true)]
+        parameters: Vec<String>,
+        /// Whose answer it is, where the application says so
+        #[arg(long, default_value = "", hide_default_value = true)]
+        scope: String,
+    },
+    /// Make every live instance, and Redis, forget
+    Invalidate(Invalidate),
+    /// Remove every kept answer from Redis and from every live instance
+    Flush {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+struct Invalidate {
+    #[command(subcommand)]
+    whose: Option<Whose>,
+    /// What is kept under this tag (repeatable)
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// What is kept under every tag that matches: *, ?, [abc]
+    #[arg(long, value_name = "GLOB", conflicts_with = "tag")]
+    pattern: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Whose {
+    /// What depends on this user: profile and sessions
+    User {
+        /// A UUID
+        id: Uuid,
+    },
+    /// What depends on this service: its detail, its metrics, lists and dashboards
+    Service { id: i64 },
+}
+
+/// How long Redis may take to be heard.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    if let Task::Explain { query: None, .. } = &args.task {
+        return list(ui);
+    }
+    let store = open(&args.at, settings, !matches!(args.task, Task::Explain { .. }), ui).await?;
+    match args.task {
+        Task::Explain { query, parameters, scope } => explain(&store, &query.unwrap_or_default(), &parameters, &scope, ui).await,
+        Task::Invalidate(what) => invalidate(&store, what, ui).await,
+        Task::Flush { yes } => flush(&store, yes, ui).await,
+    }
+}
+
+/// The way that the application goes, so that keys are the application's.
+async fn open(at: &At, settings: &Settings, changes: bool, ui: &Ui) -> Result<Store> {
+    let address = settings.address(at.target.to.as_deref(), ui)?;
+    if changes {
+        say_target(&address, ui);
+    }
+    let pooler = settings.pooler_beside(at.pooler.as_deref(), &address, ui)?;
+    let Some(redis) = settings.redis_beside(at.redis.as_deref(), &address, ui)? else {
+        bail!(
+            Failure::new("no_redis", "without a Redis there is no shared cache")
+                .hint("Name it with --redis redis://host:6379 or REDIS_URL.")
+        );
+    };
+    let mut config = settings.store(address, pooler, Some(&redis))?.layers(Layers::Pooled);
+    // A person waits, not a request.
+    config.l2_deadline = Duration::from_millis(500);
+    config.pool.min = 0;
+    Store::open(config).await.context("open the data layer")
+}
+
+async fn hears(store: &Store) -> bool {
+    let until = Instant::now() + PATIENCE;
+    while !store.has_redis() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    store.has_redis()
+}
+
+fn no_answer() -> Failure {
+    Failure::new("redis_unreachable", "Redis does not answer")
+        .hint("Is it up, and are its address and password right? `candlefish config` shows them.")
+}
+
+fn document(ui: &Ui, name: &str, content: Json) -> Json {
+    json!({
+        "schema_version": 1,
+        "candlefish_version": env!("CARGO_PKG_VERSION"),
+        "started_at": ui.started_at.to_string(),
+        name: content,
+    })
+}
+
+fn list(ui: &Ui) -> Result<Exit> {
+    let kept: Vec<&Query> = queries::QUERIES.iter().filter(|query| query.kind == crate::model::QueryKind::Cached).collect();
+    let cells = |query: &&Query| [query.name.to_string(), query.params.len().to_string(), query.tags.join(" "), format!("{:?}", query.ttl)];
+    let columns = ["query", "parameters", "tags", "ttl"];
+    match ui.format {
+        Format::Json => {
+            let of = |query: &&Query| json!({ "query": query.name, "parameters": query.params.len(), "tags": query.tags, "ttl_ms": query.ttl.as_millis() as u64 });
+            ui.print_json(&document(ui, "queries", kept.iter().map(of).collect()))?;
+        }
+        Format::Csv => ui.print(&csv(&columns, kept.iter().map(cells)))?,
+        Format::Table => {
+            let mut table = Table::new(&columns);
+            kept.iter().for_each(|query| table.push(cells(query)));
+            table.print(ui)?;
+        }
+    }
+    Ok(Exit::Good)
+}
+
+async fn explain(store: &Store, name: &str, parameters: &[String], scope: &str, ui: &Ui) -> Result<Exit> {
+    let Some(query) = queries::QUERIES.iter().find(|query| query.name == name) else {
+        let names: Vec<&str> = queries::QUERIES.iter().map(|query| query.name).collect();
+        bail!(Failure::new("no_query", format!("the registry has no query {name:?}")).hint(format!("It has {}.", names.join(", "))));
+    };
+    if query.params.len() != parameters.len() {
+        let message = format!("query {name:?} takes {} parameters, and {} are given", query.params.len(), parameters.len());
+        bail!(Failure::new("usage", message).hint(format!("They are {:?}.", query.params)));
+    }
+    if !hears(store).await {
+        bail!(no_answer());
+    }
+    let declared = store.declare(*query)?;
+    let values: Vec<Argument<'_>> = parameters.iter().map(|text| Argument::Text(text)).collect();
+    let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+    let explained = store.explain(&declared, &values, &Call { scope, ..Call::default() }).await?;
+    show(&explained, query, ui)?;
+    Ok(Exit::Good)
+}
+
+fn show(explained: &Explanation, query: &Query, ui: &Ui) -> Result<()> {
+    let (columns, tags) = (["tag", "state"], explained.tags.iter().map(|tag| [tag.tag.clone(), tag.state.to_string()]));
+    // An instance's memory is its own; what this process knows is Redis.
+    let (served_by, why) =
+        if explained.in_l2 { ("l2", "Redis has it, and no tag has changed") } else { ("database", explained.in_l2_why.as_str()) };
+    match ui.format {
+        Format::Json => ui.print_json(&document(
+            ui,
+            "explanation",
+            json!({
+                "query": explained.query, "key": explained.key, "ttl_ms": explained.ttl_ms, "grace_ms": explained.grace_ms,
+                "memory": !query.required, "in_l2": explained.in_l2, "served_by": served_by, "why": why, "tags": explained.tags,
+            }),
+        )),
+        Format::Csv => ui.print(&csv(&columns, tags)),
+        Format::Table => {
+            let memory = match query.required {
+                true => "never kept in memory: every use is checked in Redis",
+                false => "an instance that has it in memory answers by itself, while no tag changes",
+            };
+            ui.print(&format!(
+                "query      {}\nkey        {}\nfresh for  {} s, and {} s more while the database is down\nmemory     {memory}\notherwise  {served_by}: {why}\n\n",
+                explained.query,
+                explained.key,
+                explained.ttl_ms / 1000,
+                explained.grace_ms / 1000,
+            ))?;
+            let mut table = Table::new(&columns);
+            tags.for_each(|cells| table.push(cells));
+            table.print(ui)
+        }
+    }
+}
+
+async fn invalidate(store: &Store, what: Invalidate, ui: &Ui) -> Result<Exit> {
+    let tags = match (what.whose, what.tag) {
+        (Some(Whose::User { id }), more) => [queries::user_tags(id), more].concat(),
+        (Some(Whose::Service { id }), more) => [queries::service_tags(id), more].concat(),
+        (None, tags) => tags,
+    };
+    let names: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let hears = hears(store).await;
+    let told = match &what.pattern {
+        Some(_) if !hears => bail!(no_answer()),
+        Some(glob) => store.forget_glob(glob).await?,
+        None if hears => store.forget_tags(&names).await?,
+        None => {
+            // Redis is down: the database takes it, and every instance reads it there within two seconds.
+            let invalidation = store.invalidate(&names).await?;
+            ui.say("Redis does not answer; the tags are in the outbox, which every live instance replays within 2 s");
+            return done(ui, &tags, what.pattern.as_deref(), None, invalidation);
+        }
+    };
+    done(ui, &tags, what.pattern.as_deref(), Some(told), Invalidation::Applied)
+}
+
+fn done(ui: &Ui, tags: &[String], pattern: Option<&str>, told: Option<Told>, invalidation: Invalidation) -> Result<Exit> {
+    // This process listens too.
+    let others = told.map(|told| (told.instances.saturating_sub(1), told.acknowledged.saturating_sub(1)));
+    let (instances, acknowledged) = (others.map(|told| told.0), others.map(|told| told.1));
+    let tags_changed = told.map(|told| told.tags);
+    match ui.format {
+        Format::Json => ui.print_json(&document(
+            ui,
+            "invalidated",
+            json!({
+                "tags": tags, "pattern": pattern, "tags_changed": tags_changed, "instances": instances, "acknowledged": acknowledged,
+                "invalidation": invalidation,
+            }),
+        ))?,
+        _ => {
+            let what = pattern.map_or_else(|| tags.join(" "), |pattern| format!("tags like {pattern}: {}", tags_changed.unwrap_or(0)));
+            let heard =
+                others.map_or("by way of the outbox".to_string(), |(all, heard)| format!("{heard} of {all} live instances acknowledged"));
+            ui.print(&format!("{what}\n{heard}\n"))?;
+        }
+    }
+    Ok(if instances == acknowledged { Exit::Good } else { Exit::Bad })
+}
+
+async fn flush(store: &Store, yes: bool, ui: &Ui) -> Result<Exit> {
+    if !hears(store).await {
+        bail!(no_answer());
+    }
+    let count = store.count_kept().await?;
+    ui.say(&format!("{count} kept answers in Redis"));
+    if !yes && !ui.ask("Remove them, and what every live instance has in memory?")? {
+        bail!(Failure::new("not_confirmed", "nothing was removed").hint("Without a question: candlefish cache flush --yes"));
+    }
+    let (removed, told) = store.flush().await?;
+    let (instances, acknowledged) = (told.instances.saturating_sub(1), told.acknowledged.saturating_sub(1));
+    match ui.format {
+        Format::Json => {
+            ui.print_json(&document(ui, "flushed", json!({ "keys": removed, "instances": instances, "acknowledged": acknowledged })))?
+        }
+        _ => ui.print(&format!("{removed} removed\n{acknowledged} of {instances} live instances acknowledged\n"))?,
+    }
+    Ok(if instances == acknowledged { Exit::Good } else { Exit::Bad })
+}

@@ -1,0 +1,102 @@
+//! A network that a test can cut: between a store and its server.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Open,
+    /// Takes everything and passes nothing on: a cable that was pulled.
+    Hole,
+}
+
+pub struct Proxy {
+    pub port: u16,
+    mode: watch::Sender<Mode>,
+    /// Text after which, once it was passed on, the client is cut off before it hears back.
+    cut_after: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl Proxy {
+    pub async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy { port: listener.local_addr().unwrap().port(), mode: watch::channel(Mode::Open).0, cut_after: Arc::default() };
+        let (mode, cut_after) = (proxy.mode.subscribe(), proxy.cut_after.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, port, mode.clone(), cut_after.clone()));
+            }
+        });
+        proxy
+    }
+
+    pub fn pull_the_cable(&self) {
+        self.mode.send_replace(Mode::Hole);
+    }
+
+    pub fn plug_it_in(&self) {
+        self.mode.send_replace(Mode::Open);
+    }
+
+    /// Once: the next connection that sends this is cut when the server has it.
+    pub fn cut_after(&self, text: &str) {
+        *self.cut_after.lock().unwrap() = Some(text.as_bytes().to_vec());
+    }
+}
+
+async fn carry(client: TcpStream, port: u16, mut mode: watch::Receiver<Mode>, cut_after: Arc<Mutex<Option<Vec<u8>>>>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let mut mode_back = mode.clone();
+    let there = async {
+        let mut bytes = vec![0; 65_536];
+        loop {
+            let length = from_client.read(&mut bytes).await.unwrap_or(0);
+            if length == 0 || mode.wait_for(|mode| *mode == Mode::Open).await.is_err() {
+                return;
+            }
+            let cuts = {
+                let mut cut = cut_after.lock().unwrap();
+                let found = cut.as_ref().is_some_and(|text| bytes[..length].windows(text.len()).any(|window| window == &text[..]));
+                if found {
+                    *cut = None;
+                }
+                found
+            };
+            if to_server.write_all(&bytes[..length]).await.is_err() {
+                return;
+            }
+            if cuts {
+                // The server has answered: so it is done there. Its answer goes no further.
+                let _ = from_server_answers(&to_server).await;
+                return;
+            }
+        }
+    };
+    let back = async {
+        let mut bytes = vec![0; 65_536];
+        loop {
+            let length = from_server.read(&mut bytes).await.unwrap_or(0);
+            if length == 0
+                || mode_back.wait_for(|mode| *mode == Mode::Open).await.is_err()
+                || to_client.write_all(&bytes[..length]).await.is_err()
+            {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = there => {}
+        () = back => {}
+    }
+}
+
+/// Until there is something to read from the server.
+async fn from_server_answers(server: &tokio::net::tcp::OwnedWriteHalf) -> std::io::Result<()> {
+    server.as_ref().readable().await
+}

@@ -6,7 +6,7 @@ mod verdict;
 
 use anyhow::Result;
 
-use crate::bench::{BenchReport, CacheReport, Improvement, LatencyReport, LayerReport, ServerReport};
+use crate::bench::{BenchReport, Improvement, LatencyReport, LayerReport, ServerReport};
 use crate::render::{Format, Table, Ui, csv, units};
 
 pub use html::bench_html;
@@ -33,8 +33,13 @@ pub fn bench(ui: &Ui, report: &BenchReport) -> Result<()> {
             }
             let stored: Vec<&LayerReport> = report.layers.iter().filter(|layer| layer.answered.is_some()).collect();
             if !stored.is_empty() {
-                ui.print("\nlookups, misses by cause, and the pool")?;
-                caches(&stored).print(ui)?;
+                let caches = caches(&stored);
+                if !caches.is_empty() {
+                    ui.print("\nlookups, and misses by cause")?;
+                    caches.print(ui)?;
+                }
+                ui.print("\nthe pool of an instance")?;
+                pools(&stored).print(ui)?;
             }
             if let Some(server) = report.layers.last().and_then(|layer| layer.server.as_ref()) {
                 of_server(ui, server)?;
@@ -175,64 +180,52 @@ fn statements(layer: &LayerReport) -> Table {
 
 /// A line each layer and cache.
 fn caches(layers: &[&LayerReport]) -> Table {
-    let mut table = Table::new(&[
-        "layer",
-        "cache",
-        "lookups",
-        "hits",
-        "without writes",
-        "cold",
-        "expired",
-        "invalidated",
-        "other",
-        "pool use",
-        "peak",
-        "wait p99 ms",
-    ]);
-    for column in 2..12 {
+    let mut table = Table::new(&["layer", "cache", "lookups", "hits", "without writes", "cold", "expired", "invalidated", "other"]);
+    for column in 2..9 {
         table = table.right(column);
     }
-    let none = || "–".to_string();
     for layer in layers {
-        let pool = layer.pool.as_ref();
-        let of_pool = [
-            pool.and_then(|pool| pool.utilization).map_or_else(none, units::percent),
-            pool.map_or_else(none, |pool| format!("{} of {}", pool.peak_in_use, pool.max)),
-            ms(pool.and_then(|pool| pool.wait_ms_p99)),
-        ];
-        let mut first = true;
-        let mut line = |cache: &str, report: Option<&CacheReport>| {
-            let cause =
-                |name: &str| report.and_then(|report| report.misses_by_cause.get(name)).map_or_else(none, |count| units::count(*count));
-            let others = |report: &CacheReport| {
-                let named = ["cold", "expired", "invalidated"];
-                report.misses_by_cause.iter().filter(|(name, _)| !named.contains(&name.as_str())).map(|(_, count)| count).sum()
-            };
-            let mut cells = vec![
-                if first { layer.layer.clone() } else { String::new() },
-                cache.to_string(),
-                report.map_or_else(none, |report| units::count(report.lookups)),
-                report.and_then(|report| report.hit_ratio).map_or_else(none, units::percent),
-                report.and_then(|report| report.hit_ratio_undisturbed).map_or_else(none, units::percent),
+        for (name, cache) in [("L1", &layer.l1), ("L2", &layer.l2)] {
+            let Some(cache) = cache else { continue };
+            let ratio = |ratio: Option<f64>| ratio.map_or("–".to_string(), units::percent);
+            let named = ["cold", "expired", "invalidated"];
+            let cause = |name: &str| units::count(cache.misses_by_cause.get(name).copied().unwrap_or_default());
+            let others = cache.misses_by_cause.iter().filter(|(name, _)| !named.contains(&name.as_str()));
+            table.push([
+                layer.layer.clone(),
+                name.to_string(),
+                units::count(cache.lookups),
+                ratio(cache.hit_ratio),
+                ratio(cache.hit_ratio_undisturbed),
                 cause("cold"),
                 cause("expired"),
                 cause("invalidated"),
-                report.map_or_else(none, |report| units::count(others(report))),
-            ];
-            cells.extend(if first { of_pool.clone() } else { [const { String::new() }; 3] });
-            first = false;
-            table.push(cells);
-        };
-        match (&layer.l1, &layer.l2) {
-            (None, None) => line("–", None),
-            (l1, l2) => {
-                for (name, cache) in [("L1", l1), ("L2", l2)] {
-                    if cache.is_some() {
-                        line(name, cache.as_ref());
-                    }
-                }
-            }
+                units::count(others.map(|(_, count)| count).sum()),
+            ]);
         }
+    }
+    table
+}
+
+/// A line each layer that has a pool.
+fn pools(layers: &[&LayerReport]) -> Table {
+    let mut table = Table::new(&["layer", "pool", "in use", "peak", "asked", "wait p50 ms", "wait p99 ms", "wait max ms", "refused"]);
+    for column in 1..9 {
+        table = table.right(column);
+    }
+    for layer in layers {
+        let Some(pool) = &layer.pool else { continue };
+        table.push([
+            layer.layer.clone(),
+            pool.max.to_string(),
+            pool.utilization.map_or("–".to_string(), units::percent),
+            pool.peak_in_use.to_string(),
+            units::count(pool.waits),
+            ms(pool.wait_ms_p50),
+            ms(pool.wait_ms_p99),
+            ms(pool.wait_ms_max),
+            units::count(pool.refused),
+        ]);
     }
     table
 }

@@ -30,6 +30,9 @@ const fn kpi(name: &'static str, limit: Limit, unit: Unit, about: &'static str) 
     Kpi { name, about, limit, unit }
 }
 
+/// Where latency histograms have their bounds, in seconds: each limit of the table is one, so that what Prometheus counts below it is exact.
+pub const LATENCY_BOUNDS: [f64; 16] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// Every one of them.
 pub const KPIS: [Kpi; 8] = [
     kpi("p50", Limit::Below(20.0), Unit::Milliseconds, "half of the responses are faster"),

@@ -17,7 +17,7 @@ pub use column_type::{ColumnType, TypeKind};
 pub use event::{Event, Events, Phase};
 pub use failure::Failure;
 pub use kept::Kept;
-pub use kpi::{KPIS, Kpi, Limit, Unit};
+pub use kpi::{KPIS, Kpi, LATENCY_BOUNDS, Limit, Unit};
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
 pub use name::{Name, QualifiedName};
 pub use query::{ParamType, Query, QueryKind, Uuid};

@@ -110,11 +110,11 @@ impl Store {
         let mut stale = None;
         let mut key = 0;
         if declared.kept && !call.fresh {
-            let began = TICK.with(|tick| {
+            let is_sample = TICK.with(|tick| {
                 tick.set(tick.get().wrapping_add(1));
                 tick.get().is_multiple_of(SAMPLE)
             });
-            let began = (began || call.trace).then(Instant::now);
+            let began = (is_sample || call.trace).then(Instant::now);
             key = key_of(declared, params, call.scope)?;
             if !declared.query.required {
                 let now = now_ms();
@@ -124,6 +124,9 @@ impl Store {
                         let mut fetched = Fetched::new(entry, Source::L1);
                         if let Some(began) = began {
                             declared.metrics.l1.latency.record(began.elapsed());
+                            if is_sample {
+                                self.0.calls.latency.record_for(began.elapsed(), u64::from(SAMPLE));
+                            }
                             if call.trace {
                                 fetched.trace.push(("l1", began.elapsed()));
                             }
@@ -141,7 +144,13 @@ impl Store {
             }
         }
         // In a box: the way of a hit stays small.
-        Box::pin(self.miss(query, params, call, key, stale)).await
+        Box::pin(async {
+            let began = Instant::now();
+            let outcome = self.miss(query, params, call, key, stale).await;
+            self.0.calls.record(began, &outcome);
+            outcome
+        })
+        .await
     }
 
     async fn miss(

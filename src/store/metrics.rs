@@ -4,13 +4,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::model::LATENCY_BOUNDS;
 
 /// Durations, to three digits, up to an hour. Recording locks for some nanoseconds.
 pub(super) struct Histogram(Mutex<hdrhistogram::Histogram<u64>>);
 
 /// A histogram in numbers; None where nothing was recorded.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Latency {
     pub count: u64,
     pub mean_ms: Option<f64>,
@@ -33,11 +36,27 @@ impl Histogram {
     }
 
     pub fn record(&self, duration: Duration) {
+        self.record_for(duration, 1);
+    }
+
+    /// One that stands for so many.
+    pub fn record_for(&self, duration: Duration, count: u64) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(3_600_000_000_000);
         let mut histogram = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // One of a fixed size does not grow to it.
-        if histogram.record(nanos).is_err() {
-            histogram.saturating_record(nanos);
+        if histogram.record_n(nanos, count).is_err() {
+            histogram.saturating_record_n(nanos, count);
+        }
+    }
+
+    /// As Prometheus counts: how many took at most each of [`LATENCY_BOUNDS`].
+    pub fn buckets(&self) -> Buckets {
+        let histogram = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let below = |bound: f64| histogram.count_between(0, (bound * 1e9) as u64);
+        Buckets {
+            count: histogram.len(),
+            seconds: if histogram.is_empty() { 0.0 } else { histogram.mean() * histogram.len() as f64 / 1e9 },
+            at_most: LATENCY_BOUNDS.iter().map(|bound| below(*bound)).collect(),
         }
     }
 
@@ -57,6 +76,45 @@ impl Histogram {
             max_ms: known(histogram.max() as f64),
         }
     }
+}
+
+/// Durations as cumulative counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Buckets {
+    pub count: u64,
+    /// The sum of all.
+    pub seconds: f64,
+    /// One for each of [`LATENCY_BOUNDS`].
+    pub at_most: Vec<u64>,
+}
+
+/// What callers of a store saw, whichever layer answered.
+#[derive(Default)]
+pub(super) struct CallMetrics {
+    /// From the call to its answer or its failure. Of hits in memory one in 128 is timed, and stands for all.
+    pub latency: Histogram,
+    /// Calls that failed for good.
+    pub failures: AtomicU64,
+}
+
+impl CallMetrics {
+    pub fn record<T, E>(&self, began: std::time::Instant, outcome: &Result<T, E>) {
+        self.latency.record(began.elapsed());
+        self.failures.fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
+    }
+
+    pub fn status(&self) -> CallStatus {
+        CallStatus { latency: self.latency.buckets(), failures: self.failures.load(Ordering::Relaxed) }
+    }
+}
+
+/// What callers of a store saw since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallStatus {
+    pub latency: Buckets,
+    pub failures: u64,
 }
 
 /// Why a layer had no answer.
@@ -175,7 +233,8 @@ impl LayerMetrics {
 }
 
 /// One layer's counts since the store was opened. `hit_ratio` is of this layer's own lookups.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LayerStatus {
     pub lookups: u64,
     pub hits: u64,
@@ -217,7 +276,8 @@ impl LayerStatus {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MissesByCause {
     pub cold: u64,
     pub expired: u64,
@@ -266,6 +326,16 @@ impl QueryMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buckets_are_cumulative_and_one_may_stand_for_many() {
+        let calls = CallMetrics::default();
+        calls.latency.record_for(Duration::from_micros(300), 128);
+        calls.latency.record(Duration::from_millis(30));
+        let buckets = calls.status().latency;
+        assert_eq!((buckets.count, buckets.at_most[0], buckets.at_most[5], buckets.at_most[6]), (129, 128, 128, 129));
+        assert!((buckets.seconds - (128.0 * 0.0003 + 0.03)).abs() < 0.0005, "{}", buckets.seconds);
+    }
 
     #[test]
     fn unknown_is_null_and_ratios_are_of_the_layer_itself() {

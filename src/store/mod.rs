@@ -77,6 +77,7 @@ mod declared;
 mod entry;
 mod error;
 mod fetch;
+mod fleet;
 mod forget;
 mod l1;
 mod load;
@@ -104,8 +105,9 @@ pub use config::{Layers, PoolConfig, StoreConfig};
 pub use declared::Declared;
 pub use error::StoreError;
 pub use fetch::{Call, Fetched, Source};
+pub use fleet::{Fleet, Instance, InstanceQuery};
 pub use forget::{Told, escape_glob};
-pub use metrics::{Latency, LayerStatus, MissesByCause, QueryStatus};
+pub use metrics::{Buckets, CallStatus, Latency, LayerStatus, MissesByCause, QueryStatus};
 pub use pool::{Lease, Pool, PoolStatus};
 pub use rows::{Row, Rows};
 pub use status::{Explanation, StoreStatus, TagState, prometheus};
@@ -120,6 +122,7 @@ use backplane::Backplane;
 use declared::Declaration;
 use l1::L1;
 use load::Loads;
+use metrics::CallMetrics;
 use outbox::Outbox;
 use pool::TaskGuard;
 use redis_link::Link;
@@ -141,6 +144,7 @@ pub(crate) struct Inner {
     outbox_ready: tokio::sync::OnceCell<()>,
     loads: Loads,
     budget: Budget,
+    calls: CallMetrics,
     declared: Mutex<Vec<Arc<Declaration>>>,
     opened: Instant,
     _tasks: Vec<TaskGuard>,
@@ -184,10 +188,10 @@ impl Store {
             tasks.push(TaskGuard(tokio::spawn(backplane.run())));
         }
         let pool = Pool::new(&config.address, route, config.pool.clone())?;
-        let (loads, budget, declared) = (Loads::default(), Budget::default(), Mutex::default());
+        let (loads, budget, calls, declared) = (Loads::default(), Budget::default(), CallMetrics::default(), Mutex::default());
         let inner = Arc::new_cyclic(|inner| {
             tasks.push(TaskGuard(tokio::spawn(status::publish(inner.clone()))));
-            Inner { config, pool, validity, l1, link, outbox, outbox_ready, loads, budget, declared, opened: Instant::now(), _tasks: tasks }
+            Inner { config, pool, validity, l1, link, outbox, outbox_ready, loads, budget, calls, declared, opened: Instant::now(), _tasks: tasks }
         });
         Ok(Store(inner))
     }

@@ -38,7 +38,8 @@ struct Inner {
 }
 
 /// What a pool is doing, and did since it was made.
-#[derive(Clone, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct PoolStatus {
     pub max: usize,
     pub open: usize,

@@ -22,6 +22,9 @@ const TOKEN_MS: u64 = 48 * 3600 * 1000;
 /// How long a lease lives; its holder makes it live on.
 pub(super) const LEASE_MS: u64 = 2000;
 
+/// The key of the names of instances: whoever looks at the fleet need not search all of Redis for it.
+pub(super) const INSTANCES: &str = "i";
+
 pub(super) struct Link {
     pub client: Client,
     namespace: String,
@@ -275,27 +278,25 @@ impl Link {
 
     /// What the live instances left of themselves.
     pub async fn statuses(&self) -> Result<Vec<String>, Unavailable> {
-        let (mut cursor, mut keys) = (0, Vec::new());
-        loop {
-            let (next, found) = self.scan(cursor, &format!("{}:m:*", escaped(&self.namespace))).await?;
-            keys.extend(found);
-            cursor = next;
-            if cursor == 0 {
-                break;
-            }
-        }
-        if keys.is_empty() {
+        let names: Vec<String> = self.call(redis::cmd("ZRANGE").arg(self.key(INSTANCES)).arg(0).arg(-1), Duration::from_secs(1)).await?;
+        if names.is_empty() {
             return Ok(Vec::new());
         }
+        let keys: Vec<String> = names.iter().map(|name| self.key(&format!("m:{name}"))).collect();
         let texts: Vec<Option<String>> = self.call(redis::cmd("MGET").arg(&keys), Duration::from_secs(1)).await?;
         Ok(texts.into_iter().flatten().collect())
     }
 
-    /// Leaves a text for a short life.
+    /// Leaves a text for a short life, and this instance's name among those that leave one. Names that nobody renewed for an hour go.
     pub async fn publish_status(&self, text: &str) -> Result<(), Unavailable> {
         let mut command = redis::cmd("SET");
         command.arg(self.key(&format!("m:{}", self.instance))).arg(text).arg("PX").arg(15_000);
-        self.call::<Value>(&command, self.deadline * 4).await.map(drop)
+        self.call::<Value>(&command, self.deadline * 4).await?;
+        let (names, now) = (self.key(INSTANCES), crate::store::entry::wall_ms());
+        self.call::<Value>(redis::cmd("ZADD").arg(&names).arg(now).arg(&self.instance), self.deadline * 4).await?;
+        let mut forget = redis::cmd("ZREMRANGEBYSCORE");
+        forget.arg(&names).arg("-inf").arg(now.saturating_sub(3_600_000));
+        self.call::<Value>(&forget, self.deadline * 4).await.map(drop)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::store::fetch::{Memory, key_of};
 use crate::store::metrics::{Latency, LayerStatus};
 use crate::store::redis_link::Token;
 use crate::store::validity::now_ms;
-use crate::store::{Call, Declared, Inner, PoolStatus, QueryStatus, Store, StoreError};
+use crate::store::{Call, CallStatus, Declared, Inner, PoolStatus, QueryStatus, Store, StoreError};
 
 /// One instance, since its store was opened.
 #[derive(Clone, Debug, Serialize)]
@@ -29,7 +29,10 @@ pub struct StoreStatus {
     /// As the weigher counts them: with keys, places and allocation.
     pub l1_bytes: u64,
     pub l1_bytes_max: u64,
+    /// Resident memory of the process; None where the system does not say.
+    pub rss_bytes: Option<u64>,
     pub pool: PoolStatus,
+    pub calls: CallStatus,
     pub queries: Vec<QueryStatus>,
 }
 
@@ -155,10 +158,19 @@ impl Inner {
             l1_entries: self.l1.len(),
             l1_bytes: self.l1.bytes(),
             l1_bytes_max: self.config.l1_bytes,
+            rss_bytes: rss_bytes(),
             pool: self.pool.status(),
+            calls: self.calls.status(),
             queries,
         }
     }
+}
+
+/// This process's resident memory, by Linux's account.
+fn rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// Leaves the status in Redis every five seconds; it lives for fifteen.

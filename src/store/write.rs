@@ -71,6 +71,13 @@ impl Store {
 
     /// The same, with what this call says about itself (its deadline and retries).
     pub async fn write_with(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Written, StoreError> {
+        let began = Instant::now();
+        let outcome = self.write_until_done(query, params, call).await;
+        self.0.calls.record(began, &outcome);
+        outcome
+    }
+
+    async fn write_until_done(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Written, StoreError> {
         let declared = &query.0;
         if declared.query.kind != QueryKind::Write {
             return Err(StoreError::misuse(format!("query {:?} is declared as a read", declared.query.name)));

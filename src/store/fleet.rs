@@ -1,0 +1,84 @@
+//! The fleet from outside: what every live instance of a namespace leaves of itself in Redis, read by who is no instance.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use redis::aio::MultiplexedConnection;
+use serde::Deserialize;
+
+use crate::model::Failure;
+use crate::store::redis_link::INSTANCES;
+use crate::store::{CallStatus, Latency, LayerStatus, PoolStatus};
+
+/// The longest that Redis may take for one answer.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// A connection that only looks.
+pub struct Fleet {
+    connection: MultiplexedConnection,
+    namespace: String,
+}
+
+/// One live instance, as it described itself at most five seconds ago. What an instance of another version does not say is at its default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Instance {
+    pub instance: String,
+    pub process: u32,
+    pub uptime_seconds: u64,
+    /// It hears Redis.
+    pub redis: bool,
+    pub breaker_opened: u64,
+    pub l1_entries: u64,
+    pub l1_bytes: u64,
+    pub l1_bytes_max: u64,
+    pub rss_bytes: Option<u64>,
+    pub pool: PoolStatus,
+    /// None: an instance that does not count calls.
+    pub calls: Option<CallStatus>,
+    pub queries: Vec<InstanceQuery>,
+}
+
+/// What one query of an instance did since its store was opened.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct InstanceQuery {
+    pub query: String,
+    pub l1: LayerStatus,
+    pub l2: LayerStatus,
+    pub database: Latency,
+    pub coalesced: u64,
+    pub stale: u64,
+    pub errors: u64,
+}
+
+impl Fleet {
+    /// # Errors
+    /// The address cannot be read, or nobody answers there within two seconds.
+    pub async fn connect(url: &str, namespace: &str) -> Result<Self> {
+        // The client's own error would show the URL.
+        let client = redis::Client::open(url).map_err(|_| Failure::new("bad_url", "the address of Redis cannot be read"))?;
+        let connection = within(client.get_multiplexed_async_connection()).await.context("connect to Redis")?;
+        Ok(Fleet { connection, namespace: namespace.to_string() })
+    }
+
+    /// Every live instance. One that describes itself in a way that nobody understands is an error, not an absence.
+    pub async fn instances(&mut self) -> Result<Vec<Instance>> {
+        let mut list = redis::cmd("ZRANGE");
+        list.arg(format!("{}:{INSTANCES}", self.namespace)).arg(0).arg(-1);
+        let names: Vec<String> = within(list.query_async(&mut self.connection)).await.context("list the instances in Redis")?;
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<String> = names.iter().map(|name| format!("{}:m:{name}", self.namespace)).collect();
+        let mut get = redis::cmd("MGET");
+        get.arg(&keys);
+        // One that ended meanwhile has none.
+        let texts: Vec<Option<String>> = within(get.query_async(&mut self.connection)).await.context("read what instances left in Redis")?;
+        texts.iter().flatten().map(|text| serde_json::from_str(text).context("read what an instance says of itself")).collect()
+    }
+}
+
+async fn within<T>(answer: impl Future<Output = redis::RedisResult<T>>) -> Result<T> {
+    Ok(tokio::time::timeout(LIMIT, answer).await.context("no answer within 2 s")??)
+}

@@ -22,7 +22,9 @@
 //! | [`migrate`] | a SQLite file into PostgreSQL | sides, plan, digest, sqlite, postgres, model |
 //! | [`verify`] | is every value of the one in the other? | sides, plan, digest, sqlite, postgres, model |
 //! | [`bench`] | load tests: what each layer bears, and a verdict | store, sqlite, postgres, registry, model |
-//! | [`stats`] | what a database does: one statistic a file | postgres, model |
+//! | [`stats`] | what a database does: one statistic a file | postgres, store, model |
+//! | [`doctor`] | verdicts on a server and what stands around it: one check a file | stats, store, postgres, model |
+//! | [`monitor`] | metrics against rules: alerts in Prometheus's states, a page, exports | stats, store, postgres, model |
 //! | **face**: the only rooms that meet a person | | |
 //! | [`render`] | reports and events as tables, JSON, CSV, progress | report types of verbs, plan, model |
 //! | [`cli`] | arguments, settings, dispatch | every room |
@@ -73,7 +75,9 @@ pub mod sqlite;
 pub mod store;
 
 pub mod bench;
+pub mod doctor;
 pub mod migrate;
+pub mod monitor;
 pub mod stack;
 pub mod stats;
 pub mod verify;

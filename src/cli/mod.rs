@@ -4,9 +4,11 @@ mod bench;
 mod cache;
 mod completions;
 mod config;
+mod doctor;
 mod duration;
 mod generate;
 mod migrate;
+mod monitor;
 mod pgbouncer;
 mod prove;
 mod psql;
@@ -19,6 +21,7 @@ mod signals;
 mod source;
 mod stack;
 mod stats;
+mod top;
 mod verify;
 
 use std::path::PathBuf;
@@ -83,6 +86,12 @@ enum Command {
     /// PgBouncer in front of the target
     #[command(subcommand)]
     Pgbouncer(pgbouncer::Command),
+    /// Watch a database: metrics against rules, alerts that are told in time, a page to look at
+    Monitor(Box<monitor::Args>),
+    /// Verdicts on a server, its pooler and its Redis, with reasons and remedies; exit 1 when something is wrong
+    Doctor(doctor::Args),
+    /// The watch, live in the terminal
+    Top(Box<top::Args>),
     /// Private PostgreSQL, Redis and PgBouncer on this machine
     #[command(subcommand)]
     Stack(stack::Command),
@@ -105,6 +114,8 @@ pub enum Exit {
     Bad,
     /// Stopped by this signal, cleanly.
     Signal(u8),
+    /// What somebody else's convention wants: Nagios.
+    Code(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -113,6 +124,7 @@ impl From<Exit> for ExitCode {
             Exit::Good => ExitCode::SUCCESS,
             Exit::Bad => ExitCode::from(1),
             Exit::Signal(signal) => ExitCode::from(128 + signal),
+            Exit::Code(code) => ExitCode::from(code),
         }
     }
 }
@@ -127,6 +139,9 @@ impl Cli {
                 || words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
             if code == 2 && json {
                 return Ui::new(Format::Json, ColorChoice::Never, false, 0).failed(&usage(&error).into());
+            }
+            if code == 2 && words.iter().any(|word| word == "--nagios") {
+                return crate::render::ui::nagios_unknown(&usage(&error).to_string());
             }
             // A closed pipe is no reason to complain.
             let _ = error.print();
@@ -207,6 +222,9 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         }
         Command::Cache(args) => signals::or_stopped(cache::run(*args, &settings()?, ui)).await,
         Command::Pgbouncer(command) => signals::or_stopped(pgbouncer::run(command, &settings()?, ui)).await,
+        Command::Monitor(args) => monitor::run(*args, settings, ui).await,
+        Command::Doctor(args) => signals::or_stopped(doctor::run(args, &settings()?, ui)).await,
+        Command::Top(args) => top::run(*args, &settings()?, ui).await,
         Command::Stack(command) => stack::run(command, ui),
         Command::Psql(args) => psql::run(args, &settings()?, ui),
         Command::Config(args) => config::run(&args, &settings()?, ui),

@@ -14,6 +14,7 @@ use crate::postgres::Observer;
 use crate::render::stats::{Shown, list, sheets};
 use crate::render::{Format, Ui};
 use crate::stats::{self, Cell, Look, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
+use crate::store::FleetPlace;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -25,6 +26,12 @@ pub struct Args {
     /// PgBouncer, for pools [default: POOLER_URL, candlefish.toml, the local stack's]
     #[arg(long, value_name = "URL")]
     pooler: Option<String>,
+    /// Redis, for cache and pools [default: REDIS_URL, candlefish.toml, the local stack's]
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// cache, pools: the start of the instances' keys in Redis
+    #[arg(long, value_name = "NAME", default_value = "candlefish")]
+    namespace: String,
     /// slow-queries: the least mean time, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100.0)]
     min_ms: f64,
@@ -84,6 +91,8 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     ui.explain(&format!("target: {address} (from {})", address.origin));
     let wants_pooler = stats.iter().any(|stat| stat.name == "pools");
     let pooler = if wants_pooler { settings.pooler_beside(args.pooler.as_deref(), &address, ui)? } else { None };
+    let wants_fleet = stats.iter().any(|stat| matches!(stat.name, "pools" | "cache"));
+    let redis = if wants_fleet { settings.find_redis_beside(args.redis.as_deref(), &address)? } else { None };
     let options = Options {
         min_ms: args.min_ms,
         limit: args.limit,
@@ -92,6 +101,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         show_literals: args.show_literals,
         for_rates: args.over.is_some() || args.watch.is_some(),
         pooler,
+        fleet: redis.map(|redis| FleetPlace { url: redis.secret().to_string(), namespace: args.namespace.clone() }),
     };
     let observer = Observer::connect(&address, "candlefish stats").await.context("read the statistics")?;
     let look = Look { observer: &observer, options: &options };

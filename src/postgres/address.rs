@@ -188,6 +188,12 @@ impl Address {
         !self.config.get_hosts().is_empty() && self.endpoints().all(|(host, _)| host.starts_with('/'))
     }
 
+    /// True when nothing leaves this machine: sockets, and addresses that loop back.
+    pub fn is_local(&self) -> bool {
+        let loops = |host: &str| host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        !self.config.get_hosts().is_empty() && self.endpoints().all(|(host, _)| host.starts_with('/') || loops(&host))
+    }
+
     fn check_hosts(&mut self) -> Result<()> {
         // An address alone is also the name that a certificate is checked against.
         if self.config.get_hosts().is_empty() {

@@ -25,6 +25,11 @@ impl Console {
         Ok(Console { client: connect(&address).await.context("open PgBouncer's console")? })
     }
 
+    /// True once the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
     /// `SHOW what`: POOLS, DATABASES, SERVERS, CONFIG, VERSION.
     pub async fn show(&self, what: &str) -> Result<Vec<ConsoleRow>> {
         let sql = format!("SHOW {what}");

@@ -1,5 +1,6 @@
 //! One connection that only looks: read-only, never waiting long for a lock or a statement, through a pooler as well as without one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,19 +15,26 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Everything is set for one transaction: behind a pooler, what a session sets would stay with the next client of the server. One statement, so
 /// that looking leaves few traces in pg_stat_statements.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("statement_timeout", "5s"),
     ("lock_timeout", "100ms"),
     ("timezone", "UTC"),
     ("datestyle", "ISO, MDY"),
     ("client_min_messages", "error"),
     ("search_path", "pg_catalog"),
+    // To compile a question takes longer than to answer it: seconds, where the machine is busy.
+    ("jit", "off"),
 ];
+
+/// Ends up in pg_stat_statements with each question, so that looking can be told from what is looked at.
+const MARK: &str = "/* candlefish looks */";
 
 /// A connection for looking at a server.
 pub struct Observer {
     client: Client,
     pub server: ServerFacts,
+    /// Questions that were answered, and those that were refused.
+    asked: [AtomicU64; 2],
 }
 
 /// What does not change while a connection lasts.
@@ -44,6 +52,9 @@ pub struct ServerFacts {
     /// pg_stat_statements as installed in this database: its version and its schema, quoted.
     pub statements: Option<(String, String)>,
 }
+
+/// Transactions before the first question: the server's own to begin a session, and ours to ask what it is.
+const CONNECTING: u64 = 2;
 
 /// Rows of an answer, with the names of their columns.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,18 +82,29 @@ impl Observer {
             sees_all: answer.value(0, "sees_all") == Some(&Cell::Bool(true)),
             statements,
         };
-        Ok(Observer { client, server })
+        Ok(Observer { client, server, asked: [AtomicU64::new(CONNECTING), AtomicU64::new(0)] })
     }
 
     /// Asks one question in a read-only transaction of its own, where only pg_catalog is searched: names of tables come with their schema.
     pub async fn ask(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
-        ask(&self.client, "pg_catalog", sql, parameters).await
+        self.counted(ask(&self.client, "pg_catalog", sql, parameters).await)
+    }
+
+    fn counted(&self, answer: Result<Answer>) -> Result<Answer> {
+        self.asked[usize::from(answer.is_err())].fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    /// How many transactions looking has cost so far: committed, and rolled back.
+    pub fn transactions(&self) -> (u64, u64) {
+        let [answered, refused] = &self.asked;
+        (answered.load(Ordering::Relaxed), refused.load(Ordering::Relaxed))
     }
 
     /// The same where pg_stat_statements is found as well, whatever its schema.
     pub async fn ask_statements(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
         let schema = self.server.statements.as_ref().map_or("pg_catalog", |(_, schema)| schema);
-        ask(&self.client, schema, sql, parameters).await
+        self.counted(ask(&self.client, schema, sql, parameters).await)
     }
 
     /// True when the server knows this relation: `pg_catalog.pg_stat_io`.
@@ -99,7 +121,7 @@ impl Observer {
 
 async fn ask(client: &Client, schema: &str, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
     client.batch_execute(&begin(schema)).await?;
-    let answer = client.query_typed(sql, parameters).await;
+    let answer = client.query_typed(&format!("{sql}\n{MARK}"), parameters).await;
     client.batch_execute(if answer.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
     Answer::of(&answer?)
 }
@@ -110,7 +132,7 @@ fn begin(schema: &str) -> String {
         let value = if name == "search_path" && schema != "pg_catalog" { searched.replace('\'', "''") } else { value.to_string() };
         format!("set_config('{name}', '{value}', true)")
     });
-    format!("BEGIN READ ONLY; SELECT {}", settings.join(", "))
+    format!("BEGIN READ ONLY; SELECT {MARK} {}", settings.join(", "))
 }
 
 impl Answer {

@@ -1,10 +1,13 @@
 //! The only room that prints: reports to stdout, talk to stderr.
 
 mod bench;
+mod doctor;
 pub mod migrate;
+pub mod monitor;
 mod progress;
 mod runs;
 mod schema;
+mod screen;
 pub mod stats;
 mod table;
 pub(crate) mod ui;
@@ -12,9 +15,11 @@ pub mod units;
 mod verify;
 
 pub use bench::{BenchProgress, bench, bench_comparison, bench_find_max, bench_html};
+pub use doctor::doctor;
 pub use progress::{Progress, ProgressStyleChoice};
 pub use runs::runs;
 pub use schema::{SchemaReport, generated as schema_generated};
+pub use screen::Screen;
 pub use table::{Table, csv, visible};
 pub use ui::{ColorChoice, Format, Ui};
 pub use verify::verify;

@@ -14,8 +14,6 @@ pub struct Shown {
 
 /// Numbers that are names: without thousands separators.
 const NAMES: [&str; 5] = ["pid", "blocked_by", "locked_by", "depth", "blocks"];
-/// A statement on a terminal is cut to this, so that a row stays near a line; in a pipe it is whole.
-const QUERY_WIDTH: usize = 60;
 
 /// The names of the shelf.
 pub fn list(ui: &Ui, shelf: &[&Stat]) -> Result<()> {
@@ -101,7 +99,7 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
         let in_tree = sheet.stat == "locks" && matches!(name, "pid" | "depth" | "blocked_by");
         !in_tree && name != "query_id" && rows.iter().any(|row| !row[at].is_null())
     };
-    let columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
+    let mut columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
     let mut header: Vec<String> = columns.iter().map(|at| heading(&sheet.columns[*at])).collect();
     for (position, at) in columns.iter().enumerate() {
         // `read` bytes beside `read` milliseconds.
@@ -109,16 +107,93 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
             header[position].push_str(" time");
         }
     }
+    let mut cells: Vec<Vec<String>> =
+        rows.iter().map(|row| columns.iter().map(|at| shown(&sheet.columns[*at], &row[*at])).collect()).collect();
+    if let Some(width) = Table::terminal_width().filter(|_| ui.terminal) {
+        let names: Vec<&str> = columns.iter().map(|at| sheet.columns[*at].name.as_str()).collect();
+        let kept = fitting(&names, &header, &mut cells, width);
+        let left_out: Vec<&str> = (0..header.len()).filter(|at| !kept.contains(at)).map(|at| header[at].as_str()).collect();
+        if !left_out.is_empty() {
+            ui.say(&format!("note: {}: too narrow for {} (--json has them)", sheet.stat, left_out.join(", ")));
+        }
+        columns = kept.iter().map(|at| columns[*at]).collect();
+        header = kept.iter().map(|at| header[*at].clone()).collect();
+        cells.iter_mut().for_each(|row| *row = kept.iter().map(|at| std::mem::take(&mut row[*at])).collect());
+    }
     let mut table = Table::new(&header.iter().map(String::as_str).collect::<Vec<_>>());
     for (position, at) in columns.iter().enumerate() {
         if rows.iter().any(|row| row[*at].number().is_some()) {
             table = table.right(position);
         }
     }
-    for row in rows {
-        table.push(columns.iter().map(|at| shown(ui, &sheet.columns[*at], &row[*at])));
-    }
+    cells.into_iter().for_each(|row| table.push(row));
     table.print(ui)
+}
+
+/// What a narrow terminal can do without, the least important first.
+const LEAST: [&str; 36] = [
+    "toast_bytes",
+    "deletes",
+    "updates",
+    "inserts",
+    "seq_rows",
+    "evictions",
+    "fsyncs",
+    "extends",
+    "extend_bytes",
+    "damaged",
+    "unavailable",
+    "unproven",
+    "evicted",
+    "max_ms",
+    "temp_bytes",
+    "wal_bytes",
+    "hits",
+    "reads",
+    "analyzed_seconds",
+    "kind",
+    "rows",
+    "share_ratio",
+    "database",
+    "client",
+    "sessions_seen",
+    "mode",
+    "servers_idle",
+    "state_seconds",
+    "write_ms",
+    "read_ms",
+    "index_scans",
+    "dead_ratio",
+    "index_bytes",
+    "phase",
+    "vacuumed_seconds",
+    "io_ms",
+];
+
+/// A statement is never cut shorter than this, as long as something else can go.
+const QUERY_LEAST: usize = 40;
+
+/// Which columns fit, and their statements cut to what is left for them. Names are nobody's to wrap after three letters.
+fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: usize) -> Vec<usize> {
+    let widest = |at: usize| cells.iter().map(|row| row[at].chars().count()).chain([header[at].chars().count()]).max().unwrap_or(0) + 2;
+    let query = names.iter().position(|name| *name == "query");
+    let widths: Vec<usize> = (0..names.len()).map(|at| if Some(at) == query { widest(at).min(QUERY_LEAST) } else { widest(at) }).collect();
+    let mut kept: Vec<usize> = (0..names.len()).collect();
+    for name in LEAST {
+        if kept.iter().map(|at| widths[*at]).sum::<usize>() <= width + 2 {
+            break;
+        }
+        // A column of rates goes as the column itself does.
+        kept.retain(|at| names[*at].trim_end_matches("_per_s") != name);
+    }
+    if let Some(query) = query {
+        let others: usize = kept.iter().filter(|at| **at != query).map(|at| widths[*at]).sum();
+        let room = width.saturating_sub(others).max(10);
+        for row in cells.iter_mut().filter(|row| row[query].chars().count() > room) {
+            row[query] = format!("{}…", row[query].chars().take(room - 1).collect::<String>());
+        }
+    }
+    kept
 }
 
 /// One row, a line a column.
@@ -126,7 +201,7 @@ fn upright(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
     let mut table = Table::new(&["what", "now"]).row(["server", &format!("PostgreSQL {}", sheet.server_version)]);
     for row in rows {
         for (column, cell) in sheet.columns.iter().zip(row).filter(|(_, cell)| !cell.is_null()) {
-            table.push([heading(column), shown(ui, column, cell)]);
+            table.push([heading(column), shown(column, cell)]);
         }
     }
     table.print(ui)
@@ -142,19 +217,12 @@ fn heading(column: &Column) -> String {
     format!("{}{per_second}", stem.replace('_', " "))
 }
 
-fn shown(ui: &Ui, column: &Column, cell: &Cell) -> String {
+fn shown(column: &Column, cell: &Cell) -> String {
     let number = cell.number();
     match (column.unit, cell) {
         (_, Cell::Null) => String::new(),
         (_, Cell::Bool(yes)) => if *yes { "yes" } else { "no" }.to_string(),
-        (_, Cell::Text(text)) if column.name == "query" => {
-            let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            if ui.terminal && line.chars().count() > QUERY_WIDTH {
-                format!("{}…", line.chars().take(QUERY_WIDTH - 1).collect::<String>())
-            } else {
-                line
-            }
-        }
+        (_, Cell::Text(text)) if column.name == "query" => text.split_whitespace().collect::<Vec<_>>().join(" "),
         (_, Cell::Text(text)) => text.clone(),
         (Some("bytes"), _) => number.map_or(String::new(), |number| units::bytes(number.max(0.0) as u64)),
         (Some("bytes/s"), _) => number.map_or(String::new(), |number| format!("{}/s", units::bytes(number.max(0.0) as u64))),
@@ -221,5 +289,24 @@ fn json_of(cell: &Cell) -> Value {
         Cell::Int(number) => json!(number),
         Cell::Real(number) => json!(number),
         Cell::Text(text) => json!(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_leaves_out_what_matters_least_and_cuts_statements() {
+        let names = ["user", "calls", "wal_bytes", "query"];
+        let header = names.map(str::to_string);
+        let row = || vec!["candlefish".to_string(), "12".to_string(), "1.0 MB".to_string(), "SELECT ".repeat(20)];
+        let mut cells = vec![row()];
+        assert_eq!(fitting(&names, &header, &mut cells, 200), [0, 1, 2, 3]);
+        assert_eq!(cells[0], row(), "there was room for all of it");
+        let mut cells = vec![row()];
+        assert_eq!(fitting(&names, &header, &mut cells, 60), [0, 1, 3]);
+        assert_eq!(cells[0][3].chars().count(), 60 - 12 - 7);
+        assert!(cells[0][3].ends_with('…'));
     }
 }

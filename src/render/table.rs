@@ -41,13 +41,23 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| visible(&cell.into())).collect());
     }
 
+    /// Columns of the terminal at stdout; none where it is no terminal.
+    pub fn terminal_width() -> Option<usize> {
+        comfy_table::Table::new().width().map(usize::from)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// Prints the table to stdout, as wide as the terminal at most; in a pipe no line is ever wrapped.
     pub fn print(&self, ui: &Ui) -> Result<()> {
-        ui.print(&self.lines(comfy_table::Table::new().width(), ui.color_out))
+        ui.print(&self.shown(ui))
+    }
+
+    /// The table as [`print`](Table::print) prints it.
+    pub fn shown(&self, ui: &Ui) -> String {
+        self.lines(comfy_table::Table::new().width(), ui.color_out)
     }
 
     /// The table as a pipe gets it: no colour, no wrapping.

@@ -155,6 +155,11 @@ impl Ui {
         ExitCode::from(2)
     }
 
+    /// What has to be seen, on stdout; its words say so too.
+    pub fn alarm(&self, text: &str) -> String {
+        if self.color_out { format!("\x1b[1;31m{text}\x1b[0m") } else { text.to_string() }
+    }
+
     /// A heading on stdout.
     pub fn bold(&self, text: &str) -> String {
         if self.color_out { format!("\x1b[1m{text}\x1b[0m") } else { text.to_string() }
@@ -163,6 +168,12 @@ impl Ui {
     fn paint(&self, text: &str, code: &str) -> String {
         if self.color_err { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
+}
+
+/// What Nagios is told when nothing could be found out; and its code for it.
+pub fn nagios_unknown(why: &str) -> ExitCode {
+    println!("UNKNOWN - {}", why.replace('|', "/").replace('\n', " "));
+    ExitCode::from(3)
 }
 
 /// A panic for a person.

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::stats::{Growth, Reading, Stat};
+use crate::stats::{Growth, Stat};
 
 pub const STAT: Stat = Stat {
     name: "activity",
@@ -22,12 +22,5 @@ pub const STAT: Stat = Stat {
         "query",
     ],
     growth: Growth::NONE,
-    read: |look| {
-        async move {
-            let mut reading = Reading::of(look.ask(include_str!("queries/activity.sql"), &[]).await?);
-            look.note_hidden_sessions(&mut reading).await?;
-            Ok(reading)
-        }
-        .boxed()
-    },
+    read: |look| look.sessions(include_str!("queries/activity.sql")).boxed(),
 };

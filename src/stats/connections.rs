@@ -2,19 +2,12 @@
 
 use futures_util::FutureExt as _;
 
-use crate::stats::{Growth, Reading, Stat};
+use crate::stats::{Growth, Stat};
 
 pub const STAT: Stat = Stat {
     name: "connections",
     about: "sessions by state, wait and client, against the limits",
     columns: &["scope", "name", "connections", "most", "used_ratio", "longest_seconds"],
     growth: Growth::NONE,
-    read: |look| {
-        async move {
-            let mut reading = Reading::of(look.ask(include_str!("queries/connections.sql"), &[]).await?);
-            look.note_hidden_sessions(&mut reading).await?;
-            Ok(reading)
-        }
-        .boxed()
-    },
+    read: |look| look.sessions(include_str!("queries/connections.sql")).boxed(),
 };

@@ -21,10 +21,10 @@ pub const STAT: Stat = Stat {
             let is_unused = |row: &Vec<Cell>| row[0].text() == Some("unused");
             if reading.rows.iter().any(is_unused) {
                 let days = since.value(0, "age_seconds").and_then(Cell::number).unwrap_or_default() / 86_400.0;
+                let since = reading.since.clone().unwrap_or_else(|| "the server's start, or longer ago".to_string());
+                reading.notes.push(format!("scans are counted since {since}: {days:.1} days"));
                 if days < 30.0 {
-                    reading
-                        .notes
-                        .push(format!("the statistics are {days:.1} days old: an index that one report a month needs looks unused"));
+                    reading.notes.push("that is short: an index that one report a month needs looks unused".to_string());
                 }
                 reading.notes.push("only this server's scans are counted: look at its standbys, too, before an index goes".to_string());
             }

@@ -44,15 +44,19 @@ pub const STAT: Stat = Stat {
     },
     read: |look| {
         async move {
-            if look.observer.knows("pg_catalog.pg_stat_io").await? {
-                return Ok(Reading::of(look.ask(include_str!("queries/io.sql"), &[]).await?));
-            }
-            let answer = look.ask(include_str!("queries/io_before_16.sql"), &[]).await?;
-            let note = format!(
-                "PostgreSQL {} has no pg_stat_io: these are the sums that it keeps; backend by backend is counted from 16 on",
-                look.observer.server.version
-            );
-            Ok(Reading { since: look.since().await?, notes: vec![note], ..Reading::of(answer) })
+            let mut reading = Reading::default();
+            let sql = if look.observer.knows("pg_catalog.pg_stat_io").await? {
+                include_str!("queries/io.sql")
+            } else {
+                reading.since = look.since().await?;
+                reading.notes.push(format!(
+                    "PostgreSQL {} has no pg_stat_io: these are the sums that it keeps; backend by backend is counted from 16 on",
+                    look.observer.server.version
+                ));
+                include_str!("queries/io_before_16.sql")
+            };
+            reading.rows = look.ask(sql, &[]).await?.rows;
+            Ok(reading)
         }
         .boxed()
     },

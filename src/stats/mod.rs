@@ -4,6 +4,7 @@
 //! a privilege does not give is said in the notes, with what would.
 
 mod activity;
+mod cache;
 mod cache_hit;
 mod connections;
 mod indexes;
@@ -26,6 +27,8 @@ use futures_util::future::BoxFuture;
 
 pub use crate::model::Cell;
 use crate::postgres::{Address, Answer, Observer, Parameter};
+use crate::store::FleetPlace;
+pub use pools::PoolUse;
 pub use rates::Rates;
 pub use sheet::{Column, Sheet};
 pub use slow_queries::Sort;
@@ -33,7 +36,7 @@ pub use statements::Statements;
 pub use unavailable::{Unavailable, explain};
 
 /// The shelf, in the order in which a person would ask.
-pub const SHELF: [&Stat; 11] = [
+pub const SHELF: [&Stat; 12] = [
     &slow_queries::STAT,
     &cache_hit::STAT,
     &connections::STAT,
@@ -45,6 +48,7 @@ pub const SHELF: [&Stat; 11] = [
     &vacuum::STAT,
     &replication::STAT,
     &io::STAT,
+    &cache::STAT,
 ];
 
 /// What no name asks for.
@@ -101,11 +105,22 @@ pub struct Options {
     pub for_rates: bool,
     /// PgBouncer.
     pub pooler: Option<Address>,
+    /// Where instances of the data layer describe themselves.
+    pub fleet: Option<FleetPlace>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { min_ms: 100.0, limit: 20, sort: Sort::Total, min_size: 1 << 20, show_literals: false, for_rates: false, pooler: None }
+        Options {
+            min_ms: 100.0,
+            limit: 20,
+            sort: Sort::Total,
+            min_size: 1 << 20,
+            show_literals: false,
+            for_rates: false,
+            pooler: None,
+            fleet: None,
+        }
     }
 }
 
@@ -143,6 +158,13 @@ impl Look<'_> {
                 *query = mask::literals(query);
             }
         }
+    }
+
+    /// What a question about sessions answers, with how many this user does not see.
+    async fn sessions(&self, sql: &str) -> Result<Reading> {
+        let mut reading = Reading::of(self.ask(sql, &[]).await?);
+        self.note_hidden_sessions(&mut reading).await?;
+        Ok(reading)
     }
 
     /// How many sessions of others stay hidden, as a note with what would show them.

@@ -1,4 +1,4 @@
-//! The pools in front of the server: PgBouncer's own numbers, and how many of its server connections PostgreSQL knows.
+//! The pools in front of the server: PgBouncer's own numbers and those of instances of the data layer, and how many of its server connections PostgreSQL knows.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,11 +7,13 @@ use futures_util::FutureExt as _;
 
 use crate::model::Cell;
 use crate::postgres::{Address, Console, ConsoleRow};
+use crate::stats::cache::{NO_REDIS, fleet};
 use crate::stats::{Growth, Look, Reading, Stat, Unavailable};
+use crate::store::Instance;
 
 pub const STAT: Stat = Stat {
     name: "pools",
-    about: "PgBouncer's pools: clients waiting, servers in use, and the sessions that PostgreSQL sees of them",
+    about: "PgBouncer's pools and those of the data layer: who waits, what is in use, and the sessions that PostgreSQL sees of them",
     columns: &[
         "pool",
         "user",
@@ -31,15 +33,44 @@ pub const STAT: Stat = Stat {
 };
 
 async fn read(look: &Look<'_>) -> Result<Reading> {
-    let Some(pooler) = &look.options.pooler else {
-        let note = "no pooler is named: --pooler postgresql://user@host:6432/ or POOLER_URL".to_string();
-        return Ok(Reading { notes: vec![note], ..Reading::default() });
+    let mut reading = match &look.options.pooler {
+        None => {
+            let note = "no pooler is named: --pooler postgresql://user@host:6432/ or POOLER_URL".to_string();
+            Reading { notes: vec![note], ..Reading::default() }
+        }
+        Some(pooler) => match pools(look, pooler).await {
+            Ok(reading) => reading,
+            Err(error) if look.observer.is_closed() => return Err(error),
+            Err(error) => return Err(refused(pooler, &error).into()),
+        },
     };
-    match pools(look, pooler).await {
-        Ok(reading) => Ok(reading),
-        Err(error) if look.observer.is_closed() => Err(error),
-        Err(error) => Err(refused(pooler, &error).into()),
+    match fleet(look).await {
+        Ok(None) => reading.notes.push(NO_REDIS.to_string()),
+        Ok(Some(instances)) => reading.rows.extend(instances.iter().map(own_pool)),
+        // PgBouncer's numbers are as good without those of instances.
+        Err(error) => reading.notes.push(format!("pools of instances are not seen: {error:#}")),
     }
+    Ok(reading)
+}
+
+/// The pool of one instance of the data layer, as it described it.
+fn own_pool(instance: &Instance) -> Vec<Cell> {
+    let pool = &instance.pool;
+    let int = |count: usize| Cell::Int(i64::try_from(count).unwrap_or(i64::MAX));
+    vec![
+        Cell::Text(format!("candlefish {}", instance.instance)),
+        Cell::Null,
+        Cell::Null,
+        int(pool.in_use),
+        int(pool.waiting),
+        Cell::Null,
+        int(pool.in_use),
+        int(pool.idle),
+        int(pool.open),
+        int(pool.max),
+        (pool.max > 0).then(|| pool.in_use as f64 / pool.max as f64).into(),
+        Cell::Null,
+    ]
 }
 
 fn refused(pooler: &Address, error: &anyhow::Error) -> Unavailable {
@@ -51,43 +82,80 @@ fn refused(pooler: &Address, error: &anyhow::Error) -> Unavailable {
 
 async fn pools(look: &Look<'_>, pooler: &Address) -> Result<Reading> {
     let console = Console::connect(pooler).await?;
-    let (pools, databases, config) = (console.show("POOLS").await?, console.show("DATABASES").await?, console.show("CONFIG").await?);
-    let default_size = config.iter().find(|row| text(row, "key") == Some("default_pool_size")).and_then(|row| number(row, "value"));
-    let most: HashMap<&str, Option<i64>> =
-        databases.iter().filter_map(|row| Some((text(row, "name")?, number(row, "pool_size").or(default_size)))).collect();
+    let pools = PoolUse::read(&console).await?;
     let sessions = sessions_seen(look, &console).await?;
     let mut reading = Reading::default();
-    for pool in pools.iter().filter(|pool| text(pool, "database") != Some("pgbouncer")) {
-        let (Some(database), Some(user)) = (text(pool, "database"), text(pool, "user")) else { continue };
-        // sv_used: idle for longer than the check delay, so still free for anyone.
-        let in_use = sum(pool, &["sv_active", "sv_active_cancel", "sv_being_canceled", "sv_tested", "sv_login"]);
-        let idle = sum(pool, &["sv_idle", "sv_used"]);
-        let most = most.get(database).copied().flatten().or(default_size);
-        let waited = number(pool, "maxwait").unwrap_or(0) as f64 + number(pool, "maxwait_us").unwrap_or(0) as f64 / 1e6;
-        let known = sessions.get(&(database.to_string(), user.to_string()));
-        reading.rows.push(vec![
-            database.into(),
-            user.into(),
-            text(pool, "pool_mode").map(str::to_string).into(),
-            number(pool, "cl_active").into(),
-            number(pool, "cl_waiting").into(),
-            Cell::Real(waited),
-            Cell::Int(in_use),
-            Cell::Int(idle),
-            Cell::Int(in_use + idle),
-            most.into(),
-            most.filter(|most| *most > 0).map(|most| in_use as f64 / most as f64).into(),
-            known.map(|(seen, _)| *seen).into(),
-        ]);
+    for pool in pools {
+        let known = sessions.get(&(pool.database.clone(), pool.user.clone()));
         if let Some((seen, claimed)) = known
             && seen < claimed
         {
             reading.notes.push(format!(
-                "pool {database}/{user}: PostgreSQL at the target sees {seen} of PgBouncer's {claimed} server connections: is it another server?"
+                "pool {}/{}: PostgreSQL at the target sees {seen} of PgBouncer's {claimed} server connections: is it another server?",
+                pool.database, pool.user
             ));
         }
+        reading.rows.push(vec![
+            Cell::Text(pool.database),
+            Cell::Text(pool.user),
+            pool.mode.into(),
+            pool.clients_active.into(),
+            pool.clients_waiting.into(),
+            Cell::Real(pool.longest_wait_seconds),
+            Cell::Int(pool.in_use),
+            Cell::Int(pool.idle),
+            Cell::Int(pool.in_use + pool.idle),
+            pool.most.into(),
+            pool.most.filter(|most| *most > 0).map(|most| pool.in_use as f64 / most as f64).into(),
+            known.map(|(seen, _)| *seen).into(),
+        ]);
     }
     Ok(reading)
+}
+
+/// One pool of PgBouncer, by its own account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolUse {
+    pub database: String,
+    pub user: String,
+    pub mode: Option<String>,
+    pub clients_active: Option<i64>,
+    pub clients_waiting: Option<i64>,
+    pub longest_wait_seconds: f64,
+    /// Server connections that work for somebody, or are being made or tested.
+    pub in_use: i64,
+    /// Those that are free for anyone.
+    pub idle: i64,
+    pub most: Option<i64>,
+}
+
+impl PoolUse {
+    /// Every pool but the console's own.
+    pub async fn read(console: &Console) -> Result<Vec<Self>> {
+        let (pools, databases, config) = (console.show("POOLS").await?, console.show("DATABASES").await?, console.show("CONFIG").await?);
+        let default_size = config.iter().find(|row| text(row, "key") == Some("default_pool_size")).and_then(|row| number(row, "value"));
+        let most: HashMap<&str, Option<i64>> =
+            databases.iter().filter_map(|row| Some((text(row, "name")?, number(row, "pool_size").or(default_size)))).collect();
+        let pools = pools.iter().filter(|pool| text(pool, "database") != Some("pgbouncer"));
+        Ok(pools
+            .filter_map(|pool| {
+                let (database, user) = (text(pool, "database")?, text(pool, "user")?);
+                Some(PoolUse {
+                    database: database.to_string(),
+                    user: user.to_string(),
+                    mode: text(pool, "pool_mode").map(str::to_string),
+                    clients_active: number(pool, "cl_active"),
+                    clients_waiting: number(pool, "cl_waiting"),
+                    longest_wait_seconds: number(pool, "maxwait").unwrap_or(0) as f64
+                        + number(pool, "maxwait_us").unwrap_or(0) as f64 / 1e6,
+                    in_use: sum(pool, &["sv_active", "sv_active_cancel", "sv_being_canceled", "sv_tested", "sv_login"]),
+                    // sv_used: idle for longer than the check delay, so still free for anyone.
+                    idle: sum(pool, &["sv_idle", "sv_used"]),
+                    most: most.get(database).copied().flatten().or(default_size),
+                })
+            })
+            .collect())
+    }
 }
 
 /// Per pool: how many of its server connections are sessions of this PostgreSQL, and how many there are.

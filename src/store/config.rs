@@ -33,6 +33,8 @@ pub struct StoreConfig {
     pub jitter: f64,
     /// The longest that a call takes, when its caller gives no deadline.
     pub query_timeout: Duration,
+    /// How often the instance describes itself in Redis; what it leaves lives three times as long.
+    pub status_interval: Duration,
     /// Tries of what is safe to try again, beyond the first.
     pub retries: u32,
     /// Ways to be wrong, for the proof that the checker sees them. Only debug builds have them.
@@ -104,6 +106,7 @@ impl StoreConfig {
             max_answer_bytes: 64 << 20,
             jitter: 0.1,
             query_timeout: Duration::from_secs(60),
+            status_interval: Duration::from_secs(5),
             retries: 3,
             #[cfg(debug_assertions)]
             sabotage: Sabotage::None,

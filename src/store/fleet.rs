@@ -13,6 +13,20 @@ use crate::store::{CallStatus, Latency, LayerStatus, PoolStatus};
 /// The longest that Redis may take for one answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// Where instances describe themselves. `Debug` does not show the URL: there is a password in it.
+#[derive(Clone)]
+pub struct FleetPlace {
+    pub url: String,
+    /// The start of their keys.
+    pub namespace: String,
+}
+
+impl std::fmt::Debug for FleetPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FleetPlace").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
 /// A connection that only looks.
 pub struct Fleet {
     connection: MultiplexedConnection,
@@ -55,11 +69,8 @@ pub struct InstanceQuery {
 impl Fleet {
     /// # Errors
     /// The address cannot be read, or nobody answers there within two seconds.
-    pub async fn connect(url: &str, namespace: &str) -> Result<Self> {
-        // The client's own error would show the URL.
-        let client = redis::Client::open(url).map_err(|_| Failure::new("bad_url", "the address of Redis cannot be read"))?;
-        let connection = within(client.get_multiplexed_async_connection()).await.context("connect to Redis")?;
-        Ok(Fleet { connection, namespace: namespace.to_string() })
+    pub async fn connect(place: &FleetPlace) -> Result<Self> {
+        Ok(Fleet { connection: connect(&place.url).await?, namespace: place.namespace.clone() })
     }
 
     /// Every live instance. One that describes itself in a way that nobody understands is an error, not an absence.
@@ -74,11 +85,42 @@ impl Fleet {
         let mut get = redis::cmd("MGET");
         get.arg(&keys);
         // One that ended meanwhile has none.
-        let texts: Vec<Option<String>> = within(get.query_async(&mut self.connection)).await.context("read what instances left in Redis")?;
+        let texts: Vec<Option<String>> =
+            within(get.query_async(&mut self.connection)).await.context("read what instances left in Redis")?;
         texts.iter().flatten().map(|text| serde_json::from_str(text).context("read what an instance says of itself")).collect()
     }
 }
 
+async fn connect(url: &str) -> Result<MultiplexedConnection> {
+    // The client's own error would show the URL.
+    let client = redis::Client::open(url).map_err(|_| Failure::new("bad_url", "the address of Redis cannot be read"))?;
+    within(client.get_multiplexed_async_connection()).await.context("connect to Redis")
+}
+
 async fn within<T>(answer: impl Future<Output = redis::RedisResult<T>>) -> Result<T> {
     Ok(tokio::time::timeout(LIMIT, answer).await.context("no answer within 2 s")??)
+}
+
+/// What a Redis is, for who judges it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisFacts {
+    pub version: String,
+    /// Bytes; 0: no limit.
+    pub maxmemory: u64,
+    pub policy: String,
+}
+
+impl RedisFacts {
+    /// By INFO, which every user may ask.
+    pub async fn read(url: &str) -> Result<Self> {
+        let mut connection = connect(url).await?;
+        let info: String = within(redis::cmd("INFO").query_async(&mut connection)).await.context("ask Redis what it is")?;
+        let said =
+            |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim().to_string();
+        Ok(RedisFacts {
+            version: said("redis_version"),
+            maxmemory: said("maxmemory").parse().unwrap_or(0),
+            policy: said("maxmemory_policy"),
+        })
+    }
 }

@@ -105,7 +105,7 @@ pub use config::{Layers, PoolConfig, StoreConfig};
 pub use declared::Declared;
 pub use error::StoreError;
 pub use fetch::{Call, Fetched, Source};
-pub use fleet::{Fleet, Instance, InstanceQuery};
+pub use fleet::{Fleet, FleetPlace, Instance, InstanceQuery, RedisFacts};
 pub use forget::{Told, escape_glob};
 pub use metrics::{Buckets, CallStatus, Latency, LayerStatus, MissesByCause, QueryStatus};
 pub use pool::{Lease, Pool, PoolStatus};
@@ -190,8 +190,22 @@ impl Store {
         let pool = Pool::new(&config.address, route, config.pool.clone())?;
         let (loads, budget, calls, declared) = (Loads::default(), Budget::default(), CallMetrics::default(), Mutex::default());
         let inner = Arc::new_cyclic(|inner| {
-            tasks.push(TaskGuard(tokio::spawn(status::publish(inner.clone()))));
-            Inner { config, pool, validity, l1, link, outbox, outbox_ready, loads, budget, calls, declared, opened: Instant::now(), _tasks: tasks }
+            tasks.push(TaskGuard(tokio::spawn(status::publish(inner.clone(), config.status_interval))));
+            Inner {
+                config,
+                pool,
+                validity,
+                l1,
+                link,
+                outbox,
+                outbox_ready,
+                loads,
+                budget,
+                calls,
+                declared,
+                opened: Instant::now(),
+                _tasks: tasks,
+            }
         });
         Ok(Store(inner))
     }

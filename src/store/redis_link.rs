@@ -288,9 +288,13 @@ impl Link {
     }
 
     /// Leaves a text for a short life, and this instance's name among those that leave one. Names that nobody renewed for an hour go.
-    pub async fn publish_status(&self, text: &str) -> Result<(), Unavailable> {
+    pub async fn publish_status(&self, text: &str, life: Duration) -> Result<(), Unavailable> {
         let mut command = redis::cmd("SET");
-        command.arg(self.key(&format!("m:{}", self.instance))).arg(text).arg("PX").arg(15_000);
+        command
+            .arg(self.key(&format!("m:{}", self.instance)))
+            .arg(text)
+            .arg("PX")
+            .arg(u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1));
         self.call::<Value>(&command, self.deadline * 4).await?;
         let (names, now) = (self.key(INSTANCES), crate::store::entry::wall_ms());
         self.call::<Value>(redis::cmd("ZADD").arg(&names).arg(now).arg(&self.instance), self.deadline * 4).await?;

@@ -173,21 +173,21 @@ fn rss_bytes() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Leaves the status in Redis every five seconds; it lives for fifteen.
-pub(super) async fn publish(inner: Weak<Inner>) {
+/// Leaves the status in Redis again and again; it lives for three times as long as the next one takes.
+pub(super) async fn publish(inner: Weak<Inner>, every: Duration) {
     loop {
         // Not at once: the store is being made.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(every.min(Duration::from_secs(1))).await;
         {
             let Some(inner) = inner.upgrade() else { return };
             if let Some(link) = &inner.link
                 && let Ok(text) = serde_json::to_string(&inner.status())
             {
                 // The next one comes soon.
-                let _ = link.publish_status(&text).await;
+                let _ = link.publish_status(&text, every * 3).await;
             }
         }
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        tokio::time::sleep(every.saturating_sub(Duration::from_secs(1))).await;
     }
 }
 

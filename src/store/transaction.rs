@@ -87,6 +87,17 @@ impl Store {
         options: TransactionOptions,
         work: impl Fn(Transaction) -> W,
     ) -> Result<Committed<T>, E> {
+        let began = Instant::now();
+        let outcome = self.until_committed(options, work).await;
+        self.0.calls.record(began, &outcome);
+        outcome
+    }
+
+    async fn until_committed<T, E: From<StoreError>, W: Future<Output = Result<T, E>>>(
+        &self,
+        options: TransactionOptions,
+        work: impl Fn(Transaction) -> W,
+    ) -> Result<Committed<T>, E> {
         let inner = &self.0;
         let deadline = options.deadline.unwrap_or(Instant::now() + inner.config.query_timeout);
         let most = options.retries.unwrap_or(inner.config.retries);

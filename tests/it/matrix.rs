@@ -23,8 +23,20 @@ fn all(server: &Server, user: &str, unavailable: &[&str]) -> Vec<Value> {
     let missing: Vec<_> = stats.iter().filter(|stat| stat["available"] != true).map(|stat| (&stat["stat"], &stat["notes"])).collect();
     assert_eq!(output.code, Some(code), "{user}: {missing:#?} {}", output.stderr);
     let names: Vec<&str> = stats.iter().map(|stat| stat["stat"].as_str().unwrap()).collect();
-    let expected =
-        ["slow-queries", "cache-hit", "connections", "pools", "indexes", "tables", "locks", "activity", "vacuum", "replication", "io"];
+    let expected = [
+        "slow-queries",
+        "cache-hit",
+        "connections",
+        "pools",
+        "indexes",
+        "tables",
+        "locks",
+        "activity",
+        "vacuum",
+        "replication",
+        "io",
+        "cache",
+    ];
     assert_eq!(names, expected);
     for stat in &stats {
         let name = stat["stat"].as_str().unwrap();
@@ -36,6 +48,12 @@ fn all(server: &Server, user: &str, unavailable: &[&str]) -> Vec<Value> {
         }
     }
     case.run_args(["stats", "-d", &url]).exit(0).stdout_has("PostgreSQL ");
+    // Nothing that looks falls over, whatever it may not see.
+    let verdicts = case.run_args(["doctor", "--json", "-d", &url]);
+    assert_eq!(verdicts.json()["checks"].as_array().map(Vec::len), Some(21), "{user}: {}", verdicts.stderr);
+    let watch = case.run_args(["monitor", "--once", "--ignore-for", "--json", "-d", &url]);
+    let database = watch.json()["sources"].as_array().unwrap().iter().find(|source| source["name"] == "pg_stat_database").cloned().unwrap();
+    assert_eq!(database["state"], "there", "{user}: {database:#} {}", watch.stderr);
     stats
 }
 
@@ -115,6 +133,8 @@ fn one_version(version: &str, bin: &std::path::Path) {
 
 fn assert_all_is_there(stats: &[Value], major: u32) {
     let slow = stat(stats, "slow-queries");
+    // Looking is not what is looked at.
+    assert!(!slow["rows"].to_string().contains("pg_statio_user_tables"), "{slow:#}");
     let rows = slow["rows"].as_array().unwrap();
     let counted = rows.iter().find(|row| row["query"].as_str().is_some_and(|query| query.contains("FROM child"))).unwrap();
     assert!(

@@ -29,6 +29,15 @@ pub fn versions() -> Vec<(String, PathBuf)> {
     found.filter(|(_, bin)| asked.is_some() || bin.join("postgres").exists()).collect()
 }
 
+/// The programs of the machine's own PostgreSQL.
+pub fn machine() -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).chain(versions).filter(|folder| folder.join("initdb").is_file()).collect();
+    folders.sort();
+    folders.pop().expect("cargo xtask setup installs PostgreSQL")
+}
+
 impl Server {
     /// A new cluster, started with these lines of postgresql.conf.
     pub fn start(bin: &Path, settings: &[&str]) -> Self {
@@ -48,6 +57,15 @@ impl Server {
     pub fn restart(&self, settings: &[&str]) {
         self.run("pg_ctl", &["stop", "--silent", "--wait", "--mode=fast"]);
         self.configure(settings);
+        self.run("pg_ctl", &["start", "--silent", "--wait", "--log", &self.path("log")]);
+    }
+
+    /// Stops it, as a crash would.
+    pub fn stop(&self) {
+        self.run("pg_ctl", &["stop", "--silent", "--wait", "--mode=immediate"]);
+    }
+
+    pub fn start_again(&self) {
         self.run("pg_ctl", &["start", "--silent", "--wait", "--log", &self.path("log")]);
     }
 

@@ -1,6 +1,6 @@
 //! The data layer against real servers: the pool, the one flight, and what a caller meets when servers go.
 
-mod cache;
+pub mod cache;
 mod checker;
 mod commands;
 mod outage;

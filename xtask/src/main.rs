@@ -18,7 +18,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What a contributor and CI run")]
 enum Task {
-    /// Install what is missing: PostgreSQL, Redis, PgBouncer
+    /// Install what is missing: PostgreSQL, Redis, PgBouncer; promtool and Chromium for the tests
     Setup,
     /// From nothing to a migrated and verified registry, command by command
     Demo,
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Setup => setup::run(),
+        Task::Setup => setup::for_tests(),
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
         Task::Ci => test::run(&test::Args::default()),

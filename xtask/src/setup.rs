@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: installs PostgreSQL, Redis and PgBouncer where they are missing; silent and quick where nothing is. What only a
+//! `cargo xtask setup`: installs PostgreSQL, Redis and PgBouncer where they are missing, and promtool and Chromium for the tests; silent and quick where nothing is. What only a
 //! comparison wants (pgloader, Python) is installed when one is asked for.
 
 use std::path::{Path, PathBuf};
@@ -23,13 +23,31 @@ const NEEDS: [Need; 3] = [
     Need { programs: &["pgbouncer"], apt: "pgbouncer", dnf: "pgbouncer", brew: "pgbouncer" },
 ];
 
+/// What the tests hold alerts and the served page against.
+const TESTS: [Need; 2] = [
+    Need { programs: &["promtool"], apt: "prometheus", dnf: "golang-github-prometheus", brew: "prometheus" },
+    Need {
+        programs: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+        apt: "chromium",
+        dnf: "chromium",
+        brew: "chromium",
+    },
+];
+
 const PEERS: [Need; 2] = [
     Need { programs: &["pgloader"], apt: "pgloader", dnf: "pgloader", brew: "pgloader" },
     Need { programs: &["python3"], apt: "python3 python3-venv", dnf: "python3", brew: "python" },
 ];
 
+/// The servers.
 pub fn run() -> Result<()> {
     ensure(&NEEDS)
+}
+
+/// The servers, and what only the tests want.
+pub fn for_tests() -> Result<()> {
+    ensure(&NEEDS)?;
+    ensure(&TESTS)
 }
 
 /// What candlefish is compared with.

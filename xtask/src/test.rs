@@ -18,7 +18,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    setup::run()?;
+    setup::for_tests()?;
     let home = target().join("tmp/stack");
     shell::show_and_run(cargo(&home).args(["fmt", "--all", "--check"]))?;
     shell::show_and_run(cargo(&home).args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;

@@ -51,7 +51,7 @@ const IMPURE: [(&str, &str); 13] = [
 ];
 
 /// A vendor has one home; `store` pools tokio-postgres's connections.
-const VENDORS: [(&str, &[&str]); 9] = [
+const VENDORS: [(&str, &[&str]); 13] = [
     ("clap", &["cli"]),
     ("comfy_table", &["render"]),
     ("indicatif", &["render"]),
@@ -61,6 +61,10 @@ const VENDORS: [(&str, &[&str]); 9] = [
     ("deadpool", &["store"]),
     ("deadpool_postgres", &["store"]),
     ("redis", &["store"]),
+    ("axum", &["monitor"]),
+    ("hyper", &["monitor"]),
+    ("hyper_util", &["monitor"]),
+    ("serde_saphyr", &["monitor"]),
 ];
 
 /// `main` and the face's printer talk; everybody else returns what there is to say.

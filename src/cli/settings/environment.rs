@@ -43,6 +43,14 @@ impl Environment {
         self.variables.get(OsStr::new("HOME")).filter(|home| !home.is_empty()).map(|home| Path::new(home).join(path))
     }
 
+    /// Where programs keep what is theirs from run to run: `$XDG_STATE_HOME/candlefish`, else `~/.local/state/candlefish`; none without a home.
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        match self.variables.get(OsStr::new("XDG_STATE_HOME")).map(Path::new).filter(|folder| folder.is_absolute()) {
+            Some(folder) => Some(folder.join("candlefish")),
+            None => self.in_home(".local/state/candlefish"),
+        }
+    }
+
     /// A path as seen from where the command was called.
     pub fn in_directory(&self, path: impl AsRef<Path>) -> PathBuf {
         self.directory.join(path)

@@ -114,8 +114,17 @@ impl Settings {
         Ok(config)
     }
 
-    /// The Redis that is named; else the local stack's, for the local stack's PostgreSQL.
+    /// The Redis that is named; else the local stack's, for the local stack's PostgreSQL. Says so when there is none.
     pub fn redis_beside(&self, flag: Option<&str>, target: &Address, ui: &Ui) -> Result<Option<RedisUrl>> {
+        let redis = self.find_redis_beside(flag, target)?;
+        if redis.is_none() {
+            ui.say("no Redis is named: there is no L2");
+        }
+        Ok(redis)
+    }
+
+    /// The same without a word: for who only looks.
+    pub fn find_redis_beside(&self, flag: Option<&str>, target: &Address) -> Result<Option<RedisUrl>> {
         if let Some(redis) = self.redis(flag)? {
             return Ok(Some(redis));
         }
@@ -125,7 +134,6 @@ impl Settings {
         {
             return RedisUrl::parse(&addresses.redis_url(), super::LOCAL_STACK).map(Some);
         }
-        ui.say("no Redis is named: there is no L2");
         Ok(None)
     }
 

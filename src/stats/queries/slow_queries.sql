@@ -27,7 +27,7 @@ CROSS JOIN LATERAL (
         (temp_blks_read + temp_blks_written) * current_setting('block_size')::bigint AS temp_bytes,
         wal_bytes::bigint AS wal_bytes
     FROM pg_stat_statements
-    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND toplevel
+    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND toplevel AND query NOT LIKE '%/* candlefish looks */%'
 ) AS s
 WHERE s.total_ms / nullif(s.calls, 0) >= $1
 ORDER BY

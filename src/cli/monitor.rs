@@ -1,0 +1,386 @@
+//! `candlefish monitor`: once, or sample after sample until told to stop.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::Exit;
+use crate::cli::duration::interval;
+use crate::cli::settings::{Settings, TargetArgs};
+use crate::cli::signals::{or_stopped, until_told};
+use crate::model::Failure;
+use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
+use crate::monitor::{Monitor, Notice, Rules, Sampler, Script, Server, StateFile, Status, Token, Webhook};
+use crate::render::Ui;
+use crate::render::monitor::{monitor, monitor_tick, nagios, rules_checked, rules_tested};
+use crate::render::ui::{nagios_unknown, sentence};
+use crate::store::FleetPlace;
+
+/// How often, where nobody says.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
+
+  interval: 15s
+  defaults: {min_samples: 20, on_no_data: unknown}
+  alerts:
+    slow:
+      condition: avg_query_time{app_instance=\"a\"}[2m] > 100ms
+      duration: 2m                     # or for:
+      keep_firing_for: 5m
+      severity: warning                # info, warning, critical
+      labels: {team: data}
+      annotations: {summary: calls are slow}
+
+Fewer events than min_samples in the window are no alarm. Without any, on_no_data says what holds: unknown
+(the alert stays as it is), inactive (as Prometheus has it) or firing.
+
+Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory.
+Units: us, ms, s, m; %; kB, MB, GB, KiB, MiB, GiB.
+
+Exit: 0 nothing fires, 1 an alert fires, 2 something could not be evaluated. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = GRAMMAR)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    watch: WatchArgs,
+}
+
+/// What is watched.
+#[derive(Debug, clap::Args)]
+pub struct SourceArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// PgBouncer [default: POOLER_URL, candlefish.toml, the local stack's]
+    #[arg(long, value_name = "URL")]
+    pub pooler: Option<String>,
+    /// Redis, where instances of the data layer describe themselves [default: REDIS_URL, candlefish.toml, the local stack's]
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// The start of the instances' keys in Redis
+    #[arg(long, value_name = "NAME", default_value = "candlefish")]
+    pub namespace: String,
+    /// The rules, as YAML [default: the strategy's four]
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct WatchArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// One sample, and an exit code
+    #[arg(long)]
+    once: bool,
+    /// How often to sample [default: the rules', else 15s]
+    #[arg(long, value_name = "SECS", value_parser = interval)]
+    interval: Option<Duration>,
+    /// What this run leaves for the next, so that --once from cron honours durations [default: in the user's state folder, by target and rules]
+    #[arg(long, value_name = "FILE")]
+    state_file: Option<PathBuf>,
+    /// Judge each sample alone, whatever durations the rules want; nothing is kept
+    #[arg(long, conflicts_with = "state_file")]
+    ignore_for: bool,
+    /// Serve a page, /metrics and /api/v1/status at this address
+    #[arg(long, value_name = "ADDR", conflicts_with = "once")]
+    serve: Option<String>,
+    /// Who asks the page has to know what is in this file; needed where other machines can ask
+    #[arg(long, value_name = "FILE", requires = "serve")]
+    token_file: Option<PathBuf>,
+    /// Tell alerts here, as Alertmanager's webhooks do
+    #[arg(long, value_name = "URL", env = "CANDLEFISH_WEBHOOK", hide_env_values = true)]
+    webhook: Option<String>,
+    /// One line and a code for Nagios; implies --once
+    #[arg(long, conflicts_with = "serve")]
+    nagios: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// The rules and KPIs for Prometheus and Grafana
+    Export(ExportArgs),
+    /// Read rules, or try them on scripted series
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+#[derive(Debug, clap::Args)]
+struct ExportArgs {
+    #[arg(value_enum)]
+    what: Export,
+    /// The rules, as YAML [default: the strategy's four]
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// promtool-test: the file that the exported rules are in
+    #[arg(long, value_name = "FILE", default_value = "candlefish.rules.yaml")]
+    rules_file: String,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Export {
+    PrometheusRules,
+    GrafanaDashboard,
+    PromtoolTest,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum RulesCommand {
+    /// Read a file of rules; say what is wrong with line and column
+    Check {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Run tests in promtool's format, whose rule_files are candlefish's
+    Test {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+pub async fn run(args: Args, settings: impl Fn() -> Result<Settings>, ui: &Ui) -> Result<Exit> {
+    match args.command {
+        Some(Command::Export(args)) => export(&args, ui),
+        Some(Command::Rules(command)) => rules(&command, ui),
+        None if args.watch.nagios => {
+            // Whatever goes wrong is UNKNOWN to Nagios, and never its CRITICAL.
+            match or_stopped(async { once(args.watch, &settings()?, ui).await }).await {
+                Err(error) => {
+                    nagios_unknown(&sentence(&error));
+                    Ok(Exit::Code(3))
+                }
+                Ok(exit) => Ok(exit),
+            }
+        }
+        None if args.watch.once => or_stopped(async { once(args.watch, &settings()?, ui).await }).await,
+        None => until_told(async { watch(args.watch, &settings()?, ui).await }).await,
+    }
+}
+
+fn export(args: &ExportArgs, ui: &Ui) -> Result<Exit> {
+    let rules = read_rules(args.rules.as_deref())?;
+    match args.what {
+        Export::PrometheusRules => ui.print(&prometheus_rules(&rules))?,
+        Export::GrafanaDashboard => ui.print_json(&dashboard(&rules))?,
+        Export::PromtoolTest => ui.print(&promtool_test(&rules, &args.rules_file))?,
+    }
+    Ok(Exit::Good)
+}
+
+fn rules(command: &RulesCommand, ui: &Ui) -> Result<Exit> {
+    match command {
+        RulesCommand::Check { file } => {
+            rules_checked(ui, &file.display().to_string(), &Rules::read(file)?.rules)?;
+            Ok(Exit::Good)
+        }
+        RulesCommand::Test { file } => {
+            let (script, rules) = Script::read(file)?;
+            let report = script.run(&rules)?;
+            rules_tested(ui, &report)?;
+            Ok(if report.failures.is_empty() { Exit::Good } else { Exit::Bad })
+        }
+    }
+}
+
+fn read_rules(file: Option<&Path>) -> Result<Rules> {
+    file.map_or_else(|| Ok(Rules::strategy()), Rules::read)
+}
+
+/// What a watch stands on.
+pub struct Watch {
+    pub monitor: Monitor,
+    pub sampler: Sampler,
+    pub interval: Duration,
+    /// Without secrets.
+    pub target: String,
+}
+
+impl Watch {
+    pub fn new(args: &SourceArgs, every: Option<Duration>, settings: &Settings, ui: &Ui) -> Result<Self> {
+        let rules = read_rules(args.rules.as_deref())?;
+        let address = settings.address(args.target.to.as_deref(), ui)?;
+        let target = address.to_string();
+        ui.explain(&format!("target: {target} (from {})", address.origin));
+        let pooler = settings.pooler_beside(args.pooler.as_deref(), &address, ui)?;
+        let redis = settings.find_redis_beside(args.redis.as_deref(), &address)?;
+        let fleet = redis.map(|redis| FleetPlace { url: redis.secret().to_string(), namespace: args.namespace.clone() });
+        let written = rules.interval_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        let interval = every.or(written).unwrap_or(INTERVAL);
+        let monitor = Monitor::new(rules, interval.as_millis() as i64, &target);
+        Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target })
+    }
+
+    /// The next sample, taken in.
+    pub async fn step(&mut self) -> (Status, Vec<Notice>) {
+        let at = now_ms();
+        let seconds = self.monitor.last().map(|last| (at - last.at) as f64 / 1000.0);
+        let sample = self.sampler.sample(at, seconds).await;
+        self.monitor.evaluate(sample)
+    }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// One run of many, or the only one.
+async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let mut watch = Watch::new(&args.source, args.interval, settings, ui)?;
+    watch.monitor.ignore_for = args.ignore_for;
+    let webhook = args.webhook.as_deref().map(|url| Webhook::new(url, &watch.target)).transpose()?;
+    let file = match args.ignore_for {
+        true => None,
+        false => Some(state_file(&args, settings, &watch)?),
+    };
+    let mut unsent = match &file {
+        Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms())?,
+        None => Vec::new(),
+    };
+    if watch.monitor.last().is_none() {
+        // Without an earlier run there is nothing to subtract from.
+        let (_, notices) = watch.step().await;
+        unsent.extend(notices);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let (status, notices) = watch.step().await;
+    unsent.extend(notices);
+    if let Some(webhook) = &webhook {
+        unsent = tell(webhook, unsent, ui).await;
+    } else {
+        unsent.clear();
+    }
+    if let Some(file) = &file {
+        file.save(&watch.monitor, &watch.sampler, unsent)?;
+    }
+    if args.nagios {
+        let (line, code) = nagios(&status);
+        ui.print(&line)?;
+        return Ok(Exit::Code(code));
+    }
+    monitor(ui, &status)?;
+    Ok(if !status.firing().is_empty() {
+        Exit::Bad
+    } else if status.unknown().is_empty() {
+        Exit::Good
+    } else {
+        Exit::Code(2)
+    })
+}
+
+/// Gives back those that nobody took and that may be taken later.
+async fn tell(webhook: &Webhook, notices: Vec<Notice>, ui: &Ui) -> Vec<Notice> {
+    let mut unsent = Vec::new();
+    for notice in notices {
+        // What happened first is told first.
+        if !unsent.is_empty() {
+            unsent.push(notice);
+            continue;
+        }
+        if let Err((why, is_final)) = webhook.send(&notice).await {
+            let then = if is_final { "it is not tried again" } else { "it is tried again" };
+            ui.warn(&format!("the webhook did not take {}: {why}; {then}", notice.name()));
+            if !is_final {
+                unsent.push(notice);
+            }
+        }
+    }
+    unsent
+}
+
+async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let mut watch = Watch::new(&args.source, args.interval, settings, ui)?;
+    watch.monitor.ignore_for = args.ignore_for;
+    let webhook = args.webhook.as_deref().map(|url| Webhook::new(url, &watch.target)).transpose()?;
+    let server = match &args.serve {
+        None => None,
+        Some(address) => {
+            let token = args.token_file.as_deref().map(read_token).transpose()?;
+            let server = Server::listen(address, token).await?;
+            ui.say(&format!("page: http://{}/", server.address));
+            Some(server)
+        }
+    };
+    let file = match args.ignore_for {
+        true => None,
+        false => Some(state_file(&args, settings, &watch)?),
+    };
+    let left = match &file {
+        Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms())?,
+        None => Vec::new(),
+    };
+    // A slow receiver holds up no sample.
+    let (tellers, mut queue) = tokio::sync::watch::channel(left);
+    let teller = async {
+        let Some(webhook) = &webhook else { return std::future::pending().await };
+        loop {
+            let waiting = queue.borrow_and_update().clone();
+            if let Some(first) = waiting.first() {
+                let unsent = tell(webhook, vec![first.clone()], ui).await;
+                if unsent.is_empty() {
+                    tellers.send_modify(|waiting| drop(waiting.remove(0)));
+                } else {
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                }
+            } else if queue.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    let samples = async {
+        let mut ticks = tokio::time::interval(watch.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut before, mut saved): (Option<Status>, Option<tokio::time::Instant>) = (None, None);
+        loop {
+            ticks.tick().await;
+            let (status, notices) = watch.step().await;
+            let is_news = !notices.is_empty() || before.as_ref().is_none_or(|before| states(before) != states(&status));
+            if webhook.is_some() && !notices.is_empty() {
+                tellers.send_modify(|waiting| waiting.extend(notices));
+            }
+            if let Some(server) = &server {
+                server.publish(&status, &watch.monitor, watch.interval);
+            }
+            // News at once; else now and then, for whoever goes on after a kill.
+            if let Some(file) = &file
+                && (is_news || saved.is_none_or(|saved| saved.elapsed() > Duration::from_secs(60)))
+            {
+                file.save(&watch.monitor, &watch.sampler, tellers.borrow().clone())?;
+                saved = Some(tokio::time::Instant::now());
+            }
+            if !monitor_tick(ui, &status, before.as_ref())? {
+                return Ok(Exit::Good);
+            }
+            before = Some(status);
+        }
+    };
+    tokio::select! {
+        exit = samples => exit,
+        () = teller => Ok(Exit::Good),
+    }
+}
+
+fn states(status: &Status) -> Vec<crate::monitor::Shown> {
+    status.alerts.iter().map(|alert| alert.state).collect()
+}
+
+fn read_token(path: &Path) -> Result<Token> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new("token_not_found", format!("read the token from {}: {error}", path.display()))
+            .hint("openssl rand -hex 24 > FILE makes one.")
+    })?;
+    Token::new(&text)
+}
+
+/// Where this target's state is kept, with these rules.
+fn state_file(args: &WatchArgs, settings: &Settings, watch: &Watch) -> Result<StateFile> {
+    if let Some(path) = &args.state_file {
+        return Ok(StateFile::at(settings.environment().in_directory(path)));
+    }
+    let folder = settings.environment().state_folder().context("find the user's state folder")?;
+    let rules = args.source.rules.as_ref().map(|path| settings.environment().in_directory(path).display().to_string()).unwrap_or_default();
+    let identity = format!("{}\n{rules}\n{}", watch.target, args.source.namespace);
+    Ok(StateFile::at(folder.join(format!("monitor-{:016x}.json", xxhash_rust::xxh3::xxh3_64(identity.as_bytes())))))
+}

@@ -1,0 +1,97 @@
+//! Whether the limits add up: what pools may open against what the server allows.
+
+use futures_util::FutureExt as _;
+
+use crate::doctor::{Check, Found, Patient};
+use crate::postgres::Console;
+use crate::stats::{GRANT, PoolUse};
+
+/// What the server leaves to those who are no superusers.
+fn usable(patient: &Patient<'_>) -> Option<f64> {
+    let reserved = patient.number("superuser_reserved_connections")? + patient.number("reserved_connections").unwrap_or(0.0);
+    Some(patient.number("max_connections")? - reserved)
+}
+
+pub const CONNECTIONS: Check = Check {
+    name: "connections",
+    about: "there is room for more connections",
+    run: |patient| {
+        async move {
+            let sheet = patient.sheet("connections").await?;
+            let column = |name: &str| sheet.position(name);
+            let (Some(scope), Some(name), Some(used)) = (column("scope"), column("name"), column("used_ratio")) else {
+                return Ok(Found::unknown("the statistic has other columns", ""));
+            };
+            let limits = sheet.rows.iter().flatten().filter(|row| row[scope].text() == Some("limit"));
+            let fullest = limits.filter_map(|row| Some((row[used].number()?, row[name].text()?))).max_by(|a, b| a.0.total_cmp(&b.0));
+            let Some((ratio, which)) = fullest else { return Ok(Found::unknown("no limit is known", GRANT)) };
+            let value = format!("{which}: {:.0} % in use", ratio * 100.0);
+            Ok(match ratio {
+                0.9.. => Found::error(
+                    value,
+                    "soon nobody can connect",
+                    "Find who holds them (`candlefish stats connections`), and put a pooler in front.",
+                ),
+                0.7.. => {
+                    Found::warning(value, "a burst of clients would fill it", "Put a pooler in front, or raise the limit and restart.")
+                }
+                _ => Found::ok(value, "there is room"),
+            })
+        }
+        .boxed()
+    },
+};
+
+pub const POOL_SUMS: Check = Check {
+    name: "pool-sums",
+    about: "what PgBouncer may open fits into what the server allows",
+    run: |patient| {
+        async move {
+            let Some(pooler) = patient.pooler else { return Ok(Found::nothing("no pooler is named")) };
+            let Some(usable) = usable(patient) else { return Ok(Found::unknown("the server's limits are hidden from this user", GRANT)) };
+            let console = match Console::connect(pooler).await {
+                Ok(console) => console,
+                Err(error) => return Ok(Found::unknown(format!("PgBouncer's console: {error:#}"), "Put this user into stats_users.")),
+            };
+            let (pools, databases, config) =
+                (PoolUse::read(&console).await?, console.show("DATABASES").await?, console.show("CONFIG").await?);
+            let number = |text: Option<&String>| text.and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+            let setting = |key: &str| {
+                number(config.iter().find(|row| row.get("key").is_some_and(|there| there == key)).and_then(|row| row.get("value")))
+            };
+            // A pool is a database and a user; a reserve may come on top. What limits a database limits all of its pools.
+            let mut sum = 0.0;
+            for database in databases.iter().filter(|row| row.get("name").is_some_and(|name| name != "pgbouncer")) {
+                let name = database.get("name").map_or("", String::as_str);
+                let of_it: f64 = pools
+                    .iter()
+                    .filter(|pool| pool.database == name)
+                    .filter_map(|pool| pool.most)
+                    .map(|most| most as f64 + setting("reserve_pool_size"))
+                    .sum();
+                let most = [number(database.get("max_connections")), setting("max_db_connections")]
+                    .into_iter()
+                    .filter(|most| *most > 0.0)
+                    .reduce(f64::min);
+                sum += most.map_or(of_it, |most| of_it.min(most));
+            }
+            let value = format!("pools up to {sum:.0} of {usable:.0} connections");
+            Ok(if sum > usable {
+                Found::error(
+                    value,
+                    "under load PgBouncer opens more than the server allows, and clients get its refusals",
+                    "Lower default_pool_size or max_db_connections in pgbouncer.ini, or raise max_connections and restart.",
+                )
+            } else if sum > usable * 0.9 {
+                Found::warning(
+                    value,
+                    "little is left for whoever does not go through PgBouncer",
+                    "Lower default_pool_size, or raise max_connections.",
+                )
+            } else {
+                Found::ok(value, "every pool can be full, and the server has room")
+            })
+        }
+        .boxed()
+    },
+};

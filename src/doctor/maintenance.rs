@@ -1,0 +1,91 @@
+//! What has to be done now and then, and is: vacuum, statistics, transaction ids, sequences.
+
+use futures_util::FutureExt as _;
+
+use crate::doctor::{Check, Found};
+use crate::model::Cell;
+
+pub const AUTOVACUUM: Check = Check {
+    name: "autovacuum",
+    about: "autovacuum cleans up after updates and deletes",
+    run: |patient| {
+        async move {
+            let is_off = |name: &str| patient.setting(name) == Some("off");
+            if is_off("autovacuum") || is_off("track_counts") {
+                return Ok(Found::error(
+                    "off",
+                    "dead rows stay, tables grow, and the planner's statistics grow old",
+                    "ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()",
+                ));
+            }
+            let (count, names) = patient.names(include_str!("queries/no_autovacuum.sql")).await?;
+            Ok(if count > 0 {
+                Found::warning(
+                    names,
+                    "for these tables it is turned off",
+                    "ALTER TABLE … RESET (autovacuum_enabled), or vacuum them yourself.",
+                )
+            } else {
+                Found::ok("on", "it is on, for every table")
+            })
+        }
+        .boxed()
+    },
+};
+
+pub const STATISTICS: Check = Check {
+    name: "planner-statistics",
+    about: "the planner knows what is in the tables",
+    run: |patient| {
+        async move {
+            let (count, names) = patient.names(include_str!("queries/never_analyzed.sql")).await?;
+            Ok(if count > 0 {
+                Found::warning(names, "these were never analyzed: the planner guesses", "ANALYZE")
+            } else {
+                Found::ok("", "every table with rows has been analyzed")
+            })
+        }
+        .boxed()
+    },
+};
+
+pub const WRAPAROUND: Check = Check {
+    name: "wraparound",
+    about: "transaction ids do not run out",
+    run: |patient| {
+        async move {
+            let answer = patient.observer.ask(include_str!("queries/wraparound.sql"), &[]).await?;
+            let used = answer.value(0, "used").and_then(Cell::number).unwrap_or(0.0);
+            let value = format!("{}: {:.1} % used", answer.value(0, "database").and_then(Cell::text).unwrap_or_default(), used * 100.0);
+            let remedy = "End old transactions, prepared transactions and replication slots (`candlefish stats activity`, `stats replication`), then VACUUM (FREEZE).";
+            Ok(match used {
+                0.7.. => Found::error(value, "the server will refuse to write", remedy),
+                0.3.. => Found::warning(value, "something keeps autovacuum from freezing", remedy),
+                _ => Found::ok(value, "there is far to go"),
+            })
+        }
+        .boxed()
+    },
+};
+
+pub const SEQUENCES: Check = Check {
+    name: "sequences",
+    about: "no sequence comes to the end of its column",
+    run: |patient| {
+        async move {
+            let answer = patient.observer.ask(include_str!("queries/sequences.sql"), &[]).await?;
+            let Some(row) = answer.rows.first() else {
+                return Ok(Found::nothing("no sequence has been used, as far as this user may see"));
+            };
+            let used = row[1].number().unwrap_or(0.0);
+            let value = format!("{}: {:.1} % used", row[0].text().unwrap_or_default(), used * 100.0);
+            let remedy = "ALTER TABLE … ALTER COLUMN … TYPE bigint (it rewrites the table; foreign keys have to follow).";
+            Ok(match used {
+                0.9.. => Found::error(value, "soon no row can be added", remedy),
+                0.7.. => Found::warning(value, "the end of its column can be seen", remedy),
+                _ => Found::ok(value, "of the fullest; there is room"),
+            })
+        }
+        .boxed()
+    },
+};

@@ -1,0 +1,236 @@
+//! Verdicts on a server and what stands around it: each check says what it found, why that matters, and what to do. Read-only.
+
+mod connections;
+mod indexes;
+mod maintenance;
+mod pgbouncer;
+mod redis;
+mod settings;
+mod statements;
+mod tls;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+use crate::model::Cell;
+use crate::postgres::{Address, Observer, Type};
+use crate::stats::{Look, Options, Sheet, explain, find};
+use crate::store::RedisFacts;
+
+/// The shelf, in the order in which one would look.
+pub const SHELF: [&Check; 21] = [
+    &settings::VERSION,
+    &settings::DURABILITY,
+    &settings::MEMORY,
+    &settings::RESTART,
+    &settings::TIMEOUTS,
+    &settings::IO_TIMING,
+    &tls::TLS,
+    &tls::PASSWORDS,
+    &statements::STATEMENTS,
+    &connections::CONNECTIONS,
+    &connections::POOL_SUMS,
+    &pgbouncer::MODE,
+    &pgbouncer::PGBOUNCER_VERSION,
+    &pgbouncer::LIVE,
+    &indexes::INVALID,
+    &indexes::SUPERFLUOUS,
+    &maintenance::AUTOVACUUM,
+    &maintenance::STATISTICS,
+    &maintenance::WRAPAROUND,
+    &maintenance::SEQUENCES,
+    &redis::POLICY,
+];
+
+/// One question to the server or what is around it.
+pub struct Check {
+    /// Stable: for `--ignore`, and for programs.
+    pub name: &'static str,
+    pub about: &'static str,
+    pub run: for<'a> fn(&'a Patient<'a>) -> BoxFuture<'a, Result<Found>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Ok,
+    /// It could not be found out; never taken for health.
+    Unknown,
+    Warning,
+    Error,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Unknown => "unknown",
+            Verdict::Warning => "warning",
+            Verdict::Error => "error",
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub verdict: Verdict,
+    pub value: String,
+    pub why: String,
+    pub remedy: Option<String>,
+}
+
+impl Found {
+    fn ok(value: impl Into<String>, why: impl Into<String>) -> Self {
+        Found { verdict: Verdict::Ok, value: value.into(), why: why.into(), remedy: None }
+    }
+
+    fn of(verdict: Verdict, value: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Found { verdict, value: value.into(), why: why.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn warning(value: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Found::of(Verdict::Warning, value, why, remedy)
+    }
+
+    fn error(value: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Found::of(Verdict::Error, value, why, remedy)
+    }
+
+    fn unknown(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Found::of(Verdict::Unknown, "", why, remedy)
+    }
+
+    /// There is nothing to look at.
+    fn nothing(why: impl Into<String>) -> Self {
+        Found { verdict: Verdict::Ok, value: String::new(), why: why.into(), remedy: None }
+    }
+}
+
+/// A check with its verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub name: &'static str,
+    pub verdict: Verdict,
+    pub value: String,
+    pub why: String,
+    pub remedy: Option<String>,
+}
+
+/// What is looked at.
+pub struct Patient<'a> {
+    pub address: &'a Address,
+    pub observer: &'a Observer,
+    pub pooler: Option<&'a Address>,
+    /// None: no Redis is named; an error: it does not answer.
+    pub redis: Option<Result<RedisFacts>>,
+    options: Options,
+    /// Those that this user may see.
+    settings: BTreeMap<String, Setting>,
+}
+
+/// One of pg_settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub value: String,
+    pub unit: Option<String>,
+    pub pending_restart: bool,
+}
+
+impl<'a> Patient<'a> {
+    pub async fn admit(
+        address: &'a Address,
+        observer: &'a Observer,
+        pooler: Option<&'a Address>,
+        redis: Option<Result<RedisFacts>>,
+    ) -> Result<Self> {
+        let answer = observer.ask(include_str!("queries/settings.sql"), &[]).await.context("read the settings")?;
+        let text = |row: &[Cell], at: usize| row[at].text().map(str::to_string);
+        let settings = answer.rows.iter().filter_map(|row| {
+            let setting = Setting { value: text(row, 1)?, unit: text(row, 2), pending_restart: row[3] == Cell::Bool(true) };
+            Some((text(row, 0)?, setting))
+        });
+        let options = Options { pooler: pooler.cloned(), ..Options::default() };
+        Ok(Patient { address, observer, pooler, redis, options, settings: settings.collect() })
+    }
+
+    fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(|setting| setting.value.as_str())
+    }
+
+    /// A setting that counts memory, in bytes.
+    fn bytes(&self, name: &str) -> Option<f64> {
+        let setting = self.settings.get(name)?;
+        let scale = match setting.unit.as_deref() {
+            Some("8kB") => 8192.0,
+            Some("kB") => 1024.0,
+            Some("MB") => 1_048_576.0,
+            _ => 1.0,
+        };
+        Some(setting.value.parse::<f64>().ok()? * scale)
+    }
+
+    fn number(&self, name: &str) -> Option<f64> {
+        self.setting(name)?.parse().ok()
+    }
+
+    /// A statistic of the shelf.
+    async fn sheet(&self, name: &str) -> Result<Sheet> {
+        let stat = find(name).with_context(|| format!("there is no statistic {name}"))?;
+        stat.sheet(&Look { observer: self.observer, options: &self.options }).await
+    }
+
+    /// The names that a question of names answers: `a, b, c and 4 more`; and how many.
+    async fn names(&self, sql: &str) -> Result<(usize, String)> {
+        let answer = self.observer.ask(sql, &[]).await?;
+        let names: Vec<&str> = answer.rows.iter().filter_map(|row| row[0].text()).collect();
+        Ok((names.len(), few(&names)))
+    }
+
+    async fn knows(&self, sql: &str, what: &str) -> Result<bool> {
+        let answer = self.observer.ask(sql, &[(&what, Type::TEXT)]).await?;
+        Ok(answer.rows.first().and_then(|row| row.first()) == Some(&Cell::Bool(true)))
+    }
+}
+
+fn few(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        names if names.len() > 4 => format!("{} and {} more", names[..3].join(", "), names.len() - 3),
+        names => names.join(", "),
+    }
+}
+
+/// Every check but the ignored. What a server refuses is unknown; only a lost connection is an error.
+pub async fn run(patient: &Patient<'_>, ignored: &[String]) -> Result<Vec<Report>> {
+    let mut reports = Vec::with_capacity(SHELF.len());
+    for check in SHELF.iter().filter(|check| !ignored.iter().any(|name| name == check.name)) {
+        let found = match (check.run)(patient).await {
+            Ok(found) => found,
+            Err(error) if patient.observer.is_closed() => return Err(error).with_context(|| format!("check {}", check.name)),
+            Err(error) => match explain(&error) {
+                Some(notes) => Found::unknown(notes.first().cloned().unwrap_or_default(), notes.get(1).cloned().unwrap_or_default()),
+                None => return Err(error).with_context(|| format!("check {}", check.name)),
+            },
+        };
+        reports.push(Report { name: check.name, verdict: found.verdict, value: found.value, why: found.why, remedy: found.remedy });
+    }
+    Ok(reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stable_and_told_apart() {
+        let mut names: Vec<&str> = SHELF.iter().map(|check| check.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SHELF.len());
+        assert_eq!(few(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
+    }
+}

@@ -1,0 +1,108 @@
+//! PgBouncer: how it pools, what it can, and whether clients wait for it now.
+
+use futures_util::FutureExt as _;
+
+use crate::doctor::{Check, Found, few};
+use crate::postgres::{Console, Route, route};
+use crate::stats::PoolUse;
+
+const NO_POOLER: &str = "no pooler is named";
+const STATS_USERS: &str = "Put this user into stats_users of pgbouncer.ini, and reload it.";
+
+pub const MODE: Check = Check {
+    name: "pgbouncer-mode",
+    about: "PgBouncer pools by transaction",
+    run: |patient| {
+        async move {
+            let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
+            let pools = match Console::connect(pooler).await {
+                Ok(console) => PoolUse::read(&console).await?,
+                Err(error) => return Ok(Found::unknown(format!("{error:#}"), STATS_USERS)),
+            };
+            let others: Vec<String> = pools
+                .iter()
+                .filter(|pool| pool.mode.as_deref().is_some_and(|mode| mode != "transaction"))
+                .map(|pool| format!("{}/{}: {}", pool.database, pool.user, pool.mode.as_deref().unwrap_or_default()))
+                .collect();
+            Ok(if others.is_empty() {
+                Found::ok("transaction", "servers are shared between transactions")
+            } else {
+                let names: Vec<&str> = others.iter().map(String::as_str).collect();
+                Found::warning(
+                    few(&names),
+                    "by session each client holds a server for as long as it is connected",
+                    "pool_mode = transaction, where clients keep nothing in their sessions.",
+                )
+            })
+        }
+        .boxed()
+    },
+};
+
+pub const PGBOUNCER_VERSION: Check = Check {
+    name: "pgbouncer-version",
+    about: "PgBouncer can carry prepared statements",
+    run: |patient| {
+        async move {
+            let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
+            let found = match route(pooler).await {
+                Ok(found) => found,
+                Err(error) => return Ok(Found::unknown(format!("{error:#}"), "Is it PgBouncer, and does it answer?")),
+            };
+            Ok(match found {
+                Route::Direct => {
+                    Found::warning("no pooler", "at the pooler's address PostgreSQL itself answers", "Look at --pooler or POOLER_URL.")
+                }
+                Route::Pooled { version: None, .. } => Found::unknown("its console does not let this user in", STATS_USERS),
+                Route::Pooled { version: Some((major, minor)), prepared } => {
+                    let value = format!("{major}.{minor}");
+                    if prepared {
+                        Found::ok(value, "prepared statements are carried from server to server")
+                    } else if (major, minor) < (1, 21) {
+                        Found::warning(
+                            value,
+                            "before 1.21 prepared statements break in transaction mode",
+                            "Upgrade PgBouncer; until then turn them off in clients.",
+                        )
+                    } else {
+                        Found::warning(
+                            value,
+                            "max_prepared_statements is 0: prepared statements break in transaction mode",
+                            "max_prepared_statements = 200",
+                        )
+                    }
+                }
+            })
+        }
+        .boxed()
+    },
+};
+
+pub const LIVE: Check = Check {
+    name: "pgbouncer-waiting",
+    about: "no client waits for a server",
+    run: |patient| {
+        async move {
+            let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
+            let pools = match Console::connect(pooler).await {
+                Ok(console) => PoolUse::read(&console).await?,
+                Err(error) => return Ok(Found::unknown(format!("{error:#}"), STATS_USERS)),
+            };
+            let waiting: i64 = pools.iter().filter_map(|pool| pool.clients_waiting).sum();
+            let longest = pools.iter().map(|pool| pool.longest_wait_seconds).fold(0.0, f64::max);
+            let value = format!("{waiting} waiting, the longest for {longest:.1} s");
+            Ok(if longest >= 1.0 {
+                Found::error(
+                    value,
+                    "clients wait for more than a second",
+                    "Find what holds the servers (`candlefish stats activity`), then raise default_pool_size.",
+                )
+            } else if waiting > 0 {
+                Found::warning(value, "every server of a pool is in use", "Watch it: `candlefish stats pools --watch`.")
+            } else {
+                Found::ok(value, "there are servers for everybody")
+            })
+        }
+        .boxed()
+    },
+};

@@ -1,0 +1,38 @@
+//! Redis: a cache that is full has to throw out, and not to refuse.
+
+use futures_util::FutureExt as _;
+
+use crate::doctor::{Check, Found};
+
+pub const POLICY: Check = Check {
+    name: "redis-policy",
+    about: "Redis has a limit, and throws out what is used least when it is full",
+    run: |patient| {
+        async move {
+            let facts = match &patient.redis {
+                None => return Ok(Found::nothing("no Redis is named")),
+                Some(Err(error)) => {
+                    return Ok(Found::error("unreachable", format!("{error:#}"), "Start it, or mend --redis or REDIS_URL."));
+                }
+                Some(Ok(facts)) => facts,
+            };
+            let value = format!("Redis {}, maxmemory {} MB, {}", facts.version, facts.maxmemory / 1_000_000, facts.policy);
+            Ok(if facts.maxmemory == 0 {
+                Found::warning(
+                    value,
+                    "without a limit it grows until the system ends it",
+                    "CONFIG SET maxmemory 1gb; CONFIG SET maxmemory-policy allkeys-lru (and both in redis.conf)",
+                )
+            } else if facts.policy == "noeviction" {
+                Found::error(
+                    value,
+                    "full, it refuses every write: nothing new is cached, and no invalidation is heard",
+                    "CONFIG SET maxmemory-policy allkeys-lru (and in redis.conf)",
+                )
+            } else {
+                Found::ok(value, "full, it throws out")
+            })
+        }
+        .boxed()
+    },
+};

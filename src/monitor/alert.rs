@@ -1,0 +1,202 @@
+//! The states of an alert, as Prometheus has them: inactive, pending, firing, and for a while resolved. No clock of its own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::monitor::rule::Rule;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    #[default]
+    Inactive,
+    Pending,
+    Firing,
+    /// Inactive, after it fired: for a quarter of an hour.
+    Resolved,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Inactive => "inactive",
+            State::Pending => "pending",
+            State::Firing => "firing",
+            State::Resolved => "resolved",
+        }
+    }
+}
+
+/// How long a resolved alert is shown as such, and told again who was not told.
+const RESOLVED_MS: i64 = 15 * 60_000;
+
+/// After a longer silence than this nobody can say that a pending condition held all the time.
+const OUTAGE_MS: i64 = 3_600_000;
+
+/// One alert. All times are milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Alert {
+    pub state: State,
+    /// Since when the condition holds.
+    pub active_at: Option<i64>,
+    pub fired_at: Option<i64>,
+    pub resolved_at: Option<i64>,
+    pub keep_firing_since: Option<i64>,
+    /// As it was last seen; in Prometheus's units.
+    pub value: Option<f64>,
+}
+
+/// What an evaluation says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    Holds,
+    HoldsNot,
+    /// Nobody knows: the state stays what it is.
+    Unknown,
+}
+
+/// A change that others are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Fired,
+    Resolved,
+}
+
+impl Alert {
+    /// One evaluation at `now`.
+    pub fn step(&mut self, rule: &Rule, now: i64, verdict: Verdict) -> Option<Change> {
+        let mut change = None;
+        match verdict {
+            Verdict::Unknown => {}
+            Verdict::Holds => {
+                self.keep_firing_since = None;
+                if matches!(self.state, State::Inactive | State::Resolved) {
+                    *self = Alert { state: State::Pending, active_at: Some(now), value: self.value, ..Alert::default() };
+                }
+            }
+            Verdict::HoldsNot => {
+                if self.state == State::Firing && rule.keep_firing_ms > 0 {
+                    let since = *self.keep_firing_since.get_or_insert(now);
+                    if now - since < rule.keep_firing_ms {
+                        return None;
+                    }
+                }
+                match self.state {
+                    State::Pending => *self = Alert { value: self.value, ..Alert::default() },
+                    State::Firing => {
+                        self.state = State::Resolved;
+                        self.resolved_at = Some(now);
+                        self.keep_firing_since = None;
+                        change = Some(Change::Resolved);
+                    }
+                    State::Inactive | State::Resolved => {}
+                }
+            }
+        }
+        // An error holds a pending alert where it is, too.
+        if self.state == State::Pending && verdict == Verdict::Holds && self.held_ms(now) >= rule.for_ms {
+            self.state = State::Firing;
+            self.fired_at = Some(now);
+            change = Some(Change::Fired);
+        }
+        if self.state == State::Resolved && self.resolved_at.is_some_and(|resolved| now - resolved > RESOLVED_MS) {
+            *self = Alert { value: self.value, ..Alert::default() };
+        }
+        change
+    }
+
+    fn held_ms(&self, now: i64) -> i64 {
+        self.active_at.map_or(0, |since| now - since)
+    }
+
+    /// Takes up an alert of an earlier run, last seen at `seen`: a condition that was not watched for an hour begins anew, and one that now has to
+    /// hold longer is pending again.
+    pub fn resume(mut self, rule: &Rule, seen: i64, now: i64) -> Self {
+        if self.state == State::Pending && now - seen > OUTAGE_MS {
+            return Alert::default();
+        }
+        if self.state == State::Firing && self.held_ms(now) < rule.for_ms {
+            self.state = State::Pending;
+            self.fired_at = None;
+        }
+        self
+    }
+
+    /// Since when it is in its state.
+    pub fn since(&self) -> Option<i64> {
+        match self.state {
+            State::Inactive => None,
+            State::Pending => self.active_at,
+            State::Firing => self.fired_at,
+            State::Resolved => self.resolved_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::rule::Condition;
+
+    fn rule(for_ms: i64, keep_firing_ms: i64) -> Rule {
+        Rule { for_ms, keep_firing_ms, ..Rule::new("r", Condition::parse("error_rate > 1%").unwrap()) }
+    }
+
+    /// One letter a tick of 15 s: `x` holds, `.` does not, `?` nobody knows; and the states in the same way.
+    fn states(rule: &Rule, verdicts: &str) -> String {
+        let mut alert = Alert::default();
+        let step = |(tick, verdict): (usize, char)| {
+            let verdict = match verdict {
+                'x' => Verdict::Holds,
+                '.' => Verdict::HoldsNot,
+                _ => Verdict::Unknown,
+            };
+            alert.step(rule, tick as i64 * 15_000, verdict);
+            match alert.state {
+                State::Inactive => '-',
+                State::Pending => 'p',
+                State::Firing => 'F',
+                State::Resolved => 'r',
+            }
+        };
+        verdicts.chars().enumerate().map(step).collect()
+    }
+
+    #[test]
+    fn durations_are_kept() {
+        assert_eq!(states(&rule(0, 0), ".x.x"), "-FrF");
+        assert_eq!(states(&rule(30_000, 0), "xxxxx."), "ppFFFr");
+        assert_eq!(states(&rule(30_000, 0), "xx.xxx"), "pp-ppF", "one good sample begins the time anew");
+        assert_eq!(states(&rule(0, 30_000), "x...x...."), "FFFrFFFrr");
+    }
+
+    #[test]
+    fn keep_firing_for_bridges_gaps_and_ends() {
+        assert_eq!(states(&rule(0, 30_000), "x.x...."), "FFFFFrr");
+    }
+
+    #[test]
+    fn what_nobody_knows_changes_nothing() {
+        assert_eq!(states(&rule(30_000, 0), "x?????x"), "pppppp".to_string() + "F");
+        assert_eq!(states(&rule(0, 0), "x??.?"), "FFFrr");
+        assert_eq!(states(&rule(0, 0), "??"), "--");
+    }
+
+    #[test]
+    fn a_resolved_alert_is_inactive_after_a_quarter_of_an_hour() {
+        let text = format!("x{}", ".".repeat(62));
+        let states = states(&rule(0, 0), &text);
+        assert!(states.starts_with("Fr") && states.ends_with("r-"), "{states}");
+    }
+
+    #[test]
+    fn a_run_takes_up_what_another_left() {
+        let pending = Alert { state: State::Pending, active_at: Some(0), ..Alert::default() };
+        let mut resumed = pending.clone().resume(&rule(30_000, 0), 15_000, 30_000);
+        assert_eq!(resumed.step(&rule(30_000, 0), 30_000, Verdict::Holds), Some(Change::Fired));
+        assert_eq!(pending.resume(&rule(30_000, 0), 0, OUTAGE_MS + 1), Alert::default());
+        let firing = Alert { state: State::Firing, active_at: Some(0), fired_at: Some(30_000), ..Alert::default() };
+        assert_eq!(firing.clone().resume(&rule(600_000, 0), 30_000, 45_000).state, State::Pending, "the rule now wants ten minutes");
+        assert_eq!(firing.resume(&rule(30_000, 0), 30_000, OUTAGE_MS * 9).state, State::Firing);
+    }
+}

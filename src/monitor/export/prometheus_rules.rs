@@ -1,0 +1,68 @@
+//! Rules for Prometheus, from what `monitor --serve` gives it under `/metrics`.
+
+use crate::model::Unit;
+use crate::monitor::export::quoted;
+use crate::monitor::rule::{Rule, Sign, span_text};
+use crate::monitor::{OnNoData, Rules};
+
+/// How often Prometheus evaluates them: less than the shortest duration.
+const INTERVAL: &str = "15s";
+
+/// A file of rules: the alerts, and one for each KPI that is missed.
+pub fn prometheus_rules(rules: &Rules) -> String {
+    let mut text = format!(
+        "# Made by `candlefish monitor export prometheus-rules` {}. The series come from `candlefish monitor --serve`: scrape its /metrics every 15 s.\n\
+         groups:\n  - name: candlefish\n    interval: {}\n    rules:\n",
+        env!("CARGO_PKG_VERSION"),
+        rules.interval_ms.map_or(INTERVAL.to_string(), span_text),
+    );
+    // No data is not health: without the monitor no other rule can fire.
+    text.push_str(
+        "      - alert: candlefish_monitor_absent\n        expr: absent(candlefish_build_info)\n        for: 1m\n        labels:\n          severity: \"critical\"\n        \
+         annotations:\n          summary: \"candlefish monitor is not scraped: its other alerts cannot fire\"\n",
+    );
+    for rule in &rules.rules {
+        text.push_str(&one(rule));
+    }
+    text.push_str("  - name: candlefish-kpis\n    interval: 15s\n    rules:\n");
+    for rule in Rule::of_kpis() {
+        text.push_str(&one(&rule));
+    }
+    text
+}
+
+fn one(rule: &Rule) -> String {
+    let mut text = format!("      - alert: {}\n        expr: {}\n", quoted(&rule.name), quoted(&rule.condition.promql(rule.min_samples)));
+    if rule.on_no_data == OnNoData::Unknown {
+        text.push_str("        # Without data Prometheus lets this alert end; candlefish's own monitor holds it.\n");
+    }
+    if rule.for_ms > 0 {
+        text.push_str(&format!("        for: {}\n", span_text(rule.for_ms)));
+    }
+    if rule.keep_firing_ms > 0 {
+        text.push_str(&format!("        keep_firing_for: {}\n", span_text(rule.keep_firing_ms)));
+    }
+    text.push_str(&format!("        labels:\n          severity: {}\n", quoted(&rule.severity)));
+    for (name, value) in &rule.labels {
+        text.push_str(&format!("          {name}: {}\n", quoted(value)));
+    }
+    text.push_str("        annotations:\n");
+    if !rule.annotations.contains_key("summary") {
+        text.push_str(&format!("          summary: {}\n", quoted(&summary(rule))));
+    }
+    for (name, value) in &rule.annotations {
+        text.push_str(&format!("          {}: {}\n", quoted(name), quoted(value)));
+    }
+    text
+}
+
+fn summary(rule: &Rule) -> String {
+    let format = match rule.condition.metric.unit {
+        Unit::Milliseconds => "humanizeDuration",
+        Unit::Ratio => "humanizePercentage",
+        Unit::Bytes => "humanize1024",
+    };
+    let limit = rule.condition.text.split(Sign::text(rule.condition.sign)).nth(1).unwrap_or_default().trim();
+    let sign = rule.condition.sign.text();
+    format!("{} is {{{{ $value | {format} }}}} ({sign} {limit})", rule.condition.metric.name)
+}

@@ -1,0 +1,259 @@
+//! What a sample comes to, for people and programs: values in milliseconds, ratios and bytes; unknown is null.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use crate::model::{Kpi, Limit, Unit};
+use crate::monitor::alert::{Alert, State};
+use crate::monitor::metric::{Metric, Source};
+use crate::monitor::rule::{OnNoData, Rule};
+use crate::monitor::sample::{Facts, Presence};
+use crate::monitor::{Outcome, shown_value};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Milliseconds since 1970; RFC 3339 in documents.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: i64,
+    pub target: String,
+    pub interval_seconds: f64,
+    pub sources: Vec<SourceReport>,
+    pub metrics: BTreeMap<&'static str, MetricReport>,
+    pub alerts: Vec<AlertReport>,
+    pub kpis: Vec<KpiReport>,
+    #[serde(flatten)]
+    pub facts: Facts,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceReport {
+    pub name: &'static str,
+    /// `there`, `absent`, `failed`
+    pub state: &'static str,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct MetricReport {
+    pub value: Option<f64>,
+    pub unit: &'static str,
+    /// None: no source that counts it is there.
+    pub source: Option<&'static str>,
+    pub window_seconds: Option<f64>,
+    /// Why there is no value.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct AlertReport {
+    pub name: String,
+    pub severity: String,
+    pub state: Shown,
+    pub condition: String,
+    pub value: Option<f64>,
+    pub threshold: f64,
+    pub unit: &'static str,
+    pub for_seconds: f64,
+    /// Since when it is in this state.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub since: Option<i64>,
+    /// Since when its condition holds.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub active_since: Option<i64>,
+    pub source: Option<&'static str>,
+    /// Why the value is not known, or not judged.
+    pub reason: Option<String>,
+}
+
+/// A state as it is shown: what could not be evaluated is never called healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    Inactive,
+    Pending,
+    Firing,
+    Resolved,
+    Unknown,
+    NotApplicable,
+}
+
+impl Shown {
+    pub fn name(self) -> &'static str {
+        match self {
+            Shown::Inactive => State::Inactive.name(),
+            Shown::Pending => State::Pending.name(),
+            Shown::Firing => State::Firing.name(),
+            Shown::Resolved => State::Resolved.name(),
+            Shown::Unknown => "unknown",
+            Shown::NotApplicable => "not_applicable",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct KpiReport {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub value: Option<f64>,
+    pub target: f64,
+    /// `<` or `>`: how the value has to stand to the target.
+    pub comparison: &'static str,
+    pub unit: &'static str,
+    /// None: it is not known.
+    pub met: Option<bool>,
+    pub source: Option<&'static str>,
+    pub reason: Option<String>,
+}
+
+/// A point of the charts.
+#[derive(Clone, Debug, Serialize)]
+pub struct HistoryPoint {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    #[serde(flatten)]
+    pub values: BTreeMap<&'static str, Option<f64>>,
+    pub calls_per_s: Option<f64>,
+    pub connections: Option<f64>,
+    pub active: Option<f64>,
+    /// Of the statement that took the most.
+    pub slow_ms_per_s: Option<f64>,
+}
+
+pub fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Milliseconds => "ms",
+        Unit::Ratio => "ratio",
+        Unit::Bytes => "bytes",
+    }
+}
+
+impl SourceReport {
+    pub fn new(source: Source, presence: &Presence) -> Self {
+        let (state, reason) = match presence {
+            Presence::There => ("there", None),
+            Presence::Absent(why) => ("absent", Some(why.clone())),
+            Presence::Failed(why) => ("failed", Some(why.clone())),
+        };
+        SourceReport { name: source.name(), state, reason }
+    }
+}
+
+/// Value, source and reason of what was seen.
+fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static str>, Option<String>) {
+    match outcome {
+        Outcome::Value(seen) => {
+            let value = Some(shown_value(metric, seen.measured.value)).filter(|value| value.is_finite());
+            (value, Some(seen.source.name()), None)
+        }
+        Outcome::NoData(seen) => (None, Some(seen.source.name()), Some("nothing happened in the window".to_string())),
+        Outcome::NoSeries(source) => (None, Some(source.name()), Some("its series have ended, or are not old enough".to_string())),
+        Outcome::Unknown(source, why) => (None, source.map(Source::name), Some(why.clone())),
+        Outcome::NotApplicable(why) => (None, None, Some(why.clone())),
+    }
+}
+
+/// Said where there were too few events for a verdict.
+fn too_few(rule: &Rule, outcome: &Outcome) -> Option<String> {
+    let Outcome::Value(seen) = outcome else { return None };
+    let events = seen.measured.events.filter(|events| *events < rule.min_samples - 1e-6)?;
+    Some(format!("only {events:.0} of the {} events that a verdict needs", rule.min_samples))
+}
+
+impl MetricReport {
+    pub(super) fn new(metric: &Metric, window_ms: i64, outcome: &Outcome) -> Self {
+        let (value, source, reason) = parts(metric, outcome);
+        let window_seconds = (window_ms > 0).then_some(window_ms as f64 / 1000.0);
+        MetricReport { value, unit: unit_name(metric.unit), source, window_seconds, reason }
+    }
+}
+
+impl AlertReport {
+    pub(super) fn new(rule: &Rule, alert: &Alert, outcome: &Outcome) -> Self {
+        let metric = rule.condition.metric;
+        let (value, source, reason) = parts(metric, outcome);
+        let state = match (alert.state, outcome) {
+            (State::Pending, _) => Shown::Pending,
+            (State::Firing, _) => Shown::Firing,
+            (State::Inactive | State::Resolved, Outcome::NotApplicable(_)) => Shown::NotApplicable,
+            (State::Inactive | State::Resolved, Outcome::Unknown(..)) => Shown::Unknown,
+            (State::Inactive | State::Resolved, Outcome::NoData(_) | Outcome::NoSeries(_)) if rule.on_no_data == OnNoData::Unknown => {
+                Shown::Unknown
+            }
+            (State::Resolved, _) => Shown::Resolved,
+            (State::Inactive, _) => Shown::Inactive,
+        };
+        AlertReport {
+            name: rule.name.clone(),
+            severity: rule.severity.clone(),
+            state,
+            condition: rule.condition.text.clone(),
+            value,
+            threshold: shown_value(metric, rule.condition.limit),
+            unit: unit_name(metric.unit),
+            for_seconds: rule.for_ms as f64 / 1000.0,
+            since: alert.since(),
+            active_since: alert.active_at.filter(|_| matches!(alert.state, State::Pending | State::Firing)),
+            source,
+            reason: reason.or_else(|| too_few(rule, outcome)),
+        }
+    }
+}
+
+impl KpiReport {
+    pub(super) fn new(kpi: &Kpi, missed: &Rule, outcome: &Outcome) -> Self {
+        let (value, source, reason) = parts(missed.condition.metric, outcome);
+        let few = too_few(missed, outcome);
+        let (target, comparison) = match kpi.limit {
+            Limit::Below(limit) => (limit, "<"),
+            Limit::Above(limit) => (limit, ">"),
+        };
+        KpiReport {
+            name: kpi.name,
+            about: kpi.about,
+            value,
+            target,
+            comparison,
+            unit: unit_name(kpi.unit),
+            // The table's own comparison, on the table's own unit.
+            met: value.filter(|_| few.is_none()).map(|value| kpi.is_met(value)),
+            source,
+            reason: reason.or(few),
+        }
+    }
+}
+
+impl Status {
+    /// The alerts that fire, the most severe first.
+    pub fn firing(&self) -> Vec<&AlertReport> {
+        let mut firing: Vec<&AlertReport> = self.alerts.iter().filter(|alert| alert.state == Shown::Firing).collect();
+        firing.sort_by_key(|alert| std::cmp::Reverse(severity_rank(&alert.severity)));
+        firing
+    }
+
+    /// The rules that could not be evaluated.
+    pub fn unknown(&self) -> Vec<&AlertReport> {
+        self.alerts.iter().filter(|alert| alert.state == Shown::Unknown).collect()
+    }
+}
+
+pub fn severity_rank(severity: &str) -> u8 {
+    match severity {
+        "critical" => 2,
+        "warning" => 1,
+        _ => 0,
+    }
+}
+
+/// RFC 3339, UTC, to the millisecond.
+pub fn timestamp(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| format!("{at:.3}"))
+}
+
+fn rfc3339<S: Serializer>(ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&timestamp(*ms))
+}
+
+fn rfc3339_or_null<S: Serializer>(ms: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    ms.map(timestamp).serialize(serializer)
+}

@@ -1,0 +1,391 @@
+//! A rule: a condition that has to hold for so long. The grammar is the strategy's, with more where more is wanted:
+//! `metric{label="value"}[window] > number unit`.
+
+use std::collections::BTreeMap;
+
+use crate::model::{KPIS, Kpi, Limit, Unit};
+use crate::monitor::metric::{METRICS, Measured, Metric, Source, find};
+use crate::monitor::series::{Selector, Series};
+
+/// One alert's rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub name: String,
+    pub condition: Condition,
+    /// How long the condition has to hold before the alert fires.
+    pub for_ms: i64,
+    /// How long it goes on firing after the condition has ended.
+    pub keep_firing_ms: i64,
+    /// `info`, `warning`, `critical`
+    pub severity: String,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// With fewer events in the window the condition does not hold: one failure of three calls at night is no alarm.
+    pub min_samples: f64,
+    pub on_no_data: OnNoData,
+}
+
+/// What it means that nothing happened in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNoData {
+    /// Nobody knows: the alert stays as it is, and is shown as unknown.
+    #[default]
+    Unknown,
+    /// As in Prometheus: the condition does not hold.
+    Inactive,
+    /// As if the condition held.
+    Firing,
+}
+
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub text: String,
+    pub metric: &'static Metric,
+    pub selectors: Vec<Selector>,
+    pub window_ms: i64,
+    pub sign: Sign,
+    /// In Prometheus's units: seconds, ratios, bytes.
+    pub limit: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    More,
+    AtLeast,
+    Less,
+    AtMost,
+    Equal,
+    Different,
+}
+
+/// The longer first: `>=` begins with `>`.
+const SIGNS: [(&str, Sign); 6] =
+    [(">=", Sign::AtLeast), ("<=", Sign::AtMost), ("==", Sign::Equal), ("!=", Sign::Different), (">", Sign::More), ("<", Sign::Less)];
+
+/// What may stand behind a number: divided by this it is in Prometheus's unit.
+const UNITS: [(&str, f64, Unit); 11] = [
+    ("us", 1e6, Unit::Milliseconds),
+    ("ms", 1e3, Unit::Milliseconds),
+    ("s", 1.0, Unit::Milliseconds),
+    ("m", 1.0 / 60.0, Unit::Milliseconds),
+    ("%", 100.0, Unit::Ratio),
+    ("kB", 1e-3, Unit::Bytes),
+    ("MB", 1e-6, Unit::Bytes),
+    ("GB", 1e-9, Unit::Bytes),
+    ("KiB", 1.0 / 1024.0, Unit::Bytes),
+    ("MiB", 1.0 / 1_048_576.0, Unit::Bytes),
+    ("GiB", 1.0 / 1_073_741_824.0, Unit::Bytes),
+];
+
+/// What a rule's condition says now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    pub source: Source,
+    pub measured: Measured,
+}
+
+/// What is wrong, and at which byte of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    pub at: usize,
+    pub message: String,
+}
+
+impl Sign {
+    pub fn text(self) -> &'static str {
+        SIGNS.iter().find(|(_, sign)| *sign == self).map_or("", |(text, _)| text)
+    }
+
+    pub fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Sign::More => value > limit,
+            Sign::AtLeast => value >= limit,
+            Sign::Less => value < limit,
+            Sign::AtMost => value <= limit,
+            Sign::Equal => value == limit,
+            Sign::Different => value != limit,
+        }
+    }
+}
+
+impl Condition {
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let wrong = |at: usize, message: String| Err(Wrong { at, message });
+        let mut at = text.len() - text.trim_start().len();
+        let name_end = at + text[at..].find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len() - at);
+        let name = &text[at..name_end];
+        if name.is_empty() {
+            return wrong(at, "a metric's name is missing".to_string());
+        }
+        let Some(metric) = find(name) else {
+            return wrong(at, format!("there is no metric {name:?}{}; there are {}", near(name), names()));
+        };
+        at = skip(text, name_end);
+        let mut selectors = Vec::new();
+        if text[at..].starts_with('{') {
+            (selectors, at) = read_selectors(text, at)?;
+            at = skip(text, at);
+        }
+        let mut window_ms = metric.window_ms;
+        if text[at..].starts_with('[') {
+            let Some(length) = text[at..].find(']') else { return wrong(at, "this [ has no ]".to_string()) };
+            let inside = &text[at + 1..at + length];
+            match span_ms(inside) {
+                Some(span) if span >= 1000 && metric.window_ms > 0 => window_ms = span,
+                Some(_) if metric.window_ms == 0 => return wrong(at, format!("{name} is what is now, and has no window")),
+                _ => return wrong(at + 1, format!("{inside:?} is no window: write 30s, 2m, 1h; at least 1s")),
+            }
+            at = skip(text, at + length + 1);
+        }
+        let Some((sign_text, sign)) = SIGNS.iter().find(|(sign, _)| text[at..].starts_with(sign)) else {
+            return wrong(at, "a comparison is missing: >, >=, <, <=, == or !=".to_string());
+        };
+        at = skip(text, at + sign_text.len());
+        let number_end = at + text[at..].find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-'))).unwrap_or(text.len() - at);
+        let Ok(number) = text[at..number_end].parse::<f64>() else { return wrong(at, "a number is missing".to_string()) };
+        let unit_at = skip(text, number_end);
+        let unit = text[unit_at..].trim_end();
+        let limit = match UNITS.iter().find(|(name, ..)| *name == unit) {
+            Some((_, per_base, of)) if *of == metric.unit => number / per_base,
+            Some((_, _, of)) => {
+                return wrong(unit_at, format!("{name} is counted in {}, and {unit} counts {}", words(metric.unit), words(*of)));
+            }
+            None if unit.is_empty() && metric.unit == Unit::Milliseconds => {
+                return wrong(unit_at, format!("{name} wants a unit of time: us, ms, s or m"));
+            }
+            None if unit.is_empty() => number,
+            None => return wrong(unit_at, format!("{unit:?} is no unit: us, ms, s, m, %, kB, MB, GB, KiB, MiB, GiB")),
+        };
+        Ok(Condition { text: text.trim().to_string(), metric, selectors, window_ms, sign: *sign, limit })
+    }
+
+    /// That a KPI is missed.
+    pub fn missed(kpi: &Kpi) -> Option<Self> {
+        let metric = find(kpi.name)?;
+        let (sign, limit) = match kpi.limit {
+            Limit::Below(limit) => (Sign::AtLeast, limit),
+            Limit::Above(limit) => (Sign::AtMost, limit),
+        };
+        let limit = if kpi.unit == Unit::Milliseconds { limit / 1000.0 } else { limit };
+        let missed = match kpi.limit {
+            Limit::Below(_) => kpi.expression().replacen('<', " >= ", 1),
+            Limit::Above(_) => kpi.expression().replacen('>', " <= ", 1),
+        };
+        Some(Condition { text: missed, metric, selectors: Vec::new(), window_ms: metric.window_ms, sign, limit })
+    }
+
+    /// From the first source among the given where something happened; else from the first that is there, as NaN.
+    pub fn look(&self, series: &Series, at: i64, is_there: impl Fn(Source) -> bool) -> Option<Seen> {
+        let formulas = self.metric.formulas.iter().filter(|(source, _)| is_there(*source));
+        let mut seen = formulas.filter_map(|(source, formula)| {
+            let measured = formula.evaluate(series, &self.selectors, at, self.window_ms)?;
+            Some(Seen { source: *source, measured })
+        });
+        let first = seen.next()?;
+        if first.measured.value.is_nan() { Some(seen.find(|seen| !seen.measured.value.is_nan()).unwrap_or(first)) } else { Some(first) }
+    }
+
+    /// The condition for Prometheus, with the guard of a rule.
+    pub fn promql(&self, min_samples: f64) -> String {
+        let window = span_text(self.window_ms);
+        let formulas = || self.metric.formulas.iter().map(|(_, formula)| formula);
+        let values: Vec<String> = formulas().map(|formula| formula.promql(&self.selectors, &window)).collect();
+        let mut text = format!("{} {} {}", first_of(&values, ">= 0"), self.sign.text(), self.limit);
+        let events: Vec<String> = formulas().filter_map(|formula| formula.events_promql(&self.selectors, &window)).collect();
+        if min_samples > 0.0 && events.len() == values.len() {
+            text.push_str(&format!(" and {} >= {min_samples}", first_of(&events, "> 0")));
+        }
+        text
+    }
+}
+
+/// The first of several that has something to say: `is_known` leaves NaN and nothing out.
+fn first_of(expressions: &[String], is_known: &str) -> String {
+    match expressions {
+        [one] => format!("({one})"),
+        all => format!("({})", all.iter().map(|one| format!("({one}) {is_known}")).collect::<Vec<_>>().join(" or ")),
+    }
+}
+
+impl Rule {
+    /// What holds for a rule that does not say otherwise.
+    pub fn new(name: &str, condition: Condition) -> Self {
+        Rule {
+            name: name.to_string(),
+            condition,
+            for_ms: 0,
+            keep_firing_ms: 0,
+            severity: "warning".to_string(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            min_samples: MIN_SAMPLES,
+            on_no_data: OnNoData::default(),
+        }
+    }
+
+    /// A rule for each KPI: missed for five minutes.
+    pub fn of_kpis() -> Vec<Rule> {
+        let rule = |kpi: &Kpi| {
+            let condition = Condition::missed(kpi)?;
+            let labels = BTreeMap::from([("kpi".to_string(), kpi.name.to_string())]);
+            let name = format!("kpi_{}", kpi.name);
+            Some(Rule { for_ms: 300_000, severity: "info".to_string(), labels, ..Rule::new(&name, condition) })
+        };
+        KPIS.iter().filter_map(rule).collect()
+    }
+
+    /// True when the condition holds for what was seen: there were enough events, and the comparison is true.
+    pub fn holds(&self, measured: Measured) -> bool {
+        // `increase` is a product of floats: 20 events may come as 19.999….
+        let enough = measured.events.is_none_or(|events| events >= self.min_samples - 1e-6);
+        enough && self.condition.sign.holds(measured.value, self.condition.limit)
+    }
+}
+
+/// Events that a verdict needs.
+pub const MIN_SAMPLES: f64 = 20.0;
+
+fn read_selectors(text: &str, open: usize) -> Result<(Vec<Selector>, usize), Wrong> {
+    let wrong = |at: usize, message: &str| Err(Wrong { at, message: message.to_string() });
+    let (mut selectors, mut at) = (Vec::new(), skip(text, open + 1));
+    while !text[at..].starts_with('}') {
+        let end = at + text[at..].find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len() - at);
+        let label = text[at..end].to_string();
+        if label.is_empty() {
+            return wrong(at, "a label is missing: {label=\"value\"}");
+        }
+        at = skip(text, end);
+        let equal = !text[at..].starts_with("!=");
+        if equal && !text[at..].starts_with('=') {
+            return wrong(at, "= or != is missing");
+        }
+        at = skip(text, at + if equal { 1 } else { 2 });
+        let quote = match text[at..].chars().next() {
+            Some(quote @ ('"' | '\'')) => quote,
+            _ => return wrong(at, "a value in quotes is missing"),
+        };
+        let Some(length) = text[at + 1..].find(quote) else { return wrong(at, "this quote has no end") };
+        selectors.push(Selector { label, value: text[at + 1..at + 1 + length].to_string(), equal });
+        at = skip(text, at + length + 2);
+        match text[at..].chars().next() {
+            Some(',') => at = skip(text, at + 1),
+            Some('}') => {}
+            _ => return wrong(at, "this { has no }"),
+        }
+    }
+    Ok((selectors, at + 1))
+}
+
+fn skip(text: &str, at: usize) -> usize {
+    at + text[at..].len() - text[at..].trim_start().len()
+}
+
+fn words(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Milliseconds => "time",
+        Unit::Ratio => "ratios",
+        Unit::Bytes => "bytes",
+    }
+}
+
+fn names() -> String {
+    METRICS.map(|metric| metric.name).join(", ")
+}
+
+fn near(name: &str) -> String {
+    let near = METRICS.iter().map(|metric| (strsim::damerau_levenshtein(metric.name, name), metric.name)).min();
+    near.filter(|(distance, _)| *distance <= 3).map_or(String::new(), |(_, near)| format!(" (did you mean {near}?)"))
+}
+
+/// `30s`, `2m`, `500ms`, `1h30m`: in milliseconds. A bare number is seconds.
+pub fn span_ms(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return (0.0..1e9).contains(&seconds).then_some((seconds * 1000.0) as i64);
+    }
+    let (mut rest, mut sum) = (text, 0_i64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: i64 = rest[..digits].parse().ok()?;
+        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        let scale = match &rest[digits..unit_end] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        sum = sum.checked_add(number.checked_mul(scale)?)?;
+        rest = &rest[unit_end..];
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+/// As Prometheus writes it.
+pub fn span_text(ms: i64) -> String {
+    match ms {
+        ms if ms % 3_600_000 == 0 && ms > 0 => format!("{}h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 && ms > 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_read_whole() {
+        let read = |text: &str| Condition::parse(text).unwrap();
+        let slow = read("avg_query_time > 100ms");
+        assert_eq!((slow.metric.name, slow.window_ms, slow.sign, slow.limit), ("avg_query_time", 120_000, Sign::More, 0.1));
+        let hit = read(" cache_hit_ratio{instance=\"a\", instance != 'b'} [10m] <= 90 % ");
+        assert_eq!((hit.window_ms, hit.limit, hit.selectors.len(), hit.selectors[1].equal), (600_000, 0.9, 2, false));
+        assert_eq!(read("memory>200MB").limit, 200e6);
+        assert_eq!(read("pool_utilization > 0.8").metric.name, "pool_usage");
+        assert_eq!((span_ms("1h30m"), span_ms("15"), span_ms("2x"), span_ms("")), (Some(5_400_000), Some(15_000), None, None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, at, message) in [
+            ("avg_qery_time > 1ms", 0, "did you mean avg_query_time?"),
+            ("pool_usage > 100ms", 16, "counted in ratios, and ms counts time"),
+            ("pool_usage[1m] > 90%", 10, "has no window"),
+            ("error_rate[1y] > 1%", 11, "is no window"),
+            ("error_rate 1%", 11, "a comparison is missing"),
+            ("error_rate > ", 13, "a number is missing"),
+            ("p95 > 50", 8, "wants a unit of time"),
+            ("p95 > 50 parsecs", 9, "is no unit"),
+            ("error_rate{pool=x} > 1%", 16, "in quotes"),
+            ("", 0, "name is missing"),
+            ("ä > 1", 0, "name is missing"),
+        ] {
+            let wrong = Condition::parse(text).unwrap_err();
+            assert!(wrong.at == at && wrong.message.contains(message), "{text}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_expression_for_prometheus_has_every_source_and_the_guard() {
+        let condition = Condition::parse("error_rate > 1%").unwrap();
+        assert_eq!(
+            condition.promql(20.0),
+            "((sum(rate(candlefish_query_failures_total[1m])) / sum(rate(candlefish_query_duration_seconds_count[1m]))) >= 0 or \
+             (sum(rate(candlefish_pg_rollbacks_total[1m])) / (sum(rate(candlefish_pg_commits_total[1m])) + sum(rate(candlefish_pg_rollbacks_total[1m])))) >= 0) > 0.01 \
+             and ((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 or \
+             (sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0) >= 20"
+        );
+        assert_eq!(Condition::parse("pool_usage > 90%").unwrap().promql(20.0).matches(" and ").count(), 0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,40}") {
+            let _ = (Condition::parse(&text), span_ms(&text));
+            let _ = Condition::parse(&format!("error_rate{text}"));
+        }
+    }
+}

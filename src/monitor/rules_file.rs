@@ -1,0 +1,260 @@
+//! Rules as a YAML file: the strategy's loads as it is. What is wrong is said with its line and column.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use crate::model::Failure;
+use crate::monitor::rule::{Condition, MIN_SAMPLES, OnNoData, Rule, span_ms};
+
+/// The strategy's own alerts, word for word.
+const STRATEGY: &str = include_str!("strategy.yaml");
+
+/// Every rule, in the file's order.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub rules: Vec<Rule>,
+    /// How often they are evaluated, where the file says so.
+    pub interval_ms: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    interval: Option<Spanned<String>>,
+    #[serde(default)]
+    defaults: Defaults,
+    alerts: Ordered,
+}
+
+/// A map in the order of the file.
+struct Ordered(Vec<(Spanned<String>, Written)>);
+
+impl<'de> Deserialize<'de> for Ordered {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Ordered;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("alerts by their names")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Ordered, A::Error> {
+                let mut alerts = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    alerts.push(entry);
+                }
+                Ok(Ordered(alerts))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Defaults {
+    #[serde(alias = "for")]
+    duration: Option<Spanned<String>>,
+    keep_firing_for: Option<Spanned<String>>,
+    severity: Option<Spanned<String>>,
+    min_samples: Option<f64>,
+    on_no_data: Option<Spanned<String>>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    condition: Spanned<String>,
+    #[serde(alias = "for")]
+    duration: Option<Spanned<String>>,
+    keep_firing_for: Option<Spanned<String>>,
+    severity: Option<Spanned<String>>,
+    min_samples: Option<f64>,
+    on_no_data: Option<Spanned<String>>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Rules {
+    /// The strategy's.
+    pub fn strategy() -> Self {
+        Rules::parse(STRATEGY, "the strategy's rules").expect("a unit test reads them")
+    }
+
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::new("rules_not_found", format!("read {}: {error}", path.display())).hint("--rules names a YAML file of alerts.")
+        })?;
+        Rules::parse(&text, &path.display().to_string()).context("read the rules")
+    }
+
+    /// `name` is what an error calls the text.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        let file: File = serde_saphyr::from_str(text).map_err(|error| not_read(name, &error))?;
+        let place = |spanned: &Spanned<String>, at: usize| {
+            let start = spanned.referenced;
+            let quoted = text
+                .lines()
+                .nth(start.line().saturating_sub(1) as usize)
+                .and_then(|line| line.chars().nth(start.column().saturating_sub(1) as usize));
+            let quote = usize::from(matches!(quoted, Some('"' | '\'')));
+            let before = spanned.value.get(..at).map_or(at, |before| before.chars().count());
+            (start.line() as usize, start.column() as usize + quote + before)
+        };
+        let wrong = |spanned: &Spanned<String>, at: usize, message: String| -> anyhow::Error {
+            let (line, column) = place(spanned, at);
+            Failure::new("bad_rules", format!("{name}:{line}:{column}: {message}")).hint(HINT).into()
+        };
+        let span = |written: &Option<Spanned<String>>, default: &Option<Spanned<String>>| -> Result<i64> {
+            let Some(written) = written.as_ref().or(default.as_ref()) else { return Ok(0) };
+            span_ms(&written.value).ok_or_else(|| wrong(written, 0, format!("{:?} is no span of time: write 30s, 2m, 1h", written.value)))
+        };
+        let interval_ms = match &file.interval {
+            None => None,
+            Some(_) => Some(span(&file.interval, &None)?).filter(|ms| *ms >= 100),
+        };
+        let mut rules: Vec<Rule> = Vec::new();
+        for (key, written) in &file.alerts.0 {
+            if key.value.is_empty() || !key.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) {
+                return Err(wrong(key, 0, format!("{:?} is no name for an alert: letters, digits, _, - and .", key.value)));
+            }
+            let defaults = &file.defaults;
+            let condition =
+                Condition::parse(&written.condition.value).map_err(|error| wrong(&written.condition, error.at, error.message))?;
+            let severity = match written.severity.as_ref().or(defaults.severity.as_ref()) {
+                None => "warning".to_string(),
+                Some(severity) if ["info", "warning", "critical"].contains(&severity.value.as_str()) => severity.value.clone(),
+                Some(severity) => {
+                    return Err(wrong(severity, 0, format!("{:?} is no severity: info, warning or critical", severity.value)));
+                }
+            };
+            let on_no_data = match written.on_no_data.as_ref().or(defaults.on_no_data.as_ref()) {
+                None => OnNoData::default(),
+                Some(said) => match said.value.as_str() {
+                    "unknown" | "hold" => OnNoData::Unknown,
+                    "inactive" => OnNoData::Inactive,
+                    "firing" => OnNoData::Firing,
+                    other => return Err(wrong(said, 0, format!("{other:?} is not what no data can mean: unknown, inactive or firing"))),
+                },
+            };
+            let mut labels = defaults.labels.clone();
+            labels.extend(written.labels.clone());
+            if let Some(label) = labels.keys().find(|label| !is_label(label)) {
+                return Err(wrong(key, 0, format!("{label:?} is no name for a label: letters, digits and _; not alertname or severity")));
+            }
+            rules.push(Rule {
+                for_ms: span(&written.duration, &defaults.duration)?,
+                keep_firing_ms: span(&written.keep_firing_for, &defaults.keep_firing_for)?,
+                severity,
+                labels,
+                annotations: written.annotations.clone(),
+                min_samples: written.min_samples.or(defaults.min_samples).unwrap_or(MIN_SAMPLES),
+                on_no_data,
+                ..Rule::new(&key.value, condition)
+            });
+        }
+        Ok(Rules { rules, interval_ms })
+    }
+
+    /// The longest window that a rule looks back over.
+    pub fn longest_window_ms(&self) -> i64 {
+        self.rules.iter().map(|rule| rule.condition.window_ms).max().unwrap_or(0).max(300_000)
+    }
+}
+
+const HINT: &str = "`candlefish monitor rules check FILE` reads a file of rules; `monitor --help` has the grammar.";
+
+fn is_label(label: &str) -> bool {
+    let is_word = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_word && !label.is_empty() && !label.starts_with(|c: char| c.is_ascii_digit()) && !matches!(label, "alertname" | "severity")
+}
+
+const KEYS: [&str; 13] = [
+    "alerts",
+    "interval",
+    "defaults",
+    "condition",
+    "duration",
+    "for",
+    "keep_firing_for",
+    "severity",
+    "min_samples",
+    "on_no_data",
+    "labels",
+    "annotations",
+    "hold",
+];
+
+/// The parser's own words, with the place first.
+fn not_read(name: &str, error: &serde_saphyr::Error) -> anyhow::Error {
+    let said = error.without_snippet().to_string();
+    let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
+    let first = said.lines().next().unwrap_or_default();
+    let unknown = first.split("unknown field ").nth(1).and_then(|rest| rest.split('`').nth(1));
+    let near = unknown.and_then(|word| KEYS.iter().map(|key| (strsim::damerau_levenshtein(key, word), *key)).min());
+    let question = near.filter(|(distance, _)| *distance <= 3).map_or(String::new(), |(_, key)| format!("; did you mean {key}?"));
+    Failure::new("bad_rules", format!("{name}{place}: {first}{question}")).hint(HINT).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strategys_rules_load_as_they_are() {
+        let rules = Rules::strategy().rules;
+        let shown: Vec<String> =
+            rules.iter().map(|rule| format!("{} {} {} {}", rule.name, rule.condition.text, rule.for_ms, rule.severity)).collect();
+        assert_eq!(
+            shown,
+            [
+                "database_slow_queries avg_query_time > 100ms 120000 warning",
+                "low_cache_hit_ratio cache_hit_ratio < 90% 300000 warning",
+                "connection_pool_exhaustion pool_usage > 90% 60000 critical",
+                "query_error_rate error_rate > 1% 30000 critical",
+            ]
+        );
+    }
+
+    #[test]
+    fn errors_have_line_and_column() {
+        for (text, place, message) in [
+            ("alerts:\n  a:\n    condition: avg_qery_time > 1ms\n", "x:3:16:", "did you mean avg_query_time?"),
+            ("alerts:\n  a:\n    condition: \"error_rate > 5ms\"\n", "x:3:31:", "counted in ratios"),
+            ("alerts:\n  a: {condition: error_rate > 1%, duration: soon}\n", "x:2:45:", "no span of time"),
+            ("alerts:\n  a: {condition: error_rate > 1%, severity: bad}\n", "x:2:45:", "no severity"),
+            ("alerts:\n  a:\n    condition: error_rate > 1%\n    durration: 1m\n", "x:4:5:", "did you mean duration?"),
+            ("alerts:\n  a: {duration: 1m}\n", "x:", "missing field `condition`"),
+            ("alerts: [\n", "x:", ""),
+            ("alerts:\n  \"a b\": {condition: error_rate > 1%}\n", "x:2:", "no name for an alert"),
+        ] {
+            let said = format!("{:#}", Rules::parse(text, "x").unwrap_err());
+            assert!(said.starts_with(place) && said.contains(message), "{text}\n{said}");
+        }
+    }
+
+    #[test]
+    fn the_fuller_grammar() {
+        let rules = Rules::parse(
+            "interval: 10s\ndefaults: {min_samples: 5, on_no_data: inactive, labels: {team: data}}\nalerts:\n  z: {condition: \"p95{instance='a'}[1m] >= 50ms\", for: 1m, keep_firing_for: 5m, labels: {x: y}, annotations: {summary: s}}\n  a: {condition: memory > 200MB, min_samples: 0}\n",
+            "x",
+        )
+        .unwrap();
+        assert_eq!(rules.interval_ms, Some(10_000));
+        let z = &rules.rules[0];
+        assert_eq!(
+            (z.name.as_str(), z.for_ms, z.keep_firing_ms, z.min_samples, z.on_no_data),
+            ("z", 60_000, 300_000, 5.0, OnNoData::Inactive)
+        );
+        assert_eq!((z.labels["team"].as_str(), z.labels["x"].as_str(), z.condition.window_ms), ("data", "y", 60_000));
+    }
+}

@@ -1,0 +1,202 @@
+//! PostgreSQL itself: pg_stat_database always, pg_stat_statements where it is. One connection, which is made again when it breaks.
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::monitor::metric::Source;
+use crate::monitor::sample::statements::{Counted, is_transaction_control};
+use crate::monitor::sample::{Connections, LIMIT, Part, Presence, SlowQuery};
+use crate::postgres::{Address, Observer};
+use crate::stats::{Cell, Look, OVERVIEW, Options, Rates, Sheet, find};
+
+/// How many statements are shown.
+const SHOWN: usize = 10;
+/// A statement is shown up to here.
+const SHOWN_CHARACTERS: usize = 300;
+
+pub(super) struct Database {
+    address: Address,
+    observer: Option<Observer>,
+    rates: Rates,
+    counts: Carried,
+}
+
+/// What goes on from sample to sample, and with `--once` from run to run.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Carried {
+    statements: Counted,
+    commits: Others,
+    rollbacks: Others,
+    /// Transactions of our connections that are gone: committed, and rolled back.
+    looked: (u64, u64),
+}
+
+/// What others counted: all, without our own looking; never less than before, unless everything was reset.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Others {
+    all: f64,
+    others: f64,
+}
+
+impl Others {
+    fn count(&mut self, all: f64, own: f64) -> f64 {
+        // Our own transactions are known here before the server has counted them.
+        self.others = if all < self.all { all } else { self.others.max(all - own) };
+        self.all = all;
+        self.others
+    }
+}
+
+impl Database {
+    pub fn new(address: Address) -> Self {
+        Database { address, observer: None, rates: Rates::default(), counts: Carried::default() }
+    }
+
+    pub fn carried(&self) -> Carried {
+        let mut carried = self.counts.clone();
+        carried.looked = self.looked();
+        carried
+    }
+
+    pub fn carry(&mut self, carried: Carried) {
+        self.counts = carried;
+    }
+
+    /// Our own transactions, of this connection and of those before.
+    fn looked(&self) -> (u64, u64) {
+        let (commits, rollbacks) = self.observer.as_ref().map_or((0, 0), Observer::transactions);
+        (self.counts.looked.0 + commits, self.counts.looked.1 + rollbacks)
+    }
+
+    pub async fn sample(&mut self, seconds: Option<f64>) -> Part {
+        if self.observer.as_ref().is_some_and(Observer::is_closed) {
+            self.disconnect();
+        }
+        let read = match tokio::time::timeout(LIMIT, self.read(seconds)).await {
+            Ok(read) => read,
+            Err(_) => Err(anyhow::anyhow!("PostgreSQL did not answer within {} s", LIMIT.as_secs())),
+        };
+        read.unwrap_or_else(|error| {
+            self.disconnect();
+            let why = format!("{error:#}");
+            let presence = [Source::Statements, Source::Database].map(|source| (source, Presence::Failed(why.clone())));
+            Part { presence: presence.to_vec(), ..Part::default() }
+        })
+    }
+
+    fn disconnect(&mut self) {
+        self.counts.looked = self.looked();
+        self.observer = None;
+    }
+
+    async fn read(&mut self, seconds: Option<f64>) -> Result<Part> {
+        if self.observer.is_none() {
+            self.observer = Some(Observer::connect(&self.address, "candlefish monitor").await?);
+        }
+        let Some(observer) = &self.observer else { return Ok(Part::default()) };
+        let options = Options { for_rates: true, ..Options::default() };
+        let look = Look { observer, options: &options };
+        let mut part = Part::of(Source::Database, Presence::There);
+        part.facts.server_version = Some(observer.server.version.clone());
+        let overview = OVERVIEW.sheet(&look).await.context("read pg_stat_database")?;
+        let number = |name: &str| overview.value(name).and_then(Cell::number);
+        let own = self.looked();
+        let counts = &mut self.counts;
+        part.add("candlefish_pg_commits_total", &[], number("commits").map(|all| counts.commits.count(all, own.0 as f64)));
+        part.add("candlefish_pg_rollbacks_total", &[], number("rollbacks").map(|all| counts.rollbacks.count(all, own.1 as f64)));
+        part.add("candlefish_pg_deadlocks_total", &[], number("deadlocks"));
+        part.add("candlefish_pg_temp_bytes_total", &[], number("temp_bytes"));
+        part.add("candlefish_pg_connections", &[], number("connections"));
+        part.add("candlefish_pg_connections_max", &[], number("connections_most"));
+        for state in ["active", "idle_in_transaction"] {
+            part.add("candlefish_pg_sessions", &[("state", state)], number(state));
+        }
+        part.add("candlefish_pg_lock_waiters", &[], number("waiting_for_locks"));
+        part.add("candlefish_pg_longest_transaction_seconds", &[], number("longest_transaction_seconds"));
+        part.add("candlefish_pg_database_bytes", &[], number("size_bytes"));
+        part.facts.connections = Some(Connections {
+            used: number("connections"),
+            most: number("connections_most"),
+            active: number("active"),
+            idle_in_transaction: number("idle_in_transaction"),
+            waiting_for_locks: number("waiting_for_locks"),
+            longest_transaction_seconds: number("longest_transaction_seconds"),
+        });
+        if let Some(stat) = find("cache-hit") {
+            let hits = stat.sheet(&look).await.context("read what was found in shared buffers")?;
+            let row = hits.rows.iter().flatten().find(|row| row[0].text() == Some("database"));
+            part.add("candlefish_pg_blocks_hit_total", &[], row.and_then(|row| row[1].number()));
+            part.add("candlefish_pg_blocks_read_total", &[], row.and_then(|row| row[2].number()));
+        }
+        if let Some(stat) = find("slow-queries") {
+            let mut sheet = stat.sheet(&look).await.context("read pg_stat_statements")?;
+            if sheet.is_available() {
+                shorten(&mut sheet);
+                counts.statements.count(&sheet);
+                part.add("candlefish_statements_total", &[], counts.statements.calls);
+                part.add("candlefish_statement_seconds_total", &[], counts.statements.seconds);
+                part.presence.push((Source::Statements, Presence::There));
+                let elapsed = std::time::Duration::from_secs_f64(seconds.unwrap_or_default().max(0.0));
+                if let Some(rates) = self.rates.since_last(stat, sheet, elapsed) {
+                    part.facts.slow_queries = slowest(&rates);
+                }
+            } else {
+                part.presence.push((Source::Statements, Presence::Absent(sheet.notes.join(". "))));
+            }
+        }
+        Ok(part)
+    }
+}
+
+/// Two samples of all statements are kept: what nobody will see of their text need not be.
+fn shorten(sheet: &mut Sheet) {
+    let Some(at) = sheet.position("query") else { return };
+    for row in sheet.rows.iter_mut().flatten() {
+        if let Cell::Text(text) = &row[at] {
+            let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            row[at] = Cell::Text(line.chars().take(SHOWN_CHARACTERS).collect());
+        }
+    }
+}
+
+fn slowest(rates: &Sheet) -> Vec<SlowQuery> {
+    let column = |name: &str| rates.position(name);
+    let number = |row: &[Cell], name: &str| column(name).and_then(|at| row[at].number());
+    let text = |row: &[Cell], name: &str| column(name).and_then(|at| row[at].text()).map(str::to_string);
+    let mut found: Vec<SlowQuery> = rates
+        .rows
+        .iter()
+        .flatten()
+        .filter(|row| number(row, "calls_per_s").is_some_and(|rate| rate > 0.0))
+        .filter(|row| !text(row, "query").is_some_and(|query| is_transaction_control(&query)))
+        .map(|row| SlowQuery {
+            query_id: text(row, "query_id"),
+            user: text(row, "user"),
+            calls_per_s: number(row, "calls_per_s"),
+            mean_ms: number(row, "mean_ms"),
+            total_ms_per_s: number(row, "total_ms_per_s"),
+            query: text(row, "query"),
+        })
+        .collect();
+    let by = |query: &SlowQuery| query.total_ms_per_s.unwrap_or(0.0);
+    found.sort_by(|a, b| by(b).total_cmp(&by(a)));
+    found.truncate(SHOWN);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_transactions_are_no_traffic() {
+        let mut others = Others::default();
+        assert_eq!(others.count(100.0, 4.0), 96.0);
+        // Four more of ours, none of which the server has counted yet; then it has.
+        assert_eq!(others.count(100.0, 8.0), 96.0);
+        assert_eq!(others.count(108.0, 12.0), 96.0);
+        assert_eq!(others.count(150.0, 12.0), 138.0);
+        assert_eq!(others.count(3.0, 16.0), 3.0, "a reset");
+    }
+}

@@ -1,0 +1,241 @@
+//! The watch over HTTP: a page to look at, metrics for Prometheus, the status for programs. Nothing here asks a database: it serves the last sample.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use crate::model::Failure;
+use crate::monitor::Monitor;
+use crate::monitor::exposition::exposition;
+use crate::monitor::report::Status;
+
+/// One file: no other is asked for, from here or from anywhere.
+const PAGE: &str = include_str!("page.html");
+
+/// The page runs its own script, and talks to nobody but us.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What who asks has to know; never shown.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// # Errors
+    /// It is shorter than 16 characters, or has others than those of a header in it.
+    pub fn new(text: &str) -> Result<Self> {
+        let text = text.trim();
+        if text.len() < 16
+            || !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'&' | b'#' | b'%' | b'+'))
+        {
+            let failure =
+                Failure::new("bad_token", "the token is shorter than 16 characters, or holds others than letters, digits and plain signs");
+            bail!(failure.hint("Make one: openssl rand -hex 24 > token"));
+        }
+        Ok(Token(text.to_string()))
+    }
+
+    /// Takes as long for a wrong one as for the right one.
+    fn is(&self, given: &str) -> bool {
+        let differs = self.0.bytes().zip(given.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
+        given.len() == self.0.len() && differs == 0
+    }
+}
+
+/// The last sample, ready to be given out.
+#[derive(Default)]
+struct Served {
+    status: String,
+    history: String,
+    metrics: String,
+    /// When it was taken, and when the next one is due at the latest.
+    due: Option<(Instant, Duration)>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    served: Arc<RwLock<Served>>,
+    token: Option<Token>,
+}
+
+/// Listens until it is dropped.
+pub struct Server {
+    shared: Shared,
+    pub address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// `address`: `127.0.0.1:9187`, `:9187` or `9187` (loopback both), `0.0.0.0:9187` with a token.
+    ///
+    /// # Errors
+    /// Others than this machine could ask and there is no token; somebody else listens there.
+    pub async fn listen(address: &str, token: Option<Token>) -> Result<Self> {
+        let text = match address.strip_prefix(':').unwrap_or(address) {
+            port if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
+            _ => address.to_string(),
+        };
+        let wrong =
+            || Failure::new("bad_address", format!("{address:?} is no address to listen at")).hint("Write 127.0.0.1:9187, or a port.");
+        let socket: SocketAddr = tokio::net::lookup_host(&text).await.ok().and_then(|mut found| found.next()).ok_or_else(wrong)?;
+        if !socket.ip().is_loopback() && token.is_none() {
+            let failure = Failure::new("token_needed", format!("{socket} can be reached from other machines, and there is no token"));
+            bail!(failure.hint("Give one with --token-file FILE, or listen at 127.0.0.1."));
+        }
+        let listener = tokio::net::TcpListener::bind(socket).await.with_context(|| format!("listen at {socket}"))?;
+        let address = listener.local_addr().context("ask where it listens")?;
+        let shared = Shared { served: Arc::default(), token };
+        let app = Router::new()
+            .route("/", get(page))
+            .route("/metrics", get(metrics))
+            .route("/api/v1/status", get(status))
+            .route("/api/v1/history", get(history))
+            .layer(from_fn_with_state(shared.clone(), admit))
+            .route("/healthz", get(health))
+            .with_state(shared.clone());
+        let task = tokio::spawn(async move {
+            // It ends with its task.
+            let _ = axum::serve(listener, app).await;
+        });
+        Ok(Server { shared, address, task })
+    }
+
+    /// Takes the newest in the place of the one before.
+    pub fn publish(&self, status: &Status, monitor: &Monitor, interval: Duration) {
+        let document = with_head(status);
+        let history = json!({ "points": monitor.history() }).to_string();
+        let metrics = monitor.last().map_or(String::new(), |sample| exposition(sample, status));
+        let mut served = self.shared.served.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *served = Served { status: document, history, metrics, due: Some((Instant::now(), interval * 3 + Duration::from_secs(10))) };
+    }
+}
+
+/// The status as a document.
+fn with_head(status: &Status) -> String {
+    let mut document = json!({ "schema_version": 1, "candlefish_version": env!("CARGO_PKG_VERSION") });
+    if let (Value::Object(document), Ok(Value::Object(body))) = (&mut document, serde_json::to_value(status)) {
+        document.extend(body);
+    }
+    document.to_string()
+}
+
+/// Who may ask: with a token whoever knows it; without one, this machine, by its own name (a page elsewhere can make a browser ask by another).
+async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let refused = |status: StatusCode, why: &'static str| (status, [(header::WWW_AUTHENTICATE, "Bearer")], why).into_response();
+    let Some(token) = &shared.token else {
+        if !is_named_loopback(headers) {
+            return refused(StatusCode::FORBIDDEN, "ask by localhost or 127.0.0.1, or give the monitor a token\n");
+        }
+        return next.run(request).await;
+    };
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let cookie = text(header::COOKIE).and_then(|cookies| cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("candlefish=")));
+    let query = request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("token=")));
+    if ![bearer, cookie, query].into_iter().flatten().any(|given| token.is(given)) {
+        return refused(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …, or once /?token=…\n");
+    }
+    if query.is_none() {
+        return next.run(request).await;
+    }
+    // The browser keeps it, and the address no longer shows it.
+    let kept = format!("candlefish={}; HttpOnly; SameSite=Strict; Path=/", token.0);
+    let path = request.uri().path().to_string();
+    (StatusCode::SEE_OTHER, [(header::SET_COOKIE, kept), (header::LOCATION, path)]).into_response()
+}
+
+fn is_named_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(name, _)| name);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn given(kind: &'static str, text: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, Body::from(text)).into_response()
+}
+
+async fn page() -> Response {
+    given("text/html; charset=utf-8", PAGE.to_string())
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    part(&shared, "text/plain; version=0.0.4; charset=utf-8", |served| served.metrics.clone())
+}
+
+async fn status(State(shared): State<Shared>) -> Response {
+    part(&shared, "application/json", |served| served.status.clone())
+}
+
+async fn history(State(shared): State<Shared>) -> Response {
+    part(&shared, "application/json", |served| served.history.clone())
+}
+
+fn part(shared: &Shared, kind: &'static str, of: fn(&Served) -> String) -> Response {
+    let served = shared.served.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if served.due.is_none() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the first sample is being taken\n").into_response();
+    }
+    given(kind, of(&served))
+}
+
+/// 200 as long as samples come; whether what they say is good is another question.
+async fn health(State(shared): State<Shared>) -> Response {
+    let served = shared.served.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match served.due {
+        Some((at, limit)) if at.elapsed() <= limit => "ok\n".into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "no sample was taken for too long\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machines_names_are_loopback() {
+        let asks = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            is_named_loopback(&headers)
+        };
+        assert!(asks("localhost:9187") && asks("127.0.0.1") && asks("[::1]:80") && asks("127.1.2.3:1"));
+        assert!(!asks("evil.example:9187") && !asks("localhost.evil.example") && !asks("10.0.0.1:9187"));
+    }
+
+    #[test]
+    fn a_token_is_long_and_compared_whole() {
+        assert!(Token::new("short").is_err() && Token::new("0123456789abcdef;").is_err());
+        let token = Token::new("0123456789abcdef\n").unwrap();
+        assert!(token.is("0123456789abcdef") && !token.is("0123456789abcdeX") && !token.is("0123456789abcdef0") && !token.is(""));
+    }
+
+    #[test]
+    fn the_page_asks_nobody_else() {
+        assert!(!PAGE.contains("http://") && !PAGE.contains("https://") && !PAGE.contains("src=") && !PAGE.contains("@import"));
+    }
+}

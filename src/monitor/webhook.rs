@@ -1,0 +1,184 @@
+//! Alerts told by HTTP, in the format that Alertmanager sends (version 4): every receiver of its webhooks understands it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use http_body_util::Full;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::Failure;
+use crate::monitor::alert::{Alert, Change};
+use crate::monitor::report::{AlertReport, timestamp};
+use crate::monitor::rule::{Rule, span_text};
+
+/// The longest that a receiver may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Before the second, third and fourth try.
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// One change of one alert, as it is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub firing: bool,
+    /// Milliseconds since 1970.
+    pub starts_at: i64,
+    pub ends_at: Option<i64>,
+}
+
+/// Where alerts are told. The URL may hold a secret and is never shown.
+pub struct Webhook {
+    url: hyper::Uri,
+    authorization: Option<String>,
+    client: Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>,
+    target: String,
+}
+
+/// Why a receiver did not take it.
+enum Refusal {
+    /// It may take it later.
+    Passing(String),
+    /// It never will.
+    Final(String),
+}
+
+impl Notice {
+    pub(super) fn new(rule: &Rule, alert: &Alert, change: Change, report: &AlertReport) -> Self {
+        let mut labels = rule.labels.clone();
+        labels.insert("alertname".to_string(), rule.name.clone());
+        labels.insert("severity".to_string(), rule.severity.clone());
+        let mut annotations = rule.annotations.clone();
+        let summary = || {
+            let held = if rule.for_ms > 0 { format!(" for {}", span_text(rule.for_ms)) } else { String::new() };
+            format!("{}{held}", rule.condition.text)
+        };
+        annotations.entry("summary".to_string()).or_insert_with(summary);
+        let value = report.value.map_or("unknown".to_string(), |value| format!("{value:.4} {}", report.unit));
+        annotations.insert("value".to_string(), value);
+        if let Some(source) = report.source {
+            annotations.insert("source".to_string(), source.to_string());
+        }
+        Notice {
+            labels,
+            annotations,
+            firing: change == Change::Fired,
+            starts_at: alert.active_at.unwrap_or_default(),
+            ends_at: alert.resolved_at.filter(|_| change == Change::Resolved),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        self.labels.get("alertname").map_or("", String::as_str)
+    }
+
+    /// The document that Alertmanager would send for it.
+    pub fn document(&self, target: &str) -> Value {
+        let status = if self.firing { "firing" } else { "resolved" };
+        let mut labels = self.labels.clone();
+        labels.insert("instance".to_string(), target.to_string());
+        let identity = labels.iter().map(|(name, value)| format!("{name}\u{ff}{value}\u{ff}")).collect::<String>();
+        let group = json!({ "alertname": self.name() });
+        json!({
+            "version": "4",
+            "groupKey": format!("{{}}:{{alertname=\"{}\"}}", self.name()),
+            "truncatedAlerts": 0,
+            "status": status,
+            "receiver": "candlefish",
+            "groupLabels": group,
+            "commonLabels": labels,
+            "commonAnnotations": self.annotations,
+            "externalURL": "",
+            "alerts": [{
+                "status": status,
+                "labels": labels,
+                "annotations": self.annotations,
+                "startsAt": timestamp(self.starts_at),
+                // As Alertmanager has it for what has not ended.
+                "endsAt": self.ends_at.map_or("0001-01-01T00:00:00Z".to_string(), timestamp),
+                "generatorURL": "",
+                "fingerprint": format!("{:016x}", xxh3_64(identity.as_bytes())),
+            }],
+        })
+    }
+}
+
+impl Webhook {
+    /// `http://…` or `https://…`; a user and a password in it are sent as HTTP Basic.
+    pub fn new(url: &str, target: &str) -> Result<Self> {
+        let bad = |why: &str| Failure::new("bad_webhook", format!("the address of the webhook cannot be used: {why}"));
+        let uri: hyper::Uri = url.parse().map_err(|_| bad("it is no URL"))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+            bail!(bad("it begins neither with http:// nor with https://"));
+        }
+        let authority = uri.authority().map_or("", hyper::http::uri::Authority::as_str);
+        let (authorization, uri) = match authority.rsplit_once('@') {
+            None => (None, uri),
+            Some((who, server)) => {
+                let who = percent_encoding::percent_decode_str(who).decode_utf8_lossy().into_owned();
+                let path = uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
+                let plain = format!("{}://{server}{path}", uri.scheme_str().unwrap_or("https"));
+                let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, who);
+                (Some(format!("Basic {encoded}")), plain.parse().map_err(|_| bad("it is no URL"))?)
+            }
+        };
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .context("read the trusted authorities")?
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let client = Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
+        Ok(Webhook { url: uri, authorization, client, target: target.to_string() })
+    }
+
+    /// Sends one notice, up to four times.
+    ///
+    /// # Errors
+    /// The last refusal; true when it is of no use to try again later.
+    pub async fn send(&self, notice: &Notice) -> Result<(), (String, bool)> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let why = match self.post(notice).await {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Final(why)) => return Err((why, true)),
+                Err(Refusal::Passing(why)) => why,
+            };
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(*pause).await,
+                None => return Err((why, false)),
+            }
+        }
+    }
+
+    async fn post(&self, notice: &Notice) -> Result<(), Refusal> {
+        let body = notice.document(&self.target).to_string();
+        let mut request = hyper::Request::post(self.url.clone())
+            .header("content-type", "application/json")
+            .header("user-agent", concat!("candlefish/", env!("CARGO_PKG_VERSION")));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.body(Full::new(bytes::Bytes::from(body))).map_err(|error| Refusal::Final(error.to_string()))?;
+        let answer = tokio::time::timeout(LIMIT, self.client.request(request)).await;
+        let status = match answer {
+            Err(_) => return Err(Refusal::Passing(format!("no answer within {} s", LIMIT.as_secs()))),
+            Ok(Err(error)) => {
+                let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                return Err(Refusal::Passing(cause));
+            }
+            Ok(Ok(answer)) => answer.status(),
+        };
+        match status.as_u16() {
+            200..=299 => Ok(()),
+            408 | 429 | 500..=599 => Err(Refusal::Passing(format!("it answered {status}"))),
+            _ => Err(Refusal::Final(format!("it answered {status}"))),
+        }
+    }
+}

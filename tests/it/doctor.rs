@@ -1,0 +1,93 @@
+//! `candlefish doctor`: what is wrong is found with its remedy, what is right is not, and CI gets its exit code.
+
+use serde_json::Value;
+
+use crate::server::{Server, machine};
+use crate::support::{Case, Database, addresses};
+
+fn check<'a>(document: &'a Value, name: &str) -> &'a Value {
+    let checks = document["checks"].as_array().unwrap_or_else(|| panic!("no checks in {document:#}"));
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name} in {document:#}"))
+}
+
+#[test]
+fn a_stack_of_ours_is_in_order() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE t (id int PRIMARY KEY)");
+    let case =
+        Case::new("in order").database(&database).env("POOLER_URL", &database.pooler_url()).env("REDIS_URL", &addresses().redis_url());
+    let document = case.run("doctor --json -d {url}").exit(0).json();
+    assert_eq!(document["checks"].as_array().unwrap().len(), 21);
+    for name in [
+        "server-version",
+        "tls",
+        "pg-stat-statements",
+        "pool-sums",
+        "pgbouncer-mode",
+        "invalid-indexes",
+        "indexes",
+        "autovacuum",
+        "wraparound",
+        "redis-policy",
+    ] {
+        assert_eq!(check(&document, name)["verdict"], "ok", "{:#}", check(&document, name));
+    }
+    case.run("doctor --ignore tls -d {url}").exit(0).stdout_has("server-version").stderr_has("20 checks");
+    case.run("doctor --ignore nonsense -d {url}").exit(2);
+    case.run("doctor -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("cannot be reached");
+    case.run("doctor --redis redis://127.0.0.1:1 -d {url}").exit(1).stdout_has("unreachable");
+}
+
+#[test]
+fn each_sin_is_found_with_its_remedy() {
+    let server = Server::start(
+        &machine(),
+        &["fsync = on", "autovacuum = off", "password_encryption = 'md5'", "synchronous_commit = off", "track_io_timing = off"],
+    );
+    server.rows(
+        "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id smallserial PRIMARY KEY, parent_id int REFERENCES parent, note text); \
+         CREATE INDEX twice_a ON child (note); CREATE INDEX twice_b ON child (note); SELECT setval('child_id_seq', 32000); \
+         INSERT INTO parent SELECT i FROM generate_series(1, 5000) i; CREATE ROLE old LOGIN PASSWORD 'x'; CREATE ROLE nobody LOGIN; \
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'twice_b'::regclass",
+    );
+    let case = Case::new("sins");
+    let url = server.url();
+    let document = case.run_args(["doctor", "--json", "-d", &url]).exit(1).json();
+    for (name, verdict, word) in [
+        ("durability", "warning", "synchronous_commit"),
+        ("autovacuum", "error", "ALTER SYSTEM SET autovacuum"),
+        ("invalid-indexes", "error", "REINDEX INDEX CONCURRENTLY public.twice_b"),
+        ("indexes", "warning", "CREATE INDEX CONCURRENTLY ON public.child (parent_id)"),
+        ("sequences", "error", "bigint"),
+        ("passwords", "warning", "scram-sha-256"),
+        ("pg-stat-statements", "warning", "CREATE EXTENSION"),
+        ("idle-in-transaction-timeout", "warning", "5min"),
+        ("io-timing", "warning", "track_io_timing"),
+        ("planner-statistics", "warning", "ANALYZE"),
+    ] {
+        let found = check(&document, name);
+        assert!(found["verdict"] == verdict && found["remedy"].as_str().unwrap().contains(word), "{found:#}");
+    }
+    // Most of the remedies are statements, and work.
+    server.rows("REINDEX INDEX twice_b");
+    server.rows("DROP INDEX twice_b; CREATE INDEX ON child (parent_id); ALTER TABLE child ALTER id TYPE bigint; ALTER SEQUENCE child_id_seq AS bigint; ANALYZE");
+    server.restart(&["fsync = on", "idle_in_transaction_session_timeout = '5min'", "track_io_timing = on"]);
+    let document = case.run_args(["doctor", "--json", "--ignore", "passwords", "-d", &url]).exit(0).json();
+    for name in [
+        "durability",
+        "autovacuum",
+        "invalid-indexes",
+        "indexes",
+        "sequences",
+        "idle-in-transaction-timeout",
+        "io-timing",
+        "planner-statistics",
+    ] {
+        assert_eq!(check(&document, name)["verdict"], "ok", "{:#}", check(&document, name));
+    }
+    // The extension is still missing: no error, but a warning.
+    case.run_args(["doctor", "--fail-on", "warning", "-d", &url]).exit(1).stdout_has("CREATE EXTENSION pg_stat_statements");
+    // A user who sees little is told so, and no check falls over.
+    let document = case.run_args(["doctor", "--json", "-d", &server.url_as("nobody")]).json();
+    assert_eq!(document["checks"].as_array().unwrap().len(), 21, "{document:#}");
+}

@@ -1,0 +1,389 @@
+//! `candlefish monitor`: states as Prometheus has them, the strategy's four alerts by real causes, durations across runs, what is served, and what
+//! others are told.
+
+mod causes;
+mod page;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command};
+use std::time::{Duration, Instant};
+
+use candlefish::monitor::export::promtool_test_of;
+use candlefish::monitor::{Key, Rules, Scripted};
+use serde_json::Value;
+
+use crate::server::{Server, machine};
+use crate::support::{Case, Database};
+
+/// Promtool, which `cargo xtask setup` installs.
+fn promtool(folder: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new("promtool").args(arguments).current_dir(folder).output().expect("cargo xtask setup installs promtool");
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), said(&output.stdout) + &said(&output.stderr))
+}
+
+/// A monitor that runs until it is dropped.
+pub struct Running {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+    pub errors: BufReader<ChildStderr>,
+}
+
+impl Running {
+    pub fn start(case: &Case, arguments: &[&str]) -> Self {
+        let mut child = case.command().args(arguments).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        Running { child, lines, errors }
+    }
+
+    /// The next sample, of one that was started with --json.
+    pub fn next(&mut self) -> Value {
+        let line = self.lines.next().expect("the monitor has ended").unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Samples until one is as wanted, with something done before each.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, mut before_each: impl FnMut(), is_it: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            before_each();
+            let sample = self.next();
+            if is_it(&sample) {
+                return sample;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{what} never came: {sample:#}");
+        }
+    }
+
+    /// Where the page is, as it says on stderr.
+    pub fn page(&mut self) -> String {
+        let mut line = String::new();
+        while !line.starts_with("page: ") {
+            line.clear();
+            assert!(self.errors.read_line(&mut line).unwrap() > 0, "it ended without saying where its page is");
+        }
+        line.trim().trim_start_matches("page: ").trim_end_matches('/').to_string()
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A signal is the normal end.
+    pub fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has been stopped is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn alert<'a>(sample: &'a Value, name: &str) -> &'a Value {
+    sample["alerts"].as_array().unwrap().iter().find(|alert| alert["name"] == name).unwrap_or_else(|| panic!("no {name} in {sample:#}"))
+}
+
+/// GET, and what comes: status and body.
+pub fn get(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let (server, path) = url.trim_start_matches("http://").split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let host = if headers.iter().any(|(name, _)| *name == "Host") { String::new() } else { format!("Host: {server}\r\n") };
+    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    stream.write_all(format!("GET /{path} HTTP/1.1\r\n{host}{more}Connection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
+}
+
+fn export(case: &Case, what: &str, file: &str, more: &[&str]) -> PathBuf {
+    let output = case.run_args(["monitor", "export", what].iter().chain(more)).exit(0);
+    let path = case.dir().join(file);
+    std::fs::write(&path, &output.stdout).unwrap();
+    path
+}
+
+#[test]
+fn promtool_takes_what_is_exported_and_agrees_at_every_tick() {
+    let case = Case::new("export");
+    export(&case, "prometheus-rules", "candlefish.rules.yaml", &[]);
+    let (good, said) = promtool(case.dir(), &["check", "rules", "candlefish.rules.yaml"]);
+    assert!(good && said.contains("13 rules found"), "{said}");
+    let test = export(&case, "promtool-test", "test.yaml", &[]);
+    let (good, said) = promtool(case.dir(), &["test", "rules", "test.yaml"]);
+    assert!(good, "{said}");
+    // And it would say so if one tick were different.
+    let text = std::fs::read_to_string(&test).unwrap();
+    assert!(text.matches("alertstate=\"firing\"").count() + text.matches("alertstate=\\\"firing\\\"").count() > 100);
+    std::fs::write(&test, text.replacen("alertstate=\\\"pending\\\"", "alertstate=\\\"firing\\\"", 1)).unwrap();
+    assert!(!promtool(case.dir(), &["test", "rules", "test.yaml"]).0);
+
+    // The dashboard is a document whose panels ask for what is served.
+    let dashboard = case.run("monitor export grafana-dashboard").exit(0).json();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert_eq!(panels.iter().filter(|panel| panel["type"] == "stat").count(), 8);
+    assert!(panels.iter().all(|panel| panel["datasource"]["uid"] == "${datasource}"));
+    assert!(dashboard["id"].is_null() && dashboard["uid"] == "candlefish");
+}
+
+/// Series by chance: traffic that comes and goes, resets, gaps, gauges that jump; from several instances and sources.
+#[test]
+fn random_series_come_to_the_same_states_in_promtool() {
+    let rules_text = "alerts:\n  \
+        slow: {condition: 'avg_query_time[1m] > 100ms', duration: 1m}\n  \
+        slow_a: {condition: 'avg_query_time{app_instance=\"a\"}[45s] >= 100ms', duration: 30s, keep_firing_for: 1m, severity: info}\n  \
+        errors: {condition: error_rate > 1%, duration: 30s, severity: critical, min_samples: 0}\n  \
+        errors_many: {condition: 'error_rate[2m] > 5%', min_samples: 150}\n  \
+        pool: {condition: pool_usage > 90%, duration: 45s, keep_firing_for: 30s, labels: {team: data}}\n  \
+        p95: {condition: 'p95[1m] > 50ms', duration: 15s}\n  \
+        hits: {condition: 'cache_hit_ratio[1m] < 90%', duration: 1m}\n";
+    let case = Case::new("random");
+    std::fs::write(case.dir().join("rules.yaml"), rules_text).unwrap();
+    let rules = Rules::parse(rules_text, "rules.yaml").unwrap();
+    export(&case, "prometheus-rules", "candlefish.rules.yaml", &["--rules", "rules.yaml"]);
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut chance = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let mut wanted = vec![("slow", "firing"), ("errors", "firing"), ("pool", "firing"), ("hits", "pending"), ("p95", "firing")];
+    for run in 0..4 {
+        let ticks = 120;
+        let mut series: Vec<Scripted> = Vec::new();
+        for instance in ["a", "b"] {
+            let of = |family: &str| Key::new(family, &[("app_instance", instance)]);
+            let bucket = |le: &str| Key::new("candlefish_query_duration_seconds_bucket", &[("app_instance", instance), ("le", le)]);
+            let (mut count, mut sum, mut fast, mut failed, mut hits) = (chance() * 1000.0, 7.0, 0.0, 0.0, 0.0);
+            let (mut mood, mut absent, mut ended) = (0.0, 0, false);
+            let mut rows: Vec<Vec<Option<f64>>> = vec![Vec::new(); 10];
+            for tick in 0..ticks {
+                if tick % 12 == 0 {
+                    mood = chance();
+                }
+                if chance() < 0.03 {
+                    absent = 1 + (chance() * 30.0) as i32;
+                    ended = chance() < 0.5;
+                }
+                // A restart: everything begins at 0.
+                if chance() < 0.02 {
+                    (count, sum, fast, failed, hits) = (0.0, 0.0, 0.0, 0.0, 0.0);
+                }
+                let calls = if chance() < 0.2 { 0.0 } else { (chance() * 60.0).floor() };
+                count += calls;
+                sum += calls * 0.4 * mood * (0.5 + chance() / 2.0);
+                fast += (calls * (1.0 - mood * 0.2)).floor();
+                failed += (calls * mood * 0.05 * chance()).floor();
+                hits += (calls * (1.0 - 0.3 * mood * chance())).floor();
+                absent -= 1;
+                let values = [count, sum, fast, count, count, failed, hits, count, (20.0 * mood).round(), 20.0];
+                for (row, value) in rows.iter_mut().zip(values) {
+                    // A scrape that was missed, or a series that has ended and comes back.
+                    row.push(if absent < 0 { Some(value) } else { ended.then_some(f64::NAN) });
+                }
+            }
+            let keys = [
+                of("candlefish_query_duration_seconds_count"),
+                of("candlefish_query_duration_seconds_sum"),
+                bucket("0.05"),
+                bucket("0.1"),
+                bucket("+Inf"),
+                of("candlefish_query_failures_total"),
+                of("candlefish_cache_answered_total"),
+                of("candlefish_cache_requests_total"),
+                of("candlefish_pool_in_use"),
+                of("candlefish_pool_max"),
+            ];
+            series.extend(keys.into_iter().zip(rows));
+        }
+        let text = promtool_test_of(&rules, "candlefish.rules.yaml", &series, ticks);
+        wanted.retain(|(name, state)| !text.contains(&format!("alertname=\\\"{name}\\\", alertstate=\\\"{state}\\\"")));
+        std::fs::write(case.dir().join("test.yaml"), text).unwrap();
+        let (good, said) = promtool(case.dir(), &["test", "rules", "test.yaml"]);
+        assert!(good, "run {run}: {said}");
+    }
+    // It would prove little if nothing happened.
+    assert!(wanted.is_empty(), "never seen: {wanted:?}");
+}
+
+#[test]
+fn rules_are_checked_and_tried() {
+    let case = Case::new("rules");
+    let write = |name: &str, text: &str| std::fs::write(case.dir().join(name), text).unwrap();
+    write("strategy.yaml", include_str!("../../src/monitor/strategy.yaml"));
+    case.run("monitor rules check strategy.yaml").exit(0).stdout_has("connection_pool_exhaustion  critical  pool_usage > 90%");
+    write("bad.yaml", "alerts:\n  a:\n    condition: pool_usage > 100ms\n");
+    case.run("monitor rules check bad.yaml").exit(2).stderr_has("bad.yaml:3:32: pool_usage is counted in ratios, and ms counts time");
+    case.run("monitor rules check nowhere.yaml").exit(2).stderr_has("read nowhere.yaml");
+    let test = |wanted: &str| {
+        format!(
+            "rule_files: [strategy.yaml]\nevaluation_interval: 15s\ntests:\n- name: full\n  input_series:\n  - {{series: 'candlefish_pool_in_use{{app_instance=\"a\"}}', values: '5x3 20x9 5x9'}}\n  \
+             - {{series: 'candlefish_pool_max{{app_instance=\"a\"}}', values: '20x30'}}\n  alert_rule_test:\n  - {{eval_time: 2m, alertname: connection_pool_exhaustion, exp_state: {wanted}}}\n"
+        )
+    };
+    write("test.yaml", &test("firing"));
+    case.run("monitor rules test test.yaml").exit(0).stdout_has("full  2m    connection_pool_exhaustion  firing").stderr_has("0 failed");
+    write("test.yaml", &test("pending"));
+    case.run("monitor rules test test.yaml").exit(1).stderr_has("connection_pool_exhaustion at 2m is firing, and should be pending");
+}
+
+const ERRORS: &str = "alerts:\n  errors: {condition: 'error_rate[30s] > 20%', duration: 2s, severity: critical, min_samples: 5}\n";
+
+/// Statements that fail, until the server has counted them.
+fn fail(database: &Database, count: usize) {
+    let counted =
+        || database.value("SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()").parse::<usize>().unwrap();
+    let before = counted();
+    for _ in 0..count {
+        database.try_execute("SELECT 1/0").unwrap_err();
+    }
+    let began = Instant::now();
+    while counted() < before + count {
+        assert!(began.elapsed() < Duration::from_secs(20), "the server never counted them");
+    }
+}
+
+#[test]
+fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
+    let database = Database::fresh();
+    let case = Case::new("cron").database(&database);
+    std::fs::write(case.dir().join("rules.yaml"), ERRORS).unwrap();
+    let line = "monitor --once --rules rules.yaml --state-file state.json --json -d {url}";
+    // Nothing has happened yet: unknown, and not healthy.
+    let first = case.run(line).exit(2).json();
+    assert_eq!(alert(&first, "errors")["state"], "unknown", "{first:#}");
+    fail(&database, 40);
+    let second = case.run(line).exit(0).json();
+    assert_eq!(alert(&second, "errors")["state"], "pending", "{second:#}");
+    assert_eq!(alert(&second, "errors")["source"], "pg_stat_database");
+    case.run("monitor --nagios --rules rules.yaml --ignore-for -d {url}").exit(3);
+    let began = Instant::now();
+    let third = loop {
+        fail(&database, 5);
+        let run = case.run(line);
+        if run.code == Some(1) {
+            break run.json();
+        }
+        assert!(began.elapsed() < Duration::from_secs(20));
+    };
+    assert_eq!(alert(&third, "errors")["state"], "firing");
+    assert!(alert(&third, "errors")["value"].as_f64().unwrap() > 0.2 && alert(&third, "errors")["threshold"] == 0.2);
+    case.run("monitor --nagios --rules rules.yaml --state-file state.json -d {url}").exit(2).stdout_has("CRITICAL - errors ");
+    // The server goes: what nobody can see is neither over nor healthy.
+    let gone = case.run("monitor --once --rules rules.yaml --state-file other.json -d postgresql://x@127.0.0.1:1/x");
+    gone.exit(2).stdout_has("errors  critical  unknown").stderr_has("source pg_stat_database is failed");
+    case.run("monitor --nagios -d postgresql://x@127.0.0.1:1/x").exit(3).stdout_has("UNKNOWN - ");
+    case.run("monitor --nagios --no-such-flag").exit(3).stdout_has("UNKNOWN - ");
+    case.run("monitor --once --state-file state.json --rules rules.yaml -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("it is of");
+    // Good times.
+    let resolved = loop {
+        for _ in 0..200 {
+            database.execute("SELECT 1");
+        }
+        let run = case.run(line);
+        if run.code == Some(0) {
+            break run.json();
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", run.stdout);
+    };
+    assert_eq!(alert(&resolved, "errors")["state"], "resolved", "{resolved:#}");
+    std::fs::write(case.dir().join("state.json"), "{\"version\": 1").unwrap();
+    case.run(line).exit(2).stderr_has("cannot be used");
+}
+
+#[test]
+fn metrics_are_served_as_prometheus_wants_them_and_only_to_those_who_may() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements");
+    let case = Case::new("served").database(&database).env("POOLER_URL", &database.pooler_url());
+    let url = database.url();
+    let mut running = Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--interval", "300ms", "--json", "-d", &url]);
+    let page = running.page();
+    running.next();
+    running.next();
+    let (status, metrics) = get(&format!("{page}/metrics"), &[]);
+    assert_eq!(status, 200);
+    assert!(
+        metrics.contains("candlefish_source_up{source=\"pg_stat_statements\"} 1") && metrics.contains("candlefish_pg_commits_total "),
+        "{metrics}"
+    );
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let said = promtool.wait_with_output().unwrap();
+    assert!(said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(), "{said:?}\n{metrics}");
+    let status: Value = serde_json::from_str(&get(&format!("{page}/api/v1/status"), &[]).1).unwrap();
+    assert_eq!((&status["schema_version"], status["kpis"].as_array().unwrap().len()), (&Value::from(1), 8));
+    assert_eq!(get(&format!("{page}/healthz"), &[]), (200, "ok\n".to_string()));
+    assert!(!status.to_string().contains(&url), "no password is served");
+    // Another site's name for this address.
+    assert_eq!(get(&format!("{page}/api/v1/status"), &[("Host", "evil.example")]).0, 403);
+    assert_eq!(get(&format!("{page}/nowhere"), &[]).0, 404);
+    running.stop();
+
+    case.run("monitor --serve 0.0.0.0:0 -d {url}").exit(2).stderr_has("there is no token");
+    std::fs::write(case.dir().join("token"), "0123456789abcdef0123\n").unwrap();
+    let mut running =
+        Running::start(&case, &["monitor", "--serve", "0.0.0.0:0", "--token-file", "token", "--interval", "300ms", "--json", "-d", &url]);
+    let page = running.page().replace("0.0.0.0", "127.0.0.1");
+    running.next();
+    for path in ["/", "/metrics", "/api/v1/status", "/api/v1/history"] {
+        assert_eq!(get(&format!("{page}{path}"), &[]).0, 401, "{path}");
+        assert_eq!(get(&format!("{page}{path}"), &[("Authorization", "Bearer 0123456789abcdef0124")]).0, 401, "{path}");
+        assert_eq!(get(&format!("{page}{path}"), &[("Authorization", "Bearer 0123456789abcdef0123")]).0, 200, "{path}");
+        assert_eq!(get(&format!("{page}{path}"), &[("Cookie", "a=b; candlefish=0123456789abcdef0123")]).0, 200, "{path}");
+    }
+    assert_eq!(get(&format!("{page}/?token=0123456789abcdef0123"), &[]).0, 303);
+    assert_eq!(get(&format!("{page}/healthz"), &[]).0, 200);
+}
+
+#[test]
+fn the_watch_survives_the_database_and_stays_small() {
+    let server = Server::start(&machine(), &["shared_preload_libraries = 'pg_stat_statements'"]);
+    server.rows("CREATE EXTENSION pg_stat_statements");
+    let case = Case::new("survives");
+    let url = server.url();
+    let mut running = Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--interval", "200ms", "--json", "-d", &url]);
+    let page = running.page();
+    let state = |sample: &Value, name: &str| {
+        sample["sources"].as_array().unwrap().iter().find(|source| source["name"] == name).unwrap()["state"].as_str().unwrap().to_string()
+    };
+    running.until("the database", || {}, |sample| state(sample, "pg_stat_database") == "there");
+    server.stop();
+    let gone = running.until("its end", || {}, |sample| state(sample, "pg_stat_database") == "failed");
+    assert_eq!(alert(&gone, "query_error_rate")["state"], "unknown", "{gone:#}");
+    assert_eq!(get(&format!("{page}/"), &[]).0, 200);
+    assert_eq!(get(&format!("{page}/healthz"), &[]).0, 200);
+    assert!(get(&format!("{page}/metrics"), &[]).1.contains("candlefish_source_up{source=\"pg_stat_database\"} 0"));
+    server.start_again();
+    let back = running.until("its return", || {}, |sample| state(sample, "pg_stat_database") == "there");
+    assert!(back["connections"]["used"].is_number());
+    // A load is seen at the next sample.
+    let busy = running.until(
+        "the load",
+        || drop(server.rows("SELECT count(*) FROM generate_series(1, 20000) AS a_load")),
+        |sample| sample["slow_queries"].to_string().contains("a_load"),
+    );
+    assert!(busy["slow_queries"][0]["calls_per_s"].as_f64().unwrap() > 0.0);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.process())).unwrap();
+    let kilobytes: u64 =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 50_000, "{kilobytes} kB");
+    running.stop();
+}

@@ -1,0 +1,77 @@
+//! The page in a real browser, without a window: what it draws is what is so.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Running;
+use crate::support::{Case, Database};
+
+fn chromium() -> PathBuf {
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let found = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file());
+    found.expect("cargo xtask setup installs Chromium")
+}
+
+/// The document as it is after the page has run for some (virtual) seconds.
+fn seen(case: &Case, url: &str, more: &[&str]) -> String {
+    let profile = format!("--user-data-dir={}", case.dir().join("browser").display());
+    let output = Command::new(chromium())
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-extensions",
+            &profile,
+        ])
+        .args(["--virtual-time-budget=6000", "--timeout=30000", "--window-size=1280,1600"])
+        .args(more)
+        .args(["--dump-dom", url])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_page_draws_what_is_so() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE \"<b>shop</b>\" (a int)");
+    let case = Case::new("page").database(&database);
+    let url = database.url();
+    let mut running = Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--interval", "500ms", "--json", "-d", &url]);
+    let page = running.page();
+    // Names of tables are no markup.
+    let load = || drop(database.rows("SELECT count(*) FROM \"<b>shop</b>\", pg_sleep(0.02)"));
+    running.until("the load", load, |sample| sample["slow_queries"].to_string().contains("shop"));
+    let is_seen = AtomicBool::new(false);
+    let document = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_seen.load(Ordering::Relaxed) {
+                load();
+            }
+        });
+        let document = seen(&case, &format!("{page}/"), &[]);
+        if let Some(folder) = std::env::var_os("CANDLEFISH_SCREENSHOTS") {
+            for (name, more) in [("light", vec![]), ("dark", vec!["--blink-settings=preferredColorScheme=0"])] {
+                let file = format!("--screenshot={}", PathBuf::from(&folder).join(format!("{name}.png")).display());
+                seen(&case, &format!("{page}/"), &more.iter().copied().chain([file.as_str()]).collect::<Vec<_>>());
+            }
+        }
+        is_seen.store(true, Ordering::Relaxed);
+        document
+    });
+    let target = format!("/{}", database.name);
+    for wanted in
+        [&target, "PostgreSQL ", "connection pool exhaustion", "Slow queries", "&lt;b&gt;shop&lt;/b&gt;", "<polyline", "pg_stat_statements"]
+    {
+        assert!(document.contains(wanted), "the page has no {wanted}: {document}");
+    }
+    assert!(!document.contains("<b>shop"), "a name became markup");
+    // Every one of the eight KPIs, and six charts.
+    assert_eq!((document.matches("class=\"card tile").count(), document.matches("<svg").count()), (8, 6), "{document}");
+    assert!(document.contains("id=\"banner\" class=\"card banner\" role=\"alert\" hidden"), "nothing is wrong, and it says so: {document}");
+    running.stop();
+}

@@ -115,7 +115,7 @@ impl<'a> Journal<'a> {
 
     /// True when the journal is there; asking changes nothing.
     pub async fn exists(client: &impl GenericClient) -> Result<bool> {
-        let row = client.query_one("SELECT to_regclass('candlefish.run') IS NOT NULL", &[]).await.context("look for the journal")?;
+        let row = client.query_one(include_str!("queries/journal_exists.sql"), &[]).await.context("look for the journal")?;
         Ok(row.get(0))
     }
 
@@ -124,7 +124,7 @@ impl<'a> Journal<'a> {
     pub async fn start(transaction: &impl GenericClient, run: &RunRecord, plan: &str, maps: &[(CopyMap, bool)]) -> Result<()> {
         transaction
             .execute(
-                "INSERT INTO candlefish.run (run_id, source, target_schema, status, settings, version) VALUES ($1, $2, $3, $4, $5, $6)",
+                include_str!("queries/journal_start.sql"),
                 &[&run.run_id, &run.source, &run.target_schema, &run.status, &run.settings.to_string(), &env!("CARGO_PKG_VERSION")],
             )
             .await
@@ -147,7 +147,7 @@ impl<'a> Journal<'a> {
 
     pub async fn finish(&self, run_id: &str, status: &str) -> Result<()> {
         self.client
-            .execute("UPDATE candlefish.run SET status = $2, finished_at = now() WHERE run_id = $1", &[&run_id, &status])
+            .execute(include_str!("queries/journal_finish.sql"), &[&run_id, &status])
             .await
             .context("write the end of the run into the journal")?;
         Ok(())
@@ -155,14 +155,14 @@ impl<'a> Journal<'a> {
 
     /// Writes that the run was stopped, unless it came to its end before.
     pub async fn stopped(&self, run_id: &str) -> Result<()> {
-        let sql = "UPDATE candlefish.run SET status = 'stopped', finished_at = now() WHERE run_id = $1 AND status = ANY ($2)";
+        let sql = include_str!("queries/journal_stopped.sql");
         self.client.execute(sql, &[&run_id, &&UNFINISHED[..]]).await.context("write into the journal that the run was stopped")?;
         Ok(())
     }
 
     /// Writes that the run goes on.
     pub async fn resumed(&self, run_id: &str) -> Result<()> {
-        let sql = "UPDATE candlefish.run SET status = 'running', finished_at = NULL, settings = (settings::jsonb - 'error')::text WHERE run_id = $1";
+        let sql = include_str!("queries/journal_resumed.sql");
         self.client.execute(sql, &[&run_id]).await.context("write into the journal that the run goes on")?;
         Ok(())
     }
@@ -170,10 +170,7 @@ impl<'a> Journal<'a> {
     /// Adds to what the run was told what it said in the end.
     pub async fn note(&self, run_id: &str, said: &Json) -> Result<()> {
         self.client
-            .execute(
-                "UPDATE candlefish.run SET settings = (settings::jsonb || $2::text::jsonb)::text WHERE run_id = $1",
-                &[&run_id, &said.to_string()],
-            )
+            .execute(include_str!("queries/journal_note.sql"), &[&run_id, &said.to_string()])
             .await
             .context("write what the run said into the journal")?;
         Ok(())
@@ -192,10 +189,7 @@ impl<'a> Journal<'a> {
     pub async fn tables_came_to(&self, run_id: &str, tables: &[(String, u64, u64)]) -> Result<()> {
         for (source, written, rejected) in tables {
             self.client
-                .execute(
-                    "UPDATE candlefish.run_table SET rows_written = $3, rows_rejected = $4 WHERE run_id = $1 AND source = $2",
-                    &[&run_id, source, &(*written as i64), &(*rejected as i64)],
-                )
+                .execute(include_str!("queries/journal_table_came_to.sql"), &[&run_id, source, &(*written as i64), &(*rejected as i64)])
                 .await
                 .context("write a table's end into the journal")?;
         }
@@ -206,10 +200,7 @@ impl<'a> Journal<'a> {
     pub async fn steps_done(client: &impl GenericClient, run_id: &str, steps: &[(String, String)]) -> Result<()> {
         let (names, said): (Vec<&str>, Vec<&str>) = steps.iter().map(|(step, said)| (step.as_str(), said.as_str())).unzip();
         client
-            .execute(
-                "INSERT INTO candlefish.step (run_id, step, said) SELECT $1, * FROM unnest($2::text[], $3::text[])",
-                &[&run_id, &names, &said],
-            )
+            .execute(include_str!("queries/journal_steps_done.sql"), &[&run_id, &names, &said])
             .await
             .context("write steps into the journal")?;
         Ok(())
@@ -217,13 +208,13 @@ impl<'a> Journal<'a> {
 
     /// The steps of a run that are done, with what each said.
     pub async fn steps(client: &impl GenericClient, run_id: &str) -> Result<Vec<(String, String)>> {
-        let rows = client.query("SELECT step, said FROM candlefish.step WHERE run_id = $1", &[&run_id]).await;
+        let rows = client.query(include_str!("queries/journal_steps.sql"), &[&run_id]).await;
         Ok(rows.context("read the run's steps from the journal")?.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// The chunks of a run that have landed.
     pub async fn landed_chunks(client: &impl GenericClient, run_id: &str) -> Result<Vec<LandedChunk>> {
-        let sql = "SELECT source, chunk, rows_written, rows_rejected, bytes FROM candlefish.chunk WHERE run_id = $1";
+        let sql = include_str!("queries/journal_chunks.sql");
         let rows = client.query(sql, &[&run_id]).await.context("read the run's chunks from the journal")?;
         Ok(rows
             .iter()
@@ -248,27 +239,27 @@ impl<'a> Journal<'a> {
 
     /// The process that carries out a run, and how many seconds ago it last told so.
     pub async fn last_beat(client: &Client, run_id: &str) -> Result<Option<(String, f64)>> {
-        let sql = "SELECT process, extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM candlefish.heartbeat WHERE run_id = $1";
+        let sql = include_str!("queries/journal_last_beat.sql");
         let row = client.query_opt(sql, &[&run_id]).await.context("ask the journal who carries out the run")?;
         Ok(row.map(|row| (row.get(0), row.get(1))))
     }
 
     /// The plan of a run, as it was written.
     pub async fn plan(client: &Client, run_id: &str) -> Result<Option<String>> {
-        let row = client.query_opt("SELECT plan FROM candlefish.plan WHERE run_id = $1", &[&run_id]).await;
+        let row = client.query_opt(include_str!("queries/journal_plan.sql"), &[&run_id]).await;
         Ok(row.context("read the run's plan from the journal")?.map(|row| row.get(0)))
     }
 
     /// Keeps the answer of a run.
     pub async fn keep_report(&self, run_id: &str, report: &str) -> Result<()> {
-        let kept = self.client.execute("UPDATE candlefish.plan SET report = $2 WHERE run_id = $1", &[&run_id, &report]).await;
+        let kept = self.client.execute(include_str!("queries/journal_keep_report.sql"), &[&run_id, &report]).await;
         kept.context("write the run's answer into the journal")?;
         Ok(())
     }
 
     /// The answer of a run that came to its end.
     pub async fn report(client: &Client, run_id: &str) -> Result<Option<String>> {
-        let row = client.query_opt("SELECT report FROM candlefish.plan WHERE run_id = $1", &[&run_id]).await;
+        let row = client.query_opt(include_str!("queries/journal_report.sql"), &[&run_id]).await;
         Ok(row.context("read the run's answer from the journal")?.and_then(|row| row.get(0)))
     }
 
@@ -284,11 +275,8 @@ impl<'a> Journal<'a> {
     /// Takes a run out of the journal; the journal itself goes with its last run, unless migrations have their histories beside it.
     pub async fn drop_run(client: &mut Client, run_id: &str) -> Result<()> {
         let transaction = client.transaction().await?;
-        for table in ["chunk", "kept_definition", "run"] {
-            let sql = format!("DELETE FROM candlefish.{table} WHERE run_id = $1");
-            transaction.execute(&sql, &[&run_id]).await.context("take the run out of the journal")?;
-        }
-        if transaction.query_one("SELECT count(*) = 0 FROM candlefish.run", &[]).await?.get(0) {
+        transaction.execute(include_str!("queries/journal_forget.sql"), &[&run_id]).await.context("take the run out of the journal")?;
+        if transaction.query_one(include_str!("queries/journal_is_empty.sql"), &[]).await?.get(0) {
             transaction.batch_execute(include_str!("queries/journal_drop.sql")).await.context("drop the journal")?;
         }
         transaction.commit().await.context("take the run out of the journal")?;
@@ -300,7 +288,7 @@ impl<'a> Journal<'a> {
         let kind = object.kind.as_str();
         client
             .execute(
-                "INSERT INTO candlefish.kept_definition (run_id, target_schema, target, kind, name, definition, valid) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                include_str!("queries/journal_keep.sql"),
                 &[&run_id, &table.schema.as_str(), &table.name.as_str(), &kind, &object.name.as_str(), &object.definition, &object.valid],
             )
             .await
@@ -326,14 +314,14 @@ impl<'a> Journal<'a> {
 
     /// Writes into the transaction that one part of the run's work is done in it.
     pub async fn land(client: &impl GenericClient, run_id: &str, source: &str, chunk: usize, rows_written: u64) -> Result<()> {
-        let sql = "INSERT INTO candlefish.chunk (run_id, source, chunk, rows_written, rows_rejected) VALUES ($1, $2, $3, $4, 0)";
+        let sql = include_str!("queries/journal_land.sql");
         client.execute(sql, &[&run_id, &source, &(chunk as i32), &(rows_written as i64)]).await.context("write into the journal")?;
         Ok(())
     }
 
     /// True when that part was committed.
     pub async fn landed(client: &impl GenericClient, run_id: &str, source: &str, chunk: i32) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM candlefish.chunk WHERE run_id = $1 AND source = $2 AND chunk = $3)";
+        let sql = include_str!("queries/journal_landed.sql");
         Ok(client.query_one(sql, &[&run_id, &source, &chunk]).await.context("read the journal")?.get(0))
     }
 
@@ -345,7 +333,7 @@ impl<'a> Journal<'a> {
             .context("read the last run from the journal")?;
         let Some(run) = run else { return Ok(None) };
         let rows = client
-            .query("SELECT map FROM candlefish.run_table WHERE run_id = $1 ORDER BY position", &[&run.get::<_, &str>(0)])
+            .query(include_str!("queries/journal_maps.sql"), &[&run.get::<_, &str>(0)])
             .await
             .context("read the last run's tables from the journal")?;
         rows.iter()
@@ -357,23 +345,21 @@ impl<'a> Journal<'a> {
     /// For each table that runs have copied into the schema: how the newest of them did; a run of this source (its absolute path) comes
     /// before any other.
     pub async fn newest_maps(client: &impl GenericClient, target_schema: &str, source: &str) -> Result<Vec<CopyMap>> {
-        let sql = "SELECT DISTINCT ON (t.source) t.map FROM candlefish.run_table t JOIN candlefish.run r USING (run_id)
-             WHERE r.target_schema = $1 AND r.status NOT IN ('planned', 'given_up') 
-             ORDER BY t.source, coalesce(r.settings::jsonb ->> 'source_path' = $2, false) DESC, r.started_at DESC, r.run_id DESC";
+        let sql = include_str!("queries/journal_newest_maps.sql");
         let rows = client.query(sql, &[&target_schema, &source]).await.context("read from the journal how tables were copied")?;
         rows.iter().map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal")).collect()
     }
 
     /// The last run into the schema and its status, when it did not come to its end.
     pub async fn interrupted(client: &impl GenericClient, target_schema: &str) -> Result<Option<(String, String)>> {
-        let sql = "SELECT run_id, status FROM candlefish.run WHERE target_schema = $1 ORDER BY started_at DESC LIMIT 1";
+        let sql = include_str!("queries/journal_newest_run.sql");
         let row = client.query_opt(sql, &[&target_schema]).await.context("read the last run from the journal")?;
         Ok(row.filter(|row| UNFINISHED.contains(&row.get::<_, &str>(1))).map(|row| (row.get(0), row.get(1))))
     }
 
     /// The tables of the schema that runs filled without making them themselves: those of migrations.
     pub async fn filled(client: &impl GenericClient, target_schema: &str) -> Result<Vec<QualifiedName>> {
-        let sql = "SELECT DISTINCT target FROM candlefish.run_table WHERE target_schema = $1 AND NOT created AND rows_written IS NOT NULL";
+        let sql = include_str!("queries/journal_filled.sql");
         let rows = client.query(sql, &[&target_schema]).await.context("read from the journal what runs have filled")?;
         Ok(rows.iter().map(|row| QualifiedName::new(target_schema, row.get::<_, &str>(0))).collect())
     }
@@ -389,7 +375,7 @@ impl<'a> Journal<'a> {
 
     /// The tables of the schema that runs made, out of source tables of these names.
     pub async fn made(client: &impl GenericClient, target_schema: &str, sources: &[String]) -> Result<Vec<QualifiedName>> {
-        let sql = "SELECT DISTINCT target FROM candlefish.run_table WHERE target_schema = $1 AND created AND source = ANY ($2)";
+        let sql = include_str!("queries/journal_made.sql");
         let rows = client.query(sql, &[&target_schema, &sources]).await.context("read from the journal what runs have made")?;
         Ok(rows.iter().map(|row| QualifiedName::new(target_schema, row.get::<_, &str>(0))).collect())
     }

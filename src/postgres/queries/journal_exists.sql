@@ -1,0 +1,2 @@
+-- Is there a journal?
+SELECT to_regclass('candlefish.run') IS NOT NULL

@@ -94,6 +94,34 @@ fn facts(work: &mut Work, now: Instant) -> Vec<(String, u8)> {
     facts
 }
 
+/// The frame that stands on the terminal.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// The columns of each of its lines.
+    lines: Vec<usize>,
+    columns: usize,
+}
+
+impl Shown {
+    /// What has to be written before the next frame. A terminal that was made narrower has broken the lines of the last one, and who takes those
+    /// away counts as many as were written: the rest, above, is taken away here.
+    pub fn before(&mut self, text: &str, columns: usize) -> String {
+        let rows = |columns: usize| self.lines.iter().map(|line| line.div_ceil(columns.max(1)).max(1)).sum::<usize>();
+        let broken = if columns < self.columns { rows(columns) - rows(self.columns) } else { 0 };
+        *self = Shown { lines: text.lines().map(columns_without_color).collect(), columns };
+        // The last line is filled up with blanks, so that the cursor stands at the edge.
+        self.lines.last_mut().into_iter().for_each(|line| *line = columns);
+        if broken > 0 { format!("\x1b[{broken}A\r\x1b[J") } else { String::new() }
+    }
+}
+
+/// Without the sequences that colour it.
+fn columns_without_color(line: &str) -> usize {
+    let mut parts = line.split('\x1b');
+    let plain = parts.next().map_or(0, columns_of);
+    plain + parts.map(|part| part.split_once('m').map_or(0, |(_, text)| columns_of(text))).sum::<usize>()
+}
+
 /// Half a second more or less is not known.
 fn about(time: Duration) -> String {
     let seconds = time.as_secs_f64().round().max(1.0);
@@ -229,6 +257,17 @@ mod tests {
                 assert!(columns_of(line) < columns.max(11), "{columns}: {line:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_terminal_that_was_made_narrower_keeps_no_broken_lines() {
+        let mut shown = Shown::default();
+        let (wide, narrow) = (format!("\x1b[36m{}\x1b[0m\n{}", "━".repeat(70), "x".repeat(30)), "y".repeat(20));
+        assert_eq!(shown.before(&wide, 80), "");
+        assert_eq!(shown.before(&wide, 80), "");
+        // 70 columns take three rows of 25, and the last line, which was filled up to 80, takes four: two and three more than they took.
+        assert_eq!(shown.before(&narrow, 25), "\x1b[5A\r\x1b[J");
+        assert_eq!((shown.before(&narrow, 25), shown.before(&wide, 90)), (String::new(), String::new()));
     }
 
     #[test]

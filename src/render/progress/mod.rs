@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use crate::model::Event;
 use crate::render::Ui;
 use count::Count;
+use frame::Shown;
 use json::JsonLines;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,10 +112,12 @@ fn say(line: &str) {
 /// One bar in indicatif's eyes, whose text is the whole frame, made anew for the terminal's size of the moment.
 fn bars(count: &Arc<Mutex<Count>>, color: bool) -> ProgressBar {
     let count = Arc::clone(count);
+    let shown = Arc::new(Mutex::new(Shown::default()));
     let draw = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
         let (columns, lines) = terminal_size();
+        let text = frame::frame(&mut lock(&count), Instant::now(), columns, lines, color);
         // A terminal that takes no more needs no frame.
-        let _ = out.write_str(&frame::frame(&mut lock(&count), Instant::now(), columns, lines, color));
+        let _ = out.write_str(&lock(&shown).before(&text, columns)).and_then(|()| out.write_str(&text));
     };
     let style = ProgressStyle::with_template("{frame}").unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("frame", draw);
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_style(style);

@@ -41,6 +41,7 @@
 //!                  (a blocking thread reads and encodes; an async task sends; one transaction a chunk; biggest table first)
 //!                  → as each table completes: rows read back against the digests of what was sent, indexes, constraints → analyze
 //!                  → verify of what was not proved so → MigrateReport
+//!                  (--section: a process does its part of this, and the journal says what is done; `migrate::section`)
 //! migrate::refresh (--refresh, instead) lock → both sides read once into ledgers → uneven buckets again, row by row → what differs into
 //!                  temporary tables → counts, consent → applied, read back and journalled in the same transaction
 //! render           report → stdout; Events → progress on stderr; exit 0 | 1 | 2

@@ -1,9 +1,11 @@
 //! `candlefish migrate --refresh`: what differs is said first, deletes are agreed to, then the target is made equal.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::Exit;
-use crate::migrate::{self, Job, MigrateReport, RowChanges};
+use crate::migrate::{self, Job, MigrateReport};
 use crate::model::Failure;
 use crate::render::{self, Progress, Ui};
 
@@ -25,28 +27,39 @@ pub async fn run(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at:
 
 async fn refreshed(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at: &str, ui: &Ui) -> Result<MigrateReport> {
     let address = job.address.clone();
-    let compared = migrate::refresh::compare(job).await?;
+    let mut compared = migrate::refresh::compare(job).await?;
     if wishes.dry_run {
         return Ok(compared.into_planned());
     }
-    let changes = compared.changes();
-    let counts = render::migrate::what_differs(&changes);
-    let deleted: u64 = changes.iter().map(|(_, changes)| changes.deleted).sum();
-    progress.pause(|| ui.say(&counts));
-    if deleted > 0 && !wishes.yes {
-        // The bars would write over the question.
+    let mut agreed = Deletes::new();
+    loop {
+        let changes = compared.changes();
+        let counts = render::migrate::what_differs(&changes);
+        progress.pause(|| ui.say(&counts));
+        let deletes: Deletes = changes.into_iter().map(|(table, changes)| (table, changes.deleted)).filter(|(_, rows)| *rows > 0).collect();
+        if wishes.yes || deletes.iter().all(|(table, rows)| agreed.get(table).is_some_and(|agreed| rows <= agreed)) {
+            break;
+        }
+        // The bars would write over the question, and a person who thinks is not to keep others from writing: what was found is found once more.
         progress.finish();
-        agree(deleted, &changes, ui).await?;
+        let job = compared.let_go();
+        agree(&deletes, ui).await?;
+        agreed = deletes;
+        compared = migrate::refresh::compare(job).await?;
     }
     let report = compared.apply(wishes.allow, wishes.strict).await?;
     migrate::close(&address, &report, &render::migrate::document(&report, started_at)).await?;
     Ok(report)
 }
 
+/// Rows to be deleted, by table.
+type Deletes = BTreeMap<String, u64>;
+
 /// Rows of the target that the source does not have may be somebody's work.
-async fn agree(deleted: u64, changes: &[(String, RowChanges)], ui: &Ui) -> Result<()> {
+async fn agree(deletes: &Deletes, ui: &Ui) -> Result<()> {
+    let deleted: u64 = deletes.values().sum();
     let rows = if deleted == 1 { "1 row".to_string() } else { format!("{deleted} rows") };
-    let tables: Vec<&str> = changes.iter().filter(|(_, changes)| changes.deleted > 0).map(|(table, _)| table.as_str()).collect();
+    let tables: Vec<&str> = deletes.keys().map(String::as_str).collect();
     // In a thread of its own, which nobody waits for when a signal comes instead of an answer.
     let (answer, answered) = tokio::sync::oneshot::channel();
     let (asker, question) = (ui.clone(), format!("Delete {rows} of the target that the source does not have?"));

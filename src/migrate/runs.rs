@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::migrate::report::RowChanges;
 use crate::migrate::retry::RETRYING;
 use crate::migrate::section::{RunSection, RunSections};
 use crate::postgres::{Address, Journal, PARTIAL, RunState, session};
@@ -34,6 +35,8 @@ pub struct RunSummary {
     pub resume: Option<String>,
     /// What of the run is done, by section; of runs whose sections are processes of their own.
     pub sections_done: Vec<String>,
+    /// What a refresh has changed.
+    pub changes: Option<RowChanges>,
     pub folder: Option<String>,
 }
 
@@ -64,6 +67,12 @@ impl State {
             State::Ended(outcome) => outcome,
         }
     }
+}
+
+/// The changes of all tables.
+fn changes(tables: &serde_json::Map<String, serde_json::Value>) -> RowChanges {
+    let sum = |kind: &str| tables.values().filter_map(|counts| counts[kind].as_u64()).sum();
+    RowChanges { inserted: sum("inserted"), updated: sum("updated"), deleted: sum("deleted") }
 }
 
 /// The line that goes on with a run: `line` is how it was called, without its sections; all of them need no word.
@@ -120,6 +129,7 @@ fn summary(run: RunState) -> RunSummary {
         error: text("error").filter(|_| resumable),
         resume: text("command").filter(|_| resumable).map(|line| resume_line(&line, &sections, &run.record.run_id)),
         sections_done: run.sections_done.clone(),
+        changes: run.record.settings["refresh"].as_object().map(changes),
         folder: text("folder").filter(|_| resumable),
         state,
     }

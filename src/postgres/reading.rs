@@ -12,6 +12,13 @@ const SETTINGS: &str = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, 
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'; \
     SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL row_security = off";
 
+/// Some pages of a table, from the first to before the last; without a last to the table's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pages {
+    pub first: u32,
+    pub end: Option<u32>,
+}
+
 /// One connection in a read-only transaction, which ends with it.
 pub struct ReadSession {
     client: Client,
@@ -45,9 +52,15 @@ impl ReadSession {
         read_schema(&self.client, schema).await
     }
 
-    /// The rows of a table: each item is a column or an expression over one.
-    pub async fn rows(&self, table: &QualifiedName, items: &[String]) -> Result<CopyRows> {
-        let opened = CopyRows::open(&self.client, &statement::copy_out(table, items)).await;
+    /// How many pages each table has that can be read by pages; else 0.
+    pub async fn pages(&self, tables: &[String]) -> Result<Vec<u64>> {
+        let rows = self.client.query(include_str!("queries/table_pages.sql"), &[&tables]).await.context("ask how big the tables are")?;
+        Ok(rows.iter().map(|row| row.get::<_, i64>(0) as u64).collect())
+    }
+
+    /// The rows of a table, or of some of its pages: each item is a column or an expression over one.
+    pub async fn rows(&self, table: &QualifiedName, items: &[String], pages: Option<&Pages>) -> Result<CopyRows> {
+        let opened = CopyRows::open(&self.client, &statement::copy_out_pages(table, items, pages)).await;
         opened.map_err(sql_failure).with_context(|| format!("read {table}"))
     }
 }

@@ -41,6 +41,12 @@ fn noticing_silence(address: &Address) -> Address {
     address
 }
 
+/// How long a session of a run may leave a small question unanswered before it is taken for cut: a proxy may go on acknowledging what it no longer
+/// forwards, which the system's own timeouts do not notice.
+pub fn patience_with_silence(address: &Address) -> Duration {
+    address.config.get_tcp_user_timeout().copied().unwrap_or(SILENCE)
+}
+
 /// The process ids of the run's sessions, this one left out.
 pub async fn run_sessions(client: &Client, run_id: &str) -> Result<Vec<i32>> {
     let rows = client.query(include_str!("queries/run_sessions.sql"), &[&run_id]).await;

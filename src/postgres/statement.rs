@@ -4,6 +4,7 @@ use crate::model::{Name, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{CreateColumn, CreateTable, SequencePlan, TablePlan};
 use crate::postgres::LandedChunk;
+use crate::postgres::reading::Pages;
 
 /// The two forms of COPY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +165,14 @@ pub fn copy_out(table: &QualifiedName, items: &[String]) -> String {
     // A table may have no column that is compared; then its rows are still counted.
     let items = if items.is_empty() { "NULL::int".to_string() } else { items.join(", ") };
     format!("COPY (SELECT {items} FROM {table}) TO STDOUT (FORMAT binary)")
+}
+
+/// The same of some pages only.
+pub fn copy_out_pages(table: &QualifiedName, items: &[String], pages: Option<&Pages>) -> String {
+    let Some(pages) = pages else { return copy_out(table, items) };
+    let items = if items.is_empty() { "NULL::int".to_string() } else { items.join(", ") };
+    let end = pages.end.map_or(String::new(), |end| format!(" AND ctid < '({end},0)'::tid"));
+    format!("COPY (SELECT {items} FROM {table} WHERE ctid >= '({},0)'::tid{end}) TO STDOUT (FORMAT binary)", pages.first)
 }
 
 /// Makes the sequence behind a column give `SequencePlan::next` next.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use crate::migrate::RunSummary;
+use crate::migrate::{RowChanges, RunSummary};
 use crate::render::{Format, Table, Ui, csv, units};
 
 const HEADER: [&str; 9] = ["run", "source", "schema", "state", "phase", "rows", "done", "eta", "started"];
@@ -51,7 +51,12 @@ fn table(runs: &[RunSummary], folder: &str) -> String {
             run.target_schema.clone(),
             run.state.as_str().to_string(),
             run.phase.clone().unwrap_or_else(|| "-".into()),
-            format!("{} of {}", units::count(run.rows_written + run.rows_rejected), units::count(run.rows_total)),
+            match run.changes {
+                Some(RowChanges { inserted, updated, deleted }) => {
+                    format!("{} in, {} changed, {} out", units::count(inserted), units::count(updated), units::count(deleted))
+                }
+                None => format!("{} of {}", units::count(run.rows_written + run.rows_rejected), units::count(run.rows_total)),
+            },
             run.share.map_or_else(|| "-".into(), units::percent),
             run.eta_seconds.map_or_else(|| "-".into(), units::seconds),
             moment(run.started_at),
@@ -103,6 +108,9 @@ fn document(run: &RunSummary) -> Json {
         "resumable": run.resume.is_some(),
         "resume": run.resume,
         "sections_done": run.sections_done,
+        "refresh": run.changes.map(|changes| json!({
+            "rows_inserted": changes.inserted, "rows_updated": changes.updated, "rows_deleted": changes.deleted,
+        })),
         "folder": run.folder,
     })
 }

@@ -23,6 +23,8 @@ pub struct Pair {
     pub buckets: usize,
     /// About how many rows there are: the span of the rowids, which gaps make larger; none in a table without them.
     pub span: Option<u64>,
+    /// Rows are looked for by an integer key: who reads both sides whole wants no digests of keys.
+    pub ordered: bool,
     /// Texts of types that only PostgreSQL can read are brought into its own form before they are compared.
     pub careful: bool,
 }
@@ -62,7 +64,20 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
     let items = items(&map, &layout);
     let scanned: Vec<usize> = map.columns.iter().filter_map(|column| table.column_index(&column.source)).collect();
     let scanned_names = scanned.iter().map(|place| table.columns[*place].name.clone()).collect();
-    Ok(Pair { layout, source, target: name, items, scanned, scanned_names, problems, buckets: BUCKETS, span: None, careful: false, map })
+    Ok(Pair {
+        layout,
+        source,
+        target: name,
+        items,
+        scanned,
+        scanned_names,
+        problems,
+        buckets: BUCKETS,
+        span: None,
+        ordered: false,
+        careful: false,
+        map,
+    })
 }
 
 impl Pair {

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::digest::{Misfit, RowDigest, SourceDigester, TargetDigester};
+use crate::digest::{Layout, Misfit, RowDigest, SourceDigester, TargetDigester};
 use crate::model::Schema;
 use crate::plan::profile::RowRange;
-use crate::postgres::{Fields, ReadSession, TypeReader};
+use crate::postgres::{Fields, Pages, ReadSession, TypeReader};
 use crate::sides::normalise::Normaliser;
 use crate::sides::pairing::Pair;
 use crate::sqlite::{Reader, Row, Scan, Snapshot};
@@ -34,6 +34,14 @@ struct Piece {
     pair: usize,
     range: Option<RowRange>,
 }
+
+/// The same in PostgreSQL, where a table with fewer pages is read in one.
+struct TargetPiece {
+    pair: usize,
+    pages: Option<Pages>,
+}
+
+const SPLIT_PAGES: u64 = 2048;
 
 /// The source's row with its digest, or the column that does not fit.
 pub struct SourceRow<'a, 'row> {
@@ -58,8 +66,9 @@ impl Sides {
         Sides { snapshot, schema, pairs, jobs: jobs.max(1), sessions: Mutex::new(sessions), types: None }
     }
 
-    /// Reads these pairs' rows in SQLite. Each piece of work starts with a new `S`; they come back with the pair that they are of.
-    pub async fn read_source<S, V>(self: &Arc<Self>, pairs: &[usize], visit: V) -> Result<Vec<(usize, S)>>
+    /// Reads these pairs' rows in SQLite. Each piece of work starts with a new `S`; they come back with the pair that they are of. Without `keys`
+    /// the rows of an ordered pair have no digest of their keys.
+    pub async fn read_source<S, V>(self: &Arc<Self>, pairs: &[usize], keys: bool, visit: V) -> Result<Vec<(usize, S)>>
     where
         S: Default + Send + 'static,
         V: Fn(&mut S, &Pair, &SourceRow<'_, '_>) -> Result<()> + Send + Sync + 'static,
@@ -75,7 +84,8 @@ impl Sides {
                 while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let pair = &sides.pairs[piece.pair];
                     let mut state = S::default();
-                    sides.scan(&reader, pair, piece.range.as_slice(), &runtime, |row| visit(&mut state, pair, row))?;
+                    let digester = pair.digester(keys || !pair.ordered)?;
+                    sides.scan(&reader, pair, piece.range.as_slice(), digester, &runtime, |row| visit(&mut state, pair, row))?;
                     done.push((piece.pair, state));
                 }
                 Ok(done)
@@ -98,13 +108,21 @@ impl Sides {
 
     /// Reads one table's rows in SQLite with one reader, in this thread, which may wait: all of them, or those of the ranges.
     pub fn scan_source(&self, pair: usize, ranges: &[RowRange], runtime: &Handle, visit: impl Visit) -> Result<()> {
-        self.scan(&self.snapshot.reader()?, &self.pairs[pair], ranges, runtime, visit)
+        let digester = self.pairs[pair].digester(true)?;
+        self.scan(&self.snapshot.reader()?, &self.pairs[pair], ranges, digester, runtime, visit)
     }
 
-    fn scan(&self, reader: &Reader<'_>, pair: &Pair, ranges: &[RowRange], runtime: &Handle, mut visit: impl Visit) -> Result<()> {
+    fn scan(
+        &self,
+        reader: &Reader<'_>,
+        pair: &Pair,
+        ranges: &[RowRange],
+        mut digester: SourceDigester,
+        runtime: &Handle,
+        mut visit: impl Visit,
+    ) -> Result<()> {
         let mut normaliser = Normaliser::new(pair.careful.then(|| self.types.clone()).flatten(), runtime.clone());
         let table = &self.schema.tables[pair.source];
-        let mut digester = pair.source_digester()?;
         let all = Scan::table(table, &pair.scanned);
         let mut read = |scan: &Scan| {
             let each = |row: &Row<'_>| {
@@ -123,24 +141,26 @@ impl Sides {
         Ok(())
     }
 
-    /// The same for PostgreSQL: one session reads one table at a time.
-    pub async fn read_target<S, V>(self: &Arc<Self>, pairs: &[usize], visit: V) -> Result<Vec<(usize, S)>>
+    /// The same for PostgreSQL: one session reads one table, or some pages of a big one, at a time.
+    pub async fn read_target<S, V>(self: &Arc<Self>, pairs: &[usize], keys: bool, visit: V) -> Result<Vec<(usize, S)>>
     where
         S: Default + Send + 'static,
         V: Fn(&mut S, &Pair, &TargetRow<'_>) -> Result<()> + Send + Sync + 'static,
     {
-        let queue = Arc::new(Mutex::new(pairs.iter().copied().collect::<VecDeque<usize>>()));
         let visit = Arc::new(visit);
         let mut readers = JoinSet::new();
         let sessions = std::mem::take(&mut *self.sessions.lock().map_err(|_| anyhow!("a reader of the target panicked"))?);
+        let pieces = self.target_pieces(pairs, &sessions).await?;
+        let queue = Arc::new(Mutex::new(pieces));
         for session in sessions {
             let (sides, queue, visit) = (Arc::clone(self), Arc::clone(&queue), Arc::clone(&visit));
             readers.spawn(async move {
                 let mut done = Vec::new();
                 loop {
                     let next = queue.lock().map_err(|_| anyhow!("a reader of the target panicked"))?.pop_front();
-                    let Some(pair) = next else { return anyhow::Ok((session, done)) };
-                    done.push((pair, read_table(&session, &sides.pairs[pair], &*visit).await?));
+                    let Some(piece) = next else { return anyhow::Ok((session, done)) };
+                    let read = read_table(&session, &sides.pairs[piece.pair], piece.pages.as_ref(), keys, &*visit).await?;
+                    done.push((piece.pair, read));
                 }
             });
         }
@@ -151,6 +171,30 @@ impl Sides {
             all.extend(done);
         }
         Ok(all)
+    }
+
+    /// Big tables in ranges of pages, so that no session is left alone with one.
+    async fn target_pieces(&self, pairs: &[usize], sessions: &[ReadSession]) -> Result<VecDeque<TargetPiece>> {
+        let whole = |pair: &usize| TargetPiece { pair: *pair, pages: None };
+        let (Some(session), true) = (sessions.first(), sessions.len() > 1) else { return Ok(pairs.iter().map(whole).collect()) };
+        let names: Vec<String> = pairs.iter().map(|pair| self.pairs[*pair].target.to_string()).collect();
+        let mut pieces = VecDeque::new();
+        for (pair, pages) in pairs.iter().zip(session.pages(&names).await?) {
+            let parts = if pages < SPLIT_PAGES { 1 } else { sessions.len() as u64 * 2 };
+            let start = |part: u64| u32::try_from(pages * part / parts).ok();
+            if parts == 1 {
+                pieces.push_back(whole(pair));
+                continue;
+            }
+            for part in 0..parts {
+                let first = start(part).context("a table has fewer than 2^32 pages")?;
+                pieces.push_back(TargetPiece {
+                    pair: *pair,
+                    pages: Some(Pages { first, end: start(part + 1).filter(|_| part + 1 < parts) }),
+                });
+            }
+        }
+        Ok(pieces)
     }
 
     /// Big tables in ranges of rowids, so that no reader is left alone with one.
@@ -179,11 +223,13 @@ impl Sides {
 async fn read_table<S: Default>(
     session: &ReadSession,
     pair: &Pair,
+    pages: Option<&Pages>,
+    keys: bool,
     visit: &(impl Fn(&mut S, &Pair, &TargetRow<'_>) -> Result<()> + Send + Sync),
 ) -> Result<S> {
-    let mut digester = TargetDigester::new(&pair.map, &pair.layout);
+    let mut digester = TargetDigester::new(&pair.map, &pair.shape(keys || !pair.ordered));
     let mut state = S::default();
-    let mut rows = session.rows(&pair.target, &pair.items).await?;
+    let mut rows = session.rows(&pair.target, &pair.items, pages).await?;
     while let Some(row) = rows.next().await.with_context(|| format!("read {}", pair.target))? {
         let digest = digester.row(Fields::of(&row)).with_context(|| format!("read {}", pair.target))?;
         visit(&mut state, pair, &TargetRow { digest, row: &row, digester: &digester })?;
@@ -192,8 +238,17 @@ async fn read_table<S: Default>(
 }
 
 impl Pair {
+    /// The layout; without keys a row's digest stands for its key's too, which saves half of the hashing.
+    fn shape(&self, keys: bool) -> Layout {
+        Layout { key: if keys { self.layout.key } else { 0 }, ..self.layout.clone() }
+    }
+
     pub fn source_digester(&self) -> Result<SourceDigester> {
+        self.digester(true)
+    }
+
+    fn digester(&self, keys: bool) -> Result<SourceDigester> {
         let names: Vec<&str> = self.scanned_names.iter().map(String::as_str).collect();
-        SourceDigester::new(&self.map, &self.layout, &names).map_err(|name| anyhow!("column {name:?} is not read"))
+        SourceDigester::new(&self.map, &self.shape(keys), &names).map_err(|name| anyhow!("column {name:?} is not read"))
     }
 }

@@ -16,7 +16,7 @@ pub use file::{FileKind, inspect as inspect_file};
 pub use fingerprint::Fingerprint;
 pub use kept_rows::KeptRows;
 pub use profile::profile;
-pub use rows::{Row, Scan};
+pub use rows::{Row, Scan, has_rowid};
 pub use salvage::Damage;
 pub use session::{Session, copy};
 pub use snapshot::{OpenOptions, Reader, Snapshot};

@@ -94,6 +94,11 @@ impl Scan {
     }
 }
 
+/// True when ranges of rowids can be read.
+pub fn has_rowid(table: &Table) -> bool {
+    rowid_name(table).is_some()
+}
+
 /// A name of the rowid that no column of the table hides.
 pub(super) fn rowid_name(table: &Table) -> Option<&'static str> {
     if table.without_rowid || table.kind != TableKind::Ordinary {

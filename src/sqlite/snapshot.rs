@@ -372,6 +372,25 @@ fn others_with_file_open(path: &Path) -> Vec<String> {
     users
 }
 
+/// File by file, again until nobody wrote meanwhile: files of two moments are no state.
+fn copy_files(path: &Path, copy: &Path) -> Result<()> {
+    for _ in 0..10 {
+        let before = Stamp::of(path);
+        for suffix in ["", "-wal", "-journal"] {
+            if sibling(path, suffix).exists() {
+                fs::copy(sibling(path, suffix), sibling(copy, suffix)).context("copy the source into the snapshot folder")?;
+            }
+        }
+        if Stamp::of(path) == before {
+            return Ok(());
+        }
+    }
+    bail!(
+        Failure::new("source_busy", "the source is written to so often that its files cannot be copied in one state")
+            .hint("Stop its writers, or copy it with its own application.")
+    )
+}
+
 /// A private, consistent copy in `folder`: by SQLite's own backup, or file by file where SQLite cannot open the original in place.
 /// With it comes the original's change counter, where SQLite itself has read the original.
 fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<(PathBuf, Option<u32>)> {
@@ -403,11 +422,7 @@ fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<(PathB
         }
         Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "source_locked") => return Err(error),
         Err(_) => {
-            for suffix in ["", "-wal", "-journal"] {
-                if sibling(path, suffix).exists() {
-                    fs::copy(sibling(path, suffix), sibling(&copy, suffix)).context("copy the source into the snapshot folder")?;
-                }
-            }
+            copy_files(path, &copy)?;
             // The copy is ours: opening it for writing replays its log or rolls its journal back.
             let recovered = Connection::open(&copy)?;
             recovered

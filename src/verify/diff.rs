@@ -96,11 +96,11 @@ async fn read_digests(
     let wanted = move |digest: &RowDigest| sample.has(digest.key) && group.contains(&bucket_of(digest.key, buckets));
     let in_target = wanted.clone();
     let pairs = [pair];
-    let source = sides.read_source(&pairs, move |rows: &mut Vec<RowDigest>, _, row| {
+    let source = sides.read_source(&pairs, true, move |rows: &mut Vec<RowDigest>, _, row| {
         rows.extend(row.digest.ok().filter(&wanted));
         Ok(())
     });
-    let target = sides.read_target(&pairs, move |rows: &mut Vec<RowDigest>, _, row| {
+    let target = sides.read_target(&pairs, true, move |rows: &mut Vec<RowDigest>, _, row| {
         rows.extend(Some(row.digest).filter(&in_target));
         Ok(())
     });
@@ -168,13 +168,13 @@ async fn describe(sides: &Arc<Sides>, pair: usize, findings: &[Finding]) -> Resu
     let in_source: HashSet<RowDigest> = findings.iter().filter_map(|finding| finding.source).collect();
     let in_target: HashSet<RowDigest> = findings.iter().filter_map(|finding| finding.target).collect();
     let pairs = [pair];
-    let source = sides.read_source(&pairs, move |rows: &mut Rows, pair, row| {
+    let source = sides.read_source(&pairs, true, move |rows: &mut Rows, pair, row| {
         if let Some(digest) = row.digest.ok().filter(|digest| in_source.contains(digest)) {
             rows.entry(digest).or_insert_with(|| Captured { values: source_values(pair, row), columns: row.digester.columns() });
         }
         Ok(())
     });
-    let target = sides.read_target(&pairs, move |rows: &mut Rows, pair, row| {
+    let target = sides.read_target(&pairs, true, move |rows: &mut Rows, pair, row| {
         if in_target.contains(&row.digest) {
             rows.entry(row.digest).or_insert_with(|| Captured { values: target_values(pair, row), columns: row.digester.columns() });
         }

@@ -201,7 +201,7 @@ const SAY_EVERY: u64 = 16_384;
 async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<usize, PairSums>> {
     let (sample, limit) = (job.sample, if job.strict { job.limit } else { 0 });
     let (source_read, target_read) = (advance(&job.events), advance(&job.events));
-    let source = sides.read_source(pairs, move |part: &mut Part, pair, row| {
+    let source = sides.read_source(pairs, true, move |part: &mut Part, pair, row| {
         part.rows += 1;
         match row.digest {
             Ok(digest) if sample.has(digest.key) => part.sums(pair).add(digest),
@@ -216,7 +216,7 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
         source_read(pair, part.rows);
         Ok(())
     });
-    let target = sides.read_target(pairs, move |part: &mut Part, pair, row| {
+    let target = sides.read_target(pairs, true, move |part: &mut Part, pair, row| {
         part.rows += 1;
         if sample.has(row.digest.key) {
             part.sums(pair).add(row.digest);

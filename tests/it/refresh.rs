@@ -277,3 +277,42 @@ fn a_table_that_is_wholly_another_is_followed_in_bounded_memory() {
     assert_eq!(changes(&report, "item"), (0, rows, 0));
     assert!(report["peak_rss_bytes"].as_u64().unwrap() < 64 << 20, "{report:#}");
 }
+
+#[test]
+fn rows_that_are_all_the_same_are_counted_and_not_held() {
+    let rows = if crate::support::long() { 3_000_000 } else { 40_000 };
+    let same = |rows: u64| {
+        format!(
+            "INSERT INTO beat SELECT 'tick', 1 FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT i FROM n)"
+        )
+    };
+    let beats = Followed::new(
+        "refresh-same",
+        &format!("CREATE TABLE beat (what TEXT, n INTEGER); {}; INSERT INTO beat VALUES ('tock', 2)", same(rows)),
+    );
+    beats.source("DELETE FROM beat WHERE rowid % 4 = 0; UPDATE beat SET n = 3 WHERE rowid IN (5, 6); INSERT INTO beat VALUES ('tock', 2)");
+    let report = beats.follows();
+    let (inserted, updated, deleted) = changes(&report, "beat");
+    assert_eq!((inserted, updated), (3, 0), "{report:#}");
+    assert_eq!(deleted, rows - (rows - rows / 4) + 2, "{report:#}");
+    assert!(report["peak_rss_bytes"].as_u64().unwrap() < 64 << 20, "{report:#}");
+    beats.source(&same(rows / 4));
+    let report = beats.follows();
+    assert_eq!(changes(&report, "beat"), (rows / 4, 0, 0));
+    assert!(report["peak_rss_bytes"].as_u64().unwrap() < 64 << 20, "{report:#}");
+}
+
+#[test]
+fn runs_show_what_a_refresh_has_changed_and_a_key_that_is_not_valid_is_said() {
+    let shop =
+        Followed::new("refresh-runs", &format!("PRAGMA foreign_keys = OFF; {SHOP} INSERT INTO purchase VALUES (9999, 77, 1, NULL);"));
+    shop.source("UPDATE purchase SET total = 1 WHERE id < 4; DELETE FROM purchase WHERE id = 9; INSERT INTO customer VALUES (8, 'y', 'z')");
+    let report = shop.refresh("--yes --json").exit(0).json();
+    assert_eq!(report["warnings"][0]["code"], "foreign_key_not_valid", "{report:#}");
+    assert!(report["warnings"][0]["message"].as_str().unwrap().contains("VALIDATE CONSTRAINT"), "{report:#}");
+    shop.refresh("--yes --strict").exit(1);
+    let runs = shop.case.run("runs --to {url} --json").exit(0).json();
+    assert_eq!(runs["runs"][1]["refresh"], json!({"rows_inserted": 1, "rows_updated": 3, "rows_deleted": 1}), "{runs:#}");
+    assert_eq!(runs["runs"][2]["refresh"], Json::Null);
+    shop.case.run("runs --to {url}").exit(0).stdout_has("1 in, 3 changed, 1 out");
+}

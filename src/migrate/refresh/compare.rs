@@ -11,14 +11,17 @@ use super::Shared;
 use super::ledger::{Cut, Group, Ledger};
 use crate::digest::{Misfit, RowDigest, TargetDigester};
 use crate::migrate::rejects::{self, RejectedRow};
-use crate::model::{Event, Name, Phase, TypeKind};
+use crate::model::{Event, Name, Phase, Schema, TypeKind};
 use crate::plan::convert::Scratch;
 use crate::plan::profile::RowRange;
 use crate::postgres::{Client, CopyRows, Fields, RefreshKeys, refresh_statement};
 use crate::sides::{Pair, SourceRow};
+use crate::sqlite::Reader;
 
 /// Rows of both sides whose digests and places are held at once: at most 56 bytes each.
 const ROWS_AT_ONCE: u64 = 300_000;
+/// Places of rows without a key that are held at once.
+const GONE_AT_ONCE: usize = 500_000;
 /// Of all rows: when more than this share is to be read again, reading all is quicker than reading by key.
 const BY_KEY_SHARE: u64 = 4;
 /// A table of which nothing is known.
@@ -53,13 +56,46 @@ pub struct TableLedger {
     pub misfits: AtomicU64,
 }
 
-/// What differs in one group of buckets: rows of the source by their digest, each with the row that it replaces, and rows that are to go.
+/// What differs in one group of buckets: rows of the source by their digest, and rows of the target that are to go.
 #[derive(Debug, Default)]
 pub struct Differences {
-    pub wanted: HashMap<RowDigest, Vec<Option<Place>>>,
+    pub wanted: HashMap<RowDigest, Wanted>,
     pub gone: Vec<Place>,
+    /// More rows are to go than are held at once; the next reading passes over these.
+    pub more: bool,
     pub missing: u64,
     pub changed: u64,
+}
+
+/// Rows of the source that have one digest and are not in the target as often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Rows that replace none.
+    pub missing: u64,
+    /// The rows of the target that the others replace.
+    pub replaces: Vec<Place>,
+    /// Where one of them stands in the source.
+    pub rowid: i64,
+}
+
+impl Wanted {
+    pub fn rows(&self) -> u64 {
+        self.missing + self.replaces.len() as u64
+    }
+}
+
+/// Rows of the source that have one digest, and where the last of them stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Same {
+    rows: u64,
+    rowid: i64,
+}
+
+type Digests = HashMap<RowDigest, Same>;
+
+fn note(digests: &mut Digests, digest: RowDigest, rows: u64, rowid: i64) {
+    let same = digests.entry(digest).or_default();
+    *same = Same { rows: same.rows + rows, rowid };
 }
 
 /// A row of the target, by digest and place.
@@ -69,27 +105,33 @@ struct Stands {
     place: Place,
 }
 
+/// About how many rows a table has, and between which integer keys they are, where those can be cut into buckets.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    rows: u64,
+    pub bounds: Option<(i64, i64)>,
+}
+
+/// One a pair.
+pub fn sizes(reader: &Reader<'_>, schema: &Schema, pairs: &[Pair], keys: &HashMap<String, RefreshKeys>) -> Vec<Size> {
+    let size = |pair: &Pair| {
+        let bounds = reader.rowid_bounds(&schema.tables[pair.source]);
+        let span = bounds.map(|(first, last)| last.abs_diff(first).saturating_add(1));
+        let known = keys.get(&pair.map.target).and_then(|keys| keys.rows);
+        let rows = known.into_iter().chain(span).min().unwrap_or(UNKNOWN_ROWS);
+        // Keys far apart would crowd into a few buckets.
+        let dense = span.is_some_and(|span| span / 8 <= rows.max(1000));
+        Size { rows, bounds: bounds.filter(|_| dense && has_integer_key(schema, pair)) }
+    };
+    pairs.iter().map(size).collect()
+}
+
 /// Reads both sides of these tables once.
-pub async fn balance(shared: &Arc<Shared>, keys: &HashMap<String, RefreshKeys>) -> Result<Vec<TableLedger>> {
-    let sides = &shared.sides;
-    let reader = sides.snapshot.reader()?;
-    let sizes: Vec<(u64, Option<(i64, i64)>)> = sides
-        .pairs
-        .iter()
-        .map(|pair| {
-            let bounds = reader.rowid_bounds(&sides.schema.tables[pair.source]);
-            let span = bounds.map(|(first, last)| last.abs_diff(first).saturating_add(1));
-            let known = keys.get(&pair.map.target).and_then(|keys| keys.rows);
-            let rows = known.into_iter().chain(span).min().unwrap_or(UNKNOWN_ROWS);
-            // Keys far apart would crowd into a few buckets.
-            let dense = span.is_some_and(|span| span / 8 <= rows.max(1000));
-            (rows, bounds.filter(|_| dense && has_integer_key(shared, pair)))
-        })
-        .collect();
-    drop(reader);
+pub async fn balance(shared: &Arc<Shared>) -> Result<Vec<TableLedger>> {
+    let (sides, sizes) = (&shared.sides, &shared.sizes);
     let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|pair| std::cmp::Reverse(sizes[*pair].0));
-    let rows = sizes.iter().map(|(rows, _)| rows.saturating_mul(2)).fold(0, u64::saturating_add);
+    order.sort_by_key(|pair| std::cmp::Reverse(sizes[*pair].rows));
+    let rows = sizes.iter().map(|size| size.rows.saturating_mul(2)).fold(0, u64::saturating_add);
     shared.run.send(Event::Total { phase: Phase::Compare, tables: sizes.len() as u64, rows, rows_done: 0 });
 
     let mut all: Vec<Option<TableLedger>> = (0..sizes.len()).map(|_| None).collect();
@@ -97,15 +139,16 @@ pub async fn balance(shared: &Arc<Shared>, keys: &HashMap<String, RefreshKeys>) 
     while !rest.is_empty() {
         let mut buckets = 0;
         let fits = |pair: &&usize| {
-            buckets += Ledger::buckets_for(sizes[**pair].0);
+            buckets += Ledger::buckets_for(sizes[**pair].rows);
             buckets <= BUCKETS_AT_ONCE
         };
         let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         rest = later;
-        let ledgers: HashMap<usize, TableLedger> =
-            now.iter().map(|pair| (sides.pairs[*pair].source, TableLedger::new(sizes[*pair]))).collect();
+        let mut ledgers: Ledgers = (0..sides.schema.tables.len()).map(|_| None).collect();
+        now.iter().for_each(|pair| ledgers[sides.pairs[*pair].source] = Some(TableLedger::new(sizes[*pair])));
         let ledgers = read_both(shared, now, ledgers).await?;
-        for (source, ledger) in ledgers {
+        for (source, ledger) in ledgers.into_iter().enumerate() {
+            let Some(ledger) = ledger else { continue };
             let even = ledger.ledger.uneven(u64::MAX).is_empty();
             let pair = shared.pair_of(source)?;
             // An even table needs no buckets any more.
@@ -117,20 +160,27 @@ pub async fn balance(shared: &Arc<Shared>, keys: &HashMap<String, RefreshKeys>) 
 }
 
 /// The key is SQLite's rowid, and as it is in PostgreSQL.
-fn has_integer_key(shared: &Shared, pair: &Pair) -> bool {
-    let table = &shared.sides.schema.tables[pair.source];
+fn has_integer_key(schema: &Schema, pair: &Pair) -> bool {
+    let table = &schema.tables[pair.source];
     let Some(column) = pair.layout.columns.first().map(|index| &pair.map.columns[*index]) else { return false };
     let alias = table.rowid_alias.is_some_and(|alias| table.columns[alias].name.eq_ignore_ascii_case(&column.source));
     let integer = matches!(column.conversion.kind, TypeKind::Int2 | TypeKind::Int4 | TypeKind::Int8);
     pair.layout.key == 1 && alias && integer && column.conversion.transform.is_none()
 }
 
-async fn read_both(shared: &Arc<Shared>, pairs: &[usize], ledgers: HashMap<usize, TableLedger>) -> Result<HashMap<usize, TableLedger>> {
+/// By a table's place in the source's schema: asked for each row.
+type Ledgers = Vec<Option<TableLedger>>;
+
+fn ledger_of<'l>(ledgers: &'l [Option<TableLedger>], pair: &Pair) -> Result<&'l TableLedger> {
+    ledgers[pair.source].as_ref().context("only these tables are read")
+}
+
+async fn read_both(shared: &Arc<Shared>, pairs: &[usize], ledgers: Ledgers) -> Result<Ledgers> {
     let ledgers = Arc::new(ledgers);
     let source = {
         let (ledgers, inside) = (Arc::clone(&ledgers), Arc::clone(shared));
-        shared.sides.read_source(pairs, move |read: &mut SourcePart, pair, row| {
-            let table = ledgers.get(&pair.source).context("only these tables are read")?;
+        shared.sides.read_source(pairs, false, move |read: &mut SourcePart, pair, row| {
+            let table = ledger_of(&ledgers, pair)?;
             count(&inside, pair, &mut read.rows, &table.source_rows);
             match row.digest {
                 Ok(digest) => table.ledger.source(digest, Some(row.row.key)),
@@ -147,8 +197,8 @@ async fn read_both(shared: &Arc<Shared>, pairs: &[usize], ledgers: HashMap<usize
     };
     let target = {
         let (ledgers, inside) = (Arc::clone(&ledgers), Arc::clone(shared));
-        shared.sides.read_target(pairs, move |rows: &mut u64, pair, row| {
-            let table = ledgers.get(&pair.source).context("only these tables are read")?;
+        shared.sides.read_target(pairs, false, move |rows: &mut u64, pair, row| {
+            let table = ledger_of(&ledgers, pair)?;
             count(&inside, pair, rows, &table.target_rows);
             let key = if table.ledger.cut() == Cut::Digests { None } else { Fields::of(row.row).next().flatten().and_then(integer) };
             table.ledger.target(row.digest, key);
@@ -159,11 +209,11 @@ async fn read_both(shared: &Arc<Shared>, pairs: &[usize], ledgers: HashMap<usize
     // What each reader had not told yet.
     for (pair, read) in &source {
         let pair = &shared.sides.pairs[*pair];
-        ledgers.get(&pair.source).context("read")?.source_rows.fetch_add(read.rows % SAY_EVERY, Ordering::Relaxed);
+        ledger_of(&ledgers, pair)?.source_rows.fetch_add(read.rows % SAY_EVERY, Ordering::Relaxed);
         shared.run.rejects.write(&pair.map.source, 0, &read.aside)?;
     }
     for (pair, rows) in &target {
-        ledgers.get(&shared.sides.pairs[*pair].source).context("read")?.target_rows.fetch_add(rows % SAY_EVERY, Ordering::Relaxed);
+        ledger_of(&ledgers, &shared.sides.pairs[*pair])?.target_rows.fetch_add(rows % SAY_EVERY, Ordering::Relaxed);
     }
     Arc::try_unwrap(ledgers).ok().context("a reader outlived its reading")
 }
@@ -205,9 +255,9 @@ fn integer(field: &[u8]) -> Option<i64> {
 }
 
 impl TableLedger {
-    fn new((rows, bounds): (u64, Option<(i64, i64)>)) -> Self {
+    fn new(size: Size) -> Self {
         TableLedger {
-            ledger: Ledger::new(rows, bounds),
+            ledger: Ledger::new(size.rows, size.bounds),
             source_rows: AtomicU64::new(0),
             target_rows: AtomicU64::new(0),
             misfits: AtomicU64::new(0),
@@ -226,7 +276,8 @@ impl TableLedger {
     }
 }
 
-/// Reads one group on both sides and matches its rows.
+/// Reads one group on both sides and matches its rows. Of rows without a key, the first `passed_over` that are to go were found before, and
+/// only those are looked for.
 pub async fn differences(
     shared: &Arc<Shared>,
     control: &Client,
@@ -234,27 +285,61 @@ pub async fn differences(
     table: &Arc<TableLedger>,
     group: &Arc<Group>,
     indexed: &[String],
+    passed_over: u64,
 ) -> Result<Differences> {
     let ranges = table.ranges(group);
-    let source = {
-        let (shared, table, group, ranges) = (Arc::clone(shared), Arc::clone(table), Arc::clone(group), ranges.clone());
-        let runtime = Handle::current();
-        tokio::task::spawn_blocking(move || -> Result<Vec<RowDigest>> {
-            let mut digests = Vec::new();
-            shared.sides.scan_source(place, &ranges, &runtime, |row| {
-                let wanted = |digest: &RowDigest| group.has(table.ledger.place(*digest, Some(row.row.key)));
-                digests.extend(row.digest.ok().filter(wanted));
-                Ok(())
-            })?;
-            digests.sort_unstable();
-            Ok(digests)
-        })
-    };
+    let source = tokio::spawn(source_digests(Arc::clone(shared), place, Arc::clone(table), Arc::clone(group), ranges.clone()));
     let pair = &shared.sides.pairs[place];
     let key = pair.layout.columns.first().map(|index| pair.map.columns[*index].target.clone());
     let by_index = key.filter(|key| !ranges.is_empty() && indexed.contains(key)).map(Name::new);
-    let target = read_places(control, pair, table, group, by_index.as_ref().map(|key| (key, &ranges[..]))).await?;
-    Ok(matched(source.await.context("a reader of the source panicked")??, target))
+    let by_index = by_index.as_ref().map(|key| (key, &ranges[..]));
+    let mut matching = Matching { keyless: pair.layout.key == 0, passed_over, ..Matching::default() };
+    if group.rows > ROWS_AT_ONCE * 2 {
+        // So many rows share a bucket when they are the same: what matches is not kept.
+        matching.source = source.await.context("a reader of the source panicked")??;
+        read_places(control, pair, table, group, by_index, |stands| matching.take(stands)).await?;
+    } else {
+        let mut found = Vec::new();
+        read_places(control, pair, table, group, by_index, |stands| found.push(stands)).await?;
+        matching.source = source.await.context("a reader of the source panicked")??;
+        found.into_iter().for_each(|stands| matching.take(stands));
+    }
+    Ok(matching.end())
+}
+
+/// The group's rows in the source.
+async fn source_digests(
+    shared: Arc<Shared>,
+    place: usize,
+    table: Arc<TableLedger>,
+    group: Arc<Group>,
+    ranges: Vec<RowRange>,
+) -> Result<Digests> {
+    let runtime = Handle::current();
+    if ranges.is_empty() {
+        let pairs = [place];
+        let parts = shared.sides.read_source(&pairs, true, move |digests: &mut Digests, _, row| {
+            if let Some(digest) = row.digest.ok().filter(|digest| group.has(table.ledger.place(*digest, Some(row.row.key)))) {
+                note(digests, digest, 1, row.row.key);
+            }
+            Ok(())
+        });
+        let mut parts = parts.await?.into_iter().map(|(_, digests)| digests);
+        let mut all = parts.next().unwrap_or_default();
+        parts.flatten().for_each(|(digest, same)| note(&mut all, digest, same.rows, same.rowid));
+        return Ok(all);
+    }
+    let read = move || -> Result<Digests> {
+        let mut digests = Digests::new();
+        shared.sides.scan_source(place, &ranges, &runtime, |row| {
+            if let Some(digest) = row.digest.ok().filter(|digest| group.has(table.ledger.place(*digest, Some(row.row.key)))) {
+                note(&mut digests, digest, 1, row.row.key);
+            }
+            Ok(())
+        })?;
+        Ok(digests)
+    };
+    tokio::task::spawn_blocking(read).await.context("a reader of the source panicked")?
 }
 
 async fn read_places(
@@ -263,7 +348,8 @@ async fn read_places(
     table: &TableLedger,
     group: &Group,
     by_index: Option<(&Name, &[RowRange])>,
-) -> Result<Vec<Stands>> {
+    mut found: impl FnMut(Stands),
+) -> Result<()> {
     let ranges: Option<(&Name, Vec<(i64, i64)>)> =
         by_index.map(|(key, ranges)| (key, ranges.iter().map(|range| (range.first, range.last)).collect()));
     // Thousands of small ranges through the index, whatever the planner thinks of each.
@@ -271,7 +357,6 @@ async fn read_places(
     let ranges = ranges.as_ref().map(|(key, ranges)| (*key, &ranges[..]));
     let mut rows = CopyRows::open(control, &refresh_statement::read_with_places(&pair.target, &pair.items, ranges)).await?;
     let mut digester = TargetDigester::new(&pair.map, &pair.layout);
-    let mut found = Vec::new();
     while let Some(row) = rows.next().await.with_context(|| format!("read {}", pair.target))? {
         let mut fields = Fields::of(&row);
         let digest = digester.row(fields.by_ref()).with_context(|| format!("read {}", pair.target))?;
@@ -281,48 +366,70 @@ async fn read_places(
             let place = oid
                 .zip(tid)
                 .and_then(|(oid, tid)| Some(Place { table: u32::from_be_bytes(oid.try_into().ok()?), tid: tid.try_into().ok()? }));
-            found.push(Stands { digest, place: place.with_context(|| format!("read where rows of {} lie", pair.target))? });
+            found(Stands { digest, place: place.with_context(|| format!("read where rows of {} lie", pair.target))? });
         }
     }
     control.batch_execute("SET LOCAL enable_seqscan = on").await?;
-    found.sort_unstable();
-    Ok(found)
+    Ok(())
 }
 
-/// Takes out what is on both sides, as often as it is; then rows with the same key replace each other. Both lists are sorted.
-fn matched(source: Vec<RowDigest>, target: Vec<Stands>) -> Differences {
-    let (mut only_source, mut only_target) = (Vec::new(), Vec::new());
-    let (mut a, mut b) = (source.into_iter().peekable(), target.into_iter().peekable());
-    loop {
-        match (a.peek(), b.peek()) {
-            (Some(x), Some(y)) if *x == y.digest => {
-                a.next();
-                b.next();
-            }
-            (Some(x), Some(y)) if *x > y.digest => only_target.extend(b.next()),
-            (None, Some(_)) => only_target.extend(b.next()),
-            (Some(_), _) => only_source.extend(a.next()),
-            (None, None) => break,
+/// Takes out what is on both sides, as often as it is; then rows with the same key replace each other.
+#[derive(Default)]
+struct Matching {
+    source: Digests,
+    /// The whole row is the key: nothing replaces anything.
+    keyless: bool,
+    passed_over: u64,
+    /// Rows of the target alone; without keys they are counted, and are gone.
+    only_target: Vec<Stands>,
+    extra: u64,
+    differences: Differences,
+}
+
+impl Matching {
+    fn take(&mut self, stands: Stands) {
+        if let Some(same) = self.source.get_mut(&stands.digest).filter(|same| same.rows > 0) {
+            same.rows -= 1;
+            return;
+        }
+        if !self.keyless {
+            self.only_target.push(stands);
+            return;
+        }
+        self.extra += 1;
+        match self.differences.gone.len() {
+            _ if self.extra <= self.passed_over => {}
+            held if held < GONE_AT_ONCE => self.differences.gone.push(stands.place),
+            _ => self.differences.more = true,
         }
     }
-    let mut differences = Differences::default();
-    let (mut a, mut b) = (only_source.into_iter().peekable(), only_target.into_iter().peekable());
-    loop {
-        let (row, stands) = match (a.peek(), b.peek()) {
-            (None, None) => return differences,
-            (Some(x), Some(y)) if x.key == y.digest.key => (a.next(), b.next()),
-            (Some(x), Some(y)) if x.key > y.digest.key => (None, b.next()),
-            (None, Some(_)) => (None, b.next()),
-            (Some(_), _) => (a.next(), None),
-        };
-        match (row, stands) {
-            (Some(row), stands) => {
-                *(if stands.is_some() { &mut differences.changed } else { &mut differences.missing }) += 1;
-                differences.wanted.entry(row).or_default().push(stands.map(|stands| stands.place));
-            }
-            (None, Some(stands)) => differences.gone.push(stands.place),
-            (None, None) => {}
+
+    fn end(mut self) -> Differences {
+        let mut differences = self.differences;
+        if self.passed_over > 0 {
+            return differences;
         }
+        let mut only_source: Vec<(RowDigest, Same)> = self.source.into_iter().filter(|(_, same)| same.rows > 0).collect();
+        only_source.sort_unstable_by_key(|(digest, _)| *digest);
+        self.only_target.sort_unstable();
+        let mut targets = self.only_target.into_iter().peekable();
+        for (digest, same) in only_source {
+            while let Some(stands) = targets.next_if(|stands| stands.digest.key < digest.key) {
+                differences.gone.push(stands.place);
+            }
+            let mut wanted = Wanted { rowid: same.rowid, ..Wanted::default() };
+            while wanted.rows() < same.rows
+                && let Some(stands) = targets.next_if(|stands| stands.digest.key == digest.key)
+            {
+                wanted.replaces.push(stands.place);
+            }
+            wanted.missing = same.rows - wanted.replaces.len() as u64;
+            differences.changed += wanted.replaces.len() as u64;
+            differences.missing += wanted.missing;
+            differences.wanted.insert(digest, wanted);
+        }
+        differences.gone.extend(targets.map(|stands| stands.place));
+        differences
     }
 }
 
@@ -330,18 +437,38 @@ fn matched(source: Vec<RowDigest>, target: Vec<Stands>) -> Differences {
 mod tests {
     use super::*;
 
+    fn row(key: u128, row: u128) -> RowDigest {
+        RowDigest { key, row }
+    }
+
+    fn place(number: u8) -> Place {
+        Place { table: 1, tid: [0, 0, 0, 0, 0, number] }
+    }
+
+    fn matched(keyless: bool, passed_over: u64, source: &[RowDigest], target: &[(RowDigest, u8)]) -> Differences {
+        let mut matching = Matching { keyless, passed_over, ..Matching::default() };
+        source.iter().enumerate().for_each(|(rowid, digest)| note(&mut matching.source, *digest, 1, rowid as i64));
+        target.iter().for_each(|(digest, number)| matching.take(Stands { digest: *digest, place: place(*number) }));
+        matching.end()
+    }
+
     #[test]
     fn equal_rows_cancel_as_often_as_they_stand_and_keys_pair_the_rest() {
-        let row = |key: u128, row: u128| RowDigest { key, row };
-        let place = |number: u8| Place { table: 1, tid: [0, 0, 0, 0, 0, number] };
-        let stands = |digest, number| Stands { digest, place: place(number) };
-        let source = vec![row(1, 1), row(2, 2), row(2, 2), row(3, 30), row(4, 4)];
-        let target = vec![stands(row(1, 1), 1), stands(row(2, 2), 2), stands(row(3, 3), 3), stands(row(5, 5), 5)];
-        let found = matched(source, target);
-        assert_eq!((found.missing, found.changed), (2, 1));
-        assert_eq!(found.wanted[&row(2, 2)], [None]);
-        assert_eq!(found.wanted[&row(3, 30)], [Some(place(3))]);
-        assert_eq!(found.wanted[&row(4, 4)], [None]);
-        assert_eq!(found.gone, [place(5)]);
+        let source = [row(1, 1), row(2, 2), row(2, 2), row(3, 30), row(4, 4)];
+        let found = matched(false, 0, &source, &[(row(1, 1), 1), (row(2, 2), 2), (row(3, 3), 3), (row(5, 5), 5), (row(0, 9), 9)]);
+        assert_eq!((found.missing, found.changed, found.more), (2, 1, false));
+        assert_eq!(found.wanted[&row(2, 2)], Wanted { missing: 1, replaces: vec![], rowid: 2 });
+        assert_eq!(found.wanted[&row(3, 30)], Wanted { missing: 0, replaces: vec![place(3)], rowid: 3 });
+        assert_eq!(found.wanted[&row(4, 4)].rows(), 1);
+        assert_eq!(found.gone, [place(9), place(5)]);
+    }
+
+    #[test]
+    fn rows_without_keys_go_in_pieces() {
+        let target: Vec<(RowDigest, u8)> = (0..5).map(|number| (row(7, 7), number)).collect();
+        let found = matched(true, 0, &[row(7, 7), row(8, 8)], &target);
+        assert_eq!((found.gone, found.missing), ((1..5).map(place).collect(), 1));
+        let rest = matched(true, 3, &[row(7, 7), row(8, 8)], &target);
+        assert_eq!((rest.gone, rest.missing, rest.wanted.len()), (vec![place(4)], 0, 0));
     }
 }

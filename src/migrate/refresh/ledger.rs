@@ -23,9 +23,9 @@ pub enum Cut {
 }
 
 /// So few rows share a bucket that little is read again for one changed row.
-const ROWS_A_BUCKET: u64 = 64;
+const ROWS_A_BUCKET: u64 = 16;
 /// 12 bytes each.
-const MOST_BUCKETS: u64 = 131_072;
+const MOST_BUCKETS: u64 = 524_288;
 
 impl Ledger {
     /// For about `rows` rows whose keys are between `bounds`, or are no integers that can be cut.
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn rows_on_both_sides_cancel_out_and_what_is_left_is_found_by_its_keys() {
         let ledger = Ledger::new(1024, Some((1, 1024)));
-        assert_eq!(ledger.cut(), Cut::Keys { first: 1, width: 64 });
+        assert_eq!(ledger.cut(), Cut::Keys { first: 1, width: 16 });
         for key in 1..=1024 {
             ledger.source(digest(key as u128), Some(key));
             ledger.target(digest(if key == 200 { 7 } else { key as u128 }), Some(key));
@@ -152,16 +152,16 @@ mod tests {
         ledger.source(digest(5000), Some(5000));
         ledger.target(digest(9), Some(i64::MIN));
         let groups = ledger.uneven(1_000_000);
-        assert_eq!(groups, [Group { places: vec![0, 3, 15], rows: 129 + 128 + 129 }]);
+        assert_eq!(groups, [Group { places: vec![0, 12, 63], rows: 33 + 32 + 33 }]);
         let ranges: Vec<(i64, i64)> = ledger.ranges(&groups[0]).iter().map(|range| (range.first, range.last)).collect();
-        assert_eq!(ranges, [(i64::MIN, 64), (193, 256), (961, i64::MAX)]);
-        assert_eq!(ledger.uneven(200).len(), 3);
+        assert_eq!(ranges, [(i64::MIN, 16), (193, 208), (1009, i64::MAX)]);
+        assert_eq!(ledger.uneven(50).len(), 3);
     }
 
     #[test]
     fn keys_of_the_whole_range_of_integers_have_a_bucket_each() {
         let ledger = Ledger::new(10_000, Some((i64::MIN, i64::MAX)));
-        let all = Group { places: (0..256).collect(), rows: 0 };
+        let all = Group { places: (0..1024).collect(), rows: 0 };
         assert_eq!(ledger.ranges(&all).len(), 1);
         for key in [i64::MIN, -1, 0, 1, i64::MAX] {
             let group = Group { places: vec![ledger.place(digest(1), Some(key)) as u32], rows: 0 };

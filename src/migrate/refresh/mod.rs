@@ -26,10 +26,13 @@ use crate::model::{ColumnType, Event, Failure, Name, Phase, QualifiedName, Schem
 use crate::plan::target::TargetSchema;
 use crate::plan::{ColumnPlan, CopyMap, ObjectKind, Plan, SequencePlan, TablePlan, Warning, wanted};
 use crate::postgres::refresh_statement::{RefreshStatements, lock_for_refresh};
-use crate::postgres::{Client, Journal, RunRecord, TypeReader, read_schema, read_sessions, refresh_keys, session, sql_failure, statement};
+use crate::postgres::{
+    Client, Journal, RefreshKeys, RunRecord, TypeReader, foreign_keys_not_valid, read_schema, read_sessions, refresh_keys, session,
+    sql_failure, statement,
+};
 use crate::sides::{Pair, Sides, pair};
 use apply::{Table, Written};
-use compare::TableLedger;
+use compare::{Size, TableLedger};
 use stage::Staged;
 
 /// What the parts of a refresh share.
@@ -38,6 +41,8 @@ pub struct Shared {
     sides: Arc<Sides>,
     /// From a table's place in the source's schema to its place among the pairs.
     pairs: HashMap<usize, usize>,
+    /// A pair each.
+    sizes: Vec<Size>,
 }
 
 impl Shared {
@@ -68,16 +73,17 @@ pub async fn compare(job: Job) -> Result<Compared> {
     target::lock_schema(&control, &job.options.schema).await?;
     let schema = job.snapshot.reader()?.schema()?;
     let maps = maps(&control, &job, &schema).await?;
-    control.batch_execute("BEGIN; SET LOCAL search_path = ''").await?;
+    // Rows without keys that are to go are found again by their order in the table.
+    control.batch_execute("BEGIN; SET LOCAL search_path = ''; SET LOCAL synchronize_seqscans = off").await?;
     let target = lock(&control, &job.options.schema, &maps).await?;
     let pairs = pair_up(maps, &schema, &target)?;
     let sequences = sequences(&job, &schema, &target, &pairs)?;
-    let shared = Arc::new(share(&job, schema, pairs).await?);
+    let keys = refresh_keys(&control, &job.options.schema).await?;
+    let shared = Arc::new(share(&job, schema, pairs, &keys).await?);
 
     shared.run.send(Event::PhaseStarted(Phase::Compare));
     let compare_started = Instant::now();
-    let keys = refresh_keys(&control, &job.options.schema).await?;
-    let ledgers: Vec<Arc<TableLedger>> = compare::balance(&shared, &keys).await?.into_iter().map(Arc::new).collect();
+    let ledgers: Vec<Arc<TableLedger>> = compare::balance(&shared).await?.into_iter().map(Arc::new).collect();
     let mut tables = Vec::new();
     for pair in parents_first(&shared.sides) {
         let indexed = keys.get(&shared.sides.pairs[pair].map.target).map_or(&[][..], |keys| &keys.indexed);
@@ -199,7 +205,9 @@ fn sequences(job: &Job, schema: &Schema, target: &TargetSchema, pairs: &[Pair]) 
     Ok(sequences)
 }
 
-async fn share(job: &Job, schema: Schema, pairs: Vec<Pair>) -> Result<Shared> {
+async fn share(job: &Job, schema: Schema, mut pairs: Vec<Pair>, keys: &HashMap<String, RefreshKeys>) -> Result<Shared> {
+    let sizes = compare::sizes(&job.snapshot.reader()?, &schema, &pairs, keys);
+    pairs.iter_mut().zip(&sizes).for_each(|(pair, size)| pair.ordered = size.bounds.is_some());
     let sessions = read_sessions(&job.address, job.jobs.max(1)).await?;
     let plan = Plan {
         schema: job.options.schema.clone(),
@@ -230,7 +238,7 @@ async fn share(job: &Job, schema: Schema, pairs: Vec<Pair>) -> Result<Shared> {
     if foreign {
         sides.types = Some(Arc::new(TypeReader::connect(&job.address).await?));
     }
-    Ok(Shared { run, sides: Arc::new(sides), pairs: places })
+    Ok(Shared { run, sides: Arc::new(sides), pairs: places, sizes })
 }
 
 /// The copy of a pair as a plan: how its rows are encoded.
@@ -308,10 +316,18 @@ async fn differences(
     let mut staged = Staged::default();
     for group in groups {
         let group = Arc::new(group);
-        let found = compare::differences(shared, control, place, ledger, &group, indexed).await?;
-        stage::stage(shared, control, place, &statements, found, ledger.ranges(&group), &mut staged)
-            .await
-            .with_context(|| format!("bring what differs in {:?} to the server", pair.map.source))?;
+        let mut passed_over = 0;
+        loop {
+            let found = compare::differences(shared, control, place, ledger, &group, indexed, passed_over).await?;
+            let more = found.more;
+            passed_over += found.gone.len() as u64;
+            stage::stage(shared, control, place, &statements, found, ledger.ranges(&group), &mut staged)
+                .await
+                .with_context(|| format!("bring what differs in {:?} to the server", pair.map.source))?;
+            if !more {
+                break;
+            }
+        }
     }
     control.batch_execute(&statements.analyze()).await?;
     Ok(staged.any().then_some(Table { pair: place, statements, staged }))
@@ -322,6 +338,11 @@ impl Compared {
     pub fn changes(&self) -> Vec<(String, RowChanges)> {
         let of = |table: &Table| RowChanges { inserted: table.staged.missing, updated: table.staged.changed, deleted: table.staged.gone };
         self.tables.iter().map(|table| (self.shared.sides.pairs[table.pair].map.source.clone(), of(table))).collect()
+    }
+
+    /// Ends the transaction, and with it every lock; what was found is forgotten.
+    pub fn let_go(self) -> Job {
+        self.job
     }
 
     /// The report of a dry run. The transaction ends with it, and nothing was changed.
@@ -341,6 +362,7 @@ impl Compared {
             false => apply::apply(&self.shared, &self.control, &self.tables).await.context("apply what differs")?,
         };
         built.merge(self.set_sequences().await?);
+        built.warnings.extend(self.say_not_valid(&built.warnings).await?);
         self.clock.note(Phase::Apply, started);
         let mut report = self.report(&written, built);
         report.judge(allow, strict);
@@ -353,6 +375,21 @@ impl Compared {
         report.elapsed = self.started.elapsed();
         self.shared.run.send(Event::PhaseEnded { phase: Phase::Apply, seconds: started.elapsed().as_secs_f64() });
         Ok(report)
+    }
+
+    /// Foreign keys that rows without a parent have kept from being whole, unless that was said.
+    async fn say_not_valid(&self, said: &[Warning]) -> Result<Vec<Warning>> {
+        let tables: Vec<String> = self.shared.sides.pairs.iter().map(|pair| pair.target.to_string()).collect();
+        let keys = foreign_keys_not_valid(&self.control, &tables).await?;
+        let label = |table: &QualifiedName, key: &Name| format!("{}.{}", table.name.as_str(), key.as_str());
+        let new = keys.iter().filter(|(table, key)| said.iter().all(|warning| warning.object != label(table, key)));
+        let warning = |(table, key): &(QualifiedName, Name)| {
+            let message =
+                format!("is still NOT VALID: when no row lacks its parent, ALTER TABLE {table} VALIDATE CONSTRAINT {key} makes it whole");
+            let class = ObjectKind::ForeignKey.allow_class().into();
+            Warning { class, ..Warning::weaker("foreign_key_not_valid", label(table, key), message) }
+        };
+        Ok(new.map(warning).collect())
     }
 
     async fn set_sequences(&self) -> Result<Built> {

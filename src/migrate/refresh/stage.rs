@@ -15,6 +15,7 @@ use crate::plan::profile::RowRange;
 use crate::postgres::refresh_statement::RefreshStatements;
 use crate::postgres::statement::CopyFormat;
 use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, sql_failure};
+use crate::sqlite::has_rowid;
 
 /// Bytes of COPY data that travel together, and how many such pieces wait at most.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -56,6 +57,7 @@ pub async fn stage(
         return Ok(());
     }
     let (missing, changed) = (differences.missing, differences.changed);
+    let ranges = rows_of(shared, place, &differences).unwrap_or(ranges);
     let first = staged.rows();
     let (sender, mut receiver) = mpsc::channel(BUFFERS_IN_FLIGHT);
     let (inside, runtime) = (Arc::clone(shared), Handle::current());
@@ -88,6 +90,27 @@ pub async fn stage(
     staged.changed += changed;
     staged.sum = staged.sum.wrapping_add(sum);
     Ok(())
+}
+
+/// Rows that are this near each other are read together: a range costs about as much as so many rows.
+const NEAR: u64 = 16;
+
+/// The rows that are wanted, as ranges of rowids; none where rows have none, or one digest stands for several of them.
+fn rows_of(shared: &Shared, place: usize, differences: &Differences) -> Option<Vec<RowRange>> {
+    let table = &shared.sides.schema.tables[shared.sides.pairs[place].source];
+    if !has_rowid(table) || differences.wanted.values().any(|wanted| wanted.rows() != 1) {
+        return None;
+    }
+    let mut rowids: Vec<i64> = differences.wanted.values().map(|wanted| wanted.rowid).collect();
+    rowids.sort_unstable();
+    let mut ranges: Vec<RowRange> = Vec::new();
+    for rowid in rowids {
+        match ranges.last_mut().filter(|range| rowid.abs_diff(range.last) <= NEAR) {
+            Some(range) => range.last = rowid,
+            None => ranges.push(RowRange { first: rowid, last: rowid, rows: 0, bytes: 0 }),
+        }
+    }
+    Some(ranges)
 }
 
 /// Reads the group's rows of the source again and encodes those that are wanted; blocking. Returns the sum of their digests.
@@ -131,12 +154,15 @@ fn encode_rows(
 
 /// The next row with this digest, where one is still wanted: which row of the target it replaces.
 fn next_of(differences: &mut Differences, digest: RowDigest) -> Option<Option<Place>> {
-    let waiting = differences.wanted.get_mut(&digest)?;
-    let next = waiting.pop();
-    if waiting.is_empty() {
+    let wanted = differences.wanted.get_mut(&digest)?;
+    let next = wanted.replaces.pop();
+    if next.is_none() {
+        wanted.missing -= 1;
+    }
+    if wanted.rows() == 0 {
         differences.wanted.remove(&digest);
     }
-    next
+    Some(next)
 }
 
 /// Adds to the row that begins at `start` its number, the source's own, and the place of the row that it replaces.

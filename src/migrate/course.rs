@@ -24,7 +24,9 @@ use crate::migrate::target::Redo;
 use crate::migrate::{Job, copy_and_index, last, process, resume, target};
 use crate::model::{Event, Failure, Name, Phase, Schema, Section};
 use crate::plan::Plan;
-use crate::postgres::{Address, Client, Journal, connect, end_run_sessions, is_passing, run_session, session, sql_failure};
+use crate::postgres::{
+    Address, Client, Journal, connect, end_run_sessions, is_passing, patience_with_silence, run_session, session, sql_failure,
+};
 
 /// How long one incident may last, from the first error to the next success.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -233,8 +235,12 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
 /// Tells the journal every two seconds that the run lives; ends only when that fails, and the lock on the schema may be gone.
 async fn beat(keeper: &Client, run: &Run) -> Result<Infallible> {
     let process = process::this();
+    let patience = patience_with_silence(&run.address);
     loop {
-        Journal::beat(keeper, &run.id, &process, run.phase().as_str()).await?;
+        let told = Journal::beat(keeper, &run.id, &process, run.phase().as_str());
+        tokio::time::timeout(patience, told).await.map_err(|_| {
+            Failure::new("connection_lost", format!("the target has not answered for {} s", patience.as_secs_f64().round()))
+        })??;
         tokio::select! {
             () = tokio::time::sleep(BEAT) => {}
             () = run.phase_began.notified() => {}

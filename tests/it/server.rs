@@ -65,6 +65,15 @@ impl Server {
         self.run("pg_ctl", &["stop", "--silent", "--wait", "--mode=immediate"]);
     }
 
+    /// Takes it down, lets somebody change its data folder, and starts it again.
+    pub fn restart_after(&self, settings: &[&str], change: impl FnOnce(&Path)) {
+        self.run("pg_ctl", &["stop", "--silent", "--wait", "--mode=fast"]);
+        change(Path::new(&self.path("data")));
+        self.configure(settings);
+        self.run("pg_ctl", &["start", "--silent", "--wait", "--log", &self.path("log")]);
+    }
+
+    /// Starts it when it has gone down by itself.
     pub fn start_again(&self) {
         self.run("pg_ctl", &["start", "--silent", "--wait", "--log", &self.path("log")]);
     }

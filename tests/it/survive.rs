@@ -15,6 +15,7 @@ mod kill_loop;
 mod refusals;
 mod room;
 mod sections;
+mod silence;
 
 /// Several chunks, every kind of object, and rows that are set aside.
 pub const SOURCE: &str = "CREATE TABLE person(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, mail TEXT UNIQUE, born DATE, CHECK (length(name) > 0));

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::server::Server;
 use crate::support::{Case, Database, addresses, execute_at};
 use crate::survive::{CHUNKS, OBJECTS, SET_ASIDE, SOURCE, ended, start};
 
@@ -13,16 +14,21 @@ struct Small {
     name: String,
 }
 
+/// A new file system in memory; none where this user may not mount.
+fn mount(name: &str, size: &str) -> Option<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("candlefish-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&folder).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        fs::remove_dir(&folder).unwrap();
+        return None;
+    }
+    Some(folder)
+}
+
 impl Small {
-    /// None where this user may not mount.
     fn mounted(name: &str, size: &str) -> Option<Self> {
-        let folder = std::env::temp_dir().join(format!("candlefish-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&folder).status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            fs::remove_dir(&folder).unwrap();
-            return None;
-        }
+        let folder = mount(name, size)?;
         let small = Small { folder, name: format!("{name}_{}", std::process::id()) };
         // The server's own user, whoever that is, owns its data folder.
         let place = small.folder.join("space");
@@ -96,4 +102,42 @@ fn a_full_disk_is_said_and_made_good() {
     assert_eq!(database.value("SELECT count(*) FROM visit"), (12000 - SET_ASIDE).to_string());
     assert_eq!(crate::survive::rejects(&case).len(), SET_ASIDE);
     drop(database);
+}
+
+/// PostgreSQL cannot go on without its log: it goes down, and stays down until there is room.
+#[test]
+fn a_full_disk_under_the_write_ahead_log_is_said_and_made_good() {
+    let bin = Path::new("/usr/lib/postgresql/15/bin");
+    if !crate::support::long() || !bin.join("postgres").exists() {
+        return;
+    }
+    let settings = ["min_wal_size = '32MB'", "max_wal_size = '4GB'", "wal_level = replica", "checkpoint_timeout = '1h'"];
+    let server = Server::start(bin, &settings);
+    let Some(folder) = mount("wal-room", "80m") else {
+        eprintln!("this user may not mount a file system: a full log was not tried");
+        return;
+    };
+    server.restart_after(&settings, |data| {
+        let (log, moved) = (data.join("pg_wal"), folder.join("pg_wal"));
+        assert!(Command::new("cp").args(["-a"]).arg(&log).arg(&moved).status().unwrap().success());
+        fs::remove_dir_all(&log).unwrap();
+        std::os::unix::fs::symlink(&moved, &log).unwrap();
+    });
+    let rows = "CREATE TABLE big(id INTEGER PRIMARY KEY, code TEXT UNIQUE, body TEXT);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) INSERT INTO big SELECT i, 'c' || i, hex(randomblob(150)) FROM n;";
+    let case = Case::new("full log").source_sql(rows);
+    let source = case.source_path().display().to_string();
+    let full = case.run_args(["migrate", &source, &server.url(), "--json", "--chunk-bytes=4000000"]).exit(2).json();
+    assert_eq!((&full["error"]["resumable"], &full["error"]["target_changed"]), (&true.into(), &true.into()), "{full}");
+    eprintln!("a full log was said so: {}", full["error"]["message"]);
+    assert!(Command::new("mount").args(["-o", "remount,size=2g"]).arg(&folder).status().unwrap().success());
+    server.start_again();
+    let resumed = case.run_args(["migrate", &source, &server.url(), "--json", "--resume", "--chunk-bytes=4000000"]).exit(0).json();
+    assert!(resumed["warnings"].to_string().contains("was interrupted and resumed"), "{resumed}");
+    assert_eq!(server.rows("SELECT count(*), count(DISTINCT id) FROM big"), ["300000|300000"]);
+    assert_eq!(server.rows("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), ["0"]);
+    case.run_args(["verify", &source, &server.url(), "--schema-objects"]).exit(0);
+    drop(server);
+    assert!(Command::new("umount").arg("-l").arg(&folder).status().unwrap().success());
+    fs::remove_dir(&folder).unwrap();
 }

@@ -6,6 +6,7 @@ mod bed;
 mod driver;
 mod measure;
 mod peers;
+mod refresh;
 mod report;
 mod store;
 mod tiny;
@@ -23,6 +24,8 @@ use report::{Claim, Report, Row};
 pub enum Task {
     /// Beside psql's COPY of ready-made rows, DuckDB and pgloader
     Migrate(Migrate),
+    /// A refresh beside the whole copy
+    Refresh(Refresh),
     /// Small files beside large ones: rows per second, and memory
     Scale(Scale),
     /// candlefish bench's driver beside pgbench: transactions per second, and the client's CPU
@@ -41,6 +44,15 @@ pub struct Migrate {
     /// Only these: copy, duckdb, pgloader, section-data, migrate, tiny-psql, tiny-migrate
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub struct Refresh {
+    /// Times 5,000 rows
+    #[arg(long, default_value_t = 100)]
+    scale: u32,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(clap::Args)]
@@ -84,6 +96,8 @@ struct Contestant<'a> {
     prepare: OnDatabase<'a, Result<()>>,
     /// What is measured.
     command: OnDatabase<'a, Command>,
+    /// What must hold afterwards.
+    check: Option<OnDatabase<'a, Result<()>>>,
 }
 
 /// What is done with a database, given its address.
@@ -92,6 +106,7 @@ type OnDatabase<'a, T> = Box<dyn Fn(&str) -> T + 'a>;
 pub fn run(task: Task) -> Result<()> {
     match task {
         Task::Migrate(options) => migrate(&options),
+        Task::Refresh(options) => refresh_beside_copy(&options),
         Task::Scale(options) => scale(&options),
         Task::Bench(options) => driver::run(&options),
         Task::Store(options) => store::run(&options),
@@ -114,6 +129,20 @@ fn migrate(options: &Migrate) -> Result<()> {
         Claim::at_most("2,000 tiny tables: whole migrate / the same by psql", 1.3, ratio("tiny-migrate", "tiny-psql")),
         Claim::at_most("migrate's peak memory in MiB", 64.0, report.row("migrate").map(Row::peak_mib)),
         Claim::at_most("2,000 tiny tables: migrate's peak memory in MiB", 64.0, report.row("tiny-migrate").map(Row::peak_mib)),
+    ];
+    report.finish(options.common.json.as_deref())
+}
+
+fn refresh_beside_copy(options: &Refresh) -> Result<()> {
+    let bed = Bed::up()?;
+    let contestants = refresh::all(&bed, options.scale)?;
+    let mut report = Report::new(format!("compare refresh --scale {}", options.scale), options.common.rounds, bed.facts()?);
+    report.rows = race(&bed, &contestants, options.common.rounds)?;
+    let ratio = |of: &str| Some(report.row(of)?.seconds / report.row("migrate")?.seconds);
+    report.claims = vec![
+        Claim::at_most("refresh after 0.1 % of the rows changed / whole migrate", 0.35, ratio("refresh")),
+        Claim::at_most("refresh with nothing to do / whole migrate", 0.35, ratio("refresh-still")),
+        Claim::at_most("refresh's peak memory in MiB", 64.0, report.row("refresh").map(Row::peak_mib)),
     ];
     report.finish(options.common.json.as_deref())
 }
@@ -165,6 +194,9 @@ fn run_one(bed: &Bed, contestant: &Contestant<'_>) -> Result<Sample> {
     let url = bed.fresh_database(DATABASE)?;
     (contestant.prepare)(&url).context("prepare")?;
     let sample = measure(&mut (contestant.command)(&url), &bed.file(&format!("{}.log", contestant.name)))?;
+    if let Some(check) = &contestant.check {
+        check(&url)?;
+    }
     bed.drop_database(DATABASE)?;
     Ok(sample)
 }

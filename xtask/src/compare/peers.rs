@@ -30,6 +30,7 @@ pub fn all<'a>(bed: &'a Bed, scale: u32, only: &[String]) -> Result<Vec<Contesta
             rows,
             prepare: Box::new(move |url| psql_file(bed, url, &ddl)),
             command: Box::new(move |url| file_of(bed, url, &dumps.copy)),
+            check: None,
         });
     }
     if wanted("duckdb") {
@@ -44,6 +45,7 @@ pub fn all<'a>(bed: &'a Bed, scale: u32, only: &[String]) -> Result<Vec<Contesta
                 command.arg(&script).arg(&source).arg(url);
                 command
             }),
+            check: None,
         });
     }
     if wanted("pgloader") {
@@ -59,6 +61,7 @@ pub fn all<'a>(bed: &'a Bed, scale: u32, only: &[String]) -> Result<Vec<Contesta
                 command.arg(format!("sqlite://{}", source.display())).arg(url);
                 command
             }),
+            check: None,
         });
     }
     if wanted("section-data") && has_sections(bed) {
@@ -69,6 +72,7 @@ pub fn all<'a>(bed: &'a Bed, scale: u32, only: &[String]) -> Result<Vec<Contesta
             rows,
             prepare: Box::new(move |url| read(bed.migrate(&prepared, url, &["--section", "pre-data"])).map(|_| ())),
             command: Box::new(move |url| bed.migrate(&source, url, &["--section", "data"])),
+            check: None,
         });
     }
     if wanted("migrate") {
@@ -87,6 +91,7 @@ pub fn whole<'a>(bed: &'a Bed, scale: u32) -> Result<Contestant<'a>> {
         rows: count_rows(&source)?,
         prepare: Box::new(|_| Ok(())),
         command: Box::new(move |url| bed.migrate(&source, url, &[])),
+        check: None,
     })
 }
 
@@ -107,6 +112,7 @@ fn tiny_tables<'a>(bed: &'a Bed, wanted: impl Fn(&str) -> bool) -> Result<Vec<Co
         rows,
         prepare: Box::new(|_| Ok(())),
         command: Box::new(move |url| file_of(bed, url, &script)),
+        check: None,
     };
     let migrate = Contestant {
         name: "tiny-migrate".into(),
@@ -114,6 +120,7 @@ fn tiny_tables<'a>(bed: &'a Bed, wanted: impl Fn(&str) -> bool) -> Result<Vec<Co
         rows,
         prepare: Box::new(|_| Ok(())),
         command: Box::new(move |url| bed.migrate(&source, url, &[])),
+        check: None,
     };
     Ok([psql, migrate].into_iter().filter(|contestant| wanted(&contestant.name)).collect())
 }
@@ -175,7 +182,7 @@ fn file_of(bed: &Bed, url: &str, script: &Path) -> std::process::Command {
     psql
 }
 
-fn count_rows(source: &Path) -> Result<u64> {
+pub fn count_rows(source: &Path) -> Result<u64> {
     let connection = Connection::open(source)?;
     let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")?;
     let tables = tables.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;

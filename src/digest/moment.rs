@@ -1,6 +1,9 @@
 //! Times: read from SQLite's text by the calendar of `jiff`, and shown again.
 
 use jiff::civil::{Date, date};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::plan::SourceTz;
 
 pub const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Between 1970-01-01 and 2000-01-01, from which PostgreSQL counts.
@@ -104,6 +107,25 @@ fn offset(text: &[u8]) -> Option<i64> {
     (hours < 16 && minutes < 60).then_some(sign * (hours * 60 + minutes))
 }
 
+/// A local time in UTC, found from that side: an offset is right when it is in force at the moment that it leads to. Where no offset or two
+/// are right, the one before the change counts.
+pub fn meant(local: i64, tz: &SourceTz) -> i64 {
+    const HOUR: i64 = 3_600_000_000;
+    let zone = match tz {
+        SourceTz::Utc => return local,
+        SourceTz::Offset(minutes) => return local - i64::from(*minutes) * 60_000_000,
+        SourceTz::Zone(zone) => zone,
+    };
+    let offset_at = |utc: i64| {
+        let moment = Timestamp::UNIX_EPOCH.saturating_add(SignedDuration::from_micros(utc)).unwrap_or(Timestamp::MAX);
+        i64::from(zone.to_offset(moment).seconds()) * 1_000_000
+    };
+    // No offset is as large as a day.
+    let (before, after) = (offset_at(local - 24 * HOUR), offset_at(local + 24 * HOUR));
+    let right = |offset: &i64| offset_at(local - offset) == *offset;
+    local - [before, after].into_iter().find(right).unwrap_or(before)
+}
+
 /// A day as people write it; days that the calendar of `jiff` does not reach are counted.
 pub fn write_date(days: i64) -> String {
     let reached = i32::try_from(days).ok().and_then(|days| EPOCH.checked_add(jiff::Span::new().try_days(days).ok()?).ok());
@@ -112,7 +134,7 @@ pub fn write_date(days: i64) -> String {
 
 /// A time as people write it: `2024-01-02 03:04:05.6`.
 pub fn write_timestamp(micros: i64) -> String {
-    match jiff::Timestamp::from_microsecond(micros) {
+    match Timestamp::from_microsecond(micros) {
         Ok(time) => jiff::tz::TimeZone::UTC.to_datetime(time).to_string().replace('T', " "),
         Err(_) => format!("{micros} µs since 1970"),
     }

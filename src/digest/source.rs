@@ -128,7 +128,7 @@ fn write_value(
         }
         TypeKind::TimestampTz => {
             let moment = moment(value)?;
-            let meant = || Some(moment.local()? - i64::from(conversion.naive_offset) * 60_000_000);
+            let meant = || Some(moment::meant(moment.local()?, &conversion.source_tz));
             integer(moment.utc().or_else(meant)?);
         }
         TypeKind::Uuid => out.extend_from_slice(&uuid(value)?),

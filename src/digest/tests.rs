@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::model::{TypeKind, Value};
-use crate::plan::CopyColumn;
 use crate::plan::convert::Conversion;
 use crate::plan::transform::{BadText, Transform};
+use crate::plan::{CopyColumn, SourceTz};
 
 fn map(conversion: Conversion) -> CopyMap {
     let column = CopyColumn { source: "c".into(), target: "c".into(), sql_type: "text".into(), conversion, computed: false };
@@ -192,10 +192,19 @@ fn times() {
         ["2024-1-1", "2024-01-01  00:00", "2024-01-01 00:00:00.1234567", "2024-01-01 00:00 CET", "2024-01-01 00:00+16:00", "now", "12:00"];
     bad.iter().for_each(|text| misfits(TypeKind::TimestampTz, &[Value::Text(text.as_bytes())]));
     let mut berlin = Conversion::new(TypeKind::TimestampTz);
-    berlin.naive_offset = 60;
+    berlin.source_tz = SourceTz::Offset(60);
     let meant = target(TypeKind::TimestampTz, &new_year);
     assert_eq!(source_of(berlin.clone(), Value::Text(b"2024-01-01 01:00")), meant);
-    assert_eq!(source_of(berlin, Value::Text(b"2024-01-01 00:00Z")), meant);
+    assert_eq!(source_of(berlin.clone(), Value::Text(b"2024-01-01 00:00Z")), meant);
+    for (zone, local, utc) in [
+        ("Europe/Berlin", "2024-01-01 01:00", "2024-01-01T00:00:00Z"),
+        ("Europe/Berlin", "2024-03-31 02:30", "2024-03-31T01:30:00Z"),
+        ("Europe/Berlin", "2024-10-27 02:30", "2024-10-27T00:30:00Z"),
+        ("Pacific/Apia", "2011-12-30 12:00", "2011-12-30T22:00:00Z"),
+    ] {
+        berlin.source_tz = SourceTz::parse(zone).unwrap();
+        assert_eq!(source_of(berlin.clone(), Value::Text(local.as_bytes())), target(TypeKind::TimestampTz, &micros(utc)), "{local}");
+    }
 }
 
 #[test]
@@ -304,4 +313,16 @@ fn sums_know_how_often_a_row_stands_and_nothing_of_order() {
     assert_eq!(merged, sum(&rows));
     assert_ne!(sum(&rows[..2]), sum(&rows));
     assert_eq!(merged.to_string(), format!("{:032x}3", 40));
+}
+
+#[test]
+fn local_times_mean_the_same_from_either_side() {
+    for zone in ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Tehran", "America/Sao_Paulo"] {
+        let tz = SourceTz::parse(zone).unwrap();
+        // Every quarter of an hour of 2023 to 2025.
+        for quarter in 0..(3 * 365 + 1) * 96 {
+            let local = 1_672_531_200_000_000 + quarter * 900_000_000;
+            assert_eq!(moment::meant(local, &tz), tz.utc_micros(local), "{zone} {}", moment::write_timestamp(local));
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod encode;
 mod finish;
 mod generate;
 mod last;
+mod odd_times;
 mod prepare;
 mod process;
 mod proof;
@@ -213,6 +214,9 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         Err(error) => return Err(course::give_up(job, error).await),
     };
     let run = &done.run;
+    if let Err(error) = run.snapshot.refuse_a_torn_state() {
+        return Err(course::give_up(job, error).await);
+    }
     // What was foreseen is said by the section that foresees it, and once more by the one that ends the run.
     let (mut warnings, mut todo) = match done.left.is_empty() || job.sections.has(RunSection::PreData) {
         true => (run.plan.warnings.clone(), run.plan.todo.clone()),

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::migrate::Job;
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
+use crate::migrate::{Job, odd_times};
 use crate::model::{Event, Failure, Name, Phase, Schema, Section, TableKind};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
@@ -108,6 +108,10 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &
     });
     plan.problems.splice(0..0, interrupted);
     plan.warnings.splice(0..0, inspected.damage.iter().cloned());
+    let (snapshot, schema) = (Arc::clone(&job.snapshot), inspected.schema.clone());
+    let notes = tokio::task::spawn_blocking(move || odd_times::notes(&snapshot, &schema, &plan).map(|notes| (plan, notes)));
+    let (mut plan, notes) = notes.await.context("a reader of the source panicked")??;
+    plan.warnings.extend(notes);
     clock.note(Phase::Plan, started);
     Ok(plan)
 }

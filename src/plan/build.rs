@@ -10,6 +10,7 @@ use crate::plan::mapping::{AddedColumn, ColumnMapping, Mapping, TableMapping, ty
 use crate::plan::names::{NameStyle, Namespace};
 use crate::plan::objects;
 use crate::plan::profile::{TableProfile, Trait};
+use crate::plan::source_tz::SourceTz;
 use crate::plan::target::{TargetColumn, TargetSchema, TargetTable};
 use crate::plan::transform::{BadText, Transform};
 use crate::plan::unify::unify_foreign_keys;
@@ -30,8 +31,8 @@ pub struct Options {
     pub existing: Vec<(String, Existing)>,
     /// Columns and tables without a place in a given schema: add them, or fail.
     pub on_extra: OnExtra,
-    /// Minutes east of UTC in which times without an offset are meant.
-    pub naive_offset: i32,
+    /// Where times without an offset were written, unless a mapping says otherwise of a column.
+    pub source_tz: SourceTz,
     /// Tables that are there already were made by migrations for this source, and are filled.
     pub given_schema: bool,
     /// Nothing is made: every table has its place already, with its own keys and types.
@@ -50,7 +51,7 @@ impl Default for Options {
             exclude_data: Vec::new(),
             existing: Vec::new(),
             on_extra: OnExtra::Add,
-            naive_offset: 0,
+            source_tz: SourceTz::Utc,
             given_schema: false,
             data_only: false,
         }
@@ -223,6 +224,7 @@ struct Wish<'a> {
     sql_type: Option<&'a str>,
     transform: Transform,
     bad_text: BadText,
+    source_tz: Option<&'a SourceTz>,
 }
 
 impl<'a> Wish<'a> {
@@ -232,11 +234,18 @@ impl<'a> Wish<'a> {
             sql_type: mapping.sql_type.as_deref().or((mapping.bad_text == BadText::Bytea).then_some("bytea")),
             transform: mapping.transform.clone(),
             bad_text: mapping.bad_text,
+            source_tz: mapping.source_tz.as_ref(),
         })
     }
 
     fn added(name: &'a str, added: &'a AddedColumn) -> Self {
-        Wish { target: Some(name), sql_type: added.sql_type.as_deref(), transform: added.transform.clone(), bad_text: added.bad_text }
+        Wish {
+            target: Some(name),
+            sql_type: added.sql_type.as_deref(),
+            transform: added.transform.clone(),
+            bad_text: added.bad_text,
+            source_tz: added.source_tz.as_ref(),
+        }
     }
 }
 
@@ -378,7 +387,7 @@ impl TableBuilder<'_> {
             kind: column_type.kind.clone(),
             transform: wish.transform.clone(),
             bad_text: wish.bad_text,
-            naive_offset: self.input.options.naive_offset,
+            source_tz: wish.source_tz.unwrap_or(&self.input.options.source_tz).clone(),
             text_is_clean: !self.profile.columns[index].has_bad_text(),
         }
     }

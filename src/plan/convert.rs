@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{TypeKind, Value};
 use crate::plan::decimal::{Decimal, whole};
 use crate::plan::json::{self, JsonShape};
+use crate::plan::source_tz::SourceTz;
 use crate::plan::time::{MICROS_PER_DAY, Moment};
 use crate::plan::transform::{BadText, Transform};
 
@@ -18,16 +19,12 @@ pub struct Conversion {
     pub transform: Transform,
     #[serde(default, skip_serializing_if = "BadText::is_reject")]
     pub bad_text: BadText,
-    /// Minutes east of UTC in which times without an offset are meant.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub naive_offset: i32,
+    /// Where times without an offset were written.
+    #[serde(default, skip_serializing_if = "SourceTz::is_utc")]
+    pub source_tz: SourceTz,
     /// The profile has seen every text of the column in this state of the source: all is UTF-8 without NUL.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub text_is_clean: bool,
-}
-
-fn is_zero(number: &i32) -> bool {
-    *number == 0
 }
 
 /// A value as PostgreSQL means it, still without its bytes.
@@ -72,7 +69,7 @@ pub struct Scratch {
 
 impl Conversion {
     pub fn new(kind: TypeKind) -> Self {
-        Conversion { kind, transform: Transform::None, bad_text: BadText::Reject, naive_offset: 0, text_is_clean: false }
+        Conversion { kind, transform: Transform::None, bad_text: BadText::Reject, source_tz: SourceTz::Utc, text_is_clean: false }
     }
 
     /// The exact PostgreSQL form of `value`, borrowed from the value or from `scratch`.
@@ -124,7 +121,7 @@ impl Conversion {
             TypeKind::TimestampTz => match moment(value) {
                 Some(moment) => match (moment.utc_micros(), moment.local_micros()) {
                     (Some(utc), _) => Ok(Datum::Micros(utc)),
-                    (None, Some(local)) => Ok(Datum::Micros(local - i64::from(self.naive_offset) * 60_000_000)),
+                    (None, Some(local)) => Ok(Datum::Micros(self.source_tz.utc_micros(local))),
                     (None, None) => misfit(value, "a time without a day"),
                 },
                 None => misfit(value, "not a timestamp"),
@@ -518,7 +515,9 @@ mod tests {
         assert_eq!(convert(epoch.clone(), Value::Real(1_700_000_000.123456)), "Micros(1700000000123456)");
         assert_eq!(convert(epoch, Value::Integer(-1)), "Micros(-1000000)");
         let mut berlin = Conversion::new(TypeKind::TimestampTz);
-        berlin.naive_offset = 60;
+        berlin.source_tz = SourceTz::Offset(60);
+        assert_eq!(convert(berlin.clone(), Value::Text(b"1970-01-01 01:00")), "Micros(0)");
+        berlin.source_tz = SourceTz::parse("Europe/Berlin").expect("a zone");
         assert_eq!(convert(berlin, Value::Text(b"1970-01-01 01:00")), "Micros(0)");
     }
 

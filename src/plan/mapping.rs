@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ColumnType, Failure, Schema, Table, TypeKind};
 use crate::plan::decision::{CopyColumn, CopyMap};
+use crate::plan::source_tz::SourceTz;
 use crate::plan::transform::{BadText, Transform};
 
 /// Every table and column that a mapping speaks of, by its name in SQLite.
@@ -50,6 +51,9 @@ pub struct ColumnMapping {
     /// What to do with text that is not UTF-8 or contains NUL.
     #[serde(default, skip_serializing_if = "BadText::is_reject")]
     pub bad_text: BadText,
+    /// Where times without an offset were written; else `--source-tz` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_tz: Option<SourceTz>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +67,12 @@ pub struct AddedColumn {
     pub transform: Transform,
     #[serde(default, skip_serializing_if = "BadText::is_reject")]
     pub bad_text: BadText,
+    /// Where times without an offset were written; else `--source-tz` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_tz: Option<SourceTz>,
 }
 
-const KEYS: [&str; 8] = ["tables", "target", "skip", "columns", "add", "type", "transform", "bad_text"];
+const KEYS: [&str; 9] = ["tables", "target", "skip", "columns", "add", "type", "transform", "bad_text", "source_tz"];
 
 impl Mapping {
     /// Reads the text of a mapping file; an error says line, column and, for an unknown key, which one may have been meant.
@@ -76,7 +83,7 @@ impl Mapping {
                 let (line, column) = error.span().map_or((1, 1), |span| position(text, span.start));
                 let message = error.message().trim().to_string();
                 let mut failure = Failure::new("bad_mapping", format!("line {line}, column {column}: {message}"))
-                    .hint("A mapping is TOML: tables such as [tables.users.columns.id], with target, type, transform, bad_text or skip.");
+                    .hint("A mapping is TOML: tables such as [tables.users.columns.id], with target, type, transform, bad_text, source_tz or skip.");
                 if let Some(unknown) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
                     && let Some(meant) = closest(unknown, KEYS.iter().copied())
                 {
@@ -102,7 +109,7 @@ impl Mapping {
         let source = source.replace(char::is_control, " ");
         let head = format!(
             "# Every decision for {source}: names and types in PostgreSQL, transforms, and what is left out.\n\
-             # Use it with --mapping. What other flags say (--schema, --names for indexes and views, --collation, --source-tz,\n\
+             # Use it with --mapping. What other flags say (--schema, --names for indexes and views, --collation,\n\
              # --exclude-data) stands beside it. A type that is deleted here is decided from the data again.\n\n"
         );
         Ok(head + &toml::to_string(self).context("write the mapping as TOML")?)
@@ -147,6 +154,7 @@ impl ColumnMapping {
             sql_type: Some(column.sql_type.clone()),
             transform: column.conversion.transform.clone(),
             bad_text: column.conversion.bad_text,
+            source_tz: source_tz(column),
         }
     }
 }
@@ -158,8 +166,14 @@ impl AddedColumn {
             sql_type: Some(column.sql_type.clone()),
             transform: column.conversion.transform.clone(),
             bad_text: column.conversion.bad_text,
+            source_tz: source_tz(column),
         }
     }
+}
+
+/// Only a `timestamptz` asks where its times were written.
+fn source_tz(column: &CopyColumn) -> Option<SourceTz> {
+    (column.conversion.kind == TypeKind::TimestampTz).then(|| column.conversion.source_tz.clone())
 }
 
 /// Line and column, both from 1, of a byte in a text.

@@ -13,6 +13,7 @@ pub mod mapping;
 mod names;
 mod objects;
 pub mod profile;
+mod source_tz;
 pub mod target;
 pub mod time;
 pub mod transform;
@@ -28,3 +29,4 @@ pub use decision::{
     Severity, TablePlan, Todo, Warning,
 };
 pub use names::NameStyle;
+pub use source_tz::{Odd, SourceTz};

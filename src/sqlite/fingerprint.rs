@@ -56,6 +56,28 @@ impl LogMark {
         salts.copy_from_slice(&header[32..40]);
         LogMark { frames: u32::from_ne_bytes([header[16], header[17], header[18], header[19]]), salts }
     }
+
+    /// The same of a log that nobody has an index of: its frames up to the last commit.
+    pub(super) fn without_index(log: &File) -> Self {
+        let mut mark = LogMark::default();
+        let mut header = [0; 32];
+        if log.read_exact_at(&mut header, 0).is_err() {
+            return mark;
+        }
+        mark.salts.copy_from_slice(&header[16..24]);
+        let frame_bytes = u64::from(u32::from_be_bytes([header[8], header[9], header[10], header[11]])) + 24;
+        let mut frame = [0; 24];
+        for number in 0.. {
+            if log.read_exact_at(&mut frame, 32 + u64::from(number) * frame_bytes).is_err() || frame[8..16] != mark.salts {
+                break;
+            }
+            // A frame that ends a transaction has the size of the database in it.
+            if frame[4..8] != [0; 4] {
+                mark.frames = number + 1;
+            }
+        }
+        mark
+    }
 }
 
 /// The change counter in a file's header; the caller keeps writers away meanwhile.

@@ -52,6 +52,8 @@ pub struct Snapshot {
     change_counter: Option<u32>,
     stamp: Option<Stamp>,
     empty: bool,
+    /// The file is read without a lock: nothing but its stamp tells that somebody wrote meanwhile.
+    unlocked: bool,
     /// Set when opening made a `-wal` and `-shm` that were not there before.
     clean_up: Option<PathBuf>,
     salvage: Option<Salvage>,
@@ -115,6 +117,7 @@ impl Snapshot {
             change_counter: None,
             stamp: Some(Stamp::of(path)),
             empty: kind == FileKind::Empty,
+            unlocked: false,
             clean_up: None,
             salvage: None,
             held: Held::default(),
@@ -143,13 +146,18 @@ impl Snapshot {
                     snapshot.clean_up = Some(path.to_owned());
                 }
                 let (connections, log) = match opened {
-                    // In a folder without write permission SQLite cannot make its index; without a log there is nothing to index.
-                    Err(_) if !log_was_there && !sibling(path, "-shm").exists() => {
-                        open_readers(path, "immutable=1", options, &snapshot.held)?
+                    // In a folder without write permission SQLite cannot make its index, and no index means that nobody has the file open.
+                    // Without a log there is nothing to index; with one, each reader has an index of its own.
+                    Err(_) if !sibling(path, "-shm").exists() => {
+                        snapshot.unlocked = true;
+                        open_readers(path, if log_was_there { UNLOCKED } else { "immutable=1" }, options, &snapshot.held)?
                     }
                     opened => opened?,
                 };
-                snapshot.log = log;
+                snapshot.log = match snapshot.unlocked && log_was_there {
+                    true => snapshot.held.open(&sibling(path, "-wal")).map_or_else(|_| log, |log| LogMark::without_index(&log)),
+                    false => log,
+                };
                 connections
             }
         };
@@ -183,10 +191,22 @@ impl Snapshot {
     /// One of the readers that were opened together. There are as many as were asked for; one whose work was given up may take a moment to return.
     pub fn reader(&self) -> Result<Reader<'_>> {
         let panicked = || anyhow!("a reader of the source panicked");
+        self.refuse_a_torn_state()?;
         let idle = self.idle.lock().map_err(|_| panicked())?;
         let waited = self.returned.wait_timeout_while(idle, READER_PATIENCE, |idle| idle.is_empty());
         let connection = waited.map_err(|_| panicked())?.0.pop().context("all readers of the source are at work")?;
         Ok(Reader { snapshot: self, connection: Some(connection) })
+    }
+
+    /// A file that is read without a lock must not be written to meanwhile: what was read could be of two states.
+    pub fn refuse_a_torn_state(&self) -> Result<()> {
+        if self.unlocked && self.source_changed() {
+            bail!(
+                Failure::new("source_busy", "the file was written to while it was read without a lock, from a folder that is read-only")
+                    .hint("Stop the writers, or run as a user who may write into the folder: then one state is read beside them.")
+            );
+        }
+        Ok(())
     }
 
     /// This state's fingerprint, taken the way `like` was, else the cheapest way that tells every commit.
@@ -229,6 +249,9 @@ impl Drop for Snapshot {
         }
     }
 }
+
+/// With locks that do nothing, so that a read-only file can be "locked" exclusively: then SQLite keeps the log's index in memory.
+const UNLOCKED: &str = "mode=ro&vfs=unix-none";
 
 /// How long to wait for a reader whose work was given up.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
@@ -283,6 +306,9 @@ fn open(path: &Path, mode: &str, options: &OpenOptions) -> Result<Connection> {
     // Nothing in the file can make us write or run code: https://sqlite.org/security.html. Scans need little cache.
     let settings =
         "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -2000;";
+    if mode == UNLOCKED {
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(|error| explain(error.into()))?;
+    }
     // The first of them that looks at the file is the first to meet a writer's lock.
     if options.salvage {
         // An object whose definition makes no sense is left out; nothing is written. The file may be shorter than its header says.

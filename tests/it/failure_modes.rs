@@ -4,6 +4,8 @@ mod objects;
 mod operation;
 mod values;
 
+pub use operation::EVERYTHING;
+
 use std::fs;
 
 use serde_json::Value as Json;

@@ -12,7 +12,7 @@ use crate::cli::source::SourceArgs;
 use crate::migrate::{CHUNK_BYTES, Grant, MaxRejects, RunSection, RunSections};
 use crate::model::Failure;
 use crate::plan::mapping::closest;
-use crate::plan::{DAMAGE, Existing, NameStyle, ObjectKind};
+use crate::plan::{DAMAGE, Existing, NameStyle, ObjectKind, SourceTz};
 use crate::render::ProgressStyleChoice;
 
 #[derive(Debug, ClapArgs)]
@@ -131,9 +131,9 @@ pub(super) struct What {
     /// Order of derived text columns: C is SQLite's own, default the database's
     #[arg(long, value_enum, default_value_t = CollationChoice::C, value_name = "COLLATION")]
     pub(super) collation: CollationChoice,
-    /// Where times without an offset were written: UTC or ±HH:MM
-    #[arg(long, default_value = "UTC", value_name = "OFFSET", value_parser = offset, allow_hyphen_values = true)]
-    pub(super) source_tz: i32,
+    /// Where times without an offset were written: UTC, ±HH:MM, or a zone such as Europe/Berlin
+    #[arg(long, default_value = "UTC", value_name = "ZONE", value_parser = SourceTz::parse, allow_hyphen_values = true)]
+    pub(super) source_tz: SourceTz,
     /// Migrations that make the schema: DIR/schema runs before the data, DIR/indexes after it
     #[arg(long, value_name = "DIR")]
     pub(super) migrations: Option<PathBuf>,
@@ -235,23 +235,6 @@ pub(super) enum Misfits {
     Widen,
     Reject,
     Fail,
-}
-
-fn offset(text: &str) -> Result<i32, String> {
-    if text.eq_ignore_ascii_case("utc") || text == "Z" {
-        return Ok(0);
-    }
-    let wrong = || format!("`{text}` is neither UTC nor an offset such as +02:00");
-    let (sign, rest) = match text.split_at_checked(1) {
-        Some(("+", rest)) => (1, rest),
-        Some(("-", rest)) => (-1, rest),
-        _ => return Err(wrong()),
-    };
-    let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "0"));
-    match (hours.parse::<i32>(), minutes.parse::<i32>()) {
-        (Ok(hours @ 0..=15), Ok(minutes @ 0..=59)) => Ok(sign * (hours * 60 + minutes)),
-        _ => Err(wrong()),
-    }
 }
 
 /// A section by its name.

@@ -316,7 +316,7 @@ fn options(args: &Args, given_schema: bool) -> Options {
             Extra::Add if !args.what.data_only => OnExtra::Add,
             _ => OnExtra::Fail,
         },
-        naive_offset: args.what.source_tz,
+        source_tz: args.what.source_tz.clone(),
         given_schema,
         data_only: args.what.data_only,
     }

@@ -1,0 +1,67 @@
+//! Local times that a zone skipped or showed twice: what they were taken for is no guess that may go unsaid.
+
+use anyhow::{Context as _, Result};
+
+use crate::model::{Schema, TypeKind, Value};
+use crate::plan::time::Moment;
+use crate::plan::{ColumnPlan, Odd, Plan, TablePlan, Warning};
+use crate::sqlite::{Reader, Scan, Snapshot};
+
+/// Rows that are named of each column.
+const EXAMPLES: usize = 5;
+
+#[derive(Default)]
+struct Found {
+    count: u64,
+    rows: Vec<String>,
+}
+
+impl Found {
+    fn note(&mut self, row: i64) {
+        self.count += 1;
+        if self.rows.len() < EXAMPLES {
+            self.rows.push(row.to_string());
+        }
+    }
+}
+
+/// A note for each column whose zone did not have some of its times exactly once; blocking. Columns without a zone are not read.
+pub fn notes(snapshot: &Snapshot, schema: &Schema, plan: &Plan) -> Result<Vec<Warning>> {
+    let asks = |column: &&ColumnPlan| column.column_type.kind == TypeKind::TimestampTz && column.conversion.source_tz.zone().is_some();
+    let mut notes = Vec::new();
+    for table in plan.tables.iter().filter(|table| !table.without_data) {
+        for column in table.columns.iter().filter(asks) {
+            let reader = snapshot.reader()?;
+            let (twice, never) = odd_times(&reader, schema, table, column).with_context(|| format!("read table {:?}", table.source))?;
+            let (object, tz) = (format!("{}.{}", table.source, column.source), &column.conversion.source_tz);
+            for (code, found, what) in [
+                ("time_twice", twice, "were there twice: the first is taken, before the clocks were put back"),
+                ("time_skipped", never, "never were: they are read with the offset before the clocks were put forward"),
+            ] {
+                if found.count > 0 {
+                    let times = if found.count == 1 { "1 time".to_string() } else { format!("{} times", found.count) };
+                    let more = if found.count > found.rows.len() as u64 { ", …" } else { "" };
+                    let message = format!("{times} in {tz} {what} (rows {}{more})", found.rows.join(", "));
+                    notes.push(Warning::note(code, &object, message));
+                }
+            }
+        }
+    }
+    Ok(notes)
+}
+
+fn odd_times(reader: &Reader<'_>, schema: &Schema, table: &TablePlan, column: &ColumnPlan) -> Result<(Found, Found)> {
+    let (mut twice, mut never) = (Found::default(), Found::default());
+    let columns = [column.source_index];
+    reader.scan(&Scan::table(&schema.tables[table.source_index], &columns), |row| {
+        let Value::Text(text) = row.value(0) else { return Ok(()) };
+        let Some(moment) = Moment::parse(text).filter(|moment| moment.offset.is_none()) else { return Ok(()) };
+        match moment.local_micros().and_then(|local| column.conversion.source_tz.odd(local)) {
+            Some(Odd::Twice) => twice.note(row.key),
+            Some(Odd::Never) => never.note(row.key),
+            None => {}
+        }
+        Ok(())
+    })?;
+    Ok((twice, never))
+}

@@ -1,4 +1,5 @@
-//! A chunk that PostgreSQL refuses, taken in small batches and halved until the row that it refuses stands alone.
+//! A chunk that PostgreSQL refuses, taken in small batches and split until the row that it refuses stands alone: where PostgreSQL says at which
+//! line, else in the middle.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::migrate::rejects::{self, RejectedRow};
 use crate::migrate::run::Run;
 use crate::plan::TablePlan;
 use crate::postgres::statement::{self, CopyFormat};
-use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, database_error, sql_failure};
+use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, Statement, database_error, sql_failure};
 use crate::sqlite::Scan;
 
 /// Rows that are tried together.
@@ -63,7 +64,8 @@ pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Resul
     Ok(count)
 }
 
-/// Tries ranges of rows; a range that fails is halved, a single row that fails is set aside.
+/// Tries ranges of rows. A range that fails is split around the row that PostgreSQL names, or halved when it names none; only a row that nothing
+/// stands before in its COPY is set aside, so that a wrong line costs time and never a row.
 pub async fn copy_batch(
     run: &Run,
     client: &Client,
@@ -72,43 +74,59 @@ pub async fn copy_batch(
     count: &mut ChunkCount,
     rejected: &mut Vec<RejectedRow>,
 ) -> Result<()> {
+    let statement = client.prepare(&statement::copy_in(table, encode::format(table))).await?;
     let all = 0..batch.starts.len();
     let mut ranges = Vec::from([all]);
+    client.batch_execute("SAVEPOINT batch").await?;
     while let Some(range) = ranges.pop() {
         if range.is_empty() {
             continue;
         }
         let from = batch.starts[range.start];
         let to = batch.starts.get(range.end).copied().unwrap_or(batch.bytes.len());
-        client.batch_execute("SAVEPOINT batch").await?;
-        match copy_rows(client, table, &batch.bytes[from..to]).await {
+        match copy_rows(client, &statement, encode::format(table), &batch.bytes[from..to]).await {
             Ok(rows) => {
-                client.batch_execute("RELEASE SAVEPOINT batch").await?;
+                client.batch_execute("RELEASE SAVEPOINT batch; SAVEPOINT batch").await?;
                 count.rows_written += rows;
                 count.bytes += (to - from) as u64;
             }
             Err(error) if is_about_rows(&error) => {
                 // Released as well: a savepoint left behind holds a lock until the chunk ends.
-                client.batch_execute("ROLLBACK TO SAVEPOINT batch; RELEASE SAVEPOINT batch").await?;
-                if range.len() > 1 {
-                    let middle = range.start + range.len() / 2;
-                    ranges.push(middle..range.end);
-                    ranges.push(range.start..middle);
+                client.batch_execute("ROLLBACK TO SAVEPOINT batch; RELEASE SAVEPOINT batch; SAVEPOINT batch").await?;
+                let line = line(table, &error).filter(|line| *line < range.len());
+                if range.len() == 1 || line == Some(0) {
+                    let (rowid, key, row) = &batch.rows[range.start];
+                    let (column, reason) = explain(table, &error);
+                    run.reject(table, column.as_deref(), &reason, *rowid)?;
+                    rejected.push(RejectedRow { key: key.clone(), column, reason, sqlstate: sqlstate(&error), row: row.clone() });
+                    ranges.push(range.start + 1..range.end);
                     continue;
                 }
-                let (rowid, key, row) = &batch.rows[range.start];
-                let (column, reason) = explain(table, &error);
-                run.reject(table, column.as_deref(), &reason, *rowid)?;
-                rejected.push(RejectedRow { key: key.clone(), column, reason, sqlstate: sqlstate(&error), row: row.clone() });
+                let split = range.start + line.unwrap_or(range.len() / 2);
+                ranges.push(split..range.end);
+                ranges.push(range.start..split);
             }
             Err(error) => return Err(sql_failure(error)),
         }
     }
+    client.batch_execute("RELEASE SAVEPOINT batch").await?;
     Ok(())
 }
 
-async fn copy_rows(client: &Client, table: &TablePlan, rows: &[u8]) -> Result<u64> {
-    let format = encode::format(table);
+/// The row of the COPY, from 0, at which PostgreSQL stopped: it says so in the error's context, `COPY t, line 5`, in whatever language. None for
+/// what it found after the rows (a deferred key), or before they were looked at one by one (a row that no page holds).
+fn line(table: &TablePlan, error: &anyhow::Error) -> Option<usize> {
+    let database = database_error(error)?;
+    if database.code().code() == "54000" {
+        return None;
+    }
+    let start = format!("COPY {}, ", table.target.name.as_str());
+    let rest = database.where_()?.lines().find_map(|line| line.strip_prefix(&start))?;
+    let number = rest.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?;
+    number.parse::<usize>().ok()?.checked_sub(1)
+}
+
+async fn copy_rows(client: &Client, statement: &Statement, format: CopyFormat, rows: &[u8]) -> Result<u64> {
     let mut bytes = Vec::with_capacity(rows.len() + 32);
     if format == CopyFormat::Binary {
         bytes.extend_from_slice(BINARY_HEADER);
@@ -117,7 +135,7 @@ async fn copy_rows(client: &Client, table: &TablePlan, rows: &[u8]) -> Result<u6
     if format == CopyFormat::Binary {
         bytes.extend_from_slice(BINARY_TRAILER);
     }
-    let mut sink = CopySink::open(client, &statement::copy_in(table, format)).await?;
+    let mut sink = CopySink::open(client, statement).await?;
     sink.send(Bytes::from(bytes)).await?;
     Ok(sink.finish().await?)
 }

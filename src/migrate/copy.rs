@@ -255,7 +255,7 @@ async fn send(
     receiver: &mut mpsc::Receiver<Piece>,
 ) -> Result<Option<(ChunkCount, ReadEnd)>> {
     let mut count = ChunkCount::default();
-    let mut sink = CopySink::open(client, &statement::copy_in(table, encode::format(table))).await?;
+    let mut sink = CopySink::open(client, statement::copy_in(table, encode::format(table)).as_str()).await?;
     while let Some(piece) = receiver.recv().await {
         match piece {
             Piece::Rows(bytes, rows) => {

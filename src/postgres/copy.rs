@@ -5,7 +5,7 @@ use std::pin::Pin;
 use anyhow::{Context as _, Result, bail};
 use bytes::{Buf as _, Bytes};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio_postgres::{Client, CopyInSink, CopyOutStream};
+use tokio_postgres::{Client, CopyInSink, CopyOutStream, ToStatement};
 
 /// An open `COPY … FROM STDIN`. Dropped without `finish`, PostgreSQL takes nothing of it.
 pub struct CopySink {
@@ -13,7 +13,8 @@ pub struct CopySink {
 }
 
 impl CopySink {
-    pub async fn open(client: &Client, statement: &str) -> Result<Self, tokio_postgres::Error> {
+    /// A statement's text, or one that was prepared to be run many times.
+    pub async fn open(client: &Client, statement: &(impl ToStatement + ?Sized)) -> Result<Self, tokio_postgres::Error> {
         Ok(CopySink { sink: Box::pin(client.copy_in(statement).await?) })
     }
 

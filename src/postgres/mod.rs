@@ -52,6 +52,6 @@ pub use session::{database_error, is_about_object, session, sql_failure};
 pub use session_lock::SessionLock;
 pub use tls::connector;
 // A connection's name outside this room.
-pub use tokio_postgres::{Client, Error as SqlError, GenericClient, Transaction};
+pub use tokio_postgres::{Client, Error as SqlError, GenericClient, Statement, Transaction};
 // A parameter's type outside this room.
 pub use tokio_postgres::types::Type;

@@ -64,7 +64,7 @@ pub async fn stage(
     let reading = tokio::task::spawn_blocking(move || encode_rows(&inside, place, differences, &ranges, first, &runtime, &sender));
     let format = encode::format(&shared.run.plan.tables[place]);
     let sent = async {
-        let mut sink = CopySink::open(control, &statements.copy_rows(format)).await?;
+        let mut sink = CopySink::open(control, statements.copy_rows(format).as_str()).await?;
         while let Some(bytes) = receiver.recv().await {
             sink.send(bytes).await?;
         }
@@ -202,7 +202,7 @@ async fn copy_gone(control: &Client, statements: &RefreshStatements, gone: &[Pla
     if gone.is_empty() {
         return Ok(());
     }
-    let mut sink = CopySink::open(control, &statements.copy_gone()).await?;
+    let mut sink = CopySink::open(control, statements.copy_gone().as_str()).await?;
     sink.send(Bytes::from_static(BINARY_HEADER)).await?;
     for places in gone.chunks(8192) {
         let mut bytes = Vec::with_capacity(places.len() * 20);

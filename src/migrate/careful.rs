@@ -20,7 +20,7 @@ use crate::sqlite::Scan;
 /// Rows that are tried together.
 pub const BATCH_ROWS: usize = 500;
 /// Bytes at which a batch ends early.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// True for errors that some row has caused: bad data (class 22), a broken constraint (23), a row too big for a page (54), or a trigger's own.
 pub fn is_about_rows(error: &anyhow::Error) -> bool {
@@ -54,7 +54,8 @@ pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Resul
     let mut count = ChunkCount::default();
     let mut rejected = Vec::new();
     while let Some(batch) = receiver.recv().await {
-        copy_batch(run, client, table, &batch, &mut count, &mut rejected).await?;
+        let refuse = |column: Option<&str>, reason: &str, rowid| run.reject(table, column, reason, rowid);
+        copy_batch(client, table, &batch, &mut count, &mut rejected, refuse).await?;
         rejected.extend(batch.misfits);
     }
     count.rows_read = reading.await.map_err(|_| anyhow!("a reader of the source panicked"))??;
@@ -66,13 +67,14 @@ pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Resul
 
 /// Tries ranges of rows. A range that fails is split around the row that PostgreSQL names, or halved when it names none; only a row that nothing
 /// stands before in its COPY is set aside, so that a wrong line costs time and never a row.
+/// `refuse` is told of its column, the reason and the rowid before.
 pub async fn copy_batch(
-    run: &Run,
     client: &Client,
     table: &TablePlan,
     batch: &Batch,
     count: &mut ChunkCount,
     rejected: &mut Vec<RejectedRow>,
+    mut refuse: impl FnMut(Option<&str>, &str, i64) -> Result<()>,
 ) -> Result<()> {
     let statement = client.prepare(&statement::copy_in(table, encode::format(table))).await?;
     let all = 0..batch.starts.len();
@@ -97,7 +99,7 @@ pub async fn copy_batch(
                 if range.len() == 1 || line == Some(0) {
                     let (rowid, key, row) = &batch.rows[range.start];
                     let (column, reason) = explain(table, &error);
-                    run.reject(table, column.as_deref(), &reason, *rowid)?;
+                    refuse(column.as_deref(), &reason, *rowid)?;
                     rejected.push(RejectedRow { key: key.clone(), column, reason, sqlstate: sqlstate(&error), row: row.clone() });
                     ranges.push(range.start + 1..range.end);
                     continue;

@@ -12,7 +12,9 @@ use crate::migrate::standing::{SEQUENCES_STEP, begun, object_step, rebuild_step}
 use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{ObjectKind, ObjectPlan, Offenders, Plan, Todo, Warning};
-use crate::postgres::{Client, Journal, SqlError, foreign_keys_not_valid, is_about_object, orphans, sql_failure, statement};
+use crate::postgres::{
+    Client, ForeignKeySides, Journal, SqlError, foreign_key_sides, foreign_keys_not_valid, is_about_object, sql_failure, statement,
+};
 
 /// What became of the objects.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -207,9 +209,19 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
 
 /// A foreign key that stands for new rows only, with the old ones that have no parent.
 pub async fn foreign_key_not_valid(client: &Client, table: &QualifiedName, constraint: &Name, label: &str) -> Result<Warning> {
-    let (count, texts) = orphans(client, table, constraint).await?;
+    let (count, texts) = foreign_key_sides(client, table, constraint).await?.orphans(client).await?;
+    Ok(not_valid_key(count, texts, label))
+}
+
+/// The same before there is such a key: what the run would say of it, unless every row has its parent.
+pub async fn broken_key(client: &Client, sides: &ForeignKeySides, label: &str) -> Result<Option<Warning>> {
+    let (count, texts) = sides.orphans(client).await?;
+    Ok((count > 0).then(|| not_valid_key(count, texts, label)))
+}
+
+fn not_valid_key(count: i64, texts: Vec<String>, label: &str) -> Warning {
     let message = format!("is NOT VALID: {} ({})", counted(count, "has no parent", "have no parent"), listed(texts));
-    Ok(Warning { class: ObjectKind::ForeignKey.allow_class().into(), ..Warning::weaker("foreign_key_not_valid", label, message) })
+    Warning { class: ObjectKind::ForeignKey.allow_class().into(), ..Warning::weaker("foreign_key_not_valid", label, message) }
 }
 
 /// `1 row has no parent`, `800 rows have no parent`

@@ -6,6 +6,7 @@ mod copy;
 mod course;
 mod encode;
 mod finish;
+mod foretell;
 mod generate;
 mod last;
 mod odd_times;
@@ -136,7 +137,8 @@ impl Prepared {
     /// The report of a dry run: what would be done, and that nothing was.
     pub fn into_planned(mut self, job: &Job, rehearsal: Rehearsal) -> MigrateReport {
         self.plan.warnings.extend(rehearsal.broken.iter().cloned());
-        let estimate = estimate(&self.plan, &rehearsal);
+        let inspected = self.clock.times().iter().find(|time| time.phase == Phase::Inspect).map_or(0.0, |time| time.seconds);
+        let estimate = estimate(&self.plan, &rehearsal) + Duration::from_secs_f64(inspected);
         MigrateReport {
             rehearsal: Some(rehearsal),
             estimate: Some(estimate),
@@ -170,7 +172,7 @@ impl Prepared {
 /// About how long the run will take: each row is read and encoded as in the rehearsal, then written, indexed and read back on both sides.
 /// What the server and the way to it do to that is not known before.
 fn estimate(plan: &Plan, rehearsal: &Rehearsal) -> Duration {
-    const AGAINST_READING: f64 = 6.0;
+    const AGAINST_READING: f64 = 10.0;
     const A_TABLE: f64 = 0.012;
     const AN_OBJECT: f64 = 0.006;
     let fixed = plan.tables.len() as f64 * A_TABLE + plan.objects.len() as f64 * AN_OBJECT + 0.2;

@@ -12,7 +12,7 @@ use crate::model::{Event, Failure, Name, Phase, Schema, Section, TableKind};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Plan, Problem, Warning, build};
-use crate::postgres::{Client, GenericClient, Journal, PARTIAL, read_schema, statement};
+use crate::postgres::{Client, GenericClient, Journal, PARTIAL, Transaction, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
 /// What one chunk of a big table holds, in bytes of its values, unless a job says otherwise.
@@ -72,19 +72,26 @@ fn damage(snapshot: &Snapshot, schema: &Schema, profiles: &[TableProfile]) -> Re
     Ok(warnings)
 }
 
+/// The target as the run would find it, for a transaction that is rolled back: without what `--replace` takes away, and with what migrations make.
+pub(super) async fn make_ready(transaction: &Transaction<'_>, job: &Job, redo: &Redo) -> Result<()> {
+    let schema = &job.options.schema;
+    drop_tables(transaction, schema, redo).await?;
+    if let Some(migrations) = &job.migrations {
+        if job.options.create_schema {
+            transaction.batch_execute(&statement::create_schema(schema)).await?;
+        }
+        migrations.rehearse(transaction, &Name::new(schema.as_str()), Section::Schema).await?;
+    }
+    Ok(())
+}
+
 /// Plans against the target as it is or, with migrations, as it will be once they have run: they are tried in a transaction that is
 /// rolled back. What `--replace` takes away will be gone by then.
 pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &Redo, clock: &mut PhaseClock) -> Result<Plan> {
     let started = Instant::now();
     let schema = &job.options.schema;
     let transaction = client.transaction().await?;
-    drop_tables(&transaction, schema, redo).await?;
-    if let Some(migrations) = &job.migrations {
-        if job.options.create_schema {
-            transaction.batch_execute(&statement::create_schema(schema)).await?;
-        }
-        migrations.rehearse(&transaction, &Name::new(schema.as_str()), Section::Schema).await?;
-    }
+    make_ready(&transaction, job, redo).await?;
     refuse_unknown_types(&transaction, job).await?;
     // Definitions read from here on name everything with its schema.
     transaction.batch_execute("SET LOCAL search_path = ''").await?;

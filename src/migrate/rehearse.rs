@@ -9,8 +9,7 @@ use serde_json::Value as Json;
 
 use crate::migrate::copy::scanned_columns;
 use crate::migrate::encode::{self, RowEncoder};
-use crate::migrate::rejects;
-use crate::migrate::{Job, OnMisfit, Prepared};
+use crate::migrate::{Job, OnMisfit, Prepared, foretell, rejects};
 use crate::model::{Failure, ForeignKey, Schema, Table};
 use crate::plan::profile::RowRange;
 use crate::plan::{ObjectKind, ObjectPlan, Plan, Warning};
@@ -33,7 +32,7 @@ pub struct Rehearsal {
 #[derive(Clone, Debug, Default)]
 pub struct TableRehearsal {
     pub rows_read: u64,
-    /// Rows whose values have no form in their columns; what PostgreSQL itself would refuse beyond that is not known.
+    /// Rows whose values have no form in their columns, or that PostgreSQL refuses.
     pub rows_rejected: u64,
     /// Bytes of COPY data.
     pub bytes: u64,
@@ -43,7 +42,7 @@ pub struct TableRehearsal {
 /// The values of one column that do not fit it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Misfits {
-    /// The column's name in SQLite.
+    /// The column's name in SQLite; empty when it is the row as a whole (a duplicate, a check).
     pub column: String,
     pub count: u64,
     /// The first of them: the row's key, and why.
@@ -51,7 +50,7 @@ pub struct Misfits {
 }
 
 impl TableRehearsal {
-    fn note(&mut self, column: &str, key: impl FnOnce() -> Json, reason: String) {
+    pub(super) fn note(&mut self, column: &str, key: impl FnOnce() -> Json, reason: String) {
         self.rows_rejected += 1;
         let place = self.misfits.iter().position(|misfits| misfits.column == column).unwrap_or_else(|| {
             self.misfits.push(Misfits { column: column.to_string(), count: 0, examples: Vec::new() });
@@ -81,11 +80,15 @@ impl TableRehearsal {
     }
 }
 
-/// Encodes every row that the plan copies, and looks for rows that break constraints. Neither side is changed.
-pub async fn rehearse(job: &Job, prepared: &Prepared) -> Result<Rehearsal> {
+/// Encodes every row that the plan copies, looks for rows that break constraints, and has PostgreSQL try what only it can tell. Neither side is
+/// changed.
+pub async fn rehearse(job: &Job, prepared: &mut Prepared) -> Result<Rehearsal> {
     let (snapshot, jobs) = (Arc::clone(&job.snapshot), job.jobs);
     let (schema, plan) = (prepared.schema.clone(), prepared.plan.clone());
-    tokio::task::spawn_blocking(move || in_source(&snapshot, &schema, &plan, jobs)).await.context("a reader of the source panicked")?
+    let found = tokio::task::spawn_blocking(move || in_source(&snapshot, &schema, &plan, jobs));
+    let mut rehearsal = found.await.context("a reader of the source panicked")??;
+    foretell::ask(job, prepared, &mut rehearsal).await?;
+    Ok(rehearsal)
 }
 
 /// The same, blocking, with `readers` threads.

@@ -336,7 +336,8 @@ async fn try_rows(run: &Run, client: &Client, table: usize, lines: &[Line], coun
         }
         Ok(())
     })?;
-    careful::copy_batch(run, client, plan, &batch, count, &mut rejected).await?;
+    let refuse = |column: Option<&str>, reason: &str, rowid| run.reject(plan, column, reason, rowid);
+    careful::copy_batch(client, plan, &batch, count, &mut rejected, refuse).await?;
     rejected.extend(batch.misfits);
     Ok(rejected)
 }

@@ -53,17 +53,45 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     Ok(target)
 }
 
-/// Rows without a parent: how many there are, and the first five of them as text.
-pub async fn orphans(client: &impl GenericClient, table: &QualifiedName, foreign_key: &Name) -> Result<(i64, Vec<String>)> {
+/// The two sides of a foreign key, as SQL.
+#[derive(Clone, Debug)]
+pub struct ForeignKeySides {
+    pub child: String,
+    pub parent: String,
+    child_columns: Vec<String>,
+    parent_columns: Vec<String>,
+    /// The child's primary key.
+    key: Vec<String>,
+}
+
+impl ForeignKeySides {
+    /// Rows of the child without a parent: how many there are, and the first five of them as text.
+    pub async fn orphans(&self, client: &impl GenericClient) -> Result<(i64, Vec<String>)> {
+        let sql = statement::orphans(&self.child, &self.parent, &self.child_columns, &self.parent_columns, &self.key);
+        let rows = client.query(&sql, &[]).await.with_context(|| format!("look for rows of {} without a parent", self.child))?;
+        let texts = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
+        Ok((rows.first().map_or(0, |row| row.get(1)), texts))
+    }
+}
+
+/// What a foreign key of `table` joins.
+pub async fn foreign_key_sides(client: &impl GenericClient, table: &QualifiedName, foreign_key: &Name) -> Result<ForeignKeySides> {
     let sides = client
         .query_one(include_str!("queries/foreign_key_columns.sql"), &[&table.to_string(), &foreign_key.as_str()])
         .await
         .with_context(|| format!("read the columns of foreign key {foreign_key}"))?;
-    let (child_columns, parent_columns, key): (Vec<String>, Vec<String>, Vec<String>) = (sides.get(2), sides.get(3), sides.get(4));
-    let sql = statement::orphans(sides.get(0), sides.get(1), &child_columns, &parent_columns, &key);
-    let rows = client.query(&sql, &[]).await.with_context(|| format!("look for rows that foreign key {foreign_key} does not let be"))?;
-    let texts = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
-    Ok((rows.first().map_or(0, |row| row.get(1)), texts))
+    Ok(ForeignKeySides {
+        child: sides.get(0),
+        parent: sides.get(1),
+        child_columns: sides.get(2),
+        parent_columns: sides.get(3),
+        key: sides.get(4),
+    })
+}
+
+/// A table as PostgreSQL writes it in this session.
+pub async fn regclass(client: &impl GenericClient, table: &QualifiedName) -> Result<String> {
+    Ok(client.query_one("SELECT $1::text::regclass::text", &[&table.to_string()]).await?.get(0))
 }
 
 /// Foreign keys of or onto these tables that are NOT VALID, with their own table.

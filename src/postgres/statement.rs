@@ -65,6 +65,27 @@ fn column_definition(column: &CreateColumn, plain: bool) -> String {
     sql
 }
 
+/// An empty copy of a table with everything that rows must obey. Columns that draw from a sequence of the original have one of their own, which
+/// goes away from the numbers that there are.
+pub fn create_like(name: &QualifiedName, original: &QualifiedName, drawn: &[&Name]) -> String {
+    let mut sql = format!("CREATE TABLE {name} (LIKE {original} INCLUDING ALL EXCLUDING IDENTITY EXCLUDING COMMENTS)");
+    for (number, column) in drawn.iter().enumerate() {
+        let sequence = QualifiedName { schema: name.schema.clone(), name: Name::with_suffix(name.name.as_str(), &format!("_{number}")) };
+        sql.push_str(&format!(
+            "; CREATE SEQUENCE {sequence} INCREMENT -1; ALTER TABLE {name} ALTER COLUMN {column} SET DEFAULT nextval({})",
+            literal(&sequence.to_string())
+        ));
+    }
+    sql
+}
+
+/// All rows of one table into its copy.
+pub fn insert_all(into: &QualifiedName, from: &QualifiedName, columns: &[&Name]) -> String {
+    let columns: Vec<String> = columns.iter().map(|column| column.to_string()).collect();
+    let columns = columns.join(", ");
+    format!("INSERT INTO {into} ({columns}) SELECT {columns} FROM {from}")
+}
+
 pub fn set_default(table: &QualifiedName, column: &Name, default: &str) -> String {
     format!("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}")
 }

@@ -316,6 +316,7 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
 }
 
 fn planned_table(table: &TablePlan, ddl: Option<&str>, found: &TableRehearsal) -> Json {
+    // An empty name is the row as a whole: a duplicate, a check.
     let misfits = |source: &str| {
         let misfits = found.misfits.iter().find(|misfits| misfits.column == source);
         let example = |(key, reason): &(Json, String)| json!({"key": key, "reason": reason});
@@ -337,7 +338,7 @@ fn planned_table(table: &TablePlan, ddl: Option<&str>, found: &TableRehearsal) -
         .collect();
     json!({
         "source": table.source, "target": table.target.to_string(), "rows": table.rows, "rows_rejected": found.rows_rejected,
-        "bytes": found.bytes, "columns": columns, "ddl": ddl,
+        "bytes": found.bytes, "columns": columns, "misfits": misfits(""), "ddl": ddl,
     })
 }
 
@@ -360,12 +361,9 @@ fn misfits(found: &TableRehearsal) -> String {
     for misfits in &found.misfits {
         let examples: Vec<String> =
             misfits.examples.iter().map(|(key, reason)| format!("{key}: {}", crate::render::visible(reason))).collect();
-        text.push_str(&format!(
-            "-- set aside: {} for {}: {}\n",
-            units::counted(misfits.count, "row"),
-            crate::render::visible(&misfits.column),
-            examples.join("; ")
-        ));
+        let column = crate::render::visible(&misfits.column);
+        let place = if column.is_empty() { String::new() } else { format!(" for {column}") };
+        text.push_str(&format!("-- set aside: {}{place}: {}\n", units::counted(misfits.count, "row"), examples.join("; ")));
         if misfits.examples.iter().any(|(_, reason)| reason.contains("NUL character") || reason.contains("not valid UTF-8")) {
             text.push_str("--   a mapping can keep them: bad_text = \"strip\", \"replace\", \"latin1\", \"windows1252\" or \"bytea\"\n");
         }

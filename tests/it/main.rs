@@ -11,6 +11,7 @@ mod differential;
 mod doctor;
 mod failure_modes;
 mod foretold;
+mod given;
 mod mapping_file;
 mod matrix;
 mod memory;

@@ -396,9 +396,9 @@ fn write_mapping(file: &Path, prepared: &Prepared, args: &Args, ui: &Ui) -> Resu
 }
 
 /// The plan, whole; exit 2 when it cannot be done, 1 when it would lose something.
-async fn dry_run(job: &Job, prepared: Prepared, args: &Args, started_at: &str, ui: &Ui) -> Result<Exit> {
+async fn dry_run(job: &Job, mut prepared: Prepared, args: &Args, started_at: &str, ui: &Ui) -> Result<Exit> {
     migrate::refuse_problems(&prepared.plan)?;
-    let rehearsal = migrate::rehearse(job, &prepared).await?;
+    let rehearsal = migrate::rehearse(job, &mut prepared).await?;
     rehearsal.refuse(job, &prepared.plan)?;
     let report = prepared.into_planned(job, rehearsal);
     match ui.format {

@@ -1,0 +1,166 @@
+//! What PostgreSQL itself would refuse of the rows, found out before the run: tables that are there already are filled for a try, as temporary
+//! tables with the same types, constraints and unique indexes, in a transaction that is rolled back. So are tables with columns of types that
+//! only PostgreSQL knows, or that it computes.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::sync::mpsc;
+
+use crate::migrate::careful::{self, BATCH_ROWS, Batch};
+use crate::migrate::copy::{ChunkCount, scanned_columns};
+use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::rehearse::Rehearsal;
+use crate::migrate::{Job, Prepared, finish, prepare, rejects};
+use crate::model::{Name, QualifiedName, Schema, TypeKind};
+use crate::plan::target::{RebuildKind, TargetSchema};
+use crate::plan::{TablePlan, Warning};
+use crate::postgres::{Transaction, database_error, foreign_key_sides, read_schema, regclass, sql_failure, statement};
+use crate::sqlite::{Scan, Snapshot};
+
+/// A table that is filled for a try.
+struct Try {
+    /// Its place in the plan.
+    place: usize,
+    /// The plan, into the temporary table.
+    plan: TablePlan,
+}
+
+/// Only PostgreSQL can say what it takes: its own tables with their constraints, types that are known to it alone, columns that it computes.
+fn is_asked(table: &TablePlan) -> bool {
+    let unknown = |kind: &TypeKind| matches!(kind, TypeKind::Other | TypeKind::Enum { .. });
+    let computes = || table.create.iter().flat_map(|create| &create.columns).any(|column| column.generated.is_some());
+    !table.without_data
+        && table.rows > 0
+        && (table.create.is_none() || computes() || encode::copied(table).any(|column| unknown(&column.column_type.kind)))
+}
+
+/// Adds to the rehearsal the rows that PostgreSQL refuses, and the foreign keys of tables that are there which the rows would break. When it may
+/// not be asked in this way, a note says what is not foretold.
+pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) -> Result<()> {
+    let places: Vec<usize> = (0..prepared.plan.tables.len()).filter(|place| is_asked(&prepared.plan.tables[*place])).collect();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let transaction = prepared.control.transaction().await?;
+    let asked = async {
+        prepare::make_ready(&transaction, job, &prepared.redo).await?;
+        let target = read_schema(&transaction, &job.options.schema).await?;
+        let mut tries = Vec::new();
+        for place in places {
+            let plan = &prepared.plan.tables[place];
+            let temporary = make(&transaction, place, plan, &target).await.with_context(|| format!("try table {}", plan.target))?;
+            tries.push(Try { place, plan: TablePlan { target: temporary, ..plan.clone() } });
+        }
+        for one in &tries {
+            fill(&transaction, &job.snapshot, &prepared.schema, one, rehearsal)
+                .await
+                .with_context(|| format!("try table {}", prepared.plan.tables[one.place].target))?;
+        }
+        for one in &tries {
+            orphans(&transaction, &prepared.plan.tables, one, &tries, rehearsal).await?;
+        }
+        Ok(())
+    };
+    let asked: Result<()> = asked.await;
+    let Err(error) = asked else { return transaction.rollback().await.map_err(|error| sql_failure(error.into())) };
+    // Neither a right to make temporary tables nor room for them is needed by the run itself.
+    let Some(refusal) = database_error(&error).map(|refusal| refusal.message().to_string()) else { return Err(error) };
+    transaction.rollback().await.map_err(|error| sql_failure(error.into()))?;
+    let message = format!("what only PostgreSQL can refuse (duplicates, checks, domains, types) is not foretold: {refusal}");
+    rehearsal.broken.push(Warning::note("not_foretold", job.options.schema.as_str(), message));
+    Ok(())
+}
+
+/// An empty temporary table like the one of the plan, with the rows that stay in that.
+async fn make(transaction: &Transaction<'_>, place: usize, plan: &TablePlan, target: &TargetSchema) -> Result<QualifiedName> {
+    let name = QualifiedName::new("pg_temp", Name::new(format!("candlefish_try_{place}")));
+    if let Some(create) = &plan.create {
+        transaction.batch_execute(&statement::create_table(&name, create, false)).await?;
+        return Ok(name);
+    }
+    let given = target.tables.iter().find(|table| table.name == plan.target).context("the table is there")?;
+    let filled = |column: &Name| encode::copied(plan).any(|copied| copied.target == *column);
+    let drawn: Vec<&Name> =
+        given.columns.iter().filter(|column| column.sequence && !filled(&column.name)).map(|column| &column.name).collect();
+    transaction.batch_execute(&statement::create_like(&name, &plan.target, &drawn)).await?;
+    for (column, column_type) in &plan.added_columns {
+        transaction.batch_execute(&statement::add_column(&name, column, &column_type.sql)).await?;
+    }
+    if plan.had_rows && !plan.truncate {
+        let kept: Vec<&Name> = given.columns.iter().filter(|column| !column.generated).map(|column| &column.name).collect();
+        transaction.batch_execute(&statement::insert_all(&name, &plan.target, &kept)).await?;
+    }
+    Ok(name)
+}
+
+/// The rows of the source, as the run would bring them; what comes back is noted.
+async fn fill(
+    transaction: &Transaction<'_>,
+    snapshot: &Arc<Snapshot>,
+    schema: &Schema,
+    one: &Try,
+    rehearsal: &mut Rehearsal,
+) -> Result<()> {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let reading = {
+        let (snapshot, schema, plan) = (Arc::clone(snapshot), schema.clone(), one.plan.clone());
+        tokio::task::spawn_blocking(move || read(&snapshot, &schema, &plan, &sender))
+    };
+    let mut count = ChunkCount::default();
+    let mut refused = Vec::new();
+    let mut sent: Result<()> = Ok(());
+    while let Some(batch) = receiver.recv().await {
+        sent = careful::copy_batch(transaction.client(), &one.plan, &batch, &mut count, &mut refused, |_, _, _| Ok(())).await;
+        for row in refused.drain(..) {
+            let found = &mut rehearsal.tables[one.place];
+            found.note(row.column.as_deref().unwrap_or_default(), || row.key, row.reason);
+        }
+        if sent.is_err() {
+            break;
+        }
+    }
+    // A reader that waits for room in the channel must learn that nobody takes it.
+    drop(receiver);
+    let read = reading.await.map_err(|_| anyhow!("a reader of the source panicked"))?;
+    sent.and(read)
+}
+
+/// Rows that encode, in batches; those that do not have been noted before. Blocking.
+fn read(snapshot: &Snapshot, schema: &Schema, plan: &TablePlan, sender: &mpsc::Sender<Batch>) -> Result<()> {
+    let table = &schema.tables[plan.source_index];
+    let columns = scanned_columns(plan);
+    let mut encoder = RowEncoder::new(plan, &columns);
+    let mut batch = Batch::default();
+    let hung_up = |_| anyhow!("the COPY has ended");
+    snapshot.reader()?.scan(&Scan::table(table, &columns), |row| {
+        let start = batch.bytes.len();
+        if encoder.encode(row, &mut batch.bytes).is_ok() {
+            batch.starts.push(start);
+            batch.rows.push((row.key, rejects::key(table, &columns, row), serde_json::Value::Null));
+        }
+        if batch.starts.len() >= BATCH_ROWS || batch.bytes.len() >= careful::BATCH_BYTES {
+            sender.blocking_send(std::mem::take(&mut batch)).map_err(hung_up)?;
+        }
+        Ok(())
+    })?;
+    sender.blocking_send(batch).map_err(hung_up)
+}
+
+/// Foreign keys that the run takes away and puts back: rows without a parent, when all tables are as they will be.
+async fn orphans(transaction: &Transaction<'_>, tables: &[TablePlan], one: &Try, tries: &[Try], rehearsal: &mut Rehearsal) -> Result<()> {
+    let planned = &tables[one.place];
+    for key in planned.rebuild.iter().filter(|object| object.kind == RebuildKind::ForeignKey) {
+        let mut sides = foreign_key_sides(transaction, &planned.target, &key.name).await?;
+        for other in tries {
+            let known = regclass(transaction, &tables[other.place].target).await?;
+            if sides.parent == known {
+                sides.parent = other.plan.target.to_string();
+            }
+        }
+        sides.child = one.plan.target.to_string();
+        let label = format!("{}.{}", planned.source, key.name.as_str());
+        rehearsal.broken.extend(finish::broken_key(transaction.client(), &sides, &label).await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Tables that are there before the run: their types, domains and keys are obeyed, their rows are treated as told, and a dry run knows what
+//! PostgreSQL will refuse.
+
+use serde_json::Value as Json;
+
+use super::failure_modes::EVERYTHING;
+use crate::support::{Case, Database, long};
+
+/// Each row that is set aside: its key and its column.
+fn aside(case: &Case, report: &Json, table: &str) -> Vec<String> {
+    let folder = report["rejects_dir"].as_str().unwrap_or_else(|| panic!("nothing is set aside: {report}"));
+    let text = std::fs::read_to_string(case.dir().join(folder).join(format!("{table}.jsonl"))).unwrap();
+    let line = |line: &str| {
+        let row: Json = serde_json::from_str(line).unwrap();
+        format!("{} {} {}", row["key"], row["column"].as_str().unwrap_or("-"), row["sqlstate"].as_str().unwrap_or("-"))
+    };
+    let mut lines: Vec<String> = text.lines().map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// (code, object, message) of what is weaker or lost.
+fn losses(report: &Json) -> Vec<String> {
+    let all = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["severity"] != "note");
+    let mut said: Vec<String> = all.map(|w| format!("{} {} {}", w["code"], w["object"], w["message"])).collect();
+    said.sort();
+    said
+}
+
+/// Plans, runs, and compares: as many rows set aside in each table, the same losses, the same exit code; the plan has changed nothing.
+#[track_caller]
+fn foretold(case: &Case, database: &Database, flags: &str) -> (Json, Json) {
+    let (before, sequences) = (database.rows(EVERYTHING), "SELECT schemaname || sequencename || coalesce(last_value, 0) FROM pg_sequences");
+    let drawn = database.rows(sequences);
+    let planned = case.run(&format!("migrate {{source}} {{url}} --dry-run --json {flags}"));
+    assert_eq!(database.rows(EVERYTHING), before);
+    assert_eq!(database.rows(sequences), drawn, "no sequence is drawn from");
+    let run = case.run(&format!("migrate {{source}} {{url}} --json {flags}"));
+    assert_eq!(planned.code, run.code, "{planned}\n{run}");
+    let (plan, report) = (planned.json(), run.json());
+    let rejected = |report: &Json| -> Vec<String> {
+        report["tables"].as_array().unwrap().iter().map(|table| format!("{} {}", table["source"], table["rows_rejected"])).collect()
+    };
+    assert_eq!(rejected(&plan), rejected(&report), "{planned}\n{run}");
+    assert_eq!(losses(&plan), losses(&report), "{planned}\n{run}");
+    (plan, report)
+}
+
+#[test]
+fn a_dry_run_knows_what_only_postgresql_refuses() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE EXTENSION citext; CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TYPE mood AS ENUM ('ok', 'sad');
+         CREATE DOMAIN short AS varchar(4) NOT NULL; CREATE DOMAIN feeling AS mood CHECK (VALUE <> 'sad');
+         CREATE TABLE p(id int PRIMARY KEY, name citext UNIQUE, n positive, ip inet, s short, f feeling, extra serial NOT NULL,
+            twice smallint GENERATED ALWAYS AS (n * 2) STORED, at timestamptz NOT NULL DEFAULT now(), CHECK (n <> 13));
+         CREATE TABLE c(id bigint PRIMARY KEY, p int CONSTRAINT c_p REFERENCES p);
+         INSERT INTO p(id, name, n, s, f) VALUES (1, 'Ann', 1, 'x', 'ok'), (50, 'zoe', 1, 'x', 'ok');",
+    );
+    let case = Case::new("given")
+        .source_sql(
+            "CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT, n INTEGER, ip TEXT, s TEXT, f TEXT);
+             INSERT INTO p VALUES (1, 'one', 1, NULL, 'x', 'ok'), (2, 'ANN', 1, NULL, 'x', 'ok'), (3, 'Bob', 1, '10.0.0.1/8', 'x', 'ok'),
+                (4, 'bOB', 1, NULL, 'x', 'ok'), (5, 'e', -5, NULL, 'x', 'ok'), (6, 'f', 13, NULL, 'x', 'ok'), (7, 'g', 1, 'nowhere', 'x', 'ok'),
+                (8, 'h', 20000, NULL, 'x', 'ok'), (9, 'i', 1, NULL, NULL, 'ok'), (10, 'j', 1, NULL, 'toolong', 'ok'), (11, 'k', 1, NULL, 'x', 'sad'),
+                (12, 'l', 1, NULL, 'x', 'glad'), (13, 'm', 7, '::1', 'four', NULL);
+             CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER); INSERT INTO c VALUES (1, 3), (2, 50), (3, 4), (4, 999);",
+        )
+        .database(&database);
+    let (plan, report) = foretold(&case, &database, "--existing keep");
+    let set_aside = aside(&case, &report, "p");
+    let expected = [
+        "{\"id\":10} s -",
+        "{\"id\":11} f 23514",
+        "{\"id\":12} f -",
+        "{\"id\":1} - 23505",
+        "{\"id\":2} - 23505",
+        "{\"id\":4} - 23505",
+        "{\"id\":5} n 23514",
+        "{\"id\":6} - 23514",
+        "{\"id\":7} ip 22P02",
+        "{\"id\":8} - 22003",
+        "{\"id\":9} s 23502",
+    ];
+    assert_eq!(set_aside, expected);
+    assert_eq!(database.rows("SELECT id, twice FROM p ORDER BY id"), ["1|2", "3|2", "13|14", "50|2"]);
+    // The orphans of the row that does not come, and of the one that nobody has.
+    assert!(losses(&plan)[0].contains("2 rows have no parent (id 3 → 4; id 4 → 999)"), "{plan}");
+    let table = plan["tables"].as_array().unwrap().iter().find(|table| table["source"] == "p").unwrap();
+    assert_eq!(table["misfits"]["count"], 5, "{table}");
+    assert!(table["misfits"]["examples"][0]["reason"].as_str().unwrap().contains("duplicate key value"), "{table}");
+    assert_eq!(case.run("verify {source} {url} --include c --json").exit(0).json()["outcome"], "identical");
+}
+
+#[test]
+fn a_dry_run_knows_what_types_of_a_mapping_refuse() {
+    let database = Database::fresh();
+    database.execute("CREATE DOMAIN even AS bigint CHECK (VALUE % 2 = 0); CREATE TYPE mood AS ENUM ('ok', 'sad')");
+    let case = Case::new("mapped types")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, m TEXT, ip TEXT);
+             INSERT INTO t VALUES (1, 2, 'ok', '10.0.0.1'), (2, 3, 'ok', NULL), (3, 4, 'glad', NULL), (4, NULL, NULL, 'here'), (5, NULL, 'sad', '::')",
+        )
+        .database(&database);
+    let types = "[tables.t.columns]\nn.type = \"even\"\nm.type = \"mood\"\nip.type = \"inet\"\n";
+    std::fs::write(case.dir().join("m.toml"), types).unwrap();
+    let (_, report) = foretold(&case, &database, "--mapping {dir}/m.toml");
+    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} n 23514", "{\"id\":3} m 22P02", "{\"id\":4} ip 22P02"]);
+    assert_eq!(database.rows("SELECT * FROM t ORDER BY id"), ["1|2|ok|10.0.0.1", "5||sad|::"]);
+}
+
+#[test]
+fn a_dry_run_that_may_not_ask_says_so() {
+    let database = Database::fresh();
+    let role = format!("{}_poor", database.name);
+    database.execute(&format!(
+        "CREATE TABLE t(id bigint PRIMARY KEY); CREATE ROLE {role} NOLOGIN; GRANT {role} TO CURRENT_USER; ALTER TABLE t OWNER TO {role};
+         REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC",
+        database.name
+    ));
+    let case =
+        Case::new("no temporary tables").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)").database(&database);
+    let plan = case.run(&format!("migrate {{source}} {{url}} --role {role} --dry-run --json")).exit(0).json();
+    let note = plan["warnings"].as_array().unwrap().iter().find(|warning| warning["code"] == "not_foretold").cloned();
+    assert!(note.unwrap_or_else(|| panic!("{plan}"))["message"].as_str().unwrap().contains("permission denied"), "{plan}");
+    database.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+#[test]
+fn rows_that_are_there_are_refused_kept_or_emptied_as_told_per_table() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE log(id bigint PRIMARY KEY, s text); CREATE TABLE users(id bigint PRIMARY KEY, s text); CREATE TABLE other(id bigint PRIMARY KEY, s text);
+         INSERT INTO log VALUES (9, 'there'); INSERT INTO users VALUES (9, 'there'); INSERT INTO other VALUES (9, 'there')",
+    );
+    let table = |name: &str| format!("CREATE TABLE {name}(id INTEGER PRIMARY KEY, s TEXT); INSERT INTO {name} VALUES (1, 'came');");
+    let case = Case::new("per table").source_sql(&["log", "users", "other"].map(table).concat()).database(&database);
+    let all = || {
+        database
+            .rows("SELECT 'log', * FROM log UNION ALL SELECT 'users', * FROM users UNION ALL SELECT 'other', * FROM other ORDER BY 1, 2")
+    };
+    let before = all();
+    // All that is in the way is said at once; what was told of stays out of it.
+    let refused = case.run("migrate {source} {url} --existing log=keep --json").exit(2).json();
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("\"users\"") && message.contains("\"other\"") && !message.contains("\"log\""), "{message}");
+    assert_eq!(all(), before);
+    case.run("migrate {source} {url} --existing keep --existing users=truncate --existing o*=truncate").exit(0);
+    assert_eq!(all(), ["log|1|came", "log|9|there", "other|1|came", "users|1|came"]);
+}
+
+#[test]
+fn many_duplicates_are_set_aside_one_by_one_and_nothing_else_is() {
+    let (rows, every) = if long() { (1_000_000, 100) } else { (30_000, 15) };
+    let database = Database::fresh();
+    database.execute(&format!(
+        "CREATE TABLE t(id bigint PRIMARY KEY, s text, n int CHECK (n <> 3)); INSERT INTO t SELECT i * {every}, 'there', 0 FROM generate_series(1, {}) i",
+        rows / every
+    ));
+    let case = Case::new("duplicates")
+        .source_sql(&format!(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT, n INTEGER);
+             WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {rows}) INSERT INTO t SELECT i, 'row ' || i, i % 1000 FROM c"
+        ))
+        .database(&database);
+    let report = case.run("migrate {source} {url} --existing keep --json").exit(1).json();
+    let by_rule = |id: i64| (id % every == 0, id % 1000 == 3);
+    let refused = (1..=rows).filter(|id| by_rule(*id).0 || by_rule(*id).1).count() as i64;
+    assert_eq!(report["rows_rejected"], refused);
+    assert_eq!(report["rows_written"], rows - refused);
+    let came = format!("SELECT count(*) FROM t WHERE s = 'row ' || id AND id % {every} <> 0 AND n <> 3");
+    assert_eq!(database.value(&came), (rows - refused).to_string());
+    assert_eq!(database.value("SELECT count(*) FROM t"), (rows - refused + rows / every).to_string());
+    assert_eq!(aside(&case, &report, "t").len(), refused as usize);
+}
+
+#[test]
+fn the_time_that_is_foretold_is_about_the_time_that_it_takes() {
+    // About 500,000 rows of a registry's sort: scale 100.
+    let rows = if long() { 250_000 } else { 60_000 };
+    let database = Database::fresh();
+    let case = Case::new("time")
+        .source_sql(&format!(
+            "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, active BOOLEAN, at DATETIME);
+             CREATE TABLE metrics(id INTEGER PRIMARY KEY, u INTEGER REFERENCES users, v REAL, note TEXT, at DATETIME); CREATE INDEX metrics_at ON metrics(at);
+             WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {rows})
+               INSERT INTO users SELECT i, 'user number ' || i, 'u' || i || '@example.org', i % 2, datetime(1700000000 + i, 'unixepoch') FROM c;
+             INSERT INTO metrics SELECT id, id, id / 7.0, 'a note of some length about ' || id, at FROM users;"
+        ))
+        .database(&database);
+    let foretold = case.run("migrate {source} {url} --dry-run --json").exit(0).json()["estimate_seconds"].as_f64().unwrap();
+    let took = case.run("migrate {source} {url} --json").exit(0).json()["seconds"].as_f64().unwrap();
+    // Tests beside it take the machine's time from either; a build without optimization reads slower, and the server does not.
+    let factor = if cfg!(debug_assertions) { 6.0 } else { 2.5 };
+    assert!(foretold < took * factor && took < foretold * factor, "foretold {foretold} s, took {took} s");
+}

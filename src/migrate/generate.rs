@@ -32,7 +32,8 @@ pub async fn generate(
 ) -> Result<Generated> {
     events(Event::PhaseStarted(Phase::Inspect));
     let reading = Arc::clone(snapshot);
-    let inspected = tokio::task::spawn_blocking(move || read_source(&reading, readers, CHUNK_BYTES)).await;
+    let (filters, decided) = (options.clone(), mapping.clone());
+    let inspected = tokio::task::spawn_blocking(move || read_source(&reading, readers, CHUNK_BYTES, &filters, &decided)).await;
     let inspected = inspected.context("a reader of the source panicked")??;
     let target = TargetSchema { exists: true, ..TargetSchema::default() };
     let input = Input { source: &inspected.schema, profiles: &inspected.profiles, mapping, target: &target, options };

@@ -9,9 +9,10 @@ use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
 use crate::migrate::{Job, odd_times};
 use crate::model::{Event, Failure, Name, Phase, Schema, Section, TableKind};
+use crate::plan::mapping::Mapping;
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
-use crate::plan::{Input, Plan, Problem, Warning, build};
+use crate::plan::{Input, Options, Plan, Problem, Warning, build, wanted};
 use crate::postgres::{Client, GenericClient, Journal, PARTIAL, Transaction, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
@@ -32,7 +33,8 @@ pub async fn inspect(job: &Job, clock: &mut PhaseClock) -> Result<Inspected> {
     let started = Instant::now();
     (job.events)(Event::PhaseStarted(Phase::Inspect));
     let (snapshot, readers, chunk_bytes) = (Arc::clone(&job.snapshot), job.jobs, job.chunk_bytes);
-    let inspected = tokio::task::spawn_blocking(move || read_source(&snapshot, readers, chunk_bytes))
+    let (options, mapping) = (job.options.clone(), job.mapping.clone());
+    let inspected = tokio::task::spawn_blocking(move || read_source(&snapshot, readers, chunk_bytes, &options, &mapping))
         .await
         .context("a reader of the source panicked")??;
     clock.note(Phase::Inspect, started);
@@ -41,9 +43,19 @@ pub async fn inspect(job: &Job, clock: &mut PhaseClock) -> Result<Inspected> {
 }
 
 /// The same, blocking.
-pub(super) fn read_source(snapshot: &Snapshot, readers: usize, chunk_bytes: u64) -> Result<Inspected> {
+pub(super) fn read_source(
+    snapshot: &Snapshot,
+    readers: usize,
+    chunk_bytes: u64,
+    options: &Options,
+    mapping: &Mapping,
+) -> Result<Inspected> {
     let mut schema = snapshot.reader()?.schema()?;
-    let profiles = sqlite::profile(snapshot, &schema, readers, chunk_bytes)?;
+    // A glob that is none is a problem of the plan, which says it.
+    let by_flags = wanted(&schema, options).ok();
+    let is_wanted =
+        |table: &str| by_flags.as_ref().is_none_or(|wanted| wanted(table)) && mapping.table(table).is_none_or(|mapping| !mapping.skip);
+    let profiles = sqlite::profile(snapshot, &schema, readers, chunk_bytes, is_wanted)?;
     for (table, profile) in schema.tables.iter_mut().zip(&profiles) {
         if let Some(reason) = &profile.unreadable {
             table.kind = TableKind::Unreadable;

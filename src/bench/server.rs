@@ -95,8 +95,10 @@ impl Watch {
         let seen = self.observer.ask(include_str!("queries/server_waits.sql"), &[]).await;
         let Some(seen) = self.known(seen, "the sessions' waits") else { return };
         for row in 0..seen.rows.len() {
-            let name = seen.value(row, "waiting_for").and_then(Cell::text).unwrap_or_default().to_string();
-            *self.waits.entry(name).or_default() += number(&seen, row, "sessions") as u64;
+            let name = seen.value(row, "waiting_for").and_then(Cell::text);
+            if let (Some(name), Some(sessions)) = (name, number(&seen, row, "sessions")) {
+                *self.waits.entry(name.to_string()).or_default() += sessions as u64;
+            }
         }
     }
 
@@ -110,8 +112,15 @@ impl Watch {
             }
         }
         if self.observer.server.statements.is_some() {
+            let mut hides = false;
             let statements = self.observer.ask_statements(include_str!("queries/server_statements.sql"), &[]).await;
-            look.statements = self.known(statements, "pg_stat_statements").map(|answer| statements_of(&answer));
+            look.statements = self.known(statements, "pg_stat_statements").map(|answer| {
+                hides = (0..answer.rows.len()).any(|row| answer.value(row, "id").and_then(Cell::text).is_none());
+                statements_of(&answer)
+            });
+            if hides {
+                self.note("statements of other users are hidden from this one, and not counted: it lacks pg_read_all_stats".to_string());
+            }
         } else {
             self.note("the server has no pg_stat_statements in this database: what each statement cost is not known".to_string());
         }
@@ -155,26 +164,29 @@ impl Watch {
     }
 }
 
-fn number(answer: &Answer, row: usize, column: &str) -> f64 {
-    answer.value(row, column).and_then(Cell::number).unwrap_or_default()
+fn number(answer: &Answer, row: usize, column: &str) -> Option<f64> {
+    answer.value(row, column).and_then(Cell::number)
 }
 
+/// By id. Those that the server hides have none, and could not be told apart.
 fn statements_of(answer: &Answer) -> BTreeMap<String, ServerStatement> {
-    let text = |row, column: &str| answer.value(row, column).and_then(Cell::text).unwrap_or_default().to_string();
-    let count = |row, column: &str| number(answer, row, column) as u64;
-    let statement = |row| ServerStatement {
-        // Without comments and line breaks.
-        query: text(row, "query").lines().filter(|line| !line.trim_start().starts_with("--")).collect::<Vec<_>>().join(" "),
-        calls: count(row, "calls"),
-        exec_ms: number(answer, row, "exec_ms"),
-        mean_ms: 0.0,
-        share: 0.0,
-        rows: count(row, "rows"),
-        blocks_hit: count(row, "blocks_hit"),
-        blocks_read: count(row, "blocks_read"),
-        wal_bytes: count(row, "wal_bytes"),
+    let text = |row, column: &str| answer.value(row, column).and_then(Cell::text);
+    let count = |row, column: &str| number(answer, row, column).map(|count| count as u64);
+    let statement = |row| {
+        Some(ServerStatement {
+            // Without comments and line breaks.
+            query: text(row, "query")?.lines().filter(|line| !line.trim_start().starts_with("--")).collect::<Vec<_>>().join(" "),
+            calls: count(row, "calls")?,
+            exec_ms: number(answer, row, "exec_ms")?,
+            mean_ms: 0.0,
+            share: 0.0,
+            rows: count(row, "rows")?,
+            blocks_hit: count(row, "blocks_hit")?,
+            blocks_read: count(row, "blocks_read")?,
+            wal_bytes: count(row, "wal_bytes")?,
+        })
     };
-    (0..answer.rows.len()).map(|row| (text(row, "id"), statement(row))).collect()
+    (0..answer.rows.len()).filter_map(|row| Some((text(row, "id")?.to_string(), statement(row)?))).collect()
 }
 
 impl ServerStatement {

@@ -1,13 +1,22 @@
 //! PgBouncer: how it pools, what it can, and whether clients wait for it now.
 
+use anyhow::Result;
 use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, few};
-use crate::postgres::{Console, Route, route};
+use crate::postgres::{Address, Console, Route, route};
 use crate::stats::PoolUse;
 
 const NO_POOLER: &str = "no pooler is named";
 const STATS_USERS: &str = "Put this user into stats_users of pgbouncer.ini, and reload it.";
+
+/// What its console says of each pool; or that it lets nobody in.
+async fn pools(pooler: &Address) -> Result<Result<Vec<PoolUse>, Found>> {
+    Ok(match Console::connect(pooler).await {
+        Ok(console) => Ok(PoolUse::read(&console).await?),
+        Err(error) => Err(Found::unknown(format!("{error:#}"), STATS_USERS)),
+    })
+}
 
 pub const MODE: Check = Check {
     name: "pgbouncer-mode",
@@ -15,9 +24,9 @@ pub const MODE: Check = Check {
     run: |patient| {
         async move {
             let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
-            let pools = match Console::connect(pooler).await {
-                Ok(console) => PoolUse::read(&console).await?,
-                Err(error) => return Ok(Found::unknown(format!("{error:#}"), STATS_USERS)),
+            let pools = match pools(pooler).await? {
+                Ok(pools) => pools,
+                Err(unknown) => return Ok(unknown),
             };
             let others: Vec<String> = pools
                 .iter()
@@ -84,9 +93,9 @@ pub const LIVE: Check = Check {
     run: |patient| {
         async move {
             let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
-            let pools = match Console::connect(pooler).await {
-                Ok(console) => PoolUse::read(&console).await?,
-                Err(error) => return Ok(Found::unknown(format!("{error:#}"), STATS_USERS)),
+            let pools = match pools(pooler).await? {
+                Ok(pools) => pools,
+                Err(unknown) => return Ok(unknown),
             };
             let waiting: i64 = pools.iter().filter_map(|pool| pool.clients_waiting).sum();
             let longest = pools.iter().map(|pool| pool.longest_wait_seconds).fold(0.0, f64::max);

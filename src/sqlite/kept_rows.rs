@@ -1,31 +1,17 @@
 //! Rows that were set aside, as rows of SQLite again: what reads a table's rows reads them too.
 
 use anyhow::{Context as _, Result};
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql};
+use rusqlite::Connection;
 
-use crate::model::{Kept, Value};
+use crate::model::Kept;
 use crate::sqlite::cursor::Cursor;
 use crate::sqlite::rows::Row;
+use crate::sqlite::session::Bound;
 
 /// A table in memory whose columns have no type: values stay what they are.
 pub struct KeptRows {
     connection: Connection,
     insert: String,
-}
-
-struct Bound<'a>(Value<'a>);
-
-impl ToSql for Bound<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self.0 {
-            Value::Null => ValueRef::Null,
-            Value::Integer(integer) => ValueRef::Integer(integer),
-            Value::Real(real) => ValueRef::Real(real),
-            Value::Text(text) => ValueRef::Text(text),
-            Value::Blob(blob) => ValueRef::Blob(blob),
-        }))
-    }
 }
 
 impl KeptRows {

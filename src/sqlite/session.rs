@@ -62,7 +62,8 @@ pub fn copy(source: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-struct Bound<'a>(Value<'a>);
+/// A value as a parameter.
+pub(super) struct Bound<'a>(pub Value<'a>);
 
 impl rusqlite::ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -110,7 +110,7 @@ pub use forget::{Told, escape_glob};
 pub use metrics::{Buckets, CallStatus, Latency, LayerStatus, MissesByCause, QueryStatus};
 pub use pool::{Lease, Pool, PoolStatus};
 pub use rows::{Row, Rows};
-pub use status::{Explanation, StoreStatus, TagState, prometheus};
+pub use status::{Explanation, StoreStatus, TagState, prometheus, resident_bytes};
 /// What values of parameters and columns can be.
 pub use tokio_postgres::types::{FromSql, ToSql};
 pub use transaction::{Committed, Isolation, Transaction, TransactionOptions};

@@ -158,7 +158,7 @@ impl Inner {
             l1_entries: self.l1.len(),
             l1_bytes: self.l1.bytes(),
             l1_bytes_max: self.config.l1_bytes,
-            rss_bytes: rss_bytes(),
+            rss_bytes: resident_bytes(),
             pool: self.pool.status(),
             calls: self.calls.status(),
             queries,
@@ -166,8 +166,8 @@ impl Inner {
     }
 }
 
-/// This process's resident memory, by Linux's account.
-fn rss_bytes() -> Option<u64> {
+/// This process's resident memory, in bytes; unknown where there is no `/proc`.
+pub fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)

@@ -290,11 +290,10 @@ async fn the_data_layer_goes_by_tls_and_cancels_by_it() {
     let client = std::sync::Arc::new(connect(&only).await.unwrap());
     let asking = client.clone();
     let running = tokio::spawn(async move { asking.batch_execute("SELECT pg_sleep(20)").await });
-    tokio::task::yield_now().await;
-    while !running.is_finished() {
-        cancel(&client, &only).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let other = connect(&only).await.unwrap();
+    let sleeping = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)' AND state = 'active'";
+    while !other.query_one(sleeping, &[]).await.unwrap().get::<_, bool>(0) {}
+    cancel(&client, &only).await.unwrap();
     let error = running.await.unwrap().unwrap_err();
     assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("57014"));
     // Another's certificate is no way in, and the error shows no secret.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Child;
-use std::time::{Duration, Instant};
 
 use crate::support::{Case, Database};
 
@@ -160,7 +159,7 @@ fn an_interrupted_concurrent_index_is_built_again() {
     runtime.block_on(reader.batch_execute("BEGIN; INSERT INTO orders VALUES (1, 1)")).unwrap();
 
     let run = start(&case, &database);
-    until(&database, "SELECT count(*) > 0 FROM pg_index WHERE indexrelid = to_regclass('orders_total') AND NOT indisvalid");
+    database.until("SELECT count(*) > 0 FROM pg_index WHERE indexrelid = to_regclass('orders_total') AND NOT indisvalid");
     database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'");
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
@@ -177,13 +176,4 @@ fn an_interrupted_concurrent_index_is_built_again() {
 fn start(case: &Case, database: &Database) -> Child {
     let migrations = case.dir().join("migrations");
     case.command().args(["schema", "apply", "--to", &database.url(), "--migrations"]).arg(migrations).spawn().unwrap()
-}
-
-/// Waits until a question is answered with true.
-fn until(database: &Database, question: &str) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while database.value(question) != "t" {
-        assert!(Instant::now() < deadline, "never true: {question}");
-        database.execute("SELECT pg_sleep(0.05)");
-    }
 }

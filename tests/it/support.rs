@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use candlefish::stack::{Addresses, Servers, Stack};
@@ -98,6 +99,14 @@ impl Database {
     /// Rows as psql's `-A -t` shows them: `a|b`, NULL as nothing.
     pub fn rows(&self, sql: &str) -> Vec<String> {
         query(&self.url(), sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
+    /// Asks until the answer is true; each asking is a connection, which is pause enough.
+    pub fn until(&self, question: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.value(question) != "t" {
+            assert!(Instant::now() < deadline, "never true: {question}");
+        }
     }
 
     /// The one value of the one row.

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 use tokio_postgres::{Client, NoTls};
@@ -54,15 +53,6 @@ impl Session {
     }
 }
 
-/// Asks until the answer is `t`.
-pub fn await_true(database: &Database, sql: &str) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while database.value(sql) != "t" {
-        assert!(Instant::now() < deadline, "never true: {sql}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// A gate in the journal: whoever writes the chunk that it is for waits there, while the gate is held.
 pub struct Gate {
     session: Session,
@@ -84,7 +74,7 @@ impl Gate {
 
     /// Waits until a session stands before the gate.
     pub fn await_somebody(&self, database: &Database) {
-        await_true(database, STANDING);
+        database.until(STANDING);
     }
 
     pub fn open(self, database: &Database) {
@@ -206,7 +196,7 @@ fn what_a_killed_run_left_behind_is_ended_first() {
     assert_eq!(database.value(STANDING), "t");
     let old = database.value(&STANDING.replace("count(*) > 0", "pid"));
     let resumed = start(&case, &database, &[CHUNKS, "--resume"]);
-    await_true(&database, &format!("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {old}"));
+    database.until(&format!("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {old}"));
     gate.await_somebody(&database);
     gate.open(&database);
     let (code, _, stderr) = ended(resumed);
@@ -240,13 +230,13 @@ fn a_cut_connection_is_healed_within_the_run() {
     let sessions =
         "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'candlefish%' AND pid <> pg_backend_pid()";
     database.rows(&format!("SELECT pg_terminate_backend(pid) {sessions}"));
-    await_true(&database, STANDING);
+    database.until(STANDING);
     // And the session that keeps the run's lock.
     let keeper = STANDING
         .replace("count(*) > 0", "pg_terminate_backend(pid)")
         .replace("objid = 4711 AND NOT granted", "mode = 'ExclusiveLock' AND granted AND objid <> 4711");
     assert_eq!(database.rows(&keeper), ["t"]);
-    await_true(&database, STANDING);
+    database.until(STANDING);
     gate.open(&database);
     let (code, _, stderr) = ended(child);
     assert_eq!(code, Some(1), "{stderr}");
@@ -299,7 +289,7 @@ fn a_long_statement_does_not_outlive_a_stop() {
     );
     let child = start(&case, &database, &[CHUNKS]);
     let sleeping = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    await_true(&database, sleeping);
+    database.until(sleeping);
     send(&child, "-INT");
     let (code, _, stderr) = ended(child);
     assert_eq!(code, Some(130), "{stderr}");

@@ -1,6 +1,8 @@
 -- What each statement of this database has cost since it was first seen: id, text, calls, milliseconds, rows, blocks, WAL. The looking itself is left out.
-SELECT s.userid::int8 || ' ' || s.queryid AS id, s.query, s.calls, s.total_exec_time AS exec_ms, s.rows, s.shared_blks_hit AS blocks_hit, s.shared_blks_read AS blocks_read,
-    s.wal_bytes::float8 AS wal_bytes
+SELECT s.userid::int8 || ' ' || s.queryid AS id, min(s.query) AS query, sum(s.calls)::float8 AS calls, sum(s.total_exec_time) AS exec_ms, sum(s.rows)::float8 AS rows,
+    sum(s.shared_blks_hit)::float8 AS blocks_hit, sum(s.shared_blks_read)::float8 AS blocks_read, sum(s.wal_bytes)::float8 AS wal_bytes
 FROM pg_stat_statements s
 WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND s.query NOT LIKE '%pg_stat_statements s%' AND s.query NOT LIKE '%pg_stat_activity a%' AND s.query NOT LIKE '%set_config(%' AND s.query NOT LIKE '%pg_stat_database d%'
+-- From PostgreSQL 14 on a statement inside a function is counted apart from the same outside; a hidden one has no id.
+GROUP BY 1

@@ -1,7 +1,6 @@
 //! Modes 38 to 40: files that are written to, locked or damaged meanwhile, and runs that end too early.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio_postgres::{Client, NoTls};
@@ -29,15 +28,6 @@ impl Session {
 
     fn execute(&self, sql: &str) {
         self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
-    }
-}
-
-/// Asks until the answer is `t`.
-fn await_true(database: &Database, sql: &str) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while database.value(sql) != "t" {
-        assert!(Instant::now() < deadline, "never true: {sql}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -161,15 +151,13 @@ fn mode_40_a_run_that_was_killed_leaves_nothing_that_looks_whole() {
     session.execute("BEGIN; LOCK TABLE candlefish.chunk IN SHARE MODE");
     let mut command = m.case.command();
     let mut child = command.args(["migrate", m.case.source_path().to_str().unwrap(), "--to", &m.database.url()]).spawn().unwrap();
-    await_true(
-        &m.database,
+    m.database.until(
         "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%candlefish.chunk%'",
     );
     child.kill().unwrap();
     child.wait().unwrap();
     session.execute("ROLLBACK");
-    await_true(
-        &m.database,
+    m.database.until(
         "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle' AND query LIKE '%candlefish.chunk%'",
     );
 

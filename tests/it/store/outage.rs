@@ -17,7 +17,6 @@ use super::proxy::Proxy;
 use super::{config, run};
 use crate::server::Server;
 use crate::support::{Database, addresses, long};
-use crate::survive::await_true;
 
 const READ: Query = Query::read("read", "SELECT n FROM numbers WHERE n = $1", &[ParamType::Int8]);
 const KEPT: Query = Query::cached("kept", "SELECT n FROM numbers WHERE n = $1", &[ParamType::Int8]).tags(&["number:{1}"]);
@@ -295,11 +294,11 @@ fn a_write_whose_end_nobody_heard_is_its_own_error_and_is_not_repeated() {
         let error = store.write(&add, &[&1_i64]).await.unwrap_err();
         assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{error:?}");
         // The server may be at it yet; what runs twice would make four of it.
-        await_true(&database, "SELECT n = 3 FROM counts");
+        database.until("SELECT n = 3 FROM counts");
         proxy.cut_after("COMMIT\0");
         let error = one().await.unwrap_err();
         assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{error:?}");
-        await_true(&database, "SELECT n = 4 FROM counts");
+        database.until("SELECT n = 4 FROM counts");
         // What may run twice is sent again.
         proxy.cut_after("COMMIT\0");
         assert_eq!(store.write(&set, &[&1_i64]).await.unwrap().affected, 1);

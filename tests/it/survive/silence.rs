@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{Case, Database, addresses};
-use crate::survive::{CHUNKS, Gate, SET_ASIDE, SOURCE, STANDING, await_true, ended, rejects, send, start};
+use crate::survive::{CHUNKS, Gate, SET_ASIDE, SOURCE, STANDING, ended, rejects, send, start};
 
 /// A proxy before PostgreSQL. While it is silent it takes what comes, and forwards nothing.
 struct Proxy {
@@ -111,7 +111,7 @@ fn who_says_it_twice_does_not_wait() {
     let behind = STANDING.replace("count(*) > 0", "pid");
     let old = database.value(&behind);
     let resumed = start(&case, &database, &[CHUNKS, "--resume"]);
-    await_true(&database, &format!("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {old}"));
+    database.until(&format!("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {old}"));
     gate.await_somebody(&database);
     gate.open(&database);
     let (code, _, stderr) = ended(resumed);
@@ -134,7 +134,7 @@ fn a_run_of_another_machine_is_taken_over_when_its_heart_stands_still() {
     let resumed = start(&case, &database, &[CHUNKS, "--resume"]);
     // The old sessions are ended, and a new one comes to the gate.
     let old = "SELECT count(*) > 0 FROM candlefish.heartbeat WHERE process <> 'elsewhere 4711 99'";
-    await_true(&database, old);
+    database.until(old);
     gate.await_somebody(&database);
     gate.open(&database);
     let (code, _, stderr) = ended(resumed);

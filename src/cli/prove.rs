@@ -27,7 +27,10 @@ pub(super) async fn prove(
     // Rows that were there before, or were not to come, have nothing to be compared with.
     let retry = retried.is_some();
     let all: Vec<CopyMap> = report.plan.tables.iter().map(TablePlan::copy_map).collect();
-    let comparable = |table: &&TablePlan| retry || !table.without_data && (table.create.is_some() || table.truncate || !table.had_rows);
+    let got_rows = |table: &TablePlan| report.tables.iter().any(|known| known.source == table.source);
+    let comparable = |table: &&TablePlan| {
+        if retry { got_rows(table) } else { !table.without_data && (table.create.is_some() || table.truncate || !table.had_rows) }
+    };
     // What was proved as it landed needs no second look.
     let proved = |table: &&TablePlan| report.tables.iter().any(|known| known.source == table.source && known.verified == Some(true));
     let left = |table: &&TablePlan| comparable(table) && !proved(table);

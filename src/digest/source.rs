@@ -6,6 +6,7 @@ use crate::digest::moment::{self, MICROS_PER_DAY, Moment};
 use crate::digest::{Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
 use crate::model::{TypeKind, Value};
 use crate::plan::convert::Conversion;
+use crate::plan::rounding::Rounding;
 use crate::plan::transform::{Epoch, Transform};
 use crate::plan::{CopyColumn, CopyMap};
 
@@ -145,6 +146,9 @@ fn write_value(
             let start = out.len();
             out.extend_from_slice(&[0; 8]);
             let text = checked_text(conversion, value, None, scratch)?;
+            if conversion.rounding.is_some_and(|rounding| !is_kept(rounding, text)) {
+                return None;
+            }
             if !normalise.normalise(column, text, out) {
                 return None;
             }
@@ -153,6 +157,31 @@ fn write_value(
         }
     }
     Some(())
+}
+
+/// False for a text that its type would round, cut or wrap.
+fn is_kept(rounding: Rounding, text: &[u8]) -> bool {
+    // Zeros at the end of a fraction say nothing.
+    let fraction = |digits: &[u8]| digits.iter().rev().skip_while(|byte| **byte == b'0').count();
+    match rounding {
+        Rounding::Bytes(most) => text.len() <= usize::from(most),
+        Rounding::Unsigned => {
+            matches!(std::str::from_utf8(text).map(str::parse::<u32>), Ok(Ok(number)) if number.to_string().as_bytes() == text)
+        }
+        Rounding::Money => !text.contains(&b'e') && text.splitn(2, |byte| *byte == b'.').nth(1).is_none_or(|digits| fraction(digits) <= 2),
+        Rounding::Seconds(most) => {
+            let mut parts = text.split(|byte| *byte == b'.');
+            let mut before = parts.next().unwrap_or_default();
+            let is_clock = text.contains(&b':');
+            parts.all(|after| {
+                let digits = &after[..after.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len())];
+                let whole = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+                let of_seconds = !is_clock || before.len() > whole && before[before.len() - whole - 1] == b':';
+                before = after;
+                !of_seconds || fraction(digits) <= usize::from(most)
+            })
+        }
+    }
 }
 
 /// The value as SQLite writes it; text and blobs are their own bytes.
@@ -216,7 +245,15 @@ fn whole(value: Value<'_>) -> Option<i64> {
         Value::Real(real) if real.trunc() == real && (-TWO_TO_63..TWO_TO_63).contains(&real) && real.to_bits() != 1 << 63 => {
             Some(real as i64)
         }
-        Value::Text(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        Value::Text(text) => {
+            let integer: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+            // Only what the integer is written as.
+            let mut written = [0u8; 20];
+            let mut rest = &mut written[..];
+            write!(rest, "{integer}").expect("twenty bytes hold every integer");
+            let length = 20 - rest.len();
+            (written[..length] == *text).then_some(integer)
+        }
         _ => None,
     }
 }
@@ -233,12 +270,32 @@ fn double(value: Value<'_>, scratch: &mut Vec<u8>) -> Option<f64> {
             (odd < 1 << 53).then_some(integer as f64)
         }
         Value::Text(text) => {
+            let real: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+            if !real.is_finite() || !is_written_plainly(text) {
+                return None;
+            }
+            // What the double is written as has to be the same number.
+            let mut written = [0u8; 40];
+            let mut rest = &mut written[..];
+            write!(rest, "{real:e}").expect("forty bytes hold the shortest form of any double");
+            let length = 40 - rest.len();
             scratch.clear();
-            // More digits are not what a double is written with.
-            decimal::write_number(text, scratch).filter(|number| number.digits <= 20)?;
-            std::str::from_utf8(text).ok()?.parse().ok()
+            decimal::write_number(text, scratch)?;
+            let middle = scratch.len();
+            decimal::write_number(&written[..length], scratch)?;
+            (scratch[..middle] == scratch[middle..]).then_some(real)
         }
         _ => None,
+    }
+}
+
+/// A sign of plus, zeros in front and the sign of a zero are gone once a text is a number.
+fn is_written_plainly(text: &[u8]) -> bool {
+    match text {
+        [b'+', ..] | [b'-', b'+', ..] => false,
+        [b'0', next, ..] | [b'-', b'0', next, ..] if next.is_ascii_digit() => false,
+        [b'-', rest @ ..] => rest.iter().take_while(|byte| !matches!(byte, b'e' | b'E')).any(|byte| (b'1'..=b'9').contains(byte)),
+        _ => true,
     }
 }
 
@@ -266,12 +323,12 @@ fn same_digits(single: f32, double: f64) -> bool {
 fn numeric(value: Value<'_>, limits: Option<(u16, i16)>, out: &mut Vec<u8>, scratch: &mut Vec<u8>) -> Option<()> {
     let number = match value {
         Value::Integer(_) => decimal::write_number(written(value, scratch), out)?,
-        Value::Real(real) if real.is_finite() => {
+        Value::Real(real) if real.is_finite() && real.to_bits() != 1 << 63 => {
             scratch.clear();
             write!(scratch, "{real:e}").expect("a Vec takes every byte");
             decimal::write_number(scratch, out)?
         }
-        Value::Text(text) => {
+        Value::Text(text) if is_written_plainly(text) => {
             let exponent = text.iter().position(|byte| matches!(byte, b'e' | b'E')).map_or(&b"0"[..], |at| &text[at + 1..]);
             let within = std::str::from_utf8(exponent).ok()?.parse::<i32>().ok()?.abs() < 10_000 && text.len() <= 110_000;
             let number = decimal::write_number(text, out).filter(|_| within)?;
@@ -282,7 +339,7 @@ fn numeric(value: Value<'_>, limits: Option<(u16, i16)>, out: &mut Vec<u8>, scra
     };
     let Some((precision, scale)) = limits else { return Some(()) };
     let places = number.digits as i64 - i64::from(number.point);
-    let fits = places <= i64::from(scale.max(0)) && number.point <= i32::from(precision) - i32::from(scale);
+    let fits = places <= i64::from(scale) && number.point <= i32::from(precision) - i32::from(scale);
     (fits || number.digits == 0).then_some(())
 }
 

@@ -75,6 +75,7 @@ fn integers_and_booleans() {
     differs(TypeKind::Int8, Value::Integer(1), &2i64.to_be_bytes());
     misfits(TypeKind::Int2, &[Value::Integer(40_000), Value::Blob(b"1"), Value::Text(b"1 "), Value::Real(0.5), Value::Real(-0.0)]);
     misfits(TypeKind::Int8, &[Value::Real(9.3e18), Value::Real(f64::INFINITY), Value::Text(b"1.0")]);
+    misfits(TypeKind::Int8, &[Value::Text(b"007"), Value::Text(b"+5"), Value::Text(b"-0"), Value::Text(b"--1"), Value::Text(b"")]);
     for text in ["t", "TRUE", "y", "Yes", "on", "1"] {
         same(TypeKind::Bool, Value::Text(text.as_bytes()), &[1]);
     }
@@ -94,6 +95,11 @@ fn floats_are_their_bits() {
     differs(TypeKind::Float8, Value::Real(0.0), &(-0.0f64).to_be_bytes());
     differs(TypeKind::Float8, Value::Real(0.1), &0.100_000_000_000_000_02f64.to_be_bytes());
     misfits(TypeKind::Float8, &[Value::Integer((1 << 53) + 1), Value::Integer(i64::MAX), Value::Text(b"n/a"), Value::Text(b"inf")]);
+    for text in ["0.12345678901234567891", "1e400", "-1e400", "007.5", "+1", "-0", "-0.0e5", "9007199254740993", "-+1", "1e-400"] {
+        misfits(TypeKind::Float8, &[Value::Text(text.as_bytes())]);
+    }
+    same(TypeKind::Float8, Value::Text(b"-0.50"), &(-0.5f64).to_be_bytes());
+    same(TypeKind::Float8, Value::Text(b"0"), &0f64.to_be_bytes());
     same(TypeKind::Float4, Value::Real(0.1), &0.1f32.to_be_bytes());
     same(TypeKind::Float4, Value::Integer(7), &7f32.to_be_bytes());
     misfits(TypeKind::Float4, &[Value::Real(0.123_456_789), Value::Real(1e300)]);
@@ -108,8 +114,12 @@ fn numerics_are_their_digits() {
     same(TypeKind::NUMERIC, Value::Integer(120_000), &groups(1, 0, &[12]));
     same(TypeKind::NUMERIC, Value::Real(0.000_05), &groups(-2, 0, &[5000]));
     same(TypeKind::NUMERIC, Value::Real(1e300), &groups(75, 0, &[1]));
-    same(TypeKind::NUMERIC, Value::Text(b"-0.000"), &groups(0, 0, &[]));
-    same(TypeKind::NUMERIC, Value::Real(-0.0), &groups(0, 0, &[]));
+    same(TypeKind::NUMERIC, Value::Text(b"0.000"), &groups(0, 0, &[]));
+    misfits(TypeKind::NUMERIC, &[Value::Text(b"-0.000"), Value::Real(-0.0), Value::Text(b"007"), Value::Text(b"+5")]);
+    let hundreds = TypeKind::Numeric { limits: Some((5, -2)) };
+    same(hundreds.clone(), Value::Integer(12_300), &groups(1, 0, &[1, 2300]));
+    same(hundreds.clone(), Value::Integer(0), &groups(0, 0, &[]));
+    misfits(hundreds, &[Value::Integer(123), Value::Integer(12_345), Value::Real(100.5), Value::Integer(100_000_000)]);
     differs(TypeKind::NUMERIC, Value::Integer(1), &groups(0, 0x4000, &[1]));
     differs(TypeKind::NUMERIC, Value::Integer(1), &groups(1, 0, &[1]));
     differs(TypeKind::NUMERIC, Value::Integer(0), &groups(0, 0xc000, &[]));

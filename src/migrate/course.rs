@@ -108,7 +108,7 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, mut control: Client) -> 
 }
 
 /// A new session after this error; the error itself when it does not pass, or has not passed for too long.
-async fn reconnect(job: &Job, mut error: anyhow::Error, incident: &mut Incident) -> Result<Client> {
+pub(super) async fn reconnect(job: &Job, mut error: anyhow::Error, incident: &mut Incident) -> Result<Client> {
     loop {
         if !passes(&error) {
             return Err(error);
@@ -233,7 +233,7 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
 }
 
 /// Tells the journal every two seconds that the run lives; ends only when that fails, and the lock on the schema may be gone.
-async fn beat(keeper: &Client, run: &Run) -> Result<Infallible> {
+pub(super) async fn beat(keeper: &Client, run: &Run) -> Result<Infallible> {
     let process = process::this();
     let patience = patience_with_silence(&run.address);
     loop {

@@ -42,6 +42,14 @@ pub async fn inspect(job: &Job, clock: &mut PhaseClock) -> Result<Inspected> {
     Ok(inspected)
 }
 
+/// The source's schema alone, as if its tables had no rows.
+pub(super) async fn unseen(job: &Job) -> Result<Inspected> {
+    let snapshot = Arc::clone(&job.snapshot);
+    let schema = tokio::task::spawn_blocking(move || snapshot.reader()?.schema()).await.context("a reader of the source panicked")??;
+    let profiles = schema.tables.iter().map(TableProfile::unseen).collect();
+    Ok(Inspected { schema, profiles, damage: Vec::new() })
+}
+
 /// The same, blocking.
 pub(super) fn read_source(
     snapshot: &Snapshot,
@@ -127,6 +135,10 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &
     });
     plan.problems.splice(0..0, interrupted);
     plan.warnings.splice(0..0, inspected.damage.iter().cloned());
+    if inspected.profiles.iter().any(|profile| profile.unseen) {
+        clock.note(Phase::Plan, started);
+        return Ok(plan);
+    }
     let (snapshot, schema) = (Arc::clone(&job.snapshot), inspected.schema.clone());
     let notes = tokio::task::spawn_blocking(move || odd_times::notes(&snapshot, &schema, &plan).map(|notes| (plan, notes)));
     let (mut plan, notes) = notes.await.context("a reader of the source panicked")??;

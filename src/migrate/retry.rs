@@ -4,13 +4,12 @@
 //! that still do not fit; it takes the file's place when the transaction has committed. Whoever is killed in between finds both, and the
 //! journal tells which of them is true: no row is tried twice, none is lost.
 
-use std::collections::HashMap;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -19,18 +18,20 @@ use tokio::sync::Notify;
 
 use crate::migrate::careful::{self, BATCH_ROWS, Batch};
 use crate::migrate::copy::{ChunkCount, TableCount, scanned_columns};
-use crate::migrate::course::interrupted;
+use crate::migrate::course::{Incident, beat, interrupted, reconnect};
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::{RejectedRow, Rejects};
+use crate::migrate::report::PhaseClock;
 use crate::migrate::run::Run;
 use crate::migrate::standing::Standing;
-use crate::migrate::{Job, MigrateReport, Outcome, Prepared, RunSections, finish, peak_rss_bytes, refuse_problems, table_reports};
+use crate::migrate::{Job, MigrateReport, Outcome, Prepared, RunSections, finish, peak_rss_bytes, refuse_problems, resume, table_reports};
 use crate::model::{Event, Failure, Kept, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{Existing, OnExtra, Warning};
 use crate::postgres::{Client, Journal, RunRecord, sql_failure, statement};
+use crate::sides::reject_files;
 use crate::sqlite::KeptRows;
 
 /// The status of a retry that has not come to its end.
@@ -71,9 +72,10 @@ impl Line {
     }
 }
 
-/// Tries every row of every file in `folder`; files keep what still does not fit.
+/// Tries every row of every file in `folder`; files keep what still does not fit. Connections that break are made again for up to a minute, as
+/// in a run.
 pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<MigrateReport> {
-    let Prepared { schema, plan, mut control, mut clock, .. } = prepared;
+    let Prepared { schema, plan, control, mut clock, .. } = prepared;
     refuse_problems(&plan)?;
     if let Some(missing) = plan.tables.iter().find(|table| table.create.is_some() && has_file(folder, &table.source)) {
         bail!(
@@ -99,64 +101,13 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         phase: AtomicUsize::new(0),
         phase_began: Notify::new(),
     };
-    Journal::open(&control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
-    // A file gives up its rows only when the disk has them.
-    control.batch_execute("SET synchronous_commit = on").await?;
-    finish_waiting(&control, folder).await?;
-    let files = files(folder)?;
-    let record = RunRecord {
-        run_id: run.id.clone(),
-        source: job.snapshot.path().display().to_string(),
-        target_schema: run.plan.schema.clone(),
-        // Nothing for --resume: the same command tries again what is left.
-        status: RETRYING.into(),
-        settings: json!({
-            "mapping": job.mapping_name,
-            "source_path": job.call.source_path,
-            "retry_rejects": folder.display().to_string(),
-        }),
-    };
-    let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();
-    let made: HashSet<_> = Journal::made(&control, &run.plan.schema, &sources).await?.into_iter().collect();
-    let there = run.plan.tables.iter().filter(|table| table.create.is_none());
-    let maps: Vec<_> = there.map(|table| (table.copy_map(), made.contains(&table.target))).collect();
-    let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
-    Journal::start(&transaction, &record, "null", &maps).await?;
-    transaction.commit().await.map_err(|error| sql_failure(error.into()))?;
-    let journal = Journal::open(&control).await?;
+    // A folder that is not there is nothing for the journal.
+    reject_files(folder)?;
+    let mut progress = Progress { counts: vec![TableCount::default(); run.plan.tables.len()], ..Progress::default() };
+    let keeper = begin(job, &run, folder, control, &mut progress).await?;
+    carry_through(job, &run, folder, &mut progress, keeper, &mut clock).await.map_err(changed)?;
 
-    let copying = Instant::now();
-    run.send(Event::PhaseStarted(Phase::Copy));
-    let mut counts = vec![TableCount::default(); run.plan.tables.len()];
-    let mut warnings = run.plan.warnings.clone();
-    let mut pass = 0;
-    loop {
-        let mut written = 0;
-        let mut orphans = 0;
-        for file in &files {
-            let retried = retry_file(&run, &control, file, pass, &mut counts).await.map_err(changed)?;
-            written += retried.written;
-            orphans += retried.orphans;
-            if pass == 0 {
-                warnings.extend(retried.unknown.into_iter().map(|table| {
-                    Warning::note("rejects_of_no_table", table, "has rows set aside, and no place in this plan: they stay where they are")
-                }));
-            }
-        }
-        // A row may wait for its parent, which has only now come.
-        if written == 0 || orphans == 0 {
-            break;
-        }
-        pass += 1;
-    }
-    clock.note(Phase::Copy, copying);
-    let constraints = Instant::now();
-    let validated = finish::validate_foreign_keys(&run, &control).await.map_err(changed)?;
-    clock.note(Phase::Constraints, constraints);
-    let came: Vec<_> =
-        run.plan.tables.iter().zip(&counts).map(|(table, count)| (table.source.clone(), count.rows_written, count.rows_rejected)).collect();
-    journal.tables_came_to(&run.id, &came).await?;
-    let mut tables = table_reports(&run.plan, &counts, &HashMap::new());
+    let mut tables = table_reports(&run.plan, &progress.counts, &HashMap::new());
     tables.retain(|table| table.rows_read > 0);
     let left = tables.iter().any(|table| table.rows_rejected > 0);
     Ok(MigrateReport {
@@ -164,7 +115,7 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         estimate: None,
         inspected: None,
         run_id: run.id.clone(),
-        source: record.source,
+        source: job.snapshot.path().display().to_string(),
         target: job.address.shown(),
         mapping: job.mapping_name.clone(),
         ddl: vec![None; run.plan.tables.len()],
@@ -172,8 +123,8 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         phases: clock.times(),
         verify_began: None,
         elapsed: job.began.elapsed(),
-        objects_created: validated,
-        warnings,
+        objects_created: progress.validated,
+        warnings: progress.warnings,
         todo: Vec::new(),
         todo_file: None,
         rejects_dir: left.then(|| folder.to_owned()),
@@ -188,29 +139,188 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
     })
 }
 
-/// What became of one file's rows.
+/// How far the retry has come, whatever breaks meanwhile.
 #[derive(Default)]
-struct Retried {
+struct Progress {
+    counts: Vec<TableCount>,
+    warnings: Vec<Warning>,
+    /// A row may wait for a parent that only a later file brings: then all files are tried once more.
+    pass: usize,
+    /// Names of this pass's files that are done.
+    done: HashSet<String>,
+    /// Rows that this pass brought, and rows that stay because their parent is missing.
     written: u64,
-    /// Rows that stay because their parent is missing.
+    orphans: u64,
+    /// A file whose commit is under way: when the connection breaks, only the journal knows what became of it.
+    committing: Option<Tried>,
+    /// Foreign keys that became whole.
+    validated: u64,
+}
+
+/// What became of one file's rows, once its transaction commits.
+struct Tried {
+    name: String,
+    /// The new file, and the one whose place it takes.
+    waiting: PathBuf,
+    file: PathBuf,
+    of_table: BTreeMap<usize, ChunkCount>,
     orphans: u64,
     /// Tables that the plan does not have.
     unknown: HashSet<String>,
 }
 
-/// One transaction; the file is replaced when it has committed.
-async fn retry_file(run: &Run, client: &Client, file: &Path, pass: usize, counts: &mut [TableCount]) -> Result<Retried> {
-    let mut retried = Retried::default();
-    if !file.exists() {
-        return Ok(retried);
+impl Progress {
+    /// The file's transaction has committed.
+    fn settle(&mut self, run: &Run, tried: Tried) -> Result<()> {
+        for (table, count) in &tried.of_table {
+            let total = &mut self.counts[*table];
+            // A later pass tries again what an earlier one has counted.
+            total.rows_read = total.rows_read.max(count.rows_read);
+            total.rows_written += count.rows_written;
+            total.rows_rejected = count.rows_rejected;
+            total.bytes += count.bytes;
+            total.started.get_or_insert_with(Instant::now);
+            total.ended = Some(Instant::now());
+            self.written += count.rows_written;
+        }
+        self.orphans += tried.orphans;
+        if self.pass == 0 {
+            self.warnings.extend(tried.unknown.into_iter().map(|table| {
+                Warning::note("rejects_of_no_table", table, "has rows set aside, and no place in this plan: they stay where they are")
+            }));
+        }
+        self.done.insert(tried.name);
+        run.advance();
+        if tried.waiting.exists() { take_place(&tried.file, &tried.waiting) } else { Ok(()) }
     }
-    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).context("a file has a name")?;
+}
+
+/// Writes the retry into the journal, once, however often the connection breaks meanwhile; returns a session that holds the lock on the schema.
+async fn begin(job: &Job, run: &Run, folder: &Path, mut control: Client, progress: &mut Progress) -> Result<Client> {
+    let mut incident = Incident::new();
+    while let Err(error) = record(job, run, folder, &mut control, progress).await {
+        drop(control);
+        control = reconnect(job, error, &mut incident).await?;
+        // The commit may have come through, and only the word of it not.
+        if resume::has_begun(&control, &job.run_id).await? {
+            break;
+        }
+    }
+    Ok(control)
+}
+
+async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progress: &mut Progress) -> Result<()> {
+    Journal::open(control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
+    // What the run lost besides rows is no nearer for their coming.
+    let settings = Journal::last_settings(&*control, &run.plan.schema, &job.call.source_path).await?;
+    let losses = settings.get("losses").cloned().map(serde_json::from_value).transpose().context("read the last run's losses")?;
+    progress.warnings = losses.unwrap_or_default();
+    let record = RunRecord {
+        run_id: run.id.clone(),
+        source: job.snapshot.path().display().to_string(),
+        target_schema: run.plan.schema.clone(),
+        // Nothing for --resume: the same command tries again what is left.
+        status: RETRYING.into(),
+        settings: json!({
+            "mapping": job.mapping_name,
+            "source_path": job.call.source_path,
+            "retry_rejects": folder.display().to_string(),
+        }),
+    };
+    let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();
+    let made: HashSet<_> = Journal::made(&*control, &run.plan.schema, &sources).await?.into_iter().collect();
+    let there = run.plan.tables.iter().filter(|table| table.create.is_none());
+    let maps: Vec<_> = there.map(|table| (table.copy_map(), made.contains(&table.target))).collect();
+    let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
+    Journal::start(&transaction, &record, "null", &maps).await?;
+    transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the retry's beginning")
+}
+
+/// Goes on from where the retry stands until all files are tried, with a new connection for every one that breaks. `keeper` holds the lock on the
+/// target schema.
+async fn carry_through(
+    job: &Job,
+    run: &Run,
+    folder: &Path,
+    progress: &mut Progress,
+    mut keeper: Client,
+    clock: &mut PhaseClock,
+) -> Result<()> {
+    let mut incident = Incident::new();
+    loop {
+        let before = run.advanced.load(Ordering::Relaxed);
+        let ended = tokio::select! {
+            done = to_the_end(run, folder, progress, clock) => done,
+            broken = beat(&keeper, run) => broken.map(|never| match never {}),
+        };
+        let Err(error) = ended else { return Ok(()) };
+        if run.advanced.load(Ordering::Relaxed) > before {
+            incident = Incident::new();
+        }
+        // The old session's lock must not outlive the session that takes its place.
+        drop(keeper);
+        keeper = reconnect(job, error, &mut incident).await?;
+    }
+}
+
+/// Every file that is not done, then the foreign keys.
+async fn to_the_end(run: &Run, folder: &Path, progress: &mut Progress, clock: &mut PhaseClock) -> Result<()> {
+    let client = run.connect().await?;
+    // A file gives up its rows only when the disk has them.
+    client.batch_execute("SET synchronous_commit = on").await?;
+    if let Some(tried) = &progress.committing {
+        let landed = Journal::landed(&client, &run.id, &tried.name, progress.pass as i32).await?;
+        if let Some(tried) = progress.committing.take().filter(|_| landed) {
+            progress.settle(run, tried)?;
+        }
+    }
+    finish_waiting(&client, folder).await?;
+    let copying = Instant::now();
+    run.send(Event::PhaseStarted(Phase::Copy));
+    let files = reject_files(folder)?;
+    loop {
+        for file in &files {
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).context("a file has a name")?;
+            if progress.done.contains(&name) || !file.exists() {
+                continue;
+            }
+            let tried = try_file(run, &client, file, name, progress.pass).await?;
+            progress.committing = Some(tried);
+            client.batch_execute("COMMIT").await.map_err(|error| sql_failure(error.into())).context("commit the rows")?;
+            if let Some(tried) = progress.committing.take() {
+                progress.settle(run, tried)?;
+            }
+        }
+        // A row may wait for its parent, which has only now come.
+        if progress.written == 0 || progress.orphans == 0 {
+            break;
+        }
+        progress.done.clear();
+        (progress.pass, progress.written, progress.orphans) = (progress.pass + 1, 0, 0);
+    }
+    clock.note(Phase::Copy, copying);
+    let constraints = Instant::now();
+    progress.validated += finish::validate_foreign_keys(run, &client).await?;
+    clock.note(Phase::Constraints, constraints);
+    let came: Vec<_> = run
+        .plan
+        .tables
+        .iter()
+        .zip(&progress.counts)
+        .map(|(table, count)| (table.source.clone(), count.rows_written, count.rows_rejected))
+        .collect();
+    Journal::open(&client).await?.tables_came_to(&run.id, &came).await
+}
+
+/// One file's rows in a transaction that waits for its commit; beside the file stands the new one, with what comes back.
+async fn try_file(run: &Run, client: &Client, file: &Path, name: String, pass: usize) -> Result<Tried> {
     let context = || format!("retry {}", file.display());
     let waiting = file.with_file_name(format!("{name}{WAITING}{}-{pass}", run.id));
+    let mut tried =
+        Tried { name, waiting: waiting.clone(), file: file.to_owned(), of_table: BTreeMap::new(), orphans: 0, unknown: HashSet::new() };
     let mut left = File::create(&waiting).with_context(|| format!("write {}", waiting.display()))?;
     client.batch_execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
     let mut silenced: HashSet<usize> = HashSet::new();
-    let mut of_table: BTreeMap<usize, ChunkCount> = BTreeMap::new();
     let mut lines = BufReader::new(File::open(file).with_context(context)?).lines();
     let mut next: Option<(usize, Line)> = None;
     loop {
@@ -229,7 +339,7 @@ async fn retry_file(run: &Run, client: &Client, file: &Path, pass: usize, counts
                     match run.plan.tables.iter().position(|table| table.source == line.table) {
                         Some(place) => (place, line),
                         None => {
-                            retried.unknown.insert(line.table);
+                            tried.unknown.insert(line.table);
                             writeln!(left, "{json}")?;
                             continue;
                         }
@@ -249,10 +359,10 @@ async fn retry_file(run: &Run, client: &Client, file: &Path, pass: usize, counts
                 client.batch_execute(&silence).await.map_err(|error| sql_failure(error.into()))?;
             }
         }
-        let count = of_table.entry(table).or_default();
+        let count = tried.of_table.entry(table).or_default();
         count.rows_read += group.len() as u64;
         for row in try_rows(run, client, table, &group, count).await.with_context(context)? {
-            retried.orphans += u64::from(row.sqlstate.as_deref() == Some("23503"));
+            tried.orphans += u64::from(row.sqlstate.as_deref() == Some("23503"));
             count.rows_rejected += 1;
             writeln!(left, "{}", row.line(&run.plan.tables[table].source))?;
         }
@@ -263,21 +373,9 @@ async fn retry_file(run: &Run, client: &Client, file: &Path, pass: usize, counts
         }
     }
     left.sync_all().with_context(|| format!("write {}", waiting.display()))?;
-    for (table, count) in &of_table {
-        let total = &mut counts[*table];
-        // A later pass tries again what an earlier one has counted.
-        total.rows_read = total.rows_read.max(count.rows_read);
-        total.rows_written += count.rows_written;
-        total.rows_rejected = count.rows_rejected;
-        total.bytes += count.bytes;
-        total.started.get_or_insert_with(Instant::now);
-        total.ended = Some(Instant::now());
-        retried.written += count.rows_written;
-    }
-    Journal::land(client, &run.id, &name, pass, retried.written).await?;
-    client.batch_execute("COMMIT").await.map_err(|error| sql_failure(error.into())).context("commit the rows")?;
-    take_place(file, &waiting)?;
-    Ok(retried)
+    let written = tried.of_table.values().map(|count| count.rows_written).sum();
+    Journal::land(client, &run.id, &tried.name, pass, written).await?;
+    Ok(tried)
 }
 
 /// The triggers of a table that would fire.
@@ -340,23 +438,6 @@ async fn try_rows(run: &Run, client: &Client, table: usize, lines: &[Line], coun
     careful::copy_batch(client, plan, &batch, count, &mut rejected, refuse).await?;
     rejected.extend(batch.misfits);
     Ok(rejected)
-}
-
-/// The files of rejects, in their names' order.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|error| {
-        Failure::new("no_rejects", format!("the folder of rejects {} cannot be read: {error}", folder.display()))
-            .hint("migrate names the folder at the end of a run that set rows aside.")
-    })?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn has_file(folder: &Path, table: &str) -> bool {

@@ -23,8 +23,12 @@ pub struct Table {
     pub primary_key: Option<PrimaryKey>,
     /// The column that is another name of the rowid (`INTEGER PRIMARY KEY`), as an index into `columns`.
     pub rowid_alias: Option<usize>,
+    /// That column is none of SQLite's own: it is the rowid itself, by which other tables, views or triggers know the rows.
+    pub rowid_added: bool,
     pub autoincrement: bool,
     pub without_rowid: bool,
+    /// A foreign key references it, or a trigger fires for it.
+    pub watched: bool,
     pub strict: bool,
     /// `sqlite_sequence.seq`: the largest rowid ever given out, where AUTOINCREMENT keeps it.
     pub sequence: Option<i64>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{TypeKind, Value};
 use crate::plan::decimal::{Decimal, whole};
 use crate::plan::json::{self, JsonShape};
+use crate::plan::rounding::Rounding;
 use crate::plan::source_tz::SourceTz;
 use crate::plan::time::{MICROS_PER_DAY, Moment};
 use crate::plan::transform::{BadText, Transform};
@@ -25,6 +26,9 @@ pub struct Conversion {
     /// The profile has seen every text of the column in this state of the source: all is UTF-8 without NUL.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub text_is_clean: bool,
+    /// What the type would do to some values, where it has no form that candlefish knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<Rounding>,
 }
 
 /// A value as PostgreSQL means it, still without its bytes.
@@ -69,7 +73,14 @@ pub struct Scratch {
 
 impl Conversion {
     pub fn new(kind: TypeKind) -> Self {
-        Conversion { kind, transform: Transform::None, bad_text: BadText::Reject, source_tz: SourceTz::Utc, text_is_clean: false }
+        Conversion {
+            kind,
+            transform: Transform::None,
+            bad_text: BadText::Reject,
+            source_tz: SourceTz::Utc,
+            text_is_clean: false,
+            rounding: None,
+        }
     }
 
     /// The exact PostgreSQL form of `value`, borrowed from the value or from `scratch`.
@@ -134,7 +145,10 @@ impl Conversion {
             },
             TypeKind::Other => match value {
                 Value::Blob(_) => misfit(value, "a blob has no text form"),
-                _ => self.text(value, None, scratch),
+                _ => match self.rounding.and_then(|rounding| rounding.changes(as_bytes(value, scratch))) {
+                    Some(why) => misfit(value, &why),
+                    None => self.text(value, None, scratch),
+                },
             },
         }
     }
@@ -300,7 +314,7 @@ fn integer<'a>(value: Value<'a>, range: std::ops::RangeInclusive<i64>, name: &st
     let integer = match value {
         Value::Integer(integer) => Some(integer),
         Value::Real(real) => whole(real),
-        Value::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
+        Value::Text(text) if is_plain(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
         _ => None,
     };
     match integer {
@@ -316,11 +330,26 @@ fn float8(value: Value<'_>) -> Result<f64, Misfit> {
         Value::Real(real) => Ok(real),
         Value::Integer(integer) if (integer as f64) as i128 == i128::from(integer) => Ok(integer as f64),
         Value::Integer(_) => failed("a double cannot hold the integer exactly"),
-        Value::Text(text) if Decimal::parse(text).is_some() => {
-            std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).map_or_else(|| failed("not a number"), Ok)
+        Value::Text(text) => {
+            let read = || std::str::from_utf8(text).ok()?.parse::<f64>().ok().filter(|real| real.is_finite());
+            match (Decimal::parse(text).filter(|_| is_plain(text)), read()) {
+                // The double prints as the number that was written.
+                (Some(decimal), Some(real)) if decimal == Decimal::from_real(real) => Ok(real),
+                (Some(_), _) => failed("a double cannot hold the number exactly"),
+                _ => failed("not a number"),
+            }
         }
-        _ => failed("not a number"),
+        Value::Null | Value::Blob(_) => failed("not a number"),
     }
+}
+
+/// A text that loses nothing but zeros after the point when it becomes a number: no zeros in front, no plus sign, no minus before a zero.
+fn is_plain(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    let in_front = matches!(unsigned, [b'+', ..] | [b'0', b'0'..=b'9', ..]);
+    let mantissa = unsigned.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
+    let is_minus_zero = unsigned.len() < text.len() && !mantissa.iter().any(|byte| matches!(byte, b'1'..=b'9'));
+    !in_front && !is_minus_zero
 }
 
 /// A double whose shortest decimal is also that of the nearest single: nothing that was written is lost.
@@ -337,16 +366,19 @@ fn float4<'a>(value: Value<'a>) -> Converted<'a> {
 fn numeric<'a>(value: Value<'a>, limits: Option<(u16, i16)>, scratch: &'a mut Scratch) -> Converted<'a> {
     let (negative, point, scale) = match value {
         Value::Integer(integer) => take_decimal(&Decimal::from_integer(integer), scratch),
+        Value::Real(real) if real == 0.0 && real.is_sign_negative() => return misfit(value, "numeric has no minus zero"),
         Value::Real(real) if real.is_finite() => take_decimal(&Decimal::from_real(real), scratch),
-        Value::Text(text) => match parse_numeric(text, &mut scratch.bytes) {
+        Value::Text(text) => match parse_numeric(text, &mut scratch.bytes).filter(|_| is_plain(text)) {
             Some(parsed) => parsed,
-            None => return misfit(value, "not a number"),
+            None => return misfit(value, "not a number, or one that numeric would write in another way"),
         },
         _ => return misfit(value, "not a number"),
     };
     if let Some((precision, most)) = limits {
-        let needed_scale = (scratch.bytes.len() as i32 - point).max(0);
-        if needed_scale > i32::from(most.max(0)) || (!scratch.bytes.is_empty() && point > i32::from(precision) - i32::from(most)) {
+        // Below 0, so many digits before the point are zeros.
+        let needed_scale = scratch.bytes.len() as i32 - point;
+        let fits = needed_scale <= i32::from(most) && point <= i32::from(precision) - i32::from(most);
+        if !fits && !scratch.bytes.is_empty() {
             return misfit(value, &format!("does not fit numeric({precision},{most})"));
         }
     }

@@ -114,7 +114,8 @@ impl Decimal {
 
     /// True when `numeric(precision, scale)` holds the number without rounding.
     pub fn fits(&self, precision: u16, scale: i16) -> bool {
-        self.scale() as i32 <= i32::from(scale.max(0)) && self.integer_digits() as i32 <= i32::from(precision) - i32::from(scale)
+        let needed = i32::from(self.length) - self.point;
+        self.length == 0 || needed <= i32::from(scale) && self.point <= i32::from(precision) - i32::from(scale)
     }
 }
 

@@ -244,6 +244,12 @@ impl Warning {
         Warning { severity: Severity::Weaker, ..Warning::note(code, object, message) }
     }
 
+    /// About what is made after the rows are there.
+    pub fn is_of_post_data(&self) -> bool {
+        use ObjectKind::{Check, ForeignKey, Index, PrimaryKey, Trigger, Unique, View};
+        [PrimaryKey, Unique, Index, Check, ForeignKey, View, Trigger].iter().any(|kind| kind.allow_class() == self.class)
+    }
+
     /// Something of the source that cannot be read. No `--allow` accepts it: half a copy must not look whole.
     pub fn damage(object: impl Into<String>, message: impl Into<String>) -> Self {
         Warning { severity: Severity::Loss, class: DAMAGE.into(), ..Warning::note("source_damaged", object, message) }

@@ -4,7 +4,7 @@ use crate::dialect::translate;
 use crate::model::{Affinity, Column, ColumnType, TypeKind};
 use crate::plan::declared::Declared;
 use crate::plan::express;
-use crate::plan::profile::{ColumnProfile, Trait};
+use crate::plan::profile::{ColumnProfile, Tally, Trait};
 
 /// A type, and why it and no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +27,41 @@ pub fn derive(column: &Column, seen: &ColumnProfile) -> Decision {
         return decision;
     }
     if let Some(kind) = honoured(declared, column.affinity, seen) {
-        return Decision {
-            reason: narrower_note(column, declared, &kind),
-            column_type: ColumnType::new(kind),
-            examples: Vec::new(),
-            hint: None,
+        let without_offset = if kind == TypeKind::TimestampTz { *seen.tally(Trait::Naive) } else { Tally::default() };
+        let reason = match without_offset.count {
+            0 => narrower_note(column, declared, &kind),
+            count => format!("{count} of its times have no offset, and are read as times of --source-tz"),
         };
+        return Decision { reason, column_type: ColumnType::new(kind), examples: without_offset.examples().to_vec(), hint: None };
     }
     let kind = widened(declared, seen);
     let (reason, examples) = why(column, declared, seen);
     Decision { column_type: ColumnType::new(kind), reason, examples, hint: hint(declared, seen) }
+}
+
+/// The declared type whatever the values are: those that do not fit it are set aside, or stop the run.
+pub fn as_declared(column: &Column, seen: &ColumnProfile) -> Decision {
+    let derived = derive(column, seen);
+    let declared = Declared::parse(&column.declared);
+    if derived.reason.is_empty() || honoured(declared, column.affinity, seen).is_some() || seen.values() == 0 {
+        return derived;
+    }
+    let kind = match declared {
+        Declared::Boolean => TypeKind::Bool,
+        Declared::Integer => TypeKind::Int8,
+        Declared::Double => TypeKind::Float8,
+        Declared::Numeric(limits) => TypeKind::Numeric { limits },
+        Declared::Text(max_chars) => TypeKind::Text { max_chars },
+        Declared::Blob => TypeKind::Bytea,
+        Declared::Date => TypeKind::Date,
+        Declared::DateTime if !seen.has(Trait::Zoned) => TypeKind::Timestamp,
+        Declared::DateTime | Declared::DateTimeTz => TypeKind::TimestampTz,
+        Declared::Time => TypeKind::Time,
+        Declared::Uuid => TypeKind::Uuid,
+        Declared::Json => TypeKind::Json,
+        Declared::Any => return derived,
+    };
+    Decision { column_type: ColumnType::new(kind), reason: format!("{}, which is not widened", derived.reason), ..derived }
 }
 
 /// Where no row says what the column holds, its default does: a type that cannot say the default is not the column's.

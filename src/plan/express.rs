@@ -21,6 +21,7 @@ pub fn relation(input: &Input<'_>, plan: &TablePlan) -> Relation {
             columns.push(relation_column(table, &profile.columns[column.source_index], plan, column));
         }
     }
+    let unwatched = plan.create.is_some() && !table.watched;
     let key = table.primary_key.as_ref().filter(|key| key.columns.iter().all(|column| !profile.columns[*column].has(Trait::Null)));
     let names = |columns: &[usize]| columns.iter().map(|column| table.columns[*column].name.clone()).collect();
     Relation {
@@ -29,18 +30,20 @@ pub fn relation(input: &Input<'_>, plan: &TablePlan) -> Relation {
         columns,
         primary_key: key.map(|key| names(&key.columns)).unwrap_or_default(),
         rowid_alias: table.rowid_alias.map(|column| table.columns[column].name.clone()),
-        replaces_by: replaces_by(input, plan, table),
+        replaces_by: if unwatched { replaces_by(table) } else { None },
+        unwatched,
+        checked: !table.checks.is_empty(),
+        full_text: is_full_text(table),
     }
 }
 
+fn is_full_text(table: &Table) -> bool {
+    let TableKind::Virtual { module, .. } = &table.kind else { return false };
+    ["fts3", "fts4", "fts5"].iter().any(|name| module.eq_ignore_ascii_case(name))
+}
+
 /// The only key of a table that nobody watches; see [`Relation::replaces_by`].
-fn replaces_by(input: &Input<'_>, plan: &TablePlan, table: &Table) -> Option<Vec<String>> {
-    let is_it = |name: &str| name.eq_ignore_ascii_case(&table.name);
-    let is_referenced = input.source.tables.iter().flat_map(|other| &other.foreign_keys).any(|key| is_it(&key.parent));
-    let is_watched = input.source.triggers.iter().any(|trigger| is_it(&trigger.table));
-    if plan.create.is_none() || is_referenced || is_watched {
-        return None;
-    }
+fn replaces_by(table: &Table) -> Option<Vec<String>> {
     let mut keys: Vec<Vec<usize>> = table.primary_key.iter().map(|key| key.columns.clone()).collect();
     for index in table.indexes.iter().filter(|index| index.unique && index.origin != IndexOrigin::PrimaryKey) {
         let is_plain = index.predicate.is_none() && index.columns.iter().all(|column| column.collation == Collation::Binary);
@@ -70,7 +73,7 @@ fn relation_column(table: &Table, seen: &ColumnProfile, plan: &TablePlan, column
         not_null: created.map_or(source.not_null, |created| created.not_null),
         collation: source.collation.clone(),
         generated: source.generated.is_some(),
-        hidden: source.name == "rowid" && matches!(table.kind, TableKind::Virtual { .. }),
+        hidden: table.rowid_added && table.rowid_alias == Some(column.source_index),
     }
 }
 
@@ -114,8 +117,9 @@ fn form(kind: &TypeKind, seen: &ColumnProfile, affinity: Affinity) -> Form {
         TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz => return if only(Trait::Text) { Form::Text } else { Form::Other },
         TypeKind::Uuid => only(Trait::Uuid),
         TypeKind::Json => only(Trait::Text),
-        // jsonb prints with spaces of its own.
-        TypeKind::Jsonb | TypeKind::Char { .. } | TypeKind::Enum { .. } | TypeKind::Other => seen.values() == 0,
+        // jsonb prints with spaces of its own, whatever comes.
+        TypeKind::Jsonb => false,
+        TypeKind::Char { .. } | TypeKind::Enum { .. } | TypeKind::Other => seen.values() == 0,
     };
     if canonical { Form::Canonical } else { Form::Other }
 }

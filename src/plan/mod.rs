@@ -8,13 +8,17 @@ mod decision;
 pub mod declared;
 pub mod derive;
 mod express;
+mod filters;
+mod given;
 pub mod json;
 mod limits;
 pub mod mapping;
 mod names;
 mod objects;
 pub mod profile;
+pub mod rounding;
 mod source_tz;
+mod table;
 pub mod target;
 pub mod time;
 pub mod transform;
@@ -24,10 +28,11 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Existing, Input, OnExtra, Options, build, wanted};
+pub use build::{Existing, Input, OnExtra, Options, build};
 pub use decision::{
     ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, ObjectKind, ObjectPlan, Offenders, Plan, Problem, SequencePlan,
     Severity, TablePlan, Todo, Warning,
 };
+pub use filters::wanted;
 pub use names::NameStyle;
 pub use source_tz::{Odd, SourceTz};

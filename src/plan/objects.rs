@@ -1,5 +1,7 @@
 //! Keys, indexes, constraints, views and triggers of derived tables: what has an exact form is planned, what has none goes to `todo.sql`.
 
+use std::collections::HashMap;
+
 use crate::dialect::parse::{Conflict, KeyDdl, create_table};
 use crate::dialect::translate::{self, Relation};
 use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, QualifiedName, Table, TableKind, TypeKind};
@@ -7,6 +9,7 @@ use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
 use crate::plan::names::Namespace;
 use crate::plan::profile::Trait;
+use crate::plan::unify::by_source;
 use crate::plan::{columns, express, views};
 
 /// Plans every object of every derived table. Keys come before the foreign keys that need them.
@@ -15,21 +18,28 @@ pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespac
     for index in &derived {
         columns::plan_columns(input, plan, *index);
     }
+    // A table's constraints have names of their own, which other tables' may have too.
+    let mut constraints: HashMap<usize, Namespace> = HashMap::new();
     for index in &derived {
         let table = &input.source.tables[plan.tables[*index].source_index];
         let relation = express::relation(input, &plan.tables[*index]);
-        let mut builder = ObjectBuilder { input, plan, relations, index: *index, table, relation, constraints: Namespace::default() };
+        let mut builder =
+            ObjectBuilder { input, plan, relations, index: *index, table, relation, constraints: constraints.entry(*index).or_default() };
         builder.primary_key();
+        builder.rowid_key();
         builder.indexes();
         builder.virtual_index();
         builder.checks();
         builder.collations();
         builder.conflicts();
     }
+    let places = by_source(plan);
     for index in &derived {
         let table = &input.source.tables[plan.tables[*index].source_index];
         for key in &table.foreign_keys {
-            ForeignKeyBuilder { input, plan, relations, index: *index, table, key }.build();
+            let planned = places.get(&key.parent.to_ascii_lowercase()).copied();
+            let constraints = constraints.entry(*index).or_default();
+            ForeignKeyBuilder { input, plan, relations, constraints, index: *index, table, key, planned }.build();
         }
     }
     views::plan_views(input, plan, relations);
@@ -42,7 +52,7 @@ struct ObjectBuilder<'a> {
     index: usize,
     table: &'a Table,
     relation: Relation,
-    constraints: Namespace,
+    constraints: &'a mut Namespace,
 }
 
 impl ObjectBuilder<'_> {
@@ -103,10 +113,23 @@ impl ObjectBuilder<'_> {
                 .columns
                 .iter()
                 .zip(&names)
-                .map(|(column, name)| folded_item(name, &self.table.columns[*column].collation, true))
+                .map(|(column, name)| folded_item(name, &self.table.columns[*column].collation, self.input.options.collate_c))
                 .collect();
             self.unique_index(&format!("{}_folded_key", table.name.as_str()), &items.join(", "), None, &self.table.sql.clone());
         }
+    }
+
+    /// A rowid that had to become a column is a key there too.
+    fn rowid_key(&mut self) {
+        let rowid = self.table.rowid_alias.filter(|_| self.table.rowid_added);
+        let in_key = self.table.primary_key.as_ref().is_some_and(|key| rowid.is_some_and(|rowid| key.columns == [rowid]));
+        let Some(names) = rowid.filter(|_| !in_key).and_then(|rowid| self.targets(&[rowid])) else { return };
+        let table = self.table_plan().target.clone();
+        let name = self.relations.take(&format!("{}_{}_key", table.name.as_str(), names[0].as_str()));
+        let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({})", list(&names));
+        let object = self.object(ObjectKind::Unique, name, self.label(names[0].as_str()), sql, &self.table.sql);
+        self.constraints.reserve(&object.name);
+        self.plan.objects.push(object);
     }
 
     fn indexes(&mut self) {
@@ -168,18 +191,33 @@ impl ObjectBuilder<'_> {
         let columns: Vec<usize> = index.columns.iter().filter_map(|column| column.column).collect();
         let Some(names) = self.targets(&columns) else { return };
         let table = self.table_plan().target.clone();
-        let wanted = format!("{}_{}_key", table.name.as_str(), names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"));
+        let stated = self.stated_name(&columns);
+        let wanted = stated
+            .clone()
+            .unwrap_or_else(|| format!("{}_{}_key", table.name.as_str(), names.iter().map(Name::as_str).collect::<Vec<_>>().join("_")));
         let folded = index.columns.iter().any(|column| folds(&column.collation) && self.is_text(column));
         if folded {
             let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
             self.unique_index(&wanted, &items.join(", "), None, &self.table.sql.clone());
         } else {
             let name = self.relations.take(&wanted);
+            self.constraints.reserve(&name);
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({})", list(&names));
             let label = self.label(&join_names(self.table, &columns));
+            note_name(self.plan, &label, stated.as_deref(), &name);
             let object = self.object(ObjectKind::Unique, name, label, sql, &self.table.sql);
             self.plan.objects.push(object);
         }
+    }
+
+    /// The name that a UNIQUE over these columns was given.
+    fn stated_name(&self, columns: &[usize]) -> Option<String> {
+        let ddl = create_table(&self.table.sql).ok()?;
+        let is_it = |key: &&KeyDdl| {
+            let of_key = key.columns.iter().map(|item| item.column.as_deref().and_then(|name| self.table.column_index(name)));
+            key.name.is_some() && of_key.eq(columns.iter().map(|column| Some(*column)))
+        };
+        ddl.uniques.iter().find(is_it)?.name.clone()
     }
 
     fn unique_index(&mut self, wanted: &str, items: &str, predicate: Option<&str>, original: &str) {
@@ -264,6 +302,7 @@ impl ObjectBuilder<'_> {
             let table = self.table_plan().target.clone();
             let wanted = check.name.clone().unwrap_or_else(|| format!("{}_check{}", table.name.as_str(), number + 1));
             let name = self.constraints.take(&wanted);
+            note_name(self.plan, &label, check.name.as_deref(), &name);
             let statements = vec![
                 format!("ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({sql}) NOT VALID"),
                 format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"),
@@ -335,6 +374,17 @@ impl ObjectBuilder<'_> {
     }
 }
 
+/// A name that a person gave, and that is another here.
+fn note_name(plan: &mut Plan, label: &str, stated: Option<&str>, name: &Name) {
+    if let Some(stated) = stated.filter(|stated| *stated != name.as_str()) {
+        plan.warnings.push(Warning::note(
+            "constraint_renamed",
+            label,
+            format!("is {name} in PostgreSQL: {stated:?} is too long or taken there"),
+        ));
+    }
+}
+
 fn folds(collation: &Collation) -> bool {
     matches!(collation, Collation::NoCase | Collation::RTrim)
 }
@@ -366,9 +416,12 @@ struct ForeignKeyBuilder<'a> {
     input: &'a Input<'a>,
     plan: &'a mut Plan,
     relations: &'a mut Namespace,
+    constraints: &'a mut Namespace,
     index: usize,
     table: &'a Table,
     key: &'a ForeignKey,
+    /// The table plan of the parent.
+    planned: Option<usize>,
 }
 
 impl ForeignKeyBuilder<'_> {
@@ -384,8 +437,11 @@ impl ForeignKeyBuilder<'_> {
     }
 
     fn try_build(&mut self, label: &str) -> Result<ObjectPlan, String> {
-        let planned = self.plan.tables.iter().position(|parent| parent.source.eq_ignore_ascii_case(&self.key.parent));
-        let parent = self.input.source.table(&self.key.parent);
+        let planned = self.planned;
+        let parent = match planned {
+            Some(place) => Some(&self.input.source.tables[self.plan.tables[place].source_index]),
+            None => self.input.source.table(&self.key.parent),
+        };
         let parent = parent.ok_or_else(|| format!("the table {:?} that it references is not there", self.key.parent))?;
         let parent_columns: Vec<usize> = if self.key.parent_columns.is_empty() {
             parent.primary_key.as_ref().map(|key| key.columns.clone()).ok_or("the table that it references has no primary key")?
@@ -410,7 +466,8 @@ impl ForeignKeyBuilder<'_> {
         let constraint = self.key.name.clone().unwrap_or_else(|| {
             format!("{}_{}_fkey", child_target.name.as_str(), child_names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"))
         });
-        let name = self.relations.take(&constraint);
+        let name = self.constraints.take(&constraint);
+        note_name(self.plan, label, self.key.name.as_deref(), &name);
         if let Some(planned) = planned {
             self.make_parent_unique(planned, parent, &parent_columns, &parent_names);
         }
@@ -440,9 +497,7 @@ impl ForeignKeyBuilder<'_> {
 
     /// The parent is not of this run (`--exclude`); an earlier one, or the application, may have put it into the target.
     fn left_out_parent(&self, parent: &Table, columns: &[usize]) -> Result<(QualifiedName, Option<Vec<Name>>), String> {
-        let mapped = self.input.mapping.table(&parent.name).and_then(|mapping| mapping.target.clone());
-        let wanted = mapped.unwrap_or_else(|| self.input.options.names.apply(&parent.name));
-        let there = self.input.target.find(&wanted);
+        let there = self.input.target.find(&self.input.name_in_target(parent));
         let there = there.ok_or_else(|| format!("the table {:?} that it references is left out, and is not in the target", parent.name))?;
         let name = |at: &usize| there.find(&self.input.options.names.apply(&parent.columns[*at].name)).map(|column| column.name.clone());
         Ok((there.name.clone(), columns.iter().map(name).collect()))

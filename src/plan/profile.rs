@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Value;
+use crate::model::{Table, Value};
 use crate::plan::decimal::{Decimal, whole};
 use crate::plan::declared::Declared;
 use crate::plan::json::{self, JsonShape};
@@ -100,6 +100,10 @@ pub struct ColumnProfile {
     /// Digits before and after the point, over all numbers; counted only where the declared type is numeric.
     pub decimal_integer_digits: u32,
     pub decimal_scale: u32,
+    /// The form in which the times so far are spelled, as a number; none before the first.
+    spelling: Option<u64>,
+    /// Two of them are spelled in different forms.
+    spelled_apart: bool,
     /// One bit a pair of `BOOL_PAIRS` that every spelled boolean so far belongs to.
     bool_pairs: u16,
 }
@@ -117,6 +121,8 @@ impl Default for ColumnProfile {
             max_bytes: 0,
             decimal_integer_digits: 0,
             decimal_scale: 0,
+            spelling: None,
+            spelled_apart: false,
             bool_pairs: (1 << BOOL_PAIRS.len()) - 1,
         }
     }
@@ -203,8 +209,10 @@ impl ColumnProfile {
                     },
                     row,
                 );
-                let own =
-                    matches!((shape, text.len()), (Some(MomentShape::Naive), 19) | (Some(MomentShape::Time), 8)) && !text.contains(&b'T');
+                self.note_spelling(spelling(text));
+                let own = matches!((shape, text.len()), (Some(MomentShape::Naive), 19) | (Some(MomentShape::Time), 8))
+                    && !text.contains(&b'T')
+                    && !text.contains(&b't');
                 if own {
                     self.note(Trait::OwnSpelling, row);
                 }
@@ -237,6 +245,15 @@ impl ColumnProfile {
         }
     }
 
+    fn note_spelling(&mut self, spelling: u64) {
+        self.spelled_apart |= *self.spelling.get_or_insert(spelling) != spelling;
+    }
+
+    /// All times are spelled in one form, so that two texts are two times.
+    pub fn spelled_alike(&self) -> bool {
+        !self.spelled_apart
+    }
+
     #[inline]
     fn note(&mut self, what: Trait, row: i64) {
         self.tally_of(what as usize).add(row);
@@ -265,6 +282,8 @@ impl ColumnProfile {
         self.decimal_integer_digits = self.decimal_integer_digits.max(later.decimal_integer_digits);
         self.decimal_scale = self.decimal_scale.max(later.decimal_scale);
         self.bool_pairs &= later.bool_pairs;
+        self.spelled_apart |= later.spelled_apart;
+        later.spelling.into_iter().for_each(|spelling| self.note_spelling(spelling));
     }
 
     pub fn tally(&self, what: Trait) -> &Tally {
@@ -301,6 +320,13 @@ impl ColumnProfile {
     }
 }
 
+/// The form of a time's text: where its digits stand, what stands between them, and its offset as it is.
+fn spelling(text: &[u8]) -> u64 {
+    let offset = text.iter().rposition(|byte| matches!(byte, b'+' | b'-')).filter(|at| *at > 10).unwrap_or(text.len());
+    let form = text.iter().enumerate().map(|(at, byte)| if at < offset && byte.is_ascii_digit() { b'0' } else { *byte });
+    form.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// True for the one spelling that PostgreSQL gives back: 8-4-4-4-12 lower-case hexadecimal digits.
 pub fn is_canonical_uuid(text: &[u8]) -> bool {
     text.len() == 36
@@ -334,9 +360,16 @@ pub struct TableProfile {
     pub ranges: Vec<RowRange>,
     /// A virtual table may refuse to be read, for reasons of its module's.
     pub unreadable: Option<String>,
+    /// Nobody has looked at the rows.
+    pub unseen: bool,
 }
 
 impl TableProfile {
+    /// Of a table whose rows nobody has looked at.
+    pub fn unseen(table: &Table) -> Self {
+        TableProfile { columns: vec![ColumnProfile::default(); table.columns.len()], unseen: true, ..TableProfile::default() }
+    }
+
     pub fn merge(&mut self, later: TableProfile) {
         self.rows += later.rows;
         self.bytes += later.bytes;

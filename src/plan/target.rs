@@ -1,8 +1,11 @@
 //! What is in PostgreSQL already, as far as a plan must know.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ColumnType, Name, QualifiedName};
+use crate::plan::rounding::Rounding;
 
 /// The relations of the target schema.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +35,7 @@ pub struct TargetTable {
 pub struct TargetColumn {
     pub name: Name,
     pub column_type: ColumnType,
+    pub rounding: Option<Rounding>,
     pub not_null: bool,
     pub has_default: bool,
     /// Identity, or a default that draws from a sequence of its own.
@@ -80,35 +84,56 @@ impl RebuildKind {
 }
 
 impl TargetSchema {
-    /// Finds the table that `wanted` means: the exact name, else the only one that is the same without regard to case, else without
-    /// regard to case and to what is no letter or digit (`userName`, `user_name`).
+    /// Finds the table that `wanted` means; see [`Lookup::find`].
     pub fn find(&self, wanted: &str) -> Option<&TargetTable> {
-        let names: Vec<&str> = self.tables.iter().map(|table| table.name.name.as_str()).collect();
-        best_match(wanted, &names).map(|index| &self.tables[index])
+        Lookup::of(self.tables.iter().map(|table| table.name.name.as_str())).find(wanted).map(|place| &self.tables[place])
     }
 }
 
 impl TargetTable {
-    /// Finds a column by the same rules as a table.
+    /// The columns, to be found by the same rules as a table.
+    pub fn lookup(&self) -> Lookup {
+        Lookup::of(self.columns.iter().map(|column| column.name.as_str()))
+    }
+
     pub fn find(&self, wanted: &str) -> Option<&TargetColumn> {
-        let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
-        best_match(wanted, &names).map(|index| &self.columns[index])
+        self.lookup().find(wanted).map(|place| &self.columns[place])
     }
 }
 
-fn best_match(wanted: &str, names: &[&str]) -> Option<usize> {
-    let fold = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
-    let rules: [&dyn Fn(&str) -> bool; 3] = [&|name| name == wanted, &|name| name.to_lowercase() == wanted.to_lowercase(), &|name| {
-        !fold(name).is_empty() && fold(name) == fold(wanted)
-    }];
-    for rule in rules {
-        let mut matching = names.iter().enumerate().filter(|(_, name)| rule(name));
-        if let Some((index, _)) = matching.next() {
-            // Two candidates are no answer.
-            return matching.next().is_none().then_some(index);
+/// Names, to be found as a person means them. Each rule knows the place of a name, or that several are the same by it.
+#[derive(Debug, Default)]
+pub struct Lookup {
+    exact: HashMap<String, usize>,
+    /// Without regard to case.
+    lower: HashMap<String, Option<usize>>,
+    /// Without regard to case and to what is no letter or digit: `userName`, `user_name`.
+    folded: HashMap<String, Option<usize>>,
+}
+
+impl Lookup {
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut lookup = Lookup::default();
+        for (place, name) in names.enumerate() {
+            lookup.exact.insert(name.to_string(), place);
+            for (known, key) in [(&mut lookup.lower, name.to_lowercase()), (&mut lookup.folded, fold(name))] {
+                known.entry(key).and_modify(|other| *other = None).or_insert(Some(place));
+            }
         }
+        lookup
     }
-    None
+
+    /// The place of the exact name, else of the only one that is the same without regard to case, else of the only one that is the same in its
+    /// letters and digits. Two candidates are no answer.
+    pub fn find(&self, wanted: &str) -> Option<usize> {
+        let alike = || self.lower.get(&wanted.to_lowercase()).copied();
+        let folded = || Some(fold(wanted)).filter(|folded| !folded.is_empty()).and_then(|folded| self.folded.get(&folded).copied());
+        self.exact.get(wanted).copied().or_else(|| alike().or_else(folded).flatten())
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -117,7 +142,7 @@ mod tests {
 
     #[test]
     fn names_match_exactly_first_and_never_by_a_guess() {
-        let find = |wanted: &str, names: &[&str]| best_match(wanted, names);
+        let find = |wanted: &str, names: &[&str]| Lookup::of(names.iter().copied()).find(wanted);
         assert_eq!(find("Users", &["users", "Users"]), Some(1));
         assert_eq!(find("UserName", &["username"]), Some(0));
         assert_eq!(find("UserName", &["user_name"]), Some(0));

@@ -1,5 +1,7 @@
 //! A foreign key needs one type on both sides: the wider of the two.
 
+use std::collections::HashMap;
+
 use crate::model::{ColumnType, TypeKind};
 use crate::plan::build::Input;
 use crate::plan::decision::Plan;
@@ -25,15 +27,19 @@ pub fn unify_foreign_keys(input: &Input<'_>, plan: &mut Plan) {
 
 type Place = (usize, usize);
 
+/// The place of each table plan, by its source's name in lower case.
+pub(super) fn by_source(plan: &Plan) -> HashMap<String, usize> {
+    plan.tables.iter().enumerate().map(|(place, table)| (table.source.to_ascii_lowercase(), place)).collect()
+}
+
 /// The columns that foreign keys join, as (table plan, column plan).
 fn pairs(input: &Input<'_>, plan: &Plan) -> Vec<(Place, Place)> {
+    let places = by_source(plan);
     let mut pairs = Vec::new();
     for (child_index, child) in plan.tables.iter().enumerate() {
         let table = &input.source.tables[child.source_index];
         for key in &table.foreign_keys {
-            let Some(parent_index) = plan.tables.iter().position(|parent| parent.source.eq_ignore_ascii_case(&key.parent)) else {
-                continue;
-            };
+            let Some(&parent_index) = places.get(&key.parent.to_ascii_lowercase()) else { continue };
             let parent_table = &input.source.tables[plan.tables[parent_index].source_index];
             let parent_columns: Vec<usize> = if key.parent_columns.is_empty() {
                 parent_table.primary_key.as_ref().map(|key| key.columns.clone()).unwrap_or_default()

@@ -27,7 +27,9 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace)
         }
         let name = functions.take(&input.options.names.apply(&trigger.name));
         match translate::trigger(&trigger.sql, &catalog, &name) {
-            Ok(mut statements) => {
+            Ok(translated) => {
+                note_differences(plan, "trigger_differs", &label, &translated.notes);
+                let mut statements = translated.statements;
                 let function = QualifiedName::new(input.options.schema.as_str(), name.clone());
                 statements.push(format!("COMMENT ON FUNCTION {function}() IS '{MARK}'"));
                 plan.objects.push(object(ObjectKind::Trigger, name, label, statements, &trigger.sql));
@@ -55,12 +57,18 @@ fn plan_view(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace, cata
                 let reason = format!("its name {wanted:?} is taken in PostgreSQL");
                 return cannot(plan, ObjectKind::View, &view.name, reason, &view.sql);
             }
+            note_differences(plan, "view_differs", &view.name, &translated.notes);
             let statements = vec![translated.sql, format!("COMMENT ON VIEW {target} IS '{MARK}'")];
             plan.objects.push(object(ObjectKind::View, name, view.name.clone(), statements, &view.sql));
             catalog.relations.push(translated.relation);
         }
         Err(error) => cannot(plan, ObjectKind::View, &view.name, error.reason, &view.sql),
     }
+}
+
+/// What the translation promises less of than the same answer to every question.
+fn note_differences(plan: &mut Plan, code: &str, object: &str, notes: &[&str]) {
+    plan.warnings.extend(notes.iter().map(|note| Warning::note(code, object, *note)));
 }
 
 fn object(kind: ObjectKind, name: Name, label: String, statements: Vec<String>, original: &str) -> ObjectPlan {

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::{GenericClient, Row};
 
 use crate::model::{ColumnType, Name, QualifiedName, TypeKind};
+use crate::plan::rounding::Rounding;
 use crate::plan::target::{RebuildKind, Rebuildable, TargetColumn, TargetSchema, TargetTable};
 use crate::postgres::statement;
 
@@ -40,18 +41,24 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     }
     for row in client.query(include_str!("queries/tables.sql"), &[&schema]).await? {
         let oid: u32 = row.get(0);
-        let name = QualifiedName::new(schema, row.get::<_, &str>(1));
-        let has_rows = client.query_one(&statement::has_rows(&name), &[]).await?.get(0);
         target.tables.push(TargetTable {
-            has_rows,
+            name: QualifiedName::new(schema, row.get::<_, &str>(1)),
+            has_rows: false,
             replaceable: false,
             columns: columns.remove(&oid).unwrap_or_default(),
             rebuildable: rebuildable.remove(&oid).unwrap_or_default(),
-            name,
         });
+    }
+    for some in target.tables.chunks_mut(ASKED_TOGETHER) {
+        let question = statement::have_rows(some.iter().map(|table| &table.name));
+        let answer: Vec<bool> = client.query_one(&question, &[]).await?.get(0);
+        some.iter_mut().zip(answer).for_each(|(table, has_rows)| table.has_rows = has_rows);
     }
     Ok(target)
 }
+
+/// Tables of which one statement asks whether they have rows: a round trip for each of thousands is long, and so is a statement over all.
+const ASKED_TOGETHER: usize = 200;
 
 /// The two sides of a foreign key, as SQL.
 #[derive(Clone, Debug)]
@@ -110,6 +117,7 @@ fn column(row: &Row) -> TargetColumn {
     TargetColumn {
         name: Name::new(row.get::<_, &str>(1)),
         column_type: ColumnType { kind: kind(row.get(3), row.get(4), row.get(5), row.get(10)), sql: row.get(2) },
+        rounding: rounding(row.get(3), row.get(5)),
         not_null: row.get(6),
         has_default: row.get(7),
         generated: row.get(8),
@@ -146,6 +154,20 @@ fn kind(oid: u32, name: &str, typmod: i32, labels: Option<Vec<String>>) -> TypeK
         3802 => TypeKind::Jsonb,
         _ if name == "citext" => TypeKind::TEXT,
         _ => TypeKind::Other,
+    }
+}
+
+/// What a base type does to values, by its number and modifier.
+fn rounding(oid: u32, typmod: i32) -> Option<Rounding> {
+    // An interval keeps its digits in the lower half; all bits set are none.
+    let digits = u8::try_from(typmod & 0xffff).ok().filter(|digits| typmod >= 0 && *digits <= 6);
+    match oid {
+        1083 | 1114 | 1184 | 1186 | 1266 => digits.map(Rounding::Seconds),
+        19 => Some(Rounding::Bytes(63)),
+        18 => Some(Rounding::Bytes(1)),
+        790 => Some(Rounding::Money),
+        26 => Some(Rounding::Unsigned),
+        _ => None,
     }
 }
 

@@ -13,8 +13,10 @@ pub enum CopyFormat {
     Text,
 }
 
-pub fn has_rows(table: &QualifiedName) -> String {
-    format!("SELECT EXISTS (SELECT 1 FROM {table})")
+/// Of each table, whether it has rows; one row, an array.
+pub fn have_rows<'a>(tables: impl Iterator<Item = &'a QualifiedName>) -> String {
+    let each: Vec<String> = tables.map(|table| format!("EXISTS (SELECT 1 FROM {table})")).collect();
+    format!("SELECT ARRAY[{}]", each.join(", "))
 }
 
 pub fn count_rows(table: &QualifiedName) -> String {

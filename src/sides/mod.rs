@@ -3,7 +3,9 @@
 mod normalise;
 mod pairing;
 mod read;
+mod rejects;
 
 pub use normalise::Normaliser;
 pub use pairing::{BUCKETS, Pair, items, layout, pair};
 pub use read::{Sides, SourceRow, TargetRow};
+pub use rejects::reject_files;

@@ -1,9 +1,13 @@
 //! The schema of the file: PRAGMAs for what SQLite made of it, the stored statements for what PRAGMAs do not tell.
 
+use std::collections::{HashMap, HashSet};
+
 use anyhow::{Context as _, Result, bail};
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 
 use crate::dialect::parse::{self, TableDdl};
+use crate::dialect::translate;
 use crate::model::{
     Affinity, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema, Table,
     TableKind, Trigger, View,
@@ -16,10 +20,13 @@ impl Reader<'_> {
         let connection = self.connection();
         let encoding = connection.query_row("PRAGMA encoding", [], |row| row.get(0)).context("read the schema")?;
         let mut schema = Schema { encoding, ..Schema::default() };
-        let kinds = table_kinds(connection)?;
-        for object in objects(connection)? {
+        let objects = objects(connection)?;
+        let indexes = objects.iter().filter(|object| object.kind == "index").map(|object| (object.name.clone(), object.sql.clone()));
+        let (kinds, indexes) = (table_kinds(connection)?, indexes.collect());
+        let known = Known { kinds: &kinds, indexes: &indexes, salvage: self.salvage().is_some() };
+        for object in objects {
             match object.kind.as_str() {
-                "table" => match table(connection, &object, &kinds, self.salvage().is_some()) {
+                "table" => match table(connection, &object, &known) {
                     Ok((table, note)) => {
                         schema.unreadable.extend(note.map(|note| (object.name.clone(), note)));
                         schema.tables.push(table);
@@ -37,6 +44,8 @@ impl Reader<'_> {
             }
         }
         mark_shadows(&mut schema);
+        keep_rowids(&mut schema);
+        mark_watched(&mut schema);
         Ok(schema)
     }
 }
@@ -60,29 +69,36 @@ fn objects(connection: &Connection) -> Result<Vec<Object>> {
 /// Text that need not be valid UTF-8: a name or a statement in a damaged or foreign file.
 fn text(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<String> {
     Ok(match row.get_ref(index)? {
-        rusqlite::types::ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         _ => String::new(),
     })
 }
 
-/// `PRAGMA table_list`: name, kind, WITHOUT ROWID, STRICT.
+/// `PRAGMA table_list`: kind, WITHOUT ROWID, STRICT.
 struct ListedTable {
-    name: String,
     kind: String,
     without_rowid: bool,
     strict: bool,
 }
 
-fn table_kinds(connection: &Connection) -> Result<Vec<ListedTable>> {
+fn table_kinds(connection: &Connection) -> Result<HashMap<String, ListedTable>> {
     let mut statement = connection.prepare("SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main'")?;
-    let rows = statement.query_map([], |row| {
-        Ok(ListedTable { name: text(row, 0)?, kind: text(row, 1)?, without_rowid: row.get(2)?, strict: row.get(3)? })
-    })?;
+    let rows = statement
+        .query_map([], |row| Ok((text(row, 0)?, ListedTable { kind: text(row, 1)?, without_rowid: row.get(2)?, strict: row.get(3)? })))?;
     rows.collect::<Result<_, _>>().context("list the tables")
 }
 
+/// What the file says once of all its objects: asked for table by table, thousands of tables would be read through thousands of times.
+struct Known<'a> {
+    /// By table.
+    kinds: &'a HashMap<String, ListedTable>,
+    /// CREATE INDEX statements, by index.
+    indexes: &'a HashMap<String, String>,
+    salvage: bool,
+}
+
 /// Reads one table; the note says what of it could not be read.
-fn table(connection: &Connection, object: &Object, kinds: &[ListedTable], salvage: bool) -> Result<(Table, Option<String>)> {
+fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<(Table, Option<String>)> {
     let (ddl, note) = match parse::create_table(&object.sql) {
         Ok(ddl) => (ddl, None),
         Err(error) => (
@@ -90,14 +106,19 @@ fn table(connection: &Connection, object: &Object, kinds: &[ListedTable], salvag
             Some(format!("its CREATE statement was not understood {error}: checks and names of constraints are lost")),
         ),
     };
-    let listed = kinds.iter().find(|listed| listed.name == object.name);
+    let listed = known.kinds.get(&object.name);
     let kind = match &ddl.module {
         Some(module) => TableKind::Virtual { module: module.name.clone(), arguments: module.arguments.clone() },
         None if listed.is_some_and(|listed| listed.kind == "shadow") => TableKind::Shadow { of: String::new() },
         None => TableKind::Ordinary,
     };
     let without_rowid = listed.map_or(ddl.without_rowid, |listed| listed.without_rowid);
-    let (columns, key) = columns(connection, &object.name, &ddl)?;
+    let (columns, key, unread) = columns(connection, &object.name, &ddl)?;
+    let note = note.or_else(|| {
+        let each = (!unread.is_empty()).then(|| unread.join(", "))?;
+        Some(format!("the defaults of {each} are not UTF-8, and are lost"))
+    });
+    let understood = ddl.module.is_some() || !ddl.columns.is_empty();
     if columns.is_empty() && ddl.module.is_none() {
         bail!("SQLite itself makes nothing of its definition");
     }
@@ -107,17 +128,19 @@ fn table(connection: &Connection, object: &Object, kinds: &[ListedTable], salvag
         primary_key: (!key.is_empty())
             .then(|| PrimaryKey { name: ddl.primary_key.as_ref().and_then(|key| key.name.clone()), columns: key }),
         rowid_alias: None,
+        rowid_added: false,
         autoincrement: ddl.autoincrement,
         without_rowid,
+        watched: false,
         strict: listed.is_some_and(|listed| listed.strict),
         sequence: None,
         checks: ddl.checks.clone(),
-        foreign_keys: if note.is_none() { ddl.foreign_keys.clone() } else { foreign_keys(connection, &object.name)? },
+        foreign_keys: if understood { ddl.foreign_keys.clone() } else { foreign_keys(connection, &object.name)? },
         indexes: Vec::new(),
         sql: object.sql.clone(),
         columns,
     };
-    table.indexes = indexes(connection, &table)?;
+    table.indexes = indexes(connection, &table, known.indexes)?;
     table.rowid_alias = rowid_alias(&table);
     know_rows_by_rowid(&mut table);
     if table.autoincrement {
@@ -125,7 +148,7 @@ fn table(connection: &Connection, object: &Object, kinds: &[ListedTable], salvag
         let sql = "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?1";
         match connection.query_row(sql, [&table.name], |row| row.get::<_, Option<i64>>(0)) {
             Ok(sequence) => table.sequence = sequence,
-            Err(error) if salvage => {
+            Err(error) if known.salvage => {
                 return Ok((table, Some(format!("sqlite_sequence cannot be read ({error}): ids go on after the largest"))));
             }
             Err(error) => return Err(error).context("read sqlite_sequence"),
@@ -140,14 +163,15 @@ fn is_damage(error: &anyhow::Error) -> bool {
     code.is_some_and(|code| matches!(code, DatabaseCorrupt | SystemIoFailure))
 }
 
-/// The columns in order, and the primary key's columns in key order.
-fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<Column>, Vec<usize>)> {
+/// The columns in order, the primary key's columns in key order, and columns whose default cannot be read.
+fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<Column>, Vec<usize>, Vec<String>)> {
     let mut statement = connection
-        .prepare("SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")
+        .prepare_cached("SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")
         .context("read the columns")?;
     let mut rows = statement.query([table]).context("read the columns")?;
     let mut columns = Vec::new();
     let mut key: Vec<(i64, usize)> = Vec::new();
+    let mut unread = Vec::new();
     while let Some(row) = rows.next().context("read the columns")? {
         let hidden: i64 = row.get(5)?;
         if hidden == 1 {
@@ -173,18 +197,29 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<
         if position > 0 {
             key.push((position, columns.len()));
         }
+        let default = match row.get_ref(3)? {
+            ValueRef::Text(bytes) => Some(bytes),
+            _ => None,
+        };
+        let default = default.and_then(|bytes| {
+            let text = std::str::from_utf8(bytes).ok();
+            if text.is_none() {
+                unread.push(name.clone());
+            }
+            text.map(str::to_string)
+        });
         columns.push(Column {
             affinity: Affinity::of(&declared),
             declared,
             not_null: row.get(2)?,
-            default: row.get_ref(3)?.as_str_or_null().ok().flatten().map(str::to_string),
+            default,
             generated,
             collation: collation(stated.and_then(|column| column.collation.as_deref()).unwrap_or("BINARY")),
             name,
         });
     }
     key.sort_unstable();
-    Ok((columns, key.into_iter().map(|(_, column)| column).collect()))
+    Ok((columns, key.into_iter().map(|(_, column)| column).collect(), unread))
 }
 
 fn collation(name: &str) -> Collation {
@@ -218,8 +253,14 @@ fn know_rows_by_rowid(table: &mut Table) {
     if !full_text || table.column_index("rowid").is_some() {
         return;
     }
-    table.rowid_alias = Some(table.columns.len());
     table.primary_key = Some(PrimaryKey { name: None, columns: vec![table.columns.len()] });
+    add_rowid(table);
+}
+
+/// The rowid as the last column.
+fn add_rowid(table: &mut Table) {
+    table.rowid_alias = Some(table.columns.len());
+    table.rowid_added = true;
     table.columns.push(Column {
         name: "rowid".into(),
         declared: "INTEGER".into(),
@@ -231,14 +272,39 @@ fn know_rows_by_rowid(table: &mut Table) {
     });
 }
 
-fn indexes(connection: &Connection, table: &Table) -> Result<Vec<Index>> {
-    let sql = "SELECT list.name, list.\"unique\", list.origin, coalesce(object.sql, '') FROM pragma_index_list(?1) AS list \
-               LEFT JOIN main.sqlite_schema AS object ON object.type = 'index' AND object.name = list.name ORDER BY list.seq DESC";
-    let mut statement = connection.prepare(sql).context("list the indexes")?;
+/// Where a view or a trigger reads the rowid of a table and no column is another name of it, it is a column.
+fn keep_rowids(schema: &mut Schema) {
+    let statements = schema.views.iter().map(|view| &view.sql).chain(schema.triggers.iter().map(|trigger| &trigger.sql));
+    let mentions = |sql: &&String| ["rowid", "oid"].iter().any(|name| sql.to_ascii_lowercase().contains(name));
+    let uses: Vec<(String, String)> = statements.filter(mentions).flat_map(|sql| translate::rowids(sql)).collect();
+    for (name, rowid) in uses {
+        let Some(table) = schema.tables.iter_mut().find(|table| table.name.eq_ignore_ascii_case(&name)) else { continue };
+        let is_plain = table.kind == TableKind::Ordinary && !table.without_rowid && table.rowid_alias.is_none();
+        // A column of the rowid's name is what the name means.
+        if is_plain && table.column_index(&rowid).is_none() && table.column_index("rowid").is_none() {
+            add_rowid(table);
+        }
+    }
+}
+
+/// Which tables foreign keys reference, and triggers fire for.
+fn mark_watched(schema: &mut Schema) {
+    let parents = schema.tables.iter().flat_map(|table| &table.foreign_keys).map(|key| &key.parent);
+    let fired_for = schema.triggers.iter().map(|trigger| &trigger.table);
+    let watched: HashSet<String> = parents.chain(fired_for).map(|name| name.to_ascii_lowercase()).collect();
+    for table in &mut schema.tables {
+        table.watched = watched.contains(&table.name.to_ascii_lowercase());
+    }
+}
+
+fn indexes(connection: &Connection, table: &Table, stored: &HashMap<String, String>) -> Result<Vec<Index>> {
+    let sql = "SELECT name, \"unique\", origin, partial FROM pragma_index_list(?1) ORDER BY seq DESC";
+    let mut statement = connection.prepare_cached(sql).context("list the indexes")?;
     let mut rows = statement.query([&table.name]).context("list the indexes")?;
     let mut indexes = Vec::new();
     while let Some(row) = rows.next().context("list the indexes")? {
-        let (name, sql) = (text(row, 0)?, text(row, 3)?);
+        let name = text(row, 0)?;
+        let sql = stored.get(&name).cloned().unwrap_or_default();
         let ddl = parse::create_index(&sql).ok();
         indexes.push(Index {
             unique: row.get(1)?,
@@ -248,7 +314,8 @@ fn indexes(connection: &Connection, table: &Table) -> Result<Vec<Index>> {
                 _ => IndexOrigin::Create,
             },
             columns: index_columns(connection, &name, ddl.as_ref())?,
-            predicate: ddl.and_then(|ddl| ddl.predicate),
+            // A predicate that cannot be read is one that cannot be said: without it the index would be another.
+            predicate: ddl.and_then(|ddl| ddl.predicate).or(row.get::<_, bool>(3)?.then(String::new)),
             name,
             sql,
         });
@@ -257,7 +324,8 @@ fn indexes(connection: &Connection, table: &Table) -> Result<Vec<Index>> {
 }
 
 fn index_columns(connection: &Connection, index: &str, ddl: Option<&parse::IndexDdl>) -> Result<Vec<IndexColumn>> {
-    let mut statement = connection.prepare("SELECT seqno, cid, desc, coll FROM pragma_index_xinfo(?1) WHERE key = 1 ORDER BY seqno")?;
+    let mut statement =
+        connection.prepare_cached("SELECT seqno, cid, desc, coll FROM pragma_index_xinfo(?1) WHERE key = 1 ORDER BY seqno")?;
     let mut rows = statement.query([index])?;
     let mut columns = Vec::new();
     while let Some(row) = rows.next()? {

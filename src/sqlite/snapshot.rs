@@ -342,6 +342,10 @@ pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
         _ if cause.extended_code == rusqlite::ffi::SQLITE_CORRUPT_VTAB => {
             Failure::new(BROKEN_MODULE, "the virtual table's module finds its own tables in disorder")
         }
+        // SQLite names the object that it cannot read.
+        rusqlite::ErrorCode::DatabaseCorrupt if error.to_string().contains("malformed database schema") => {
+            Failure { message: format!("the database's schema is damaged: {error}"), ..damaged() }
+        }
         rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::TooBig => damaged(),
         rusqlite::ErrorCode::SystemIoFailure => Failure { message: format!("the file cannot be read: {error}"), ..damaged() },
         rusqlite::ErrorCode::NotADatabase => Failure::new("source_not_sqlite", "it is not a SQLite file, or it is encrypted"),

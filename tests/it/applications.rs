@@ -55,6 +55,137 @@ fn triggers_keep_full_text_tables_as_they_did() {
 }
 
 #[test]
+fn a_rowid_that_views_and_triggers_read_comes_along() {
+    let database = Database::fresh();
+    // As mopidy keeps its library: tracks are known to the full-text table by a rowid that no column shows.
+    let case = Case::new("rowids")
+        .source_sql(
+            "CREATE TABLE artist(uri TEXT PRIMARY KEY, name TEXT NOT NULL);
+             CREATE TABLE track(uri TEXT PRIMARY KEY, name TEXT, artist TEXT);
+             CREATE TABLE keyless(s TEXT);
+             CREATE TABLE other(uri TEXT PRIMARY KEY);
+             INSERT INTO artist VALUES ('a:1', 'Ann'), ('a:2', 'Bob');
+             INSERT INTO track(rowid, uri, name, artist) VALUES (5, 't:5', 'five', 'a:1'), (3, 't:3', 'three', 'a:2'), (70, 't:70', 'last', NULL);
+             INSERT INTO keyless(rowid, s) VALUES (-2, 'minus'), (9, 'nine');
+             INSERT INTO other VALUES ('o:1');
+             CREATE VIEW search AS SELECT track.rowid AS docid, track.name AS name, coalesce(artist.name, '') AS artist
+                 FROM track LEFT JOIN artist ON track.artist = artist.uri;
+             CREATE VIEW every AS SELECT * FROM track ORDER BY uri;
+             CREATE VIEW counted AS SELECT oid AS n, s FROM keyless;
+             CREATE VIRTUAL TABLE fts USING fts3(name, artist);
+             INSERT INTO fts(docid, name, artist) SELECT docid, name, artist FROM search;
+             CREATE TRIGGER track_ai AFTER INSERT ON track BEGIN
+                 INSERT INTO fts(docid, name, artist) SELECT docid, name, artist FROM search WHERE docid = NEW.rowid; END;
+             CREATE TRIGGER track_bu BEFORE UPDATE ON track BEGIN DELETE FROM fts WHERE docid = OLD.rowid; END;
+             CREATE TRIGGER track_au AFTER UPDATE ON track BEGIN
+                 INSERT INTO fts(docid, name, artist) SELECT docid, name, artist FROM search WHERE docid = NEW.rowid; END;
+             CREATE TRIGGER track_bd BEFORE DELETE ON track BEGIN DELETE FROM fts WHERE docid = OLD.rowid; END;",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(0).json();
+    assert_eq!(database.rows("SELECT * FROM every"), ["t:3|three|a:2", "t:5|five|a:1", "t:70|last|"]);
+    // Only where it is read.
+    let with_rowid = "SELECT table_name FROM information_schema.columns WHERE column_name = 'rowid' AND table_schema = 'public' ORDER BY 1";
+    assert_eq!(database.rows(with_rowid), ["fts", "keyless", "track"]);
+    let kept = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == "rowid_kept").count();
+    assert_eq!(kept, 2, "{report}");
+    alike(
+        &case,
+        &database,
+        &[
+            "INSERT INTO track(uri, name, artist) VALUES ('t:new', 'new', 'a:1')",
+            "UPDATE track SET name = 'cinq' WHERE uri = 't:5'",
+            "DELETE FROM track WHERE uri = 't:3'",
+            "INSERT INTO keyless(s) VALUES ('ten')",
+        ],
+        &[
+            "SELECT rowid || name || artist FROM fts ORDER BY rowid",
+            "SELECT docid || name || artist FROM search ORDER BY docid",
+            "SELECT n || s FROM counted ORDER BY n",
+        ],
+    );
+    let again = case.run("migrate {source} --to {url} --refresh --json");
+    assert!(again.code != Some(2), "{again}");
+    // A table of the application's own need not have it.
+    let given = Database::fresh();
+    given.execute("CREATE TABLE track(uri text PRIMARY KEY, name text, artist text)");
+    let case = case.database(&given);
+    case.run("migrate {source} --to {url} --on-extra fail --include track --allow views,triggers --json").exit(0);
+    assert_eq!(given.value("SELECT count(*) FROM track"), "3");
+    case.run("verify {source} --to {url} --include track").exit(0);
+    // And a mapping can leave it out.
+    let without = Database::fresh();
+    std::fs::write(case.dir().join("m.toml"), "[tables.track.columns.rowid]\nskip = true\n").unwrap();
+    let case = case.database(&without);
+    case.run("migrate {source} --to {url} --mapping {dir}/m.toml --json").exit(1);
+    assert_eq!(without.rows(with_rowid), ["fts", "keyless"]);
+}
+
+#[test]
+fn or_ignore_leaves_out_what_keys_nulls_and_checks_refuse() {
+    let database = Database::fresh();
+    let case = Case::new("or ignore")
+        .source_sql(
+            "CREATE TABLE slot(id INTEGER PRIMARY KEY, place INTEGER UNIQUE, name TEXT NOT NULL, CHECK (place < 100));
+             CREATE TABLE told(id INTEGER PRIMARY KEY, place INTEGER, name TEXT);
+             INSERT INTO slot VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c');
+             CREATE TRIGGER moved AFTER INSERT ON told WHEN NEW.id < 10 BEGIN
+                 UPDATE OR IGNORE slot SET place = NEW.place, name = NEW.name WHERE id = NEW.id; END;
+             CREATE TRIGGER all_moved AFTER INSERT ON told WHEN NEW.id BETWEEN 10 AND 19 BEGIN
+                 UPDATE OR IGNORE slot SET place = place + NEW.place; END;
+             CREATE TRIGGER added AFTER INSERT ON told WHEN NEW.id BETWEEN 20 AND 29 BEGIN
+                 INSERT OR IGNORE INTO slot VALUES (NEW.id, NEW.place, NEW.name); END;
+             CREATE TRIGGER copied AFTER INSERT ON told WHEN NEW.id >= 30 BEGIN
+                 INSERT OR IGNORE INTO slot(place, name) SELECT place, name FROM told WHERE id >= 20 ORDER BY id; END;",
+        )
+        .database(&database);
+    case.run("migrate {source} --to {url} --json").exit(0);
+    alike(
+        &case,
+        &database,
+        &[
+            "INSERT INTO told VALUES (1, 7, 'moves')",
+            "INSERT INTO told VALUES (2, 7, 'is taken')",
+            "INSERT INTO told VALUES (3, 5, NULL)",
+            "INSERT INTO told VALUES (4, 5, 'is nobody')",
+            "INSERT INTO told VALUES (5, 500, 'breaks the check')",
+            "INSERT INTO told VALUES (10, 50, 'all')",
+            "INSERT INTO told VALUES (11, 46, 'but those that break the check')",
+            "INSERT INTO told VALUES (20, 20, 'new')",
+            "INSERT INTO told VALUES (21, 20, 'is taken')",
+            "INSERT INTO told VALUES (22, 22, NULL)",
+            "INSERT INTO told VALUES (23, 1000, 'breaks the check')",
+            "INSERT INTO told VALUES (30, 30, 'several')",
+        ],
+        &["SELECT place || ' ' || name FROM slot ORDER BY place"],
+    );
+}
+
+#[test]
+fn instead_of_update_of_every_column_is_instead_of_update() {
+    let database = Database::fresh();
+    let case = Case::new("instead of")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b TEXT); INSERT INTO t VALUES (1, 'x', 'y');
+             CREATE VIEW v AS SELECT id, a FROM t;
+             CREATE TRIGGER v_all INSTEAD OF UPDATE OF a, id ON v BEGIN UPDATE t SET a = NEW.a, b = 'set' WHERE id = OLD.id; END;",
+        )
+        .database(&database);
+    case.run("migrate {source} --to {url}").exit(0);
+    alike(&case, &database, &["UPDATE v SET a = 'z' WHERE id = 1"], &["SELECT id || a || b FROM t"]);
+    let some = Database::fresh();
+    let case = Case::new("some columns")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT); CREATE VIEW v AS SELECT id, a FROM t;
+             CREATE TRIGGER v_a INSTEAD OF UPDATE OF a ON v BEGIN UPDATE t SET a = NEW.a WHERE id = OLD.id; END;",
+        )
+        .database(&some);
+    assert!(
+        case.run("migrate {source} --to {url} --json").exit(1).json()["warnings"].to_string().contains("cannot name some of the columns")
+    );
+}
+
+#[test]
 fn replace_replaces_where_nobody_else_takes_notice() {
     let database = Database::fresh();
     let case = Case::new("replace")
@@ -156,4 +287,90 @@ fn json_is_valid_or_null_in_either_order() {
     // SQLite multiplies in double precision.
     assert_eq!(database.rows("SELECT sum FROM t ORDER BY id"), ["4.5", "8", "0.30000000000000004"]);
     assert_eq!(database.value("SELECT count(*) FROM pg_constraint WHERE contype = 'c' AND convalidated AND conrelid = 't'::regclass"), "1");
+}
+
+#[test]
+fn views_that_live_from_the_order_of_rowids_keep_it_or_say_so() {
+    let database = Database::fresh();
+    let case = Case::new("order of rowids")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, g INTEGER, v TEXT); INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'b'), (3, 2, 'c');
+             CREATE TABLE keyed(k TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO keyed VALUES ('z'), ('y');
+             CREATE VIEW first AS SELECT 'v' || id AS x FROM t LIMIT 1;
+             CREATE VIEW one AS SELECT (SELECT v FROM t WHERE g = 1) AS x;
+             CREATE VIEW joined AS SELECT g || group_concat(v) AS x FROM t GROUP BY g;
+             CREATE VIEW unsaid AS SELECT k AS x FROM keyed LIMIT 1;
+             CREATE TABLE log(n INTEGER);
+             CREATE TRIGGER counting AFTER INSERT ON t BEGIN INSERT INTO log SELECT count(*) FROM t; END;",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(0).json();
+    let notes = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"].as_str().unwrap().ends_with("_differs"));
+    let notes: Vec<&str> = notes.map(|warning| warning["object"].as_str().unwrap()).collect();
+    assert_eq!(notes, ["unsaid", "t.counting"], "{report}");
+    alike(
+        &case,
+        &database,
+        &["UPDATE t SET v = 'a2' WHERE id = 1", "UPDATE t SET v = v WHERE id = 2"],
+        &["SELECT x FROM first", "SELECT x FROM one", "SELECT x FROM joined ORDER BY 1"],
+    );
+}
+
+#[test]
+fn names_of_constraints_are_kept_where_they_can_be() {
+    let database = Database::fresh();
+    let case = Case::new("constraint names")
+        .source_sql(
+            "CREATE TABLE p(id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1);
+             CREATE TABLE t(a INTEGER CONSTRAINT c CHECK (a > 0), b INTEGER CONSTRAINT c REFERENCES p(id), u INTEGER, w INTEGER,
+                CONSTRAINT uq UNIQUE (u), CONSTRAINT t_w_key CHECK (w > 0), UNIQUE (w));
+             CREATE TABLE s(b INTEGER CONSTRAINT c REFERENCES p(id));
+             INSERT INTO t VALUES (1, 1, 1, 1);",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(0).json();
+    let sql =
+        "SELECT conrelid::regclass || ' ' || conname || ' ' || contype::text FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+               AND contype IN ('c', 'f', 'u') ORDER BY 1";
+    assert_eq!(database.rows(sql), ["s c f", "t c c", "t c_2 f", "t t_w_key u", "t t_w_key_2 c", "t uq u"]);
+    let renamed = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == "constraint_renamed").count();
+    assert_eq!(renamed, 2, "{report}");
+}
+
+#[test]
+fn an_empty_table_of_json_promises_no_spelling() {
+    let database = Database::fresh();
+    let case = Case::new("empty json")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, doc JSON, CHECK (length(doc) <= 7)); CREATE VIEW v AS SELECT id FROM t WHERE doc = '{\"a\":1}'")
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    let lost: Vec<&str> = report["exit_reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect();
+    assert_eq!(lost, ["check_missing", "view_missing"], "{report}");
+}
+
+#[test]
+fn a_folded_key_folds_ascii_whatever_the_collation() {
+    let database = Database::fresh();
+    let case = Case::new("folded key")
+        .source_sql("CREATE TABLE t(name TEXT COLLATE NOCASE PRIMARY KEY); INSERT INTO t VALUES ('É'), ('é')")
+        .database(&database);
+    case.run("migrate {source} --to {url} --collation default").exit(0);
+    assert!(database.try_execute("INSERT INTO t VALUES ('a'), ('A')").is_err());
+}
+
+#[test]
+fn days_that_a_month_does_not_have_are_the_days_that_sqlite_makes_of_them() {
+    let database = Database::fresh();
+    let case = Case::new("odd days")
+        .source_sql(
+            "CREATE TABLE m(id INTEGER PRIMARY KEY, d TEXT);
+             INSERT INTO m VALUES (1, '2024-01-01'), (2, '2024-02-30'), (3, '2023-02-31 10:00'), (4, '2024-12-31 24:00'), (5, '24:30'), (6, '2024-02-32'),
+                (7, '2024-04-31T24:00:00Z'), (8, 'n/a');
+             CREATE VIEW w AS SELECT id || ' ' || ifnull(date(d), '-') || ' ' || ifnull(datetime(d), '-') || ' ' || ifnull(strftime('%j %H', d), '-') AS x FROM m;
+             CREATE VIRTUAL TABLE f USING fts5(body); CREATE VIEW fv AS SELECT body FROM f WHERE f MATCH 'x';",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    assert!(report["warnings"].to_string().contains("MATCH searches a virtual table"), "{report}");
+    alike(&case, &database, &["INSERT INTO m VALUES (9, '2025-02-29')"], &["SELECT x FROM w ORDER BY x"]);
 }

@@ -70,6 +70,9 @@ fn relation(name: &str, columns: Vec<RelationColumn>) -> Relation {
         columns,
         primary_key: vec![first.clone()],
         rowid_alias: Some(first),
+        full_text: false,
+        unwatched: true,
+        checked: false,
         replaces_by: None,
     }
 }
@@ -362,7 +365,7 @@ fn triggers_leave_the_same_rows() {
     for sql in triggers {
         source.execute_batch(sql).unwrap();
         let name = sql.split(' ').nth(2).unwrap();
-        for statement in translate::trigger(sql, &catalog, &Name::new(name)).unwrap_or_else(|error| panic!("{sql}: {error}")) {
+        for statement in translate::trigger(sql, &catalog, &Name::new(name)).unwrap_or_else(|error| panic!("{sql}: {error}")).statements {
             target.execute(&statement);
         }
     }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::{Case, Database};
+use crate::store::proxy::Proxy;
+use crate::support::{Case, Database, addresses};
+use crate::survive::{Gate, STANDING, ended, start};
 
 /// The folder of the one run that set rows aside, and the names of its files.
 fn rejects(case: &Case) -> (PathBuf, Vec<String>) {
@@ -138,6 +140,73 @@ fn a_retry_that_was_killed_is_finished_or_undone() {
     let rest = retry(&case, "--mapping {dir}/m.toml").exit(0);
     assert_eq!((&rest.json()["rows_read"], &rest.json()["rows_written"]), (&1.into(), &1.into()), "{rest}");
     assert_eq!(database.rows("SELECT id, s FROM t ORDER BY id"), ["1|ok", "2|ab", "3|f"]);
+}
+
+#[test]
+fn a_retry_does_not_read_the_source_through_and_says_what_is_still_lost() {
+    let database = Database::fresh();
+    let case = Case::new("nothing read")
+        .source_sql(&format!("{BAD_TEXT} CREATE VIEW lost AS SELECT json_extract(s, '$.a') AS a FROM t;"))
+        .database(&database);
+    assert!(case.run("migrate {source} --to {url} --json").exit(1).json()["warnings"].to_string().contains("view_missing"));
+    fs::write(case.dir().join("m.toml"), "[tables.t.columns.s]\nbad_text = \"strip\"\n").unwrap();
+    let loaded = retry(&case, "--mapping {dir}/m.toml").exit(1).json();
+    let phases: Vec<&str> = loaded["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    assert_eq!(phases, ["plan", "copy", "constraints", "verify"], "{loaded}");
+    assert_eq!((&loaded["rows_written"], &loaded["outcome"]), (&2.into(), &"incomplete".into()), "{loaded}");
+    assert!(loaded["exit_reasons"].to_string().contains("view_missing"), "{loaded}");
+}
+
+#[test]
+fn a_cut_connection_is_healed_within_the_retry() {
+    let database = Database::fresh();
+    let case = Case::new("cut").source_sql(BAD_TEXT).database(&database);
+    case.run("migrate {source} --to {url}").exit(1);
+    fs::write(case.dir().join("m.toml"), "[tables.t.columns.s]\nbad_text = \"strip\"\n").unwrap();
+    let (folder, _) = rejects(&case);
+    let gate = Gate::at(&database, "t.jsonl", 0);
+    let (mapping, folder) = (format!("--mapping={}/m.toml", case.dir().display()), format!("--retry-rejects={}", folder.display()));
+    let child = start(&case, &database, &["--json", &mapping, &folder]);
+    gate.await_somebody(&database);
+    let ours =
+        "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'candlefish%' AND pid <> pg_backend_pid()";
+    database.rows(&format!("SELECT pg_terminate_backend(pid, 10000) {ours}"));
+    database.until(STANDING);
+    gate.open(&database);
+    let (code, stdout, stderr) = ended(child);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stderr.contains("trying again in"), "{stderr}");
+    assert_eq!(database.rows("SELECT id, s FROM t ORDER BY id"), ["1|ok", "2|ab", "3|f"]);
+    let (_, files) = rejects(&case);
+    assert!(files.iter().all(|file| file.starts_with("t.jsonl.done-")), "{files:?}");
+}
+
+/// Only the journal knows that the rows have come: they are neither tried again nor forgotten.
+#[test]
+fn a_commit_whose_word_is_lost_counts_once() {
+    let database = Database::fresh();
+    let case = Case::new("lost word").source_sql(BAD_TEXT).database(&database);
+    case.run("migrate {source} --to {url}").exit(1);
+    fs::write(case.dir().join("m.toml"), "[tables.t.columns.s]\nbad_text = \"strip\"\n").unwrap();
+    let (folder, _) = rejects(&case);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let proxy = runtime.block_on(Proxy::to(addresses().postgres_port));
+    let url = database.url().replace(&format!(":{}/", addresses().postgres_port), &format!(":{}/", proxy.port));
+    let gate = Gate::at(&database, "t.jsonl", 0);
+    let mut command = case.command();
+    command.arg("migrate").arg(case.source_path()).arg(url).arg("--json").arg("--retry-rejects").arg(folder);
+    let child = command.arg("--mapping").arg(case.dir().join("m.toml")).stdin(std::process::Stdio::null()).spawn().unwrap();
+    gate.await_somebody(&database);
+    proxy.cut_after("COMMIT");
+    gate.open(&database);
+    let (code, stdout, stderr) = ended(child);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stderr.contains("trying again in"), "{stderr}");
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&report["rows_read"], &report["rows_written"]), (&2.into(), &2.into()), "{report}");
+    assert_eq!(database.rows("SELECT id, s FROM t ORDER BY id"), ["1|ok", "2|ab", "3|f"]);
+    let (_, files) = rejects(&case);
+    assert!(files.iter().all(|file| file.starts_with("t.jsonl.done-")), "{files:?}");
 }
 
 #[test]

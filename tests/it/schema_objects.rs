@@ -84,7 +84,7 @@ fn each_thing_that_is_taken_away_is_named_and_nothing_else() {
         ("DROP INDEX album_released; CREATE INDEX album_released ON album (released)", "index album.album_released"),
         ("DROP INDEX track_title", "index track.track_title"),
         ("DROP INDEX artist_name_key", "unique artist.artist_name_key"),
-        ("ALTER TABLE album DROP CONSTRAINT album_artist_id_title_key", "unique album.artist_id_title"),
+        ("ALTER TABLE album DROP CONSTRAINT title_per_artist", "unique album.artist_id_title"),
         ("ALTER TABLE track DROP CONSTRAINT track_pkey", "primary key track.album_id_number"),
         ("ALTER TABLE track DROP CONSTRAINT track_pkey, ADD UNIQUE (album_id, number)", "primary key track.album_id_number"),
         ("ALTER TABLE track DROP CONSTRAINT track_album_id_fkey", "foreign key track.album_id → album"),

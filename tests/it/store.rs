@@ -4,7 +4,7 @@ pub mod cache;
 mod checker;
 mod commands;
 mod outage;
-mod proxy;
+pub mod proxy;
 mod registry;
 mod security;
 mod transaction;

@@ -84,7 +84,7 @@ impl Gate {
     }
 }
 
-const STANDING: &str = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
+pub const STANDING: &str = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// `candlefish migrate {source} {url} …` as a process that can be killed.
@@ -347,6 +347,29 @@ fn tables_that_existed_get_everything_back() {
         assert_eq!(database.value("SELECT count(*) FROM visit"), (12000 - SET_ASIDE).to_string());
         assert_eq!(database.value("SELECT count(*) FROM person WHERE name = 'old'"), if existing == "truncate" { "0" } else { "1" });
     }
+}
+
+#[test]
+fn a_run_that_goes_on_says_what_a_given_schema_lacks() {
+    let target =
+        "CREATE TABLE person(id bigint PRIMARY KEY, name text, mail text, born date); CREATE TABLE setting(key text, value bigint);
+        CREATE TABLE visit(id bigint PRIMARY KEY, person bigint, at timestamp, note text);";
+    let lacks = |report: &Json| -> Vec<String> {
+        let losses = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["severity"] != "note");
+        let mut said: Vec<String> = losses.map(|warning| format!("{} {}", warning["code"], warning["object"])).collect();
+        said.sort();
+        said
+    };
+    let (whole, database) = (Database::fresh(), Database::fresh());
+    whole.execute(target);
+    database.execute(target);
+    let case = Case::new("given").source_sql(SOURCE).database(&database);
+    let (_, one, _) = ended(start(&case, &whole, &["--json"]));
+    let one = lacks(&serde_json::from_str(&one).unwrap());
+    assert!(one.iter().any(|said| said.contains("visit_person")), "{one:?}");
+    killed_at(&case, &database, &[CHUNKS, "--jobs=1"], "visit", 3);
+    let resumed = case.run("migrate {source} {url} --resume --json").exit(1).json();
+    assert_eq!(lacks(&resumed), one, "{resumed:#}");
 }
 
 #[test]

@@ -353,7 +353,7 @@ proptest! {
         integers in many(any::<i64>().prop_map(Held::Integer)),
         reals in many((-1e307f64..1e307).prop_map(Held::Real)),
         bits in many(any::<u64>().prop_map(f64::from_bits).prop_filter("a number", |real| real.is_finite()).prop_map(Held::Real)),
-        decimals in many("-?[0-9]{1,30}(\\.[0-9]{0,20})?(e-?[0-9]{1,2})?".prop_map(Held::Text)),
+        decimals in many("(-?[1-9][0-9]{0,29}|0)(\\.[0-9]{0,20})?(e-?[0-9]{1,2})?".prop_map(Held::Text)),
         shorts in many(any::<i16>().prop_map(|short| Held::Integer(short.into()))),
     ) {
         agree("bigint", TypeKind::Int8, &integers);

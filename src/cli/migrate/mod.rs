@@ -188,7 +188,11 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
     if !continues {
         job.sections.refuse_out_of_order(RunSections::default(), "this run")?;
     }
-    let purpose = if args.dry_run { Purpose::Look } else { Purpose::Run };
+    let purpose = match &args.values.retry_rejects {
+        Some(_) => Purpose::Retry,
+        None if args.dry_run => Purpose::Look,
+        None => Purpose::Run,
+    };
     let prepared = migrate::through_cuts(async || migrate::prepare(&job, purpose).await).await?;
     if let Some(file) = &args.write_mapping {
         migrate::refuse_problems(&prepared.plan)?;
@@ -318,6 +322,7 @@ fn options(args: &Args, given_schema: bool) -> Options {
         },
         source_tz: args.what.source_tz.clone(),
         given_schema,
+        widen: matches!(args.values.on_misfit, Misfits::Widen),
         data_only: args.what.data_only,
     }
 }

@@ -1,6 +1,7 @@
 //! Aggregates and window functions.
 
 use super::expr::Translator;
+use super::select::NO_ORDER;
 use super::typed::{Class, Typed};
 use super::{Outcome, no};
 use crate::dialect::ast::{Call, Order, Window};
@@ -41,7 +42,18 @@ impl Translator<'_> {
             Some(filter) => format!(" FILTER (WHERE {})", self.expr(filter)?.condition()?),
             None => String::new(),
         };
-        let order = if call.order_by.is_empty() { String::new() } else { format!(" ORDER BY {}", self.order_terms(&call.order_by)?) };
+        let joins_texts = matches!(call.name.as_str(), "group_concat" | "string_agg") && call.over.is_none();
+        let order = match (call.order_by.is_empty(), joins_texts) {
+            (false, _) => format!(" ORDER BY {}", self.order_terms(&call.order_by)?),
+            (true, false) => String::new(),
+            (true, true) => match self.order_of_rowids().filter(|_| !call.distinct) {
+                Some(rowid) => format!(" ORDER BY {rowid}"),
+                None => {
+                    self.note(NO_ORDER);
+                    String::new()
+                }
+            },
+        };
         let mark = if call.over.is_some() { WINDOW_MARK } else { "" };
         let tail = format!("{filter}{mark}");
         let distinct = if call.distinct { "DISTINCT " } else { "" };

@@ -17,11 +17,21 @@ pub struct Translator<'c> {
     pub ctes: Vec<CteRelation>,
     /// Names for subqueries that have none.
     pub unnamed: usize,
+    /// What a person should know of the translation.
+    pub notes: Vec<&'static str>,
+    /// Relations that were read or written.
+    pub used: Vec<String>,
 }
 
 impl<'c> Translator<'c> {
     pub fn new(catalog: &'c Catalog) -> Self {
-        Translator { catalog, immutable: false, scopes: Vec::new(), ctes: Vec::new(), unnamed: 0 }
+        Translator { catalog, immutable: false, scopes: Vec::new(), ctes: Vec::new(), unnamed: 0, notes: Vec::new(), used: Vec::new() }
+    }
+
+    pub fn note(&mut self, note: &'static str) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// For functions whose answer depends on the moment or the session.
@@ -228,6 +238,10 @@ impl<'c> Translator<'c> {
     }
 
     fn like(&mut self, like: Matcher, text: &Expr, pattern: &Expr, escape: Option<&Expr>) -> Outcome<Typed> {
+        // Its left side may be the table itself, which is no column.
+        if like == Matcher::Match {
+            return no("MATCH searches a virtual table");
+        }
         let (text, pattern) = (self.expr(text)?, self.expr(pattern)?);
         let escape = escape.map(|escape| self.expr(escape)).transpose()?;
         match like {
@@ -278,7 +292,7 @@ impl<'c> Translator<'c> {
     }
 
     pub fn scalar(&mut self, select: &Select) -> Outcome<Typed> {
-        let select = self.select(select)?;
+        let select = self.first_row(select)?;
         let [column] = select.columns.as_slice() else {
             return no("a subquery gives several columns where one value is wanted");
         };

@@ -87,6 +87,7 @@ impl Translator<'_> {
                 let Some(relation) = self.catalog.relation(name) else {
                     return no(format!("it reads {name}, which is not in PostgreSQL"));
                 };
+                self.used.push(relation.source.clone());
                 let is_same = relation.target.name.as_str() == Name::fit(alias).as_str();
                 let sql = if is_same { relation.target.to_string() } else { format!("{} AS {qualifier}", relation.target) };
                 let scoped = ScopeSource::of(relation, alias, &qualifier);
@@ -120,6 +121,7 @@ impl Translator<'_> {
             merged: Vec::new(),
             primary_key: Vec::new(),
             rowid_alias: None,
+            full_text: false,
             nullable: false,
         };
         self.scope().sources.push(source);

@@ -84,7 +84,14 @@ impl Translator<'_> {
             }
             ("round", [value]) => round(value, 0),
             ("round", [value, digits]) => match digits.constant {
-                Some(Constant::Integer(digits @ 0..=15)) => round(value, digits),
+                Some(Constant::Integer(digits @ 0..=15)) => {
+                    if digits > 0 && value.number()?.class != Class::Integer {
+                        self.note(
+                            "rounds numbers halfway between two as SQLite since 3.43 does; older ones round some of them the other way",
+                        );
+                    }
+                    round(value, digits)
+                }
                 _ => no("round() to a computed number of digits"),
             },
             ("sign", [value]) => Ok(Typed::atom(format!("sign({})::bigint", value.real()?.sql), Class::Integer).from(&refs)),
@@ -266,7 +273,8 @@ fn round(value: &Typed, digits: i64) -> Outcome<Typed> {
     }
     let x = real.operand();
     let sql = if digits == 0 {
-        format!("trunc({x} + CASE WHEN {x} < 0 THEN -0.5 ELSE 0.5 END)")
+        // SQLite goes through an integer, which has no minus zero, and leaves alone what has no fraction.
+        format!("CASE WHEN abs({x}) < 4503599627370496 THEN trunc({x} + CASE WHEN {x} < 0 THEN -0.5 ELSE 0.5 END) + 0.0 ELSE {x} END")
     } else {
         let fraction = format!(
             "(({x} - trunc({x})) * 4611686018427387904)::bigint * 0.00000000000000000021684043449710088680149056017398834228515625"

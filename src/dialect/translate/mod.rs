@@ -17,6 +17,7 @@ mod json;
 mod like;
 mod literal;
 mod mixed;
+mod rowids;
 mod scope;
 mod select;
 mod time;
@@ -32,6 +33,7 @@ use expr::Translator;
 use scope::{Scope, ScopeSource};
 use typed::Class;
 
+pub use rowids::rowids;
 pub use trigger::trigger;
 
 /// The type of a column in PostgreSQL.
@@ -86,6 +88,12 @@ pub struct Relation {
     /// The source names of the columns of the only key by which a row can conflict with another, where nothing else takes notice when a row
     /// is replaced: no foreign key, no trigger. Empty for a table without keys; none where REPLACE would do more.
     pub replaces_by: Option<Vec<String>>,
+    /// A copy of a full-text table.
+    pub full_text: bool,
+    /// Nothing else takes notice when a row changes: no foreign key, no trigger.
+    pub unwatched: bool,
+    /// It has CHECKs.
+    pub checked: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +107,7 @@ pub struct RelationColumn {
     pub not_null: bool,
     pub collation: Collation,
     pub generated: bool,
-    /// `*` does not show it: the rowid of a virtual table.
+    /// `*` does not show it: the rowid, which is a column only in PostgreSQL.
     pub hidden: bool,
 }
 
@@ -148,6 +156,16 @@ pub struct TranslatedView {
     pub sql: String,
     /// The view as the catalog should know it, for the views and triggers that use it.
     pub relation: Relation,
+    /// Where its answers may be others than SQLite's, as clauses for a person.
+    pub notes: Vec<&'static str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranslatedTrigger {
+    /// They make its function, then the trigger itself.
+    pub statements: Vec<String>,
+    /// Where it may do something else than in SQLite, as clauses for a person.
+    pub notes: Vec<&'static str>,
 }
 
 impl RelationColumn {
@@ -177,11 +195,6 @@ impl RelationColumn {
 impl Relation {
     pub fn column(&self, name: &str) -> Option<&RelationColumn> {
         self.columns.iter().find(|column| column.source.eq_ignore_ascii_case(name))
-    }
-
-    /// A copy of a full-text table: one with its rowid beside its columns.
-    pub fn is_full_text(&self) -> bool {
-        self.columns.iter().any(|column| column.hidden)
     }
 
     /// The column that the name means in a statement: the rowid has several.
@@ -297,9 +310,18 @@ pub fn view(sql: &str, catalog: &Catalog, target: &QualifiedName) -> Outcome<Tra
     }
     let names = columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
     let sql = format!("CREATE VIEW {target} ({names}) AS\n{}", translated.sql);
-    let relation =
-        Relation { source: ddl.name, target: target.clone(), columns, primary_key: Vec::new(), rowid_alias: None, replaces_by: None };
-    Ok(TranslatedView { sql, relation })
+    let relation = Relation {
+        source: ddl.name,
+        target: target.clone(),
+        columns,
+        primary_key: Vec::new(),
+        rowid_alias: None,
+        replaces_by: None,
+        full_text: false,
+        unwatched: false,
+        checked: false,
+    };
+    Ok(TranslatedView { sql, relation, notes: translator.notes })
 }
 
 /// The relations that a CREATE VIEW statement reads, as it spells them; empty when it cannot be read.

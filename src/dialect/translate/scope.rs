@@ -27,6 +27,8 @@ pub struct ScopeSource {
     pub merged: Vec<String>,
     pub primary_key: Vec<String>,
     pub rowid_alias: Option<String>,
+    /// Its rowid has one name more.
+    pub full_text: bool,
     /// Behind an outer join: its columns may all be NULL.
     pub nullable: bool,
 }
@@ -40,14 +42,14 @@ impl ScopeSource {
             merged: Vec::new(),
             primary_key: relation.primary_key.clone(),
             rowid_alias: relation.rowid_alias.clone(),
+            full_text: relation.full_text,
             nullable: false,
         }
     }
 
     pub fn column(&self, name: &str) -> Option<&RelationColumn> {
         let found = self.columns.iter().find(|column| column.source.eq_ignore_ascii_case(name));
-        let is_full_text = self.columns.iter().any(|column| column.hidden);
-        let names: &[&str] = if is_full_text { &["rowid", "oid", "_rowid_", "docid"] } else { &["rowid", "oid", "_rowid_"] };
+        let names: &[&str] = if self.full_text { &["rowid", "oid", "_rowid_", "docid"] } else { &["rowid", "oid", "_rowid_"] };
         let is_rowid = names.iter().any(|rowid| rowid.eq_ignore_ascii_case(name));
         match (&found, &self.rowid_alias) {
             (None, Some(alias)) if is_rowid => self.columns.iter().find(|column| column.source.eq_ignore_ascii_case(alias)),

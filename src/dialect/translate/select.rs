@@ -41,16 +41,29 @@ struct Part {
     is_one_row: bool,
 }
 
+/// What a person should know of a choice among rows in no order.
+pub const NO_ORDER: &str =
+    "takes rows, or joins texts, in an order that it does not name: PostgreSQL may take another than SQLite (add ORDER BY)";
+
 impl Translator<'_> {
     pub fn select(&mut self, select: &Select) -> Outcome<Translated> {
+        self.select_for(select, false)
+    }
+
+    /// One of which only the first row counts.
+    pub fn first_row(&mut self, select: &Select) -> Outcome<Translated> {
+        self.select_for(select, true)
+    }
+
+    fn select_for(&mut self, select: &Select, first_row: bool) -> Outcome<Translated> {
         let (ctes, scopes) = (self.ctes.len(), self.scopes.len());
-        let translated = self.select_inside(select);
+        let translated = self.select_inside(select, first_row);
         self.ctes.truncate(ctes);
         self.scopes.truncate(scopes);
         translated
     }
 
-    fn select_inside(&mut self, select: &Select) -> Outcome<Translated> {
+    fn select_inside(&mut self, select: &Select, first_row: bool) -> Outcome<Translated> {
         let with = self.with(select)?;
         let depth = self.scopes.len();
         let mut parts = Vec::new();
@@ -78,6 +91,13 @@ impl Translator<'_> {
         let is_one_row = parts.len() == 1 && (parts[0].is_one_row || parts[0].is_values && parts[0].rows.len() == 1);
         if !select.order_by.is_empty() {
             sql = self.order(select, sql, &parts, &columns)?;
+        } else if !is_one_row && !self.is_by_key(select) && (first_row || select.limit.is_some() || select.offset.is_some()) {
+            let is_plain = parts.len() == 1 && parts[0].head == "SELECT" && !parts[0].is_values;
+            let is_grouped = self.scope().grouping.is_some();
+            match self.order_of_rowids().filter(|_| is_plain && !is_grouped) {
+                Some(rowid) => sql.push_str(&format!(" ORDER BY {rowid}")),
+                None => self.note(NO_ORDER),
+            }
         }
         self.scopes.truncate(depth);
         if let Some(limit) = &select.limit {
@@ -89,6 +109,47 @@ impl Translator<'_> {
         let is_limited = select.limit.is_some() || select.offset.is_some();
         let is_one_row = is_one_row || matches!(&select.limit, Some(Expr::Integer(count)) if count == "1");
         Ok(Translated { sql: format!("{with}{sql}"), columns, is_one_row, is_limited })
+    }
+
+    /// True when WHERE says the whole key of the only table: there is one such row, or none.
+    fn is_by_key(&mut self, select: &Select) -> bool {
+        let (Core::Select(body), [], [only]) = (&select.first, select.compound.as_slice(), self.scope().sources.as_slice()) else {
+            return false;
+        };
+        let terms: Vec<&Expr> = match &body.filter {
+            Some(Expr::Chain(Chain::And, terms)) => terms.iter().collect(),
+            filter => filter.iter().collect(),
+        };
+        let is_own = |column: &ColumnRef| column.table.as_ref().is_none_or(|table| table.eq_ignore_ascii_case(&only.name));
+        let names =
+            |expr: &Expr, key: &str| matches!(expr, Expr::Column(column) if is_own(column) && column.name.eq_ignore_ascii_case(key));
+        // Of another column of the same row it would say nothing.
+        let is_elsewhere = |expr: &Expr| {
+            let mut open = vec![expr];
+            while let Some(expr) = open.pop() {
+                if matches!(expr, Expr::Column(column) if is_own(column)) {
+                    return false;
+                }
+                collect::children(expr, &mut open);
+            }
+            true
+        };
+        let says = |key: &String| {
+            terms.iter().any(|term| match term {
+                Expr::Binary(Binary::Equal, left, right) => {
+                    names(left, key) && is_elsewhere(right) || names(right, key) && is_elsewhere(left)
+                }
+                _ => false,
+            })
+        };
+        !only.primary_key.is_empty() && only.primary_key.iter().all(says)
+    }
+
+    /// In what order SQLite reads the only table of the innermost scope, where nothing else is asked for; none where there is no telling.
+    pub fn order_of_rowids(&mut self) -> Option<String> {
+        let [only] = self.scope().sources.as_slice() else { return None };
+        let rowid = only.column(only.rowid_alias.as_deref()?)?;
+        Some(only.typed(rowid).sql)
     }
 
     fn limit(&mut self, limit: &Expr, word: &str) -> Outcome<String> {
@@ -359,6 +420,8 @@ impl Translator<'_> {
             let key = self.expr(&only.arguments[0])?.ordered()?;
             let direction = if only.name == "min" { "ASC" } else { "DESC" };
             grouping.row = format!(" ORDER BY {key} {direction} NULLS LAST");
+        } else if let Some(rowid) = self.order_of_rowids() {
+            grouping.row = format!(" ORDER BY {rowid}");
         }
         if !grouping.keys.is_empty() {
             tail.push_str(&format!(" GROUP BY {}", grouping.keys.join(", ")));

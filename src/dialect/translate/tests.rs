@@ -30,6 +30,9 @@ fn users() -> Relation {
         columns,
         primary_key: vec!["id".into()],
         rowid_alias: Some("id".into()),
+        full_text: false,
+        unwatched: true,
+        checked: false,
         replaces_by: None,
     }
 }
@@ -163,7 +166,7 @@ fn a_view_tells_what_it_reads() {
 fn a_trigger_does_not_set_itself_off() {
     let catalog = Catalog { relations: vec![users()] };
     let sql = "CREATE TRIGGER touch AFTER UPDATE OF a ON users BEGIN UPDATE users SET seen = datetime('now') WHERE id = NEW.id; END";
-    let statements = trigger(sql, &catalog, &Name::new("touch")).unwrap();
+    let statements = trigger(sql, &catalog, &Name::new("touch")).unwrap().statements;
     insta::assert_snapshot!(statements.join(";\n"), @r#"
     CREATE FUNCTION "public"."touch"() RETURNS trigger LANGUAGE plpgsql AS $candlefish$
     #variable_conflict use_column

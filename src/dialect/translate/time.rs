@@ -26,7 +26,8 @@ enum Fraction {
 
 /// White space, a time of day and its zone, as SQLite reads them in a text.
 const BLANK: &str = r"[ \t\n\v\f\r]*";
-const CLOCK: &str = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?";
+/// SQLite knows an hour 24, which is the next day's first; without a day there is none.
+const CLOCK: &str = r"([01][0-9]|2[0-4]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?";
 const ZONE: &str = r"(Z|z|[-+](0[0-9]|1[0-4]):[0-5][0-9])?";
 const DATE: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
 
@@ -113,6 +114,7 @@ impl Translator<'_> {
             }
             (_, Class::Text) => {
                 self.not_immutable("the moment that a text may name")?;
+                self.note("reads times out of a text: one before the year 1 is an error there");
                 from_text(&typed)?
             }
             (_, class) => return no(format!("a date function of a {}", class.word())),
@@ -196,7 +198,7 @@ fn from_epoch(typed: &Typed) -> Outcome<Moment> {
 }
 
 /// Any text: a date, a time of day (of 2000-01-01), `now`, a Julian day, or NULL for all else. What SQLite reads and would print in a way
-/// of its own (February 30th, 24:00, years before 1) is an error rather than another answer.
+/// of its own (years before 1) is an error rather than another answer.
 fn from_text(typed: &Typed) -> Outcome<Moment> {
     if typed.volatile {
         return no("a date function of a random value");
@@ -206,17 +208,17 @@ fn from_text(typed: &Typed) -> Outcome<Moment> {
     let clock =
         format!(r"coalesce(substring({t} from '[0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}}(?:\.[0-9]{{1,6}})?)?')::interval, interval '0')");
     let zone = format!("coalesce(substring({t} from '([-+][0-9]{{2}}:[0-9]{{2}}){BLANK}$')::interval, interval '0')");
-    let date = format!("make_date(left({t}, 4)::integer, substr({t}, 6, 2)::integer, substr({t}, 9, 2)::integer)");
-    let late = CLOCK.replace("2[0-3]", "2[0-4]");
+    let hour = CLOCK.replace("2[0-4]", "2[0-3]");
+    // As in SQLite, February 30th is the 1st of March, or the 2nd.
+    let date = format!("(make_date(left({t}, 4)::integer, substr({t}, 6, 2)::integer, 1) + (substr({t}, 9, 2)::integer - 1))");
     let number = super::compare::DECIMAL;
     let of_text = format!(
         "CASE WHEN {t} ~ '^{DATE}([T \\t\\n\\v\\f\\r]*{CLOCK}{BLANK}{ZONE}{BLANK}|[T \\t\\n\\v\\f\\r]*)$' THEN {date} + {clock} - {zone} \
-         WHEN {t} ~ '^{CLOCK}{BLANK}{ZONE}{BLANK}$' THEN TIMESTAMP '2000-01-01 00:00:00' + {clock} - {zone} \
+         WHEN {t} ~ '^{hour}{BLANK}{ZONE}{BLANK}$' THEN TIMESTAMP '2000-01-01 00:00:00' + {clock} - {zone} \
          WHEN lower({t} COLLATE \"C\") = 'now' THEN {NOW} \
          WHEN {t} ~ {number} THEN CASE WHEN {t}::numeric BETWEEN 1721425.5 AND 5373484.499 \
          THEN TIMESTAMP '1970-01-01 00:00:00' + round(({t}::double precision - 2440587.5) * 86400000)::bigint * interval '1 millisecond' \
-         WHEN {t}::numeric BETWEEN 0 AND 1721425.5 THEN make_date(0 * length({t}), 1, 1) END \
-         WHEN {t} ~ '^({DATE}[T \\t\\n\\v\\f\\r]*)?{late}{BLANK}{ZONE}{BLANK}$' THEN make_date(0 * length({t}), 1, 1) END"
+         WHEN {t}::numeric BETWEEN 0 AND 1721425.5 THEN make_date(0 * length({t}), 1, 1) END END"
     );
     Ok(Moment { sql: "\"moment\".\"t\"".to_string(), not_null: false, fraction: Fraction::Some, of_text: Some(of_text) })
 }

@@ -3,14 +3,14 @@
 use super::expr::Translator;
 use super::scope::{Scope, ScopeSource};
 use super::typed::{Class, Constant, Typed};
-use super::{Catalog, Outcome, Relation, RelationColumn, literal, no};
+use super::{Catalog, Outcome, Relation, RelationColumn, TranslatedTrigger, literal, no};
 use crate::dialect::ast::*;
 use crate::dialect::parse::{Conflict, Timing, TriggerDdl, TriggerEvent, create_trigger};
 use crate::dialect::syntax;
 use crate::model::{Name, QualifiedName};
 
 /// The statements that make the trigger: its function, then the trigger itself. Both are named `target_name`; the function stands in the table's schema.
-pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<Vec<String>> {
+pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<TranslatedTrigger> {
     let ddl = create_trigger(sql)?;
     let Some(relation) = catalog.relation(&ddl.table) else {
         return no(format!("it watches {}, which is not in PostgreSQL", ddl.table));
@@ -34,7 +34,12 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<Vec<
         *line = line.replace(LEAVE, &leave);
     }
     let source = function_source(&ddl, when, &lines, writes.then(|| guard(&function)));
-    Ok(vec![
+    if ddl.timing == Timing::After && translator.used.iter().any(|used| used.eq_ignore_ascii_case(&ddl.table)) {
+        translator.note(
+            "looks at its own table: when one statement writes several rows it sees all of them each time, where SQLite's sees those up to its own",
+        );
+    }
+    let statements = vec![
         format!("CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS {source}"),
         format!(
             "CREATE TRIGGER {target_name} {} {} ON {} FOR EACH ROW EXECUTE FUNCTION {function}()",
@@ -42,7 +47,8 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<Vec<
             event(&ddl, relation)?,
             relation.target
         ),
-    ])
+    ];
+    Ok(TranslatedTrigger { statements, notes: translator.notes })
 }
 
 /// Where the function is left early, until it is known what has to be done first.
@@ -71,8 +77,13 @@ fn event(ddl: &TriggerDdl, relation: &Relation) -> Outcome<String> {
         TriggerEvent::Insert => "INSERT".to_string(),
         TriggerEvent::Delete => "DELETE".to_string(),
         TriggerEvent::Update(columns) if columns.is_empty() => "UPDATE".to_string(),
-        TriggerEvent::Update(_) if ddl.timing == Timing::InsteadOf => {
-            return no("PostgreSQL's INSTEAD OF triggers cannot name columns");
+        TriggerEvent::Update(columns) if ddl.timing == Timing::InsteadOf => {
+            let names = |column: &RelationColumn| columns.iter().any(|name| name.eq_ignore_ascii_case(&column.source));
+            if !relation.columns.iter().all(names) {
+                // By the values alone nobody can tell a column that was set to what it was from one that was not named.
+                return no("PostgreSQL's INSTEAD OF triggers cannot name some of the columns");
+            }
+            "UPDATE".to_string()
         }
         TriggerEvent::Update(columns) => {
             let mut names = Vec::new();
@@ -137,14 +148,27 @@ impl Translator<'_> {
                 Ok(())
             }
             Statement::Update { or, table, set, from, filter } => {
-                plain_conflict(*or)?;
+                let ignores = *or == Some(Conflict::Ignore);
+                if !ignores {
+                    plain_conflict(*or)?;
+                }
                 if from.is_some() {
                     return no("UPDATE … FROM, which may meet a row more than once");
                 }
                 let (relation, alias) = self.target(table)?;
+                if ignores && !relation.unwatched {
+                    return no("UPDATE OR IGNORE of a table that foreign keys or triggers watch");
+                }
                 let sql = self.in_scope(&relation, &alias, |translator| {
                     let set = translator.assignments(set, &relation)?;
-                    Ok(format!("UPDATE {} AS {alias} SET {set}{};", relation.target, translator.filter(filter.as_ref())?))
+                    let (target, filter) = (&relation.target, translator.filter(filter.as_ref())?);
+                    Ok(match ignores {
+                        true => each_row(
+                            &format!("SELECT {alias}.ctid FROM {target} AS {alias}{filter}"),
+                            &format!("UPDATE {target} AS {alias} SET {set} WHERE {alias}.ctid = {ROW}.ctid;"),
+                        ),
+                        false => format!("UPDATE {target} AS {alias} SET {set}{filter};"),
+                    })
                 })?;
                 lines.push(sql);
                 Ok(())
@@ -207,7 +231,7 @@ impl Translator<'_> {
         upsert: &[Upsert],
     ) -> Outcome<String> {
         let (relation, alias) = self.target(table)?;
-        if let Some(command) = columns.first().filter(|first| relation.is_full_text() && first.eq_ignore_ascii_case(&relation.source)) {
+        if let Some(command) = columns.first().filter(|first| relation.full_text && first.eq_ignore_ascii_case(&relation.source)) {
             return self.full_text_command(&relation, &alias, command, &columns[1..], source);
         }
         let mut columns: Vec<RelationColumn> = if columns.is_empty() {
@@ -224,20 +248,32 @@ impl Translator<'_> {
             return Ok(format!("INSERT INTO {} DEFAULT VALUES;", relation.target));
         };
         let (sql, never_null) = self.inserted(source, &mut columns, &relation)?;
+        let names = columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
         let conflict = match (or, upsert) {
-            (Some(Conflict::Ignore), []) => {
-                if !fits_not_null(&relation, &columns, &never_null) {
-                    return no("OR IGNORE skips rows with a NULL too, which PostgreSQL's ON CONFLICT does not");
+            // It skips rows with a NULL and rows that a CHECK refuses too, which PostgreSQL's ON CONFLICT does not.
+            (Some(Conflict::Ignore), []) if relation.checked || !fits_not_null(&relation, &columns, &never_null) => {
+                if !relation.unwatched {
+                    return no("OR IGNORE of NULLs or CHECKs in a table that foreign keys or triggers watch");
                 }
-                " ON CONFLICT DO NOTHING".to_string()
+                let values = if let Core::Values(rows) = &source.first { Some(rows.len()) } else { None };
+                let given: Vec<String> = columns.iter().map(|column| format!("{ROW}.{}", column.target)).collect();
+                return match values {
+                    Some(1) if source.compound.is_empty() => Ok(skipped(&format!("INSERT INTO {} ({names}) {sql};", relation.target))),
+                    // Without their column's type beside them, literals would all be texts.
+                    Some(_) => no("OR IGNORE of several rows with NULLs or CHECKs"),
+                    None => Ok(each_row(
+                        &format!("SELECT * FROM ({sql}) AS \"rows\" ({names})"),
+                        &format!("INSERT INTO {} ({names}) VALUES ({});", relation.target, given.join(", ")),
+                    )),
+                };
             }
+            (Some(Conflict::Ignore), []) => " ON CONFLICT DO NOTHING".to_string(),
             (Some(Conflict::Replace), []) => replace(source, &relation, &columns, &never_null)?,
             (or, upsert) => {
                 plain_conflict(or)?;
                 self.upsert(upsert, &relation, &alias)?
             }
         };
-        let names = columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
         Ok(format!("INSERT INTO {} AS {alias} ({names}) {sql}{conflict};", relation.target))
     }
 
@@ -419,6 +455,19 @@ impl Translator<'_> {
         };
         Ok(format!("RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation', MESSAGE = {};", message.sql))
     }
+}
+
+/// The row at hand in a loop over them.
+const ROW: &str = "candlefish_row";
+
+/// The statement for each row of the query.
+fn each_row(query: &str, statement: &str) -> String {
+    format!("DECLARE {ROW} record; BEGIN FOR {ROW} IN {query} LOOP {} END LOOP; END;", skipped(statement))
+}
+
+/// The statement of one row, left out where it breaks a key, a NOT NULL or a CHECK: what OR IGNORE does.
+fn skipped(statement: &str) -> String {
+    format!("BEGIN {statement} EXCEPTION WHEN unique_violation OR not_null_violation OR check_violation THEN NULL; END;")
 }
 
 /// Whether no NULL can come into a column that takes none.

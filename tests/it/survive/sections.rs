@@ -155,3 +155,17 @@ fn rows_alone_make_nothing() {
     assert_eq!(database.value("SELECT count(*) FROM person"), "4000");
     refused(&case, "--data-only --include person", "target_not_empty", "already has rows");
 }
+
+#[test]
+fn a_section_is_judged_by_what_it_makes() {
+    let database = Database::fresh();
+    let case = Case::new("judged")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, x TEXT); INSERT INTO t VALUES (1, 'q'); CREATE INDEX oe ON t(date(x))")
+        .database(&database);
+    let said = |name: &str, code: i32| case.run(&format!("migrate {{source}} {{url}} --json --section {name}")).exit(code).json();
+    // It is foreseen, and counts where it would have been made.
+    assert!(said("pre-data", 0)["warnings"].to_string().contains("index_missing"));
+    assert_eq!(said("data", 0)["outcome"], "clean");
+    assert!(said("post-data", 1)["exit_reasons"].to_string().contains("index_missing"));
+    said("verify", 1);
+}

@@ -1,0 +1,142 @@
+//! A table that is there before the run: its names, types and keys are obeyed, and what does not go together is a problem of the plan.
+
+use std::collections::HashSet;
+
+use crate::model::{Column, Name};
+use crate::plan::build::{Existing, OnExtra};
+use crate::plan::convert::Conversion;
+use crate::plan::decision::{Plan, Problem, TablePlan, Warning};
+use crate::plan::derive::{Decision, derive};
+use crate::plan::mapping::{TableMapping, type_from_sql};
+use crate::plan::names::Namespace;
+use crate::plan::table::{TableBuilder, Wish};
+use crate::plan::target::{TargetColumn, TargetTable};
+
+impl TableBuilder<'_> {
+    /// A table that was there before: its names, types and keys are obeyed.
+    pub(super) fn fill_existing(&self, plan: &mut Plan, built: &mut TablePlan, mapping: Option<&TableMapping>, existing: &TargetTable) {
+        if existing.name.name.as_str() != built_name(&built.source, mapping) {
+            let message = format!("goes into {}, which is there under a name that differs in case or punctuation", built.target);
+            plan.warnings.push(Warning::note("matched_by_name", &self.table.name, message));
+        }
+        // Without its rows a table that is there is left as it is.
+        if !built.without_data {
+            self.decide_about_rows(plan, built, existing);
+            built.rebuild = existing.rebuildable.clone();
+        }
+        let columns = existing.lookup();
+        let find = |name: &str| columns.find(name).map(|place| &existing.columns[place]);
+        let mut filled: HashSet<&Name> = HashSet::new();
+        let mut names = Namespace::columns();
+        for (index, column) in self.table.columns.iter().enumerate() {
+            let wish = mapping.and_then(|mapping| mapping.column(&column.name));
+            if wish.is_some_and(|wish| wish.skip) {
+                continue;
+            }
+            let wish = Wish::of(wish);
+            let wanted = wish.target.map_or_else(|| self.input.options.names.apply(&column.name), str::to_string);
+            // What a table of ours would call it: names end at 63 bytes, and no two are the same.
+            let fitted = names.take(&wanted);
+            let of_that_name = || existing.columns.iter().find(|target| target.name == fitted);
+            match find(&wanted).or_else(|| find(&column.name)).or_else(of_that_name) {
+                // The rowid is no column that the application has.
+                None if self.is_added_rowid(index) => {}
+                Some(target) if filled.contains(&target.name) => plan.problems.push(Problem {
+                    code: "name_collision",
+                    message: format!("two columns of {:?} would go into {}.{}", self.table.name, built.target, target.name),
+                    hint: "Say which with a mapping.".into(),
+                }),
+                Some(target) => {
+                    filled.insert(&target.name);
+                    self.note_other_type(plan, column, target, &wish);
+                    self.existing_column(built, index, target, &wish);
+                }
+                None => self.extra_column(plan, built, index, &wanted, &wish, existing),
+            }
+        }
+        for (name, added) in mapping.into_iter().flat_map(|mapping| &mapping.add) {
+            let (Some(index), Some(target)) = (self.table.column_index(&added.from), find(name)) else { continue };
+            filled.insert(&target.name);
+            self.existing_column(built, index, target, &Wish::added(name, added));
+        }
+        for column in &existing.columns {
+            if column.not_null && !column.has_default && !column.sequence && !column.generated && !filled.contains(&column.name) {
+                plan.problems.push(Problem {
+                    code: "column_without_source",
+                    message: format!("{}.{} is NOT NULL without a default, and nothing in the source fills it", built.target, column.name),
+                    hint: "Give it a default, or a source with a mapping.".into(),
+                });
+            }
+        }
+    }
+
+    fn decide_about_rows(&self, plan: &mut Plan, built: &mut TablePlan, existing: &TargetTable) {
+        if !existing.has_rows {
+            return;
+        }
+        match self.filters.existing(&self.table.name) {
+            Existing::Truncate => built.truncate = true,
+            Existing::Keep => {}
+            Existing::Refuse if existing.replaceable => built.truncate = true,
+            Existing::Refuse => plan.problems.push(Problem {
+                code: "target_not_empty",
+                message: format!("table {} already has rows", built.target),
+                hint: "Empty it, or say what to do with --existing truncate, --existing keep, or --replace for what an earlier run made."
+                    .into(),
+            }),
+        }
+    }
+
+    /// The target's type is obeyed, also against a mapping.
+    fn note_other_type(&self, plan: &mut Plan, column: &Column, target: &TargetColumn, wish: &Wish<'_>) {
+        let wanted = wish.sql_type.map(type_from_sql).filter(|wanted| wanted.sql != target.column_type.sql);
+        if let Some(wanted) = wanted.filter(|_| !self.input.options.given_schema) {
+            let message = format!("is {} in the target, which is obeyed; the mapping says {}", target.column_type.sql, wanted.sql);
+            plan.warnings.push(Warning::note("type_of_target", self.label(column), message));
+        }
+    }
+
+    fn existing_column(&self, built: &mut TablePlan, index: usize, target: &TargetColumn, wish: &Wish<'_>) {
+        let decision =
+            Decision { column_type: target.column_type.clone(), reason: "the target's type".into(), examples: Vec::new(), hint: None };
+        let conversion = Conversion { rounding: target.rounding, ..self.conversion(index, &target.column_type, wish) };
+        let mut column = self.column_plan(index, target.name.clone(), decision, conversion);
+        column.computed = target.generated;
+        built.columns.push(column);
+    }
+
+    fn extra_column(&self, plan: &mut Plan, built: &mut TablePlan, index: usize, wanted: &str, wish: &Wish<'_>, existing: &TargetTable) {
+        let column = &self.table.columns[index];
+        if self.input.options.on_extra == OnExtra::Fail {
+            plan.problems.push(Problem {
+                code: "column_without_place",
+                message: format!("the source's column {} has no place in {}", self.label(column), built.target),
+                hint: match self.input.options.data_only {
+                    true => "Add the column, or map or skip it.".into(),
+                    false => "Add the column, map or skip it, or let candlefish add it with --on-extra add.".into(),
+                },
+            });
+            return;
+        }
+        let mut names = Namespace::columns();
+        existing.columns.iter().for_each(|column| names.reserve(&column.name));
+        built.added_columns.iter().for_each(|(name, _)| names.reserve(name));
+        let name = names.take(wanted);
+        let decision = match wish.sql_type {
+            Some(sql) => {
+                Decision { column_type: type_from_sql(sql), reason: "as the mapping says".into(), examples: Vec::new(), hint: None }
+            }
+            None => derive(column, &self.profile.columns[index]),
+        };
+        let message = format!("has no place in {}: added as {name} {}", built.target, decision.column_type.sql);
+        plan.warnings.push(Warning::note("column_added", self.label(column), message));
+        built.added_columns.push((name.clone(), decision.column_type.clone()));
+        let conversion = self.conversion(index, &decision.column_type, wish);
+        built.columns.push(self.column_plan(index, name, decision, conversion));
+    }
+}
+
+/// The name that a table's source or mapping asks for.
+fn built_name<'a>(source: &'a str, mapping: Option<&'a TableMapping>) -> &'a str {
+    mapping.and_then(|mapping| mapping.target.as_deref()).unwrap_or(source)
+}

@@ -1,0 +1,280 @@
+//! One table of the source into the plan: where it goes, and as what when candlefish makes it.
+
+use std::collections::HashSet;
+
+use crate::model::{Column, ColumnType, Name, QualifiedName, Table, TableKind, TypeKind};
+use crate::plan::build::Input;
+use crate::plan::convert::Conversion;
+use crate::plan::decision::{ColumnPlan, CreateColumn, CreateTable, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning};
+use crate::plan::derive::{Decision, as_declared, derive};
+use crate::plan::filters::Filters;
+use crate::plan::mapping::{AddedColumn, ColumnMapping, TableMapping, type_from_sql};
+use crate::plan::names::Namespace;
+use crate::plan::objects;
+use crate::plan::profile::{ColumnProfile, TableProfile, Trait};
+use crate::plan::rounding::Rounding;
+use crate::plan::source_tz::SourceTz;
+use crate::plan::target::{Lookup, TargetTable};
+use crate::plan::transform::{BadText, Transform};
+
+/// What of a mapping concerns one column of PostgreSQL.
+#[derive(Default)]
+pub(super) struct Wish<'a> {
+    pub target: Option<&'a str>,
+    pub sql_type: Option<&'a str>,
+    pub transform: Transform,
+    pub bad_text: BadText,
+    pub source_tz: Option<&'a SourceTz>,
+}
+
+impl<'a> Wish<'a> {
+    pub fn of(mapping: Option<&'a ColumnMapping>) -> Self {
+        mapping.map_or(Wish::default(), |mapping| Wish {
+            target: mapping.target.as_deref(),
+            sql_type: mapping.sql_type.as_deref().or((mapping.bad_text == BadText::Bytea).then_some("bytea")),
+            transform: mapping.transform.clone(),
+            bad_text: mapping.bad_text,
+            source_tz: mapping.source_tz.as_ref(),
+        })
+    }
+
+    pub fn added(name: &'a str, added: &'a AddedColumn) -> Self {
+        Wish {
+            target: Some(name),
+            sql_type: added.sql_type.as_deref(),
+            transform: added.transform.clone(),
+            bad_text: added.bad_text,
+            source_tz: added.source_tz.as_ref(),
+        }
+    }
+}
+
+pub(super) struct TableBuilder<'a> {
+    pub input: &'a Input<'a>,
+    pub index: usize,
+    pub table: &'a Table,
+    pub profile: &'a TableProfile,
+    pub filters: &'a Filters,
+    /// The target's tables by name.
+    pub there: &'a Lookup,
+    /// What all tables of the source are called in the target, whether they are wanted or not.
+    pub named: &'a HashSet<String>,
+}
+
+impl TableBuilder<'_> {
+    /// `taken` are the targets of the tables before it.
+    pub fn build(&self, plan: &mut Plan, relations: &mut Namespace, taken: &mut HashSet<QualifiedName>) {
+        let mapping = self.input.mapping.table(&self.table.name);
+        let wanted = self.input.name_in_target(self.table);
+        let there = self.there.find(&wanted).or_else(|| self.there.find(Name::fit(&wanted).as_str()));
+        // What is another table's by its very name is not this one's by a likeness.
+        let is_anothers = |place: &usize| {
+            let name = self.input.target.tables[*place].name.name.as_str();
+            name != wanted && name != Name::fit(&wanted).as_str() && self.named.contains(name)
+        };
+        let there = there.filter(|place| !is_anothers(place));
+        let existing = there.map(|place| &self.input.target.tables[place]);
+        let target = match existing {
+            Some(existing) => existing.name.clone(),
+            None => {
+                let name = relations.take(&wanted);
+                self.note_new_name(plan, "table_renamed", &self.table.name, &wanted, &name);
+                QualifiedName::new(self.input.options.schema.as_str(), name)
+            }
+        };
+        if !taken.insert(target.clone()) {
+            plan.problems.push(Problem {
+                code: "name_collision",
+                message: format!("two tables of the source would go into {target}; one of them is {:?}", self.table.name),
+                hint: "Rename one with a mapping: [tables.NAME] target = \"…\".".into(),
+            });
+            return;
+        }
+        let mut built = TablePlan {
+            source_index: self.index,
+            source: self.table.name.clone(),
+            target,
+            create: None,
+            added_columns: Vec::new(),
+            columns: Vec::new(),
+            rows: self.profile.rows,
+            bytes: self.profile.bytes,
+            ranges: self.profile.ranges.clone(),
+            sequence: None,
+            had_rows: existing.is_some_and(|existing| existing.has_rows),
+            truncate: false,
+            rebuild: Vec::new(),
+            without_data: self.filters.without_data(&self.table.name),
+        };
+        if existing.is_none() && self.input.options.data_only {
+            plan.problems.push(Problem {
+                code: "target_table_missing",
+                message: format!("table {:?} has no place in the target: there is no {}", built.source, built.target),
+                hint: "Make it first (--section pre-data makes the derived ones), map it with [tables.NAME] target, or leave it out with --exclude.".into(),
+            });
+            return;
+        }
+        match existing {
+            Some(existing) => self.fill_existing(plan, &mut built, mapping, existing),
+            None => self.derived(plan, &mut built, mapping),
+        }
+        if !(built.without_data && existing.is_some()) {
+            built.sequence = self.sequence(&built, existing);
+        }
+        plan.tables.push(built);
+    }
+
+    fn note_new_name(&self, plan: &mut Plan, code: &str, source: &str, wanted: &str, name: &Name) {
+        if name.as_str() != wanted {
+            let why = if wanted.len() > 63 { "names end at 63 bytes there" } else { "the name is taken there" };
+            plan.warnings.push(Warning::note(code, source, format!("is {name} in PostgreSQL: {why}")));
+        }
+    }
+
+    /// A table that candlefish makes.
+    fn derived(&self, plan: &mut Plan, built: &mut TablePlan, mapping: Option<&TableMapping>) {
+        let mut names = Namespace::columns();
+        let mut create = CreateTable { columns: Vec::new() };
+        for (index, column) in self.table.columns.iter().enumerate() {
+            let wish = mapping.and_then(|mapping| mapping.column(&column.name));
+            if wish.is_some_and(|wish| wish.skip) {
+                plan.warnings.push(Warning::note("column_skipped", self.label(column), "is left out, as the mapping says"));
+                continue;
+            }
+            let wish = Wish::of(wish);
+            let wanted = wish.target.map_or_else(|| self.input.options.names.apply(&column.name), str::to_string);
+            let name = names.take(&wanted);
+            self.note_new_name(plan, "column_renamed", &self.label(column), &wanted, &name);
+            self.derived_column(plan, built, &mut create, index, name, &wish);
+        }
+        for (name, added) in mapping.into_iter().flat_map(|mapping| &mapping.add) {
+            if let Some(index) = self.table.column_index(&added.from) {
+                let name = names.take(name);
+                self.derived_column(plan, built, &mut create, index, name, &Wish::added(&added.from, added));
+            }
+        }
+        built.create = Some(create);
+    }
+
+    fn derived_column(&self, plan: &mut Plan, built: &mut TablePlan, create: &mut CreateTable, index: usize, name: Name, wish: &Wish<'_>) {
+        let column = &self.table.columns[index];
+        let seen = &self.profile.columns[index];
+        let decision = match wish.sql_type {
+            Some(sql) => {
+                Decision { column_type: type_from_sql(sql), reason: "as the mapping says".into(), examples: Vec::new(), hint: None }
+            }
+            None if !self.input.options.widen => as_declared(column, seen),
+            None => match derive(column, seen) {
+                decision if self.is_in_key(index) && merges(&decision.column_type.kind, seen) => Decision {
+                    column_type: ColumnType::new(TypeKind::TEXT),
+                    reason: format!("a key tells apart what would be one value of {}", decision.column_type.sql),
+                    ..decision
+                },
+                decision => decision,
+            },
+        };
+        // Rows that show it are there only when a value, not the declaration, decided.
+        if wish.sql_type.is_none() && !decision.examples.is_empty() {
+            let rows = decision.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let hint = decision.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+            let message = format!("is {}: {} (rows {rows}){hint}", decision.column_type.sql, decision.reason);
+            plan.warnings.push(Warning::note("column_widened", self.label(column), message));
+        }
+        if self.is_added_rowid(index) {
+            let message = "is a column, the last one: views or triggers read it (a mapping leaves it out with skip = true)";
+            plan.warnings.push(Warning::note("rowid_kept", self.label(column), message));
+        }
+        let is_alias = self.table.rowid_alias == Some(index) && wish.transform.is_none();
+        let identity = is_alias && objects::is_integer(&decision.column_type.kind);
+        let in_key = self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&index));
+        let not_null = (column.not_null || in_key) && !seen.has(Trait::Null);
+        if column.not_null && seen.has(Trait::Null) {
+            let message = format!("{} rows hold NULL in a column declared NOT NULL", seen.count(Trait::Null));
+            plan.warnings.push(Warning::loss(ObjectKind::NotNull, self.label(column), message));
+        }
+        create.columns.push(CreateColumn {
+            name: name.clone(),
+            source_index: index,
+            collate_c: self.input.options.collate_c && decision.column_type.kind.is_text(),
+            column_type: decision.column_type.clone(),
+            not_null: not_null || identity,
+            identity,
+            default: None,
+            generated: None,
+        });
+        let conversion = self.conversion(index, &decision.column_type, wish);
+        built.columns.push(self.column_plan(index, name, decision, conversion));
+    }
+
+    /// A primary key or a UNIQUE has the column.
+    fn is_in_key(&self, index: usize) -> bool {
+        let uniques = self.table.indexes.iter().filter(|known| known.unique);
+        let in_unique = uniques.flat_map(|known| &known.columns).any(|column| column.column == Some(index));
+        in_unique || self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&index))
+    }
+
+    /// The rowid of a table that has no column for it in SQLite.
+    pub(super) fn is_added_rowid(&self, index: usize) -> bool {
+        self.table.kind == TableKind::Ordinary && self.table.rowid_added && self.table.rowid_alias == Some(index)
+    }
+
+    pub(super) fn conversion(&self, index: usize, column_type: &ColumnType, wish: &Wish<'_>) -> Conversion {
+        Conversion {
+            kind: column_type.kind.clone(),
+            transform: wish.transform.clone(),
+            bad_text: wish.bad_text,
+            rounding: Rounding::of(&column_type.sql).filter(|_| column_type.kind == TypeKind::Other),
+            source_tz: wish.source_tz.unwrap_or(&self.input.options.source_tz).clone(),
+            text_is_clean: !self.profile.unseen && !self.profile.columns[index].has_bad_text(),
+        }
+    }
+
+    pub(super) fn column_plan(&self, index: usize, target: Name, decision: Decision, conversion: Conversion) -> ColumnPlan {
+        let column = &self.table.columns[index];
+        ColumnPlan {
+            source_index: index,
+            source: column.name.clone(),
+            declared: column.declared.clone(),
+            target,
+            column_type: decision.column_type,
+            conversion,
+            computed: false,
+            reason: decision.reason,
+            examples: decision.examples,
+            hint: decision.hint,
+        }
+    }
+
+    /// Where the identity or serial column must go on: after every id that was ever given out.
+    fn sequence(&self, built: &TablePlan, existing: Option<&TargetTable>) -> Option<SequencePlan> {
+        let alias = self.table.rowid_alias;
+        let has_sequence = |column: &ColumnPlan| match (existing, &built.create) {
+            (Some(existing), _) => existing.columns.iter().any(|target| target.name == column.target && target.sequence),
+            (None, Some(create)) => create.columns.iter().any(|created| created.name == column.target && created.identity),
+            (None, None) => false,
+        };
+        let column = built
+            .columns
+            .iter()
+            .filter(|column| objects::is_integer(&column.column_type.kind) && has_sequence(column))
+            .min_by_key(|column| alias != Some(column.source_index))?;
+        let seen = &self.profile.columns[column.source_index];
+        let largest = seen.has(Trait::Integer).then_some(seen.integer_max);
+        let counted = self.table.sequence.filter(|_| alias == Some(column.source_index));
+        Some(SequencePlan { column: column.target.clone(), last: largest.max(counted) })
+    }
+
+    pub(super) fn label(&self, column: &Column) -> String {
+        format!("{}.{}", self.table.name, column.name)
+    }
+}
+
+/// True when texts that SQLite tells apart may be one value of the type: times that are spelled in several ways, JSON with other blanks. An index
+/// cannot have json at all.
+fn merges(kind: &TypeKind, seen: &ColumnProfile) -> bool {
+    match kind {
+        TypeKind::Date | TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz => !seen.spelled_alike(),
+        TypeKind::Json | TypeKind::Jsonb => true,
+        _ => false,
+    }
+}

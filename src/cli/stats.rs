@@ -100,6 +100,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         min_size: args.min_size,
         show_literals: args.show_literals,
         for_rates: args.over.is_some() || args.watch.is_some(),
+        with_size: true,
         pooler,
         fleet: redis.map(|redis| FleetPlace { url: redis.secret().to_string(), namespace: args.namespace.clone() }),
     };

@@ -1,17 +1,16 @@
 //! Indexes that are broken, and those that only cost.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, Patient, few};
+use crate::stats::locked_tables;
 
-/// Name (or table) and remedy of each finding of these kinds.
+/// Kind, name (or table) and remedy of each finding of these kinds.
 async fn findings(patient: &Patient<'_>, kinds: &[&str]) -> Result<Vec<(String, String, String)>> {
     let sheet = patient.sheet("indexes").await?;
-    let column = |name: &str| sheet.position(name);
-    let (Some(finding), Some(table), Some(index), Some(ddl)) = (column("finding"), column("table"), column("index"), column("ddl")) else {
-        return Ok(Vec::new());
-    };
+    let column = |name: &str| sheet.position(name).with_context(|| format!("the statistic indexes has no column {name}"));
+    let (finding, table, index, ddl) = (column("finding")?, column("table")?, column("index")?, column("ddl")?);
     let rows = sheet.rows.iter().flatten().filter(|row| row[finding].text().is_some_and(|kind| kinds.contains(&kind)));
     Ok(rows
         .map(|row| {
@@ -22,6 +21,21 @@ async fn findings(patient: &Patient<'_>, kinds: &[&str]) -> Result<Vec<(String, 
         .collect())
 }
 
+/// What is said when nothing was found: health, unless some were not looked at.
+async fn nothing_found(patient: &Patient<'_>, healthy: Found) -> Result<Found> {
+    let locked = locked_tables(patient.observer).await?;
+    let names: Vec<&str> = locked.iter().map(|(table, _)| table.as_str()).collect();
+    if names.is_empty() {
+        return Ok(healthy);
+    }
+    let why = format!("{} locked exclusively, and not looked at; of the others none was found", are(&names));
+    Ok(Found::unknown(why, "Ask again; `candlefish stats locks` says who locks them."))
+}
+
+fn are(names: &[&str]) -> String {
+    format!("{} {}", few(names), if names.len() == 1 { "is" } else { "are" })
+}
+
 pub const INVALID: Check = Check {
     name: "invalid-indexes",
     about: "every index that is written is also read",
@@ -30,7 +44,7 @@ pub const INVALID: Check = Check {
             let found = findings(patient, &["invalid"]).await?;
             let names: Vec<&str> = found.iter().map(|(_, name, _)| name.as_str()).collect();
             Ok(match found.first() {
-                None => Found::ok("0", "no build of an index has failed"),
+                None => nothing_found(patient, Found::ok("0", "no build of an index has failed")).await?,
                 Some((.., ddl)) => Found::error(
                     few(&names),
                     "a build failed: these are written, never read, and keep no promise of uniqueness",
@@ -51,7 +65,7 @@ pub const SUPERFLUOUS: Check = Check {
             let count = |kind: &str| found.iter().filter(|(there, ..)| there == kind).count();
             let value = format!("{} duplicate, {} redundant, {} missing", count("duplicate"), count("redundant"), count("missing"));
             Ok(match found.first() {
-                None => Found::ok(value, "indexes and foreign keys go together"),
+                None => nothing_found(patient, Found::ok(value, "indexes and foreign keys go together")).await?,
                 Some((.., ddl)) => Found::warning(
                     value,
                     "each index costs every write; a foreign key without one makes deletes read whole tables",

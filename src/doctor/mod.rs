@@ -11,13 +11,13 @@ mod tls;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::model::Cell;
 use crate::postgres::{Address, Observer, Type};
-use crate::stats::{Look, Options, Sheet, explain, find};
+use crate::stats::{Look, Options, Sheet, Unavailable, explain, find};
 use crate::store::RedisFacts;
 
 /// The shelf, in the order in which one would look.
@@ -104,6 +104,11 @@ impl Found {
         Found::of(Verdict::Unknown, "", why, remedy)
     }
 
+    /// What a statistic says of why it is not there: the reason and the remedy.
+    fn lacking(notes: &[String]) -> Self {
+        Found::unknown(notes.first().cloned().unwrap_or_default(), notes.get(1).cloned().unwrap_or_default())
+    }
+
     /// There is nothing to look at.
     fn nothing(why: impl Into<String>) -> Self {
         Found { verdict: Verdict::Ok, value: String::new(), why: why.into(), remedy: None }
@@ -177,8 +182,18 @@ impl<'a> Patient<'a> {
         self.setting(name)?.parse().ok()
     }
 
-    /// A statistic of the shelf.
+    /// A statistic of the shelf; one that is unavailable has no rows, which are not to be taken for none.
     async fn sheet(&self, name: &str) -> Result<Sheet> {
+        let sheet = self.sheet_or_why(name).await?;
+        if !sheet.is_available() {
+            let note = |at: usize| sheet.notes.get(at).cloned().unwrap_or_default();
+            bail!(Unavailable::new(note(0), note(1)));
+        }
+        Ok(sheet)
+    }
+
+    /// The same for a check to which it says something that there is none.
+    async fn sheet_or_why(&self, name: &str) -> Result<Sheet> {
         let stat = find(name).with_context(|| format!("there is no statistic {name}"))?;
         stat.sheet(&Look { observer: self.observer, options: &self.options }).await
     }
@@ -212,7 +227,7 @@ pub async fn run(patient: &Patient<'_>, ignored: &[String]) -> Result<Vec<Report
             Ok(found) => found,
             Err(error) if patient.observer.is_closed() => return Err(error).with_context(|| format!("check {}", check.name)),
             Err(error) => match explain(&error) {
-                Some(notes) => Found::unknown(notes.first().cloned().unwrap_or_default(), notes.get(1).cloned().unwrap_or_default()),
+                Some(lack) => Found::lacking(&lack.notes),
                 None => return Err(error).with_context(|| format!("check {}", check.name)),
             },
         };

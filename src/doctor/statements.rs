@@ -10,7 +10,10 @@ pub const STATEMENTS: Check = Check {
     about: "pg_stat_statements is preloaded, installed and up to date",
     run: |patient| {
         async move {
-            let sheet = patient.sheet("slow-queries").await?;
+            let sheet = patient.sheet_or_why("slow-queries").await?;
+            if sheet.passing {
+                return Ok(Found::lacking(&sheet.notes));
+            }
             if !sheet.is_available() {
                 let (why, remedy) = (sheet.notes.first().cloned().unwrap_or_default(), sheet.notes.get(1).cloned().unwrap_or_default());
                 return Ok(Found::warning("unavailable", why, remedy));

@@ -33,6 +33,7 @@ pub use rates::Rates;
 pub use sheet::{Column, Sheet};
 pub use slow_queries::Sort;
 pub use statements::Statements;
+pub use tables::locked_tables;
 pub use unavailable::{Unavailable, explain};
 
 /// The shelf, in the order in which a person would ask.
@@ -103,6 +104,8 @@ pub struct Options {
     pub show_literals: bool,
     /// Every row, because another sample will be subtracted.
     pub for_rates: bool,
+    /// The size of the database in the overview: of a large one it takes long.
+    pub with_size: bool,
     /// PgBouncer.
     pub pooler: Option<Address>,
     /// Where instances of the data layer describe themselves.
@@ -118,6 +121,7 @@ impl Default for Options {
             min_size: 1 << 20,
             show_literals: false,
             for_rates: false,
+            with_size: true,
             pooler: None,
             fleet: None,
         }
@@ -202,7 +206,7 @@ impl Stat {
             }
             Err(error) if look.observer.is_closed() => Err(error),
             Err(error) => match explain(&error) {
-                Some(notes) => Ok(Sheet::unavailable(self, &look.observer.server, notes)),
+                Some(lack) => Ok(Sheet::unavailable(self, &look.observer.server, lack)),
                 None => Err(error),
             },
         }

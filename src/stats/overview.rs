@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt as _;
 
+use crate::postgres::Type;
 use crate::stats::{Growth, Reading, Stat};
 
 pub const STAT: Stat = Stat {
@@ -35,7 +36,7 @@ pub const STAT: Stat = Stat {
     },
     read: |look| {
         async move {
-            let answer = look.ask(include_str!("queries/overview.sql"), &[]).await?;
+            let answer = look.ask(include_str!("queries/overview.sql"), &[(&look.options.with_size, Type::BOOL)]).await?;
             let mut reading = Reading { since: look.since().await?, ..Reading::of(answer) };
             look.note_hidden_sessions(&mut reading).await?;
             Ok(reading)

@@ -89,6 +89,7 @@ mod tests {
             ),
             columns: ["what", "hits", "reads", "hit_ratio"].map(Column::new).to_vec(),
             notes: Vec::new(),
+            passing: false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::model::Cell;
 use crate::postgres::ServerFacts;
+use crate::stats::unavailable::Lack;
 use crate::stats::{Reading, Stat};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Sheet {
     pub rows: Option<Vec<Vec<Cell>>>,
     pub columns: Vec<Column>,
     pub notes: Vec<String>,
+    /// Unavailable now, though the server has it: a time limit, or a lock.
+    pub passing: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +55,12 @@ impl Sheet {
             rows: Some(reading.rows),
             columns: stat.columns.iter().map(|name| Column::new(name)).collect(),
             notes: reading.notes,
+            passing: false,
         }
     }
 
-    pub fn unavailable(stat: &Stat, server: &ServerFacts, notes: Vec<String>) -> Self {
-        Sheet { rows: None, notes, ..Sheet::of(stat, server, Reading::default()) }
+    pub fn unavailable(stat: &Stat, server: &ServerFacts, lack: Lack) -> Self {
+        Sheet { rows: None, notes: lack.notes, passing: lack.passing, ..Sheet::of(stat, server, Reading::default()) }
     }
 
     pub fn is_available(&self) -> bool {

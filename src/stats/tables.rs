@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::FutureExt as _;
 
 use crate::model::Cell;
-use crate::postgres::Type;
+use crate::postgres::{Observer, Type};
 use crate::stats::{Growth, Look, Reading, Stat};
 
 pub const STAT: Stat = Stat {
@@ -77,11 +77,14 @@ async fn date_views(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
 
 /// Says which tables were left alone because somebody locks them.
 pub async fn note_locked(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
-    let locked = look.ask(include_str!("queries/locked_tables.sql"), &[]).await?;
-    for row in &locked.rows {
-        if let (Some(table), Some(pid)) = (row[0].text(), row[1].number()) {
-            reading.notes.push(format!("skipped {table}: process {pid} locks it exclusively, or waits to (`candlefish stats locks`)"));
-        }
+    for (table, pid) in locked_tables(look.observer).await? {
+        reading.notes.push(format!("skipped {table}: process {pid} locks it exclusively, or waits to (`candlefish stats locks`)"));
     }
     Ok(())
+}
+
+/// Each with a process that locks it exclusively, or waits to.
+pub async fn locked_tables(observer: &Observer) -> Result<Vec<(String, f64)>> {
+    let locked = observer.ask(include_str!("queries/locked_tables.sql"), &[]).await?;
+    Ok(locked.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].number()?))).collect())
 }

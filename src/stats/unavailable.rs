@@ -28,14 +28,23 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// The reason and the remedy as notes; none when the error is nobody's refusal but our own mistake.
-pub fn explain(error: &Error) -> Option<Vec<String>> {
+/// Why there is no answer.
+pub struct Lack {
+    /// The reason and the remedy.
+    pub notes: Vec<String>,
+    /// It was there, and the server had no time for it: nobody may take that for a server without it.
+    pub passing: bool,
+}
+
+/// None when the error is nobody's refusal but our own mistake.
+pub fn explain(error: &Error) -> Option<Lack> {
     if let Some(unavailable) = error.chain().find_map(|cause| cause.downcast_ref::<Unavailable>()) {
-        return Some(vec![unavailable.reason.clone(), unavailable.remedy.clone()]);
+        return Some(Lack { notes: vec![unavailable.reason.clone(), unavailable.remedy.clone()], passing: false });
     }
     let refusal = database_error(error)?;
     let said = refusal.message().to_string();
-    let remedy = match refusal.code().code() {
+    let code = refusal.code().code();
+    let remedy = match code {
         "55000" if said.contains("shared_preload_libraries") => {
             "Add pg_stat_statements to shared_preload_libraries and restart the server (docker: -c shared_preload_libraries=pg_stat_statements)."
                 .to_string()
@@ -45,7 +54,7 @@ pub fn explain(error: &Error) -> Option<Vec<String>> {
         "57014" => "It took longer than 5 s; the server is busy, or the catalog is very large. Ask again.".to_string(),
         _ => return None,
     };
-    Some(vec![said, remedy])
+    Some(Lack { notes: vec![said, remedy], passing: matches!(code, "55P03" | "57014") })
 }
 
 pub fn is_lock_timeout(error: &Error) -> bool {

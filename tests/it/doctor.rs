@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::server::{Server, machine};
+use crate::stats::session;
 use crate::support::{Case, Database, addresses};
 
 fn check<'a>(document: &'a Value, name: &str) -> &'a Value {
@@ -29,6 +30,26 @@ fn a_stack_of_ours_is_in_order() {
     case.run("doctor --ignore nonsense -d {url}").exit(2);
     case.run("doctor -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("cannot be reached");
     case.run("doctor --redis redis://127.0.0.1:1 -d {url}").exit(1).stdout_has("unreachable");
+}
+
+/// A statistic that had no time is no empty one, and neither are tables that it had to leave alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_looked_at_is_unknown_and_never_ok() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE held (id int PRIMARY KEY)");
+    let case = Case::new("no time").database(&database);
+    let verdicts = |document: Value| ["invalid-indexes", "indexes", "pg-stat-statements"].map(|name| check(&document, name).clone());
+    let holder = session(&database).await;
+    holder.batch_execute("BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let [invalid, indexes, _] = verdicts(case.run("doctor --json -d {url}").exit(0).json());
+    for found in [invalid, indexes] {
+        assert!(found["verdict"] == "unknown" && found["why"].as_str().unwrap().contains("public.held is locked"), "{found:#}");
+    }
+    // What every question about indexes, or about statements, has to read.
+    holder.batch_execute("COMMIT; BEGIN; LOCK TABLE pg_constraint, pg_stat_statements IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    for found in verdicts(case.run("doctor --json -d {url}").exit(0).json()) {
+        assert!(found["verdict"] == "unknown" && found["why"].as_str().unwrap().contains("lock timeout"), "{found:#}");
+    }
 }
 
 #[test]

@@ -6,11 +6,16 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls};
 
-use crate::support::{Case, Database, addresses, fixture};
+use crate::server::{Server, machine};
+use crate::support::{Case, Database, Output, addresses, fixture};
 
 /// A session of its own, which can hold a lock.
-async fn session(database: &Database) -> Client {
-    let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await.unwrap();
+pub async fn session(database: &Database) -> Client {
+    session_at(&database.url()).await
+}
+
+async fn session_at(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
 }

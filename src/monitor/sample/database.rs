@@ -1,5 +1,7 @@
 //! PostgreSQL itself: pg_stat_database always, pg_stat_statements where it is. One connection, which is made again when it breaks.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,9 @@ use crate::monitor::sample::statements::{Counted, is_transaction_control};
 use crate::monitor::sample::{Connections, LIMIT, Part, Presence, SlowQuery};
 use crate::postgres::{Address, Observer};
 use crate::stats::{Cell, Look, OVERVIEW, Options, Rates, Sheet, find};
+
+/// How often the database's size is asked for: it grows slowly, and of many tables it takes seconds.
+const SIZE_EVERY: Duration = Duration::from_secs(600);
 
 /// How many statements are shown.
 const SHOWN: usize = 10;
@@ -19,6 +24,8 @@ pub(super) struct Database {
     observer: Option<Observer>,
     rates: Rates,
     counts: Carried,
+    /// When the database's size was last asked for, and what it was; none when that was not to be had.
+    size: Option<(Instant, Option<f64>)>,
 }
 
 /// What goes on from sample to sample, and with `--once` from run to run.
@@ -50,7 +57,7 @@ impl Others {
 
 impl Database {
     pub fn new(address: Address) -> Self {
-        Database { address, observer: None, rates: Rates::default(), counts: Carried::default() }
+        Database { address, observer: None, rates: Rates::default(), counts: Carried::default(), size: None }
     }
 
     pub fn carried(&self) -> Carried {
@@ -95,11 +102,12 @@ impl Database {
             self.observer = Some(Observer::connect(&self.address, "candlefish monitor").await?);
         }
         let Some(observer) = &self.observer else { return Ok(Part::default()) };
-        let options = Options { for_rates: true, ..Options::default() };
+        let options = Options { for_rates: true, with_size: false, ..Options::default() };
         let look = Look { observer, options: &options };
-        let mut part = Part::of(Source::Database, Presence::There);
-        part.facts.server_version = Some(observer.server.version.clone());
         let overview = OVERVIEW.sheet(&look).await.context("read pg_stat_database")?;
+        let presence = if overview.is_available() { Presence::There } else { Presence::Failed(overview.notes.join(". ")) };
+        let mut part = Part::of(Source::Database, presence);
+        part.facts.server_version = Some(observer.server.version.clone());
         let number = |name: &str| overview.value(name).and_then(Cell::number);
         let own = self.looked();
         let counts = &mut self.counts;
@@ -114,7 +122,6 @@ impl Database {
         }
         part.add("candlefish_pg_lock_waiters", &[], number("waiting_for_locks"));
         part.add("candlefish_pg_longest_transaction_seconds", &[], number("longest_transaction_seconds"));
-        part.add("candlefish_pg_database_bytes", &[], number("size_bytes"));
         part.facts.connections = Some(Connections {
             used: number("connections"),
             most: number("connections_most"),
@@ -137,14 +144,26 @@ impl Database {
                 part.add("candlefish_statements_total", &[], counts.statements.calls);
                 part.add("candlefish_statement_seconds_total", &[], counts.statements.seconds);
                 part.presence.push((Source::Statements, Presence::There));
-                let elapsed = std::time::Duration::from_secs_f64(seconds.unwrap_or_default().max(0.0));
+                let elapsed = Duration::from_secs_f64(seconds.unwrap_or_default().max(0.0));
                 if let Some(rates) = self.rates.since_last(stat, sheet, elapsed) {
                     part.facts.slow_queries = slowest(&rates);
                 }
             } else {
-                part.presence.push((Source::Statements, Presence::Absent(sheet.notes.join(". "))));
+                let why = sheet.notes.join(". ");
+                // A server that is too busy to tell is the last that one may take for one without the extension.
+                part.presence.push((Source::Statements, if sheet.passing { Presence::Failed(why) } else { Presence::Absent(why) }));
             }
         }
+        // The last: where it takes too long, the rest is there.
+        if self.size.is_none_or(|(asked, _)| asked.elapsed() >= SIZE_EVERY) {
+            let answer = observer.ask(include_str!("queries/database_size.sql"), &[]).await;
+            if observer.is_closed() {
+                answer.as_ref().map_err(|error| anyhow::anyhow!("read the database's size: {error:#}"))?;
+            }
+            let bytes = answer.ok().and_then(|answer| answer.value(0, "bytes").and_then(Cell::number));
+            self.size = Some((Instant::now(), bytes));
+        }
+        part.add("candlefish_pg_database_bytes", &[], self.size.and_then(|(_, bytes)| bytes));
         Ok(part)
     }
 }

@@ -78,6 +78,7 @@ mod tests {
             rows: Some(rows.iter().map(row).collect()),
             columns: ["query_id", "user", "calls", "total_ms", "query"].map(Column::new).to_vec(),
             notes: Vec::new(),
+            passing: false,
         }
     }
 

@@ -1,4 +1,4 @@
--- The state of the server and of this database in one row. No parameters.
+-- The state of the server and of this database in one row. $1 boolean: its size, too, for which each of its files is looked at.
 -- pg_stat_activity tells a user without pg_read_all_stats only how many others there are.
 WITH clients AS (
     SELECT * FROM pg_stat_activity a
@@ -8,7 +8,7 @@ sees_all AS (SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS y
 SELECT
     d.datname::text AS database,
     extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 AS up_seconds,
-    CASE WHEN has_database_privilege(d.datname, 'CONNECT') THEN pg_database_size(d.datid) END AS size_bytes,
+    CASE WHEN $1 AND has_database_privilege(d.datname, 'CONNECT') THEN pg_database_size(d.datid) END AS size_bytes,
     (SELECT count(*) FROM clients) AS connections,
     current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint
         - coalesce(current_setting('reserved_connections', true)::bigint, 0) AS connections_most,

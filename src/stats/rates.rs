@@ -1,5 +1,6 @@
 //! What happened between two samples: counters become rates, ratios are those of the interval, and a reset is noticed.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::model::Cell;
@@ -28,13 +29,15 @@ fn between(growth: &Growth, before: &Sheet, mut now: Sheet, seconds: f64) -> She
     let at = |name: &str| now.columns.iter().position(|column| column.name == name);
     let key: Vec<usize> = growth.key.iter().filter_map(|name| at(name)).collect();
     let counters: Vec<usize> = growth.counters.iter().filter_map(|name| at(name)).collect();
-    let same = |a: &[Cell], b: &[Cell]| key.iter().all(|&column| a[column] == b[column]);
+    let old: HashMap<String, Vec<Cell>> = told_apart(old.clone(), &key, &counters).into_iter().map(|row| (name(&row, &key), row)).collect();
+    *rows = told_apart(std::mem::take(rows), &key, &counters);
     let mut was_reset = before.since != now.since && before.since.is_some();
     for row in rows.iter_mut() {
-        let old = old.iter().find(|old| same(old, row));
+        let old = old.get(&name(row, &key));
         let fell = |old: &[Cell]| counters.iter().any(|&column| row[column].number() < old[column].number() && !row[column].is_null());
         let shrank = old.is_some_and(|old| fell(old));
-        was_reset |= shrank;
+        // A sum of hidden ones also falls when one of them goes.
+        was_reset |= shrank && !is_sum(row, &key);
         let mut grown: Vec<Option<f64>> = Vec::with_capacity(counters.len());
         for &column in &counters {
             let (new, old) = (row[column].number(), old.map_or(Some(0.0), |old| old[column].number()));
@@ -67,6 +70,35 @@ fn between(growth: &Growth, before: &Sheet, mut now: Sheet, seconds: f64) -> She
         now.notes.push("the statistics were reset between the two samples: what fell has no rate".to_string());
     }
     now
+}
+
+fn name(row: &[Cell], key: &[usize]) -> String {
+    format!("{:?}", key.iter().map(|&column| &row[column]).collect::<Vec<_>>())
+}
+
+/// What is hidden from this user has no name of its own.
+fn is_sum(row: &[Cell], key: &[usize]) -> bool {
+    key.iter().any(|&column| row[column].is_null())
+}
+
+/// Rows that cannot be told apart (a user's hidden statements) become one, which has counted what they have together.
+fn told_apart(rows: Vec<Vec<Cell>>, key: &[usize], counters: &[usize]) -> Vec<Vec<Cell>> {
+    let mut sums: HashMap<String, usize> = HashMap::new();
+    let mut apart: Vec<Vec<Cell>> = Vec::with_capacity(rows.len());
+    for row in rows {
+        if is_sum(&row, key) {
+            if let Some(&at) = sums.get(&name(&row, key)) {
+                for &column in counters {
+                    let sum = apart[at][column].number().zip(row[column].number()).map(|(sum, more)| sum + more);
+                    apart[at][column] = sum.into();
+                }
+                continue;
+            }
+            sums.insert(name(&row, key), apart.len());
+        }
+        apart.push(row);
+    }
+    apart
 }
 
 #[cfg(test)]
@@ -102,6 +134,20 @@ mod tests {
         // Nothing was read: the ratio is unknown, and no 0 or 100.
         assert_eq!(rows[1][1..], [Cell::Real(0.0), Cell::Real(0.0), Cell::Null]);
         assert_eq!(now.notes, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_hidden_is_one_sum_and_no_reset() {
+        let hidden = |rows: &[(i64, i64)]| {
+            let mut sheet = sheet(None, &rows.iter().map(|(hits, reads)| ("", *hits, *reads)).collect::<Vec<_>>());
+            sheet.rows.iter_mut().flatten().for_each(|row| row[0] = Cell::Null);
+            sheet
+        };
+        let now = between(&GROWTH, &hidden(&[(1000, 10), (50, 5)]), hidden(&[(1008, 10), (52, 5)]), 2.0);
+        assert_eq!(now.rows.unwrap(), [[Cell::Null, Cell::Real(5.0), Cell::Real(0.0), Cell::Real(1.0)]]);
+        assert_eq!(now.notes, [""; 0]);
+        let now = between(&GROWTH, &hidden(&[(1000, 10), (50, 5)]), hidden(&[(60, 5)]), 2.0);
+        assert_eq!((now.rows.unwrap(), now.notes.len()), (vec![vec![Cell::Null; 4]], 0));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::Sheet;
 
+/// Stands for the number of a statement that this user may not see.
+const HIDDEN: &str = "hidden";
+
 /// Sums that only grow, and what each statement had counted when it was last seen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -27,25 +30,29 @@ impl Counted {
         else {
             return;
         };
-        let mut seen = HashMap::with_capacity(rows.len());
+        let mut sums: HashMap<String, (f64, f64)> = HashMap::with_capacity(rows.len());
         for row in rows {
             let (Some(new_calls), Some(new_total)) = (row[calls].number(), row[total].number()) else { continue };
             if row[query].text().is_some_and(is_transaction_control) {
                 continue;
             }
-            let key = format!("{} {}", row[id].text().unwrap_or("-"), row[user].text().unwrap_or("-"));
-            let known = self.seen.get(&key).copied().filter(|(calls, _)| *calls <= new_calls);
-            // A statement that is new, or was reset, has all its counts from since then.
-            let (old_calls, old_total) = known.unwrap_or_default();
-            if self.begun {
-                self.calls += new_calls - old_calls;
-                self.seconds += (new_total - old_total).max(0.0) / 1000.0;
-            }
-            // Hidden statements share a name: their sums do too.
-            let sum = seen.entry(key).or_insert((0.0, 0.0));
+            // A user's hidden statements cannot be told apart: they are one.
+            let key = format!("{} {}", row[id].text().unwrap_or(HIDDEN), row[user].text().unwrap_or("-"));
+            let sum = sums.entry(key).or_insert((0.0, 0.0));
             *sum = (sum.0 + new_calls, sum.1 + new_total);
         }
-        self.seen = seen;
+        for (key, (calls, total)) in sums.iter().filter(|_| self.begun) {
+            let (old_calls, old_total) = match self.seen.get(key) {
+                Some((old_calls, old_total)) if old_calls <= calls => (*old_calls, *old_total),
+                // One of them came, or was thrown out, or all were reset: how much the others grew nobody knows.
+                _ if key.starts_with(HIDDEN) => continue,
+                // A statement that is new, or was reset, has all its counts from since then.
+                _ => (0.0, 0.0),
+            };
+            self.calls += calls - old_calls;
+            self.seconds += (total - old_total).max(0.0) / 1000.0;
+        }
+        self.seen = sums;
         self.begun = true;
     }
 }
@@ -64,7 +71,7 @@ mod tests {
     fn sheet(rows: &[(&str, i64, f64)]) -> Sheet {
         let row = |(id, calls, total): &(&str, i64, f64)| {
             vec![
-                Cell::from(*id),
+                if id.is_empty() { Cell::Null } else { Cell::from(*id) },
                 "u".into(),
                 Cell::Int(*calls),
                 Cell::Real(*total),
@@ -94,5 +101,23 @@ mod tests {
         // Everything was reset.
         counted.count(&sheet(&[("1", 3, 30.0)]));
         assert_eq!(counted.calls, 18.0);
+    }
+
+    #[test]
+    fn statements_that_are_hidden_are_counted_once() {
+        let mut counted = Counted::default();
+        counted.count(&sheet(&[("", 100, 1000.0), ("", 50, 500.0)]));
+        for _ in 0..3 {
+            counted.count(&sheet(&[("", 100, 1000.0), ("", 50, 500.0)]));
+        }
+        assert_eq!((counted.calls, counted.seconds), (0.0, 0.0), "nothing was called");
+        counted.count(&sheet(&[("", 104, 1100.0), ("", 51, 600.0)]));
+        assert_eq!(counted.calls, 5.0);
+        assert!((counted.seconds - 0.2).abs() < 1e-9);
+        // One is thrown out: the other's lifetime is no news.
+        counted.count(&sheet(&[("", 104, 1100.0)]));
+        assert_eq!(counted.calls, 5.0);
+        counted.count(&sheet(&[("", 110, 1160.0)]));
+        assert_eq!(counted.calls, 11.0);
     }
 }

@@ -1,52 +1,53 @@
--- Who waits for whom, as a tree: each root blocks others and waits for nobody. No parameters.
--- pg_locks, which everybody may read, names the waiters, those for a tuple too; pg_blocking_pids() says whom each waits for (0: a prepared transaction).
-WITH RECURSIVE waits AS MATERIALIZED (
-    SELECT w.pid, unnest(pg_blocking_pids(w.pid)) AS blocker
-    FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted AND pid IS NOT NULL AND pid <> pg_backend_pid()) AS w
+-- Sessions that wait for a lock, and those that they wait for; whose turn comes before whose is made out of it. No parameters.
+-- pg_locks, which everybody may read, names the waiters, those for a tuple too; pg_blocking_pids() says whom each waits for (0: a prepared transaction):
+-- who holds the lock, and who stands before it in the queue. "holders" are those of them that hold it.
+WITH locks AS MATERIALIZED (
+    SELECT coalesce(pid, 0) AS pid, granted, mode, locktype, database, relation, transactionid,
+        ROW(locktype, database, relation, page, tuple, virtualxid, transactionid, classid, objid, objsubid)::text AS object
+    FROM pg_locks WHERE pid IS DISTINCT FROM pg_backend_pid()
 ),
-roots AS (
-    SELECT DISTINCT blocker AS pid FROM waits WHERE blocker NOT IN (SELECT pid FROM waits)
+waits AS MATERIALIZED (
+    SELECT w.*, pg_blocking_pids(w.pid) AS blockers FROM (SELECT DISTINCT ON (pid) * FROM locks WHERE NOT granted AND pid <> 0) AS w
 ),
-tree AS (
-    SELECT pid, NULL::int AS blocked_by, 0 AS depth, ARRAY[pid] AS path FROM roots
-    UNION ALL
-    -- A deadlock that is not yet broken has no root: its first session stands for one.
-    SELECT min(pid), NULL, 0, ARRAY[min(pid)] FROM waits HAVING min(pid) IS NOT NULL AND NOT EXISTS (SELECT FROM roots)
-    UNION ALL
-    SELECT w.pid, w.blocker, t.depth + 1, t.path || w.pid FROM tree t JOIN waits w ON w.blocker = t.pid WHERE w.pid <> ALL (t.path)
+holds AS (
+    SELECT w.pid, string_agg(DISTINCT h.pid::text, ' ') AS holders
+    FROM waits w JOIN locks h ON h.object = w.object AND h.granted AND h.pid = ANY (w.blockers)
+    GROUP BY w.pid
+),
+concerned AS (
+    SELECT pid FROM waits WHERE cardinality(blockers) > 0
+    UNION
+    SELECT unnest(blockers) FROM waits
 )
 SELECT
-    repeat('  ', t.depth) || t.pid AS tree,
-    t.depth,
-    t.pid,
-    t.blocked_by,
-    (SELECT count(DISTINCT b.pid) FROM tree b WHERE t.pid = ANY (b.path) AND b.pid <> t.pid) AS blocks,
+    c.pid,
+    array_to_string(w.blockers, ' ') AS blockers,
+    h.holders,
     a.usename::text AS user,
     nullif(a.application_name, '') AS application,
     coalesce(host(a.client_addr), CASE WHEN a.backend_type = 'client backend' THEN 'socket' END) AS client,
-    CASE WHEN t.pid = 0 THEN 'prepared transaction' ELSE a.state END AS state,
+    CASE WHEN c.pid = 0 THEN 'prepared transaction' ELSE a.state END AS state,
     coalesce(
-        (
-            SELECT l.mode || ' on ' || CASE
-                WHEN l.locktype = 'relation' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    THEN l.relation::regclass::text
-                WHEN l.locktype = 'tuple' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    THEN 'a row of ' || l.relation::regclass::text
-                WHEN l.locktype = 'transactionid' THEN 'a row of transaction ' || l.transactionid::text
-                ELSE l.locktype END
-            FROM pg_locks l WHERE l.pid = t.pid AND NOT l.granted LIMIT 1
-        ),
+        w.mode || ' on ' || CASE
+            WHEN w.locktype = 'relation' AND w.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                THEN w.relation::regclass::text
+            WHEN w.locktype = 'tuple' AND w.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                THEN 'a row of ' || w.relation::regclass::text
+            WHEN w.locktype = 'transactionid' THEN 'a row of transaction ' || w.transactionid::text
+            ELSE w.locktype END,
         nullif(concat_ws(': ', a.wait_event_type, a.wait_event), '')
     ) AS wait,
     extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
     extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS state_seconds,
+    -- For whoever turns out to be the root.
     CASE
-        WHEN t.depth > 0 THEN NULL
-        WHEN t.pid = 0 THEN 'ROLLBACK PREPARED a transaction of pg_prepared_xacts'
-        WHEN a.state = 'active' THEN format('SELECT pg_cancel_backend(%s)', t.pid)
-        ELSE format('SELECT pg_terminate_backend(%s)', t.pid)
+        WHEN c.pid = 0 THEN 'ROLLBACK PREPARED a transaction of pg_prepared_xacts'
+        WHEN a.state = 'active' THEN format('SELECT pg_cancel_backend(%s)', c.pid)
+        ELSE format('SELECT pg_terminate_backend(%s)', c.pid)
     END AS remedy,
     a.query
-FROM tree t
-LEFT JOIN pg_stat_activity a ON a.pid = t.pid
-ORDER BY t.path
+FROM concerned c
+LEFT JOIN waits w ON w.pid = c.pid
+LEFT JOIN holds h ON h.pid = c.pid
+LEFT JOIN pg_stat_activity a ON a.pid = c.pid
+ORDER BY c.pid

@@ -206,5 +206,11 @@ fn choose(mut sheet: Sheet, options: &Options) -> Sheet {
         rows.sort_by(|a, b| number(&b[by]).total_cmp(&number(&a[by])));
         rows.truncate(options.limit as usize);
     }
+    if sheet.stat == "tables"
+        && let Some(rows) = &mut sheet.rows
+    {
+        // The largest come first.
+        rows.truncate(options.limit as usize);
+    }
     sheet
 }

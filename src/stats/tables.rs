@@ -39,7 +39,9 @@ pub const STAT: Stat = Stat {
     },
     read: |look| {
         async move {
-            let answer = look.ask(include_str!("queries/tables.sql"), &[(&look.options.limit, Type::INT8)]).await?;
+            // Two samples are subtracted first and chosen from afterwards: one that was not listed before has not begun to count.
+            let most = (!look.options.for_rates).then_some(look.options.limit);
+            let answer = look.ask(include_str!("queries/tables.sql"), &[(&most, Type::INT8)]).await?;
             let mut reading = Reading { since: look.since().await?, ..Reading::of(answer) };
             date_views(look, &mut reading).await?;
             note_locked(look, &mut reading).await?;
@@ -53,7 +55,12 @@ const MAY_STAT_FILES: &str = "SELECT has_function_privilege('pg_catalog.pg_stat_
 
 /// When materialized views were refreshed: where the server keeps no commit timestamps, by their files, when this user may look at those.
 async fn date_views(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
-    let undated = |row: &[Cell]| row[1].text() == Some("materialized view") && row[17].is_null();
+    let is_view = |row: &[Cell]| row[1].text() == Some("materialized view");
+    let undated = |row: &[Cell]| is_view(row) && row[17].is_null();
+    if reading.rows.iter().any(|row| is_view(row) && !undated(row)) {
+        let note = "materialized views are dated by the last change of their entry in the catalog: a refresh, or a GRANT or ALTER after it";
+        reading.notes.push(note.to_string());
+    }
     if !reading.rows.iter().any(|row| undated(row)) {
         return Ok(());
     }

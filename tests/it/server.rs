@@ -35,7 +35,10 @@ pub fn machine() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
     let mut folders: Vec<PathBuf> = env::split_paths(&path).chain(versions).filter(|folder| folder.join("initdb").is_file()).collect();
     folders.sort();
-    folders.pop().expect("cargo xtask setup installs PostgreSQL")
+    let folder = folders.pop().expect("cargo xtask setup installs PostgreSQL");
+    // A link to it has not all of its neighbours.
+    let program = fs::canonicalize(folder.join("initdb")).expect("initdb is there");
+    program.parent().expect("it lies in a folder").to_path_buf()
 }
 
 impl Server {
@@ -51,6 +54,21 @@ impl Server {
         server.configure(settings);
         server.run("pg_ctl", &["start", "--silent", "--wait", "--log", &server.path("log")]);
         server
+    }
+
+    /// A standby of this one.
+    pub fn standby(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("candlefish-it-").tempdir_in("/tmp").expect("make the standby's folder");
+        if let Some((uid, gid)) = self.account {
+            chown(folder.path(), Some(uid), Some(gid)).expect("give the folder to the server's account");
+        }
+        let standby = Server { bin: self.bin.clone(), folder, port: free_port(), account: self.account };
+        let port = self.port.to_string();
+        let from = ["--host=127.0.0.1", "--port", &port, "--username=candlefish"];
+        standby.run("pg_basebackup", &[&from[..], &["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]].concat());
+        standby.configure(&[]);
+        standby.run("pg_ctl", &["start", "--silent", "--wait", "--log", &standby.path("log")]);
+        standby
     }
 
     /// Stops it and starts it with other settings; what is in it stays.

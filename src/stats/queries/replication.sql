@@ -14,13 +14,18 @@ FROM (
         s.slot_type, NULL, NULL, pg_wal_lsn_diff(here.lsn, s.restart_lsn)::float8::bigint
     FROM pg_replication_slots s CROSS JOIN here
     UNION ALL
-    -- A standby that has replayed all it received is not behind, however long ago the last transaction was.
-    SELECT 3, 'this standby', coalesce(w.sender_host, 'its primary'), NULL, w.status, NULL,
-        pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::float8::bigint,
-        CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+    -- A standby that has replayed all it received is not behind, however long ago the last transaction was; as long as it receives: without that
+    -- nobody here knows what there would be to receive.
+    SELECT 3, 'this standby', coalesce(w.sender_host, 'its primary'), NULL, CASE WHEN w.streams IS NULL THEN 'receives nothing' ELSE w.status END, NULL,
+        CASE WHEN w.streams THEN pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END::float8::bigint,
+        CASE
+            WHEN w.streams IS NOT TRUE THEN NULL
+            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
             ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END::float8,
         NULL
-    FROM (SELECT) AS always LEFT JOIN pg_stat_wal_receiver w ON true
+    FROM (SELECT) AS always
+    -- Who may not see its status sees that it is there.
+    LEFT JOIN (SELECT sender_host, status, coalesce(status, 'streaming') = 'streaming' AS streams FROM pg_stat_wal_receiver WHERE pid IS NOT NULL) AS w ON true
     WHERE pg_is_in_recovery()
 ) AS rows
 ORDER BY position, name

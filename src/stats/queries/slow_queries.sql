@@ -3,7 +3,7 @@
 -- Every version of pg_stat_statements: a bare name that the view does not have is found in "absent" instead, and is NULL.
 SELECT
     s.query_id, s.user, s.calls, s.total_ms, s.total_ms / nullif(s.calls, 0) AS mean_ms, s.max_ms,
-    s.total_ms / nullif(sum(s.total_ms) OVER (), 0) AS share_ratio,
+    s.total_ms / nullif(s.all_ms, 0) AS share_ratio,
     s.rows, s.hits, s.reads, s.hits::float8 / nullif(s.hits + s.reads, 0) AS hit_ratio, s.io_ms, s.temp_bytes, s.wal_bytes,
     s.query
 FROM (
@@ -19,11 +19,15 @@ CROSS JOIN LATERAL (
         query,
         calls,
         coalesce(total_exec_time, total_time) AS total_ms,
+        -- Of all statements, those too that are not listed.
+        sum(coalesce(total_exec_time, total_time)) OVER () AS all_ms,
         coalesce(max_exec_time, max_time) AS max_ms,
         rows,
         shared_blks_hit AS hits,
         shared_blks_read AS reads,
-        coalesce(shared_blk_read_time, blk_read_time) + coalesce(shared_blk_write_time, blk_write_time) AS io_ms,
+        -- Unmeasured time is 0 there, and unknown here.
+        CASE WHEN current_setting('track_io_timing') = 'on'
+            THEN coalesce(shared_blk_read_time, blk_read_time) + coalesce(shared_blk_write_time, blk_write_time) END AS io_ms,
         (temp_blks_read + temp_blks_written) * current_setting('block_size')::bigint AS temp_bytes,
         wal_bytes::bigint AS wal_bytes
     FROM pg_stat_statements

@@ -1,4 +1,4 @@
--- Tables and materialized views, the largest first. $1 bigint: how many.
+-- Tables and materialized views, the largest first. $1 bigint: how many, NULL for all.
 -- A size is asked only of a table that nobody locks, or waits to lock, exclusively: asking would wait, too. Those have "locked_by".
 WITH locked AS (
     SELECT relation, min(pid) AS pid

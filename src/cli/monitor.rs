@@ -252,18 +252,26 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     } else {
         unsent.clear();
     }
-    if let Some(file) = &file {
-        file.save(&watch.monitor, &watch.sampler, unsent)?;
-    }
+    // What was seen is said even so. But without it the next run does not know how long a condition has held: that is no good answer.
+    let lost = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, unsent).err());
     if args.nagios {
         let (line, code) = nagios(&status);
-        ui.print(&line)?;
+        match lost.filter(|_| code == 0) {
+            Some(error) => {
+                nagios_unknown(&sentence(&error));
+                return Ok(Exit::Code(3));
+            }
+            None => ui.print(&line)?,
+        }
         return Ok(Exit::Code(code));
+    }
+    if let Some(error) = &lost {
+        ui.warn(&format!("{}; the next run begins anew", sentence(error)));
     }
     monitor(ui, &status)?;
     Ok(if !status.firing().is_empty() {
         Exit::Bad
-    } else if status.unknown().is_empty() {
+    } else if status.unknown().is_empty() && lost.is_none() {
         Exit::Good
     } else {
         Exit::Code(2)
@@ -333,6 +341,7 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         let mut ticks = tokio::time::interval(watch.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut before, mut saved): (Option<Status>, Option<tokio::time::Instant>) = (None, None);
+        let mut lost = false;
         loop {
             ticks.tick().await;
             let (status, notices) = watch.step().await;
@@ -347,7 +356,13 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
             if let Some(file) = &file
                 && (is_news || saved.is_none_or(|saved| saved.elapsed() > Duration::from_secs(60)))
             {
-                file.save(&watch.monitor, &watch.sampler, tellers.borrow().clone())?;
+                // A full disk is no reason to stop watching.
+                let kept = file.save(&watch.monitor, &watch.sampler, tellers.borrow().clone());
+                match &kept {
+                    Err(error) if !lost => ui.warn(&format!("{}; the watch goes on without it", sentence(error))),
+                    _ => {}
+                }
+                lost = kept.is_err();
                 saved = Some(tokio::time::Instant::now());
             }
             if !monitor_tick(ui, &status, before.as_ref())? {

@@ -14,6 +14,7 @@ use candlefish::monitor::{Key, Rules, Scripted};
 use serde_json::Value;
 
 use crate::server::{Server, machine};
+use crate::stats::session;
 use crate::support::{Case, Database};
 
 /// Promtool, which `cargo xtask setup` installs.
@@ -143,7 +144,7 @@ fn random_series_come_to_the_same_states_in_promtool() {
         slow: {condition: 'avg_query_time[1m] > 100ms', duration: 1m}\n  \
         slow_a: {condition: 'avg_query_time{app_instance=\"a\"}[45s] >= 100ms', duration: 30s, keep_firing_for: 1m, severity: info}\n  \
         errors: {condition: error_rate > 1%, duration: 30s, severity: critical, min_samples: 0}\n  \
-        errors_many: {condition: 'error_rate[2m] > 5%', min_samples: 150}\n  \
+        errors_many: {condition: 'error_rate[2m] > 1%', min_samples: 150}\n  \
         pool: {condition: pool_usage > 90%, duration: 45s, keep_firing_for: 30s, labels: {team: data}}\n  \
         p95: {condition: 'p95[1m] > 50ms', duration: 15s}\n  \
         hits: {condition: 'cache_hit_ratio[1m] < 90%', duration: 1m}\n";
@@ -158,7 +159,14 @@ fn random_series_come_to_the_same_states_in_promtool() {
         state ^= state << 17;
         (state >> 11) as f64 / (1_u64 << 53) as f64
     };
-    let mut wanted = vec![("slow", "firing"), ("errors", "firing"), ("pool", "firing"), ("hits", "pending"), ("p95", "firing")];
+    let mut wanted = vec![
+        ("slow", "firing"),
+        ("errors", "firing"),
+        ("errors_many", "firing"),
+        ("pool", "firing"),
+        ("hits", "pending"),
+        ("p95", "firing"),
+    ];
     for run in 0..4 {
         let ticks = 120;
         let mut series: Vec<Scripted> = Vec::new();
@@ -302,6 +310,48 @@ fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
     assert_eq!(alert(&resolved, "errors")["state"], "resolved", "{resolved:#}");
     std::fs::write(case.dir().join("state.json"), "{\"version\": 1").unwrap();
     case.run(line).exit(2).stderr_has("cannot be used");
+}
+
+#[test]
+fn what_cannot_be_kept_stops_no_watch_and_hides_no_alert() {
+    let database = Database::fresh();
+    let case = Case::new("no room").database(&database);
+    let url = database.url();
+    // Nobody can make a file there.
+    let nowhere = ["--state-file", "/proc/candlefish/state.json", "-d", &url];
+    let mut running = Running::start(&case, &[&["monitor", "--interval", "100ms", "--json"][..], &nowhere].concat());
+    for _ in 0..3 {
+        running.next();
+    }
+    let mut said = String::new();
+    while !said.contains("the watch goes on without it") {
+        assert!(running.errors.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    running.stop();
+    let once = |rule: &str, more: &str| {
+        std::fs::write(case.dir().join("rules.yaml"), format!("alerts:\n  pool: {{condition: {rule}}}\n")).unwrap();
+        case.run_args(["monitor", more, "--rules", "rules.yaml"].iter().chain(&nowhere))
+    };
+    once("pool_usage >= 0%", "--once").exit(1).stdout_has("firing").stderr_has("the next run begins anew");
+    once("pool_usage > 100%", "--once").exit(2).stdout_has("inactive");
+    once("pool_usage >= 0%", "--nagios").exit(1).stdout_has("WARNING - pool");
+    once("pool_usage > 100%", "--nagios").exit(3).stdout_has("UNKNOWN - write the state file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_too_busy_to_tell_is_not_one_without_the_extension() {
+    let database = Database::fresh();
+    let case = Case::new("busy").database(&database);
+    std::fs::write(case.dir().join("rules.yaml"), "alerts:\n  slow: {condition: avg_query_time > 100ms}\n").unwrap();
+    let line = "monitor --once --rules rules.yaml --ignore-for --json -d {url}";
+    let without = case.run(line).exit(0).json();
+    assert_eq!(alert(&without, "slow")["state"], "not_applicable", "{without:#}");
+    database.execute("CREATE EXTENSION pg_stat_statements");
+    let holder = session(&database).await;
+    holder.batch_execute("BEGIN; LOCK TABLE pg_stat_statements IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let busy = case.run(line).exit(2).json();
+    assert_eq!(alert(&busy, "slow")["state"], "unknown", "{busy:#}");
+    case.run("monitor --nagios --rules rules.yaml --ignore-for -d {url}").exit(3).stdout_has("lock timeout");
 }
 
 #[test]

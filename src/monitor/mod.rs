@@ -116,8 +116,9 @@ impl Monitor {
         for rule in &self.rules {
             let mut alert = self.alerts.get(&rule.name).cloned().unwrap_or_default();
             let last = self.used.get(&rule.name).copied();
-            let outcome = self.look(&rule.condition, &sample, last, matches!(alert.state, State::Pending | State::Firing));
-            let verdict = verdict(rule, &outcome);
+            let is_active = matches!(alert.state, State::Pending | State::Firing);
+            let outcome = self.look(&rule.condition, &sample, last, is_active);
+            let verdict = verdict(rule, &outcome, is_active);
             if let Outcome::Value(seen) = &outcome {
                 alert.value = Some(seen.measured.value);
             } else if let Outcome::NoData(_) = &outcome {
@@ -247,9 +248,9 @@ fn shown_value(metric: &Metric, value: f64) -> f64 {
     if metric.unit == Unit::Milliseconds { value * 1000.0 } else { value }
 }
 
-fn verdict(rule: &Rule, outcome: &Outcome) -> Verdict {
+fn verdict(rule: &Rule, outcome: &Outcome, is_active: bool) -> Verdict {
     match outcome {
-        Outcome::Value(seen) if rule.holds(seen.measured) => Verdict::Holds,
+        Outcome::Value(seen) if rule.holds(seen.measured, is_active) => Verdict::Holds,
         Outcome::Value(_) => Verdict::HoldsNot,
         Outcome::NoData(_) | Outcome::NoSeries(_) => match rule.on_no_data {
             OnNoData::Unknown => Verdict::Unknown,
@@ -307,6 +308,31 @@ mod tests {
         let (status, notices) =
             (13..16).map(|tick| monitor.evaluate(sample(tick, there(), Some((tick as f64 * 100.0, 20.0))))).last().unwrap();
         assert_eq!((status.alerts[0].state, notices.len()), (Shown::Resolved, 0));
+    }
+
+    #[test]
+    fn clients_that_gave_up_calling_are_no_recovery() {
+        let mut monitor = monitor();
+        let (mut calls, mut failures) = (0.0, 0.0);
+        let mut minute = |monitor: &mut Monitor, from: i64, a_tick: f64, failing: f64| {
+            let mut last = None;
+            for tick in from..from + 4 {
+                (calls, failures) = (calls + a_tick, failures + a_tick * failing);
+                last = Some(monitor.evaluate(sample(tick, Presence::There, Some((calls, failures)))).0);
+            }
+            let alert = last.unwrap().alerts.swap_remove(0);
+            (alert.state, alert.value, alert.reason.is_some())
+        };
+        minute(&mut monitor, 0, 100.0, 0.0);
+        assert_eq!(minute(&mut monitor, 4, 100.0, 1.0).0, Shown::Firing);
+        // Two calls a tick, of which every one fails; and then none.
+        assert_eq!(minute(&mut monitor, 8, 2.0, 1.0), (Shown::Firing, Some(1.0), true));
+        assert_eq!(minute(&mut monitor, 12, 2.0, 1.0), (Shown::Firing, Some(1.0), true));
+        // As few that succeed are all there is to know.
+        minute(&mut monitor, 16, 2.0, 0.0);
+        assert_eq!(minute(&mut monitor, 20, 2.0, 0.0).0, Shown::Resolved);
+        // And they begin nothing.
+        assert_eq!(minute(&mut monitor, 24, 2.0, 1.0).0, Shown::Resolved);
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
 fn too_few(rule: &Rule, outcome: &Outcome) -> Option<String> {
     let Outcome::Value(seen) = outcome else { return None };
     let events = seen.measured.events.filter(|events| *events < rule.min_samples - 1e-6)?;
-    Some(format!("only {events:.0} of the {} events that a verdict needs", rule.min_samples))
+    Some(format!("only {events:.0} of the {} events by which an alert begins, or a target is met or missed", rule.min_samples))
 }
 
 impl MetricReport {

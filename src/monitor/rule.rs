@@ -20,7 +20,8 @@ pub struct Rule {
     pub severity: String,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
-    /// With fewer events in the window the condition does not hold: one failure of three calls at night is no alarm.
+    /// With fewer events in the window no alert begins: one failure of three calls at night is no alarm. One that pends or fires goes on by however
+    /// few: clients that gave up calling are no recovery.
     pub min_samples: f64,
     pub on_no_data: OnNoData,
 }
@@ -185,15 +186,16 @@ impl Condition {
         if first.measured.value.is_nan() { Some(seen.find(|seen| !seen.measured.value.is_nan()).unwrap_or(first)) } else { Some(first) }
     }
 
-    /// The condition for Prometheus, with the guard of a rule.
-    pub fn promql(&self, min_samples: f64) -> String {
+    /// The condition for Prometheus, with the guard of the alert of this name.
+    fn promql(&self, min_samples: f64, alert: &str) -> String {
         let window = span_text(self.window_ms);
         let formulas = || self.metric.formulas.iter().map(|(_, formula)| formula);
         let values: Vec<String> = formulas().map(|formula| formula.promql(&self.selectors, &window)).collect();
         let mut text = format!("{} {} {}", first_of(&values, ">= 0"), self.sign.text(), self.limit);
         let events: Vec<String> = formulas().filter_map(|formula| formula.events_promql(&self.selectors, &window)).collect();
         if min_samples > 0.0 && events.len() == values.len() {
-            text.push_str(&format!(" and {} >= {min_samples}", first_of(&events, "> 0")));
+            // ALERTS is what pends or fires already; without labels, as sums are.
+            text.push_str(&format!(" and ({} >= {min_samples} or max(ALERTS{{alertname=\"{alert}\"}}))", first_of(&events, "> 0")));
         }
         text
     }
@@ -234,11 +236,16 @@ impl Rule {
         KPIS.iter().filter_map(rule).collect()
     }
 
-    /// True when the condition holds for what was seen: there were enough events, and the comparison is true.
-    pub fn holds(&self, measured: Measured) -> bool {
+    /// True when the condition holds for what was seen: the comparison is true, and there were enough events, or the alert is active already.
+    pub fn holds(&self, measured: Measured, is_active: bool) -> bool {
         // `increase` is a product of floats: 20 events may come as 19.999….
-        let enough = measured.events.is_none_or(|events| events >= self.min_samples - 1e-6);
+        let enough = is_active || measured.events.is_none_or(|events| events >= self.min_samples - 1e-6);
         enough && self.condition.sign.holds(measured.value, self.condition.limit)
+    }
+
+    /// The same for Prometheus.
+    pub fn promql(&self) -> String {
+        self.condition.promql(self.min_samples, &self.name)
     }
 }
 
@@ -372,13 +379,14 @@ mod tests {
     fn the_expression_for_prometheus_has_every_source_and_the_guard() {
         let condition = Condition::parse("error_rate > 1%").unwrap();
         assert_eq!(
-            condition.promql(20.0),
+            condition.promql(20.0, "errors"),
             "((sum(rate(candlefish_query_failures_total[1m])) / sum(rate(candlefish_query_duration_seconds_count[1m]))) >= 0 or \
              (sum(rate(candlefish_pg_rollbacks_total[1m])) / (sum(rate(candlefish_pg_commits_total[1m])) + sum(rate(candlefish_pg_rollbacks_total[1m])))) >= 0) > 0.01 \
-             and ((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 or \
-             (sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0) >= 20"
+             and (((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 or \
+             (sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0) >= 20 \
+             or max(ALERTS{alertname=\"errors\"}))"
         );
-        assert_eq!(Condition::parse("pool_usage > 90%").unwrap().promql(20.0).matches(" and ").count(), 0);
+        assert_eq!(Condition::parse("pool_usage > 90%").unwrap().promql(20.0, "pool").matches(" and ").count(), 0);
     }
 
     proptest::proptest! {

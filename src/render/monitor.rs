@@ -328,7 +328,7 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
                     json!({
                         "name": rule.name, "condition": rule.condition.text, "metric": rule.condition.metric.name, "severity": rule.severity,
                         "for_seconds": rule.for_ms as f64 / 1000.0, "window_seconds": rule.condition.window_ms as f64 / 1000.0,
-                        "promql": rule.condition.promql(rule.min_samples),
+                        "promql": rule.promql(),
                     })
                 })
                 .collect();

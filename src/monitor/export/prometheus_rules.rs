@@ -32,7 +32,7 @@ pub fn prometheus_rules(rules: &Rules) -> String {
 }
 
 fn one(rule: &Rule) -> String {
-    let mut text = format!("      - alert: {}\n        expr: {}\n", quoted(&rule.name), quoted(&rule.condition.promql(rule.min_samples)));
+    let mut text = format!("      - alert: {}\n        expr: {}\n", quoted(&rule.name), quoted(&rule.promql()));
     if rule.on_no_data == OnNoData::Unknown {
         text.push_str("        # Without data Prometheus lets this alert end; candlefish's own monitor holds it.\n");
     }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::model::{Kpi, Limit, Unit};
 use crate::monitor::alert::{Alert, State};
 use crate::monitor::metric::{Metric, Source};
-use crate::monitor::rule::{OnNoData, Rule};
+use crate::monitor::rule::{OnNoData, Rule, Sign};
 use crate::monitor::sample::{Facts, Presence};
 use crate::monitor::{Outcome, shown_value};
 
@@ -51,6 +51,9 @@ pub struct AlertReport {
     pub severity: String,
     pub state: Shown,
     pub condition: String,
+    /// How the value stands to the threshold when the condition holds.
+    #[serde(skip)]
+    pub sign: Sign,
     pub value: Option<f64>,
     pub threshold: f64,
     pub unit: &'static str,
@@ -188,6 +191,7 @@ impl AlertReport {
             severity: rule.severity.clone(),
             state,
             condition: rule.condition.text.clone(),
+            sign: rule.condition.sign,
             value,
             threshold: shown_value(metric, rule.condition.limit),
             unit: unit_name(metric.unit),

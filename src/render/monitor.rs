@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::monitor::{AlertReport, HistoryPoint, KpiReport, Shown, Status};
+use crate::monitor::{AlertReport, HistoryPoint, KpiReport, Shown, Sign, Status};
 use crate::render::{Format, Table, Ui, csv, units};
 
 /// One sample, whole.
@@ -96,7 +96,7 @@ pub fn nagios(status: &Status) -> (String, u8) {
             let unit = if alert.unit == "ms" { "ms" } else { "" };
             let (warning, critical) =
                 if alert.severity == "critical" { (None, Some(alert.threshold)) } else { (Some(alert.threshold), None) };
-            let limit = |limit: Option<f64>| limit.map_or(String::new(), |limit| limit.to_string());
+            let limit = |limit: Option<f64>| limit.map_or(String::new(), |limit| nagios_range(alert.sign, limit));
             Some(format!("{}={}{unit};{};{}", alert.name, alert.value?, limit(warning), limit(critical)))
         })
         .collect();
@@ -121,6 +121,16 @@ pub fn nagios(status: &Status) -> (String, u8) {
     };
     // A bar would end the text for whoever reads it.
     (format!("{word} - {}{perfdata}", what.replace('|', "/").replace('\n', " ")), code)
+}
+
+/// Where Nagios is to see an alarm: it takes a range for the good one, and a bare number for the end of one that begins at 0.
+fn nagios_range(sign: Sign, limit: f64) -> String {
+    match sign {
+        Sign::More | Sign::AtLeast => limit.to_string(),
+        Sign::Less | Sign::AtMost => format!("{limit}:"),
+        Sign::Equal => format!("@{limit}:{limit}"),
+        Sign::Different => format!("{limit}:{limit}"),
+    }
 }
 
 /// `top`: the whole in a terminal of so many columns and rows.
@@ -380,6 +390,12 @@ mod tests {
     fn lines_fit_and_colours_take_no_place() {
         assert_eq!(fit("abcdef", 4), "abc");
         assert_eq!(fit("\x1b[1mabcdef\x1b[0m", 4), "\x1b[1mabc\x1b[0m");
+    }
+
+    #[test]
+    fn nagios_alarms_where_we_do() {
+        let ranges = [Sign::More, Sign::Less, Sign::Equal, Sign::Different].map(|sign| nagios_range(sign, 0.9));
+        assert_eq!(ranges, ["0.9", "0.9:", "@0.9:0.9", "0.9:0.9"]);
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub const POOL_SUMS: Check = Check {
                 number(config.iter().find(|row| row.get("key").is_some_and(|there| there == key)).and_then(|row| row.get("value")))
             };
             // A pool is a database and a user; a reserve may come on top. What limits a database limits all of its pools.
-            let mut sum = 0.0;
+            let (mut sum, mut bound) = (0.0, Some(0.0));
             for database in databases.iter().filter(|row| row.get("name").is_some_and(|name| name != "pgbouncer")) {
                 let name = database.get("name").map_or("", String::as_str);
                 let of_it: f64 = pools
@@ -74,6 +74,7 @@ pub const POOL_SUMS: Check = Check {
                     .filter(|most| *most > 0.0)
                     .reduce(f64::min);
                 sum += most.map_or(of_it, |most| of_it.min(most));
+                bound = bound.zip(most).map(|(bound, most)| bound + most);
             }
             let value = format!("pools up to {sum:.0} of {usable:.0} connections");
             Ok(if sum > usable {
@@ -88,8 +89,12 @@ pub const POOL_SUMS: Check = Check {
                     "little is left for whoever does not go through PgBouncer",
                     "Lower default_pool_size, or raise max_connections.",
                 )
-            } else {
+            } else if bound.is_some_and(|bound| bound <= usable) {
                 Found::ok(value, "every pool can be full, and the server has room")
+            } else {
+                let why =
+                    "every pool that there is now can be full; each other user makes another, up to max_db_connections where that is set";
+                Found::ok(value, why)
             })
         }
         .boxed()

@@ -45,14 +45,19 @@ pub const SET_STATUS: Query =
 pub const EDIT_SERVICE: Query = Query::write("edit service", include_str!("queries/edit_service.sql"), &[Int8, Text, Int4, Text, Text])
     .tags(&["service:{1}", "services", "dashboard"])
     .idempotent();
-/// Lists show when a service was last looked at; by that alone they do not grow old, or they never could be kept.
 pub const RECORD_PROBE: Query = Query::write("record probe", include_str!("queries/record_probe.sql"), &[Int8, Text, Int4, Int4, Bool])
-    .tags(&["metrics:{1}", "service:{1}"]);
+    .tags(&["metrics:{1}", "service:{1}", "services"]);
+/// The same where the service's health is what it was, as nearly always: lists go on. Where it is not, no row is affected, and
+/// [`RECORD_PROBE`] has to be asked. Lists show when a service was last looked at, too; by that alone they do not grow old, or they never could
+/// be kept.
+pub const RECORD_STEADY_PROBE: Query =
+    Query::write("record steady probe", include_str!("queries/record_steady_probe.sql"), &[Int8, Text, Int4, Int4, Bool])
+        .tags(&["metrics:{1}", "service:{1}"]);
 pub const END_SESSION: Query =
     Query::write("end session", include_str!("queries/end_session.sql"), &[Text]).tags(&["session:{1}"]).required().idempotent();
 
 /// Every query, for who declares them all.
-pub const QUERIES: [Query; 13] = [
+pub const QUERIES: [Query; 14] = [
     SERVICES,
     SERVICES_OF_GROUP,
     SERVICES_WITH_STATUS,
@@ -65,6 +70,7 @@ pub const QUERIES: [Query; 13] = [
     SET_STATUS,
     EDIT_SERVICE,
     RECORD_PROBE,
+    RECORD_STEADY_PROBE,
     END_SESSION,
 ];
 

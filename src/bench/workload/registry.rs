@@ -61,7 +61,7 @@ const LIST: Query = like(queries::SERVICES, "list services", sql!("list_services
 const GROUP: Query = like(queries::SERVICES_OF_GROUP, "list a group", sql!("list_group"), &[Text]);
 const DASHBOARD: Query = like(queries::DASHBOARD, "dashboard", sql!("dashboard"), &[Uuid]);
 const LOOP: Query = like(queries::RUNNING_SERVICES, "monitor loop", sql!("monitor_loop"), &[]);
-const PROBE: Query = like(queries::RECORD_PROBE, "record a probe", sql!("record_probe"), &[Int8, Int8, Int8, Bool]);
+const PROBE: Query = like(queries::RECORD_STEADY_PROBE, "record a probe", sql!("record_probe"), &[Int8, Int8, Int8, Bool]);
 const EDIT: Query = like(queries::EDIT_SERVICE, "edit a service", sql!("edit_service"), &[Int8, Int8, Text]);
 const START_OR_STOP: Query = like(queries::SET_STATUS, "start or stop", sql!("start_or_stop"), &[Int8, Int8, Int8, Text]).tags(&[
     "service:{1}",

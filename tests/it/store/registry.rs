@@ -53,6 +53,22 @@ fn every_query_runs_and_what_a_change_makes_old_is_asked_again() {
         store.write(&set_status, &[&1_i64, &"running"]).await.unwrap();
         let fetched = store.fetch(&service, &[&1_i64]).await.unwrap();
         assert_eq!((fetched.source, fetched.rows().row(0).named::<&str>("status").unwrap()), (Source::Database, "running"));
+        // A probe that finds what the last one found leaves the lists alone; one that does not, does not.
+        let services = store.declare(queries::SERVICES).unwrap();
+        let (probe, steady) = (store.declare(queries::RECORD_PROBE).unwrap(), store.declare(queries::RECORD_STEADY_PROBE).unwrap());
+        let health = async || {
+            let fetched = store.fetch(&services, &[]).await.unwrap();
+            (fetched.source, fetched.rows().row(0).named::<&str>("health_status").unwrap().to_string())
+        };
+        store.write(&probe, &[&1_i64, &"probe", &7_i32, &200_i32, &true]).await.unwrap();
+        assert_eq!(health().await, (Source::Database, "healthy".to_string()));
+        let found = async |healthy: bool| store.write(&steady, &[&1_i64, &"probe", &7_i32, &200_i32, &healthy]).await.unwrap().affected;
+        assert_eq!(found(true).await, 1);
+        assert_ne!(health().await.0, Source::Database);
+        assert_eq!(found(false).await, 0);
+        assert_eq!(database.value("SELECT count(*) FROM health_metrics WHERE NOT healthy"), "0");
+        store.write(&probe, &[&1_i64, &"probe", &7_i32, &500_i32, &false]).await.unwrap();
+        assert_eq!(health().await, (Source::Database, "unhealthy".to_string()));
         // And a user whose rights were changed elsewhere, by whatever spelling.
         let tags = queries::user_tags(USER.to_uppercase().parse().unwrap());
         assert_eq!(tags, [format!("user:{USER}"), "sessions".to_string()]);

@@ -1,5 +1,7 @@
 //! `bench compare`: two saved results, or two ways of running side by side; better, worse, or not to be told from noise.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::bench::report::{BenchReport, LayerReport, SCHEMA_VERSION};
@@ -23,7 +25,7 @@ pub struct Comparison {
 #[derive(Clone, Debug, Serialize)]
 pub struct MetricComparison {
     pub layer: String,
-    /// `tps`, `p50_ms`, …
+    /// `tps`, `p50_ms`, …; `failed_ratio`: of all that was due, what failed or was never sent.
     pub metric: &'static str,
     pub runs_a: usize,
     pub runs_b: usize,
@@ -65,6 +67,18 @@ const METRICS: [(&str, Read, bool); 4] = [
     ("p95_ms", |layer| layer.latency_ms.p95, false),
     ("p99_ms", |layer| layer.latency_ms.p99, false),
 ];
+
+const FAILED: &str = "failed_ratio";
+
+/// Speed is measured on what succeeded, so a side that fails more looks fast. So much more failing is worse, however fast: the KPI's bound.
+const MORE_FAILING: f64 = 0.001;
+
+/// Of all that was due, what failed or was never sent.
+fn failed_ratio(layer: &LayerReport) -> Option<f64> {
+    let failed = layer.errors + layer.open.as_ref().map_or(0, |open| open.not_sent);
+    let due = layer.transactions + failed;
+    (due > 0).then(|| failed as f64 / due as f64)
+}
 
 /// Compares B with A. `paired` says that the n-th run of each was made beside the other's.
 pub fn compare(a: &BenchReport, b: &BenchReport, max_regress: f64, paired: bool) -> Result<Comparison, Failure> {
@@ -117,16 +131,51 @@ pub fn compare(a: &BenchReport, b: &BenchReport, max_regress: f64, paired: bool)
                 },
             });
         }
+        metrics.push(failures(layer, &values(a, failed_ratio), &values(b, failed_ratio)));
     }
     let any = |verdict: Verdict| metrics.iter().any(|metric| metric.verdict == verdict);
     let verdict = if any(Verdict::Worse) {
         Verdict::Worse
-    } else if any(Verdict::Better) {
+    } else if any(Verdict::Better) && !metrics.iter().any(MetricComparison::fails_more) {
         Verdict::Better
     } else {
         Verdict::Inconclusive
     };
     Ok(Comparison { verdict, confidence: CONFIDENCE, max_regress, notes: notes(a, b, &metrics, paired), metrics })
+}
+
+/// Failures are often 0, of which there is no ratio: one side fails more when its every run fails more than any of the other's.
+fn failures(layer: &str, of_a: &[f64], of_b: &[f64]) -> MetricComparison {
+    let (a, b) = (median(of_a), median(of_b));
+    let more = |these: &[f64], than: &[f64]| {
+        let least = these.iter().copied().fold(f64::INFINITY, f64::min);
+        let rise = median(these).zip(median(than)).map_or(0.0, |(these, than)| these - than);
+        rise > MORE_FAILING && than.iter().all(|other| *other < least)
+    };
+    let enough = of_a.len() >= FEWEST_RUNS && of_b.len() >= FEWEST_RUNS;
+    MetricComparison {
+        layer: layer.to_string(),
+        metric: FAILED,
+        runs_a: of_a.len(),
+        runs_b: of_b.len(),
+        a,
+        b,
+        change: None,
+        change_low: None,
+        change_high: None,
+        verdict: match enough {
+            true if more(of_b, of_a) => Verdict::Worse,
+            true if more(of_a, of_b) => Verdict::Better,
+            _ => Verdict::Inconclusive,
+        },
+    }
+}
+
+impl MetricComparison {
+    /// B's failures are more, whether that is certain or not.
+    fn fails_more(&self) -> bool {
+        self.metric == FAILED && self.a.zip(self.b).is_some_and(|(a, b)| b - a > MORE_FAILING)
+    }
 }
 
 fn judge(interval: Ratio, more_is_good: bool, max_regress: f64) -> Verdict {
@@ -157,11 +206,30 @@ fn notes(a: &BenchReport, b: &BenchReport, metrics: &[MetricComparison], paired:
     if let Some(few) = metrics.iter().map(|metric| metric.runs_a.min(metric.runs_b)).min().filter(|few| *few < FEWEST_RUNS) {
         notes.push(format!("{few} run(s) on a side are too few for a verdict: run with --repeat {} or more", FEWEST_RUNS + 2));
     }
-    let differs: [(&str, String, String); 7] = [
+    for metric in metrics.iter().filter(|metric| metric.fails_more()) {
+        let percent = |ratio: Option<f64>| format!("{:.2} %", ratio.unwrap_or_default() * 100.0);
+        notes.push(format!(
+            "layer {}: of what was due, {} of B and {} of A failed or was never sent; speeds are of what succeeded",
+            metric.layer,
+            percent(metric.b),
+            percent(metric.a)
+        ));
+    }
+    for (side, here, there) in [("A", a, b), ("B", b, a)] {
+        let alone: BTreeSet<&str> = here.layers.iter().map(|layer| layer.layer.as_str()).collect();
+        for layer in alone.into_iter().filter(|name| !there.layers.iter().any(|layer| layer.layer == *name)) {
+            notes.push(format!("layer {layer} is only in {side}: it was not compared"));
+        }
+    }
+    let differs: [(&str, String, String); 11] = [
         ("workload", a.config.workload.join(" + "), b.config.workload.join(" + ")),
         ("clients", a.config.clients.to_string(), b.config.clients.to_string()),
         ("threads", a.config.threads.to_string(), b.config.threads.to_string()),
-        ("rate", format!("{:?}", a.config.rate), format!("{:?}", b.config.rate)),
+        ("instances", a.config.instances.to_string(), b.config.instances.to_string()),
+        ("length", length(a), length(b)),
+        ("warm-up", format!("{} s", a.config.warmup_seconds), format!("{} s", b.config.warmup_seconds)),
+        ("rate", rate(a), rate(b)),
+        ("tries", a.config.max_tries.to_string(), b.config.max_tries.to_string()),
         ("protocol", a.config.protocol.clone(), b.config.protocol.clone()),
         ("scale", a.config.scale.to_string(), b.config.scale.to_string()),
         ("cores", a.config.cores.to_string(), b.config.cores.to_string()),
@@ -183,9 +251,21 @@ fn notes(a: &BenchReport, b: &BenchReport, metrics: &[MetricComparison], paired:
     notes
 }
 
+fn length(report: &BenchReport) -> String {
+    match (report.config.seconds, report.config.transactions_per_client) {
+        (_, Some(count)) => format!("{count} transactions a client"),
+        (seconds, None) => format!("{} s", seconds.unwrap_or_default()),
+    }
+}
+
+fn rate(report: &BenchReport) -> String {
+    report.config.rate.map_or("none (the closed model)".to_string(), |rate| format!("{rate}/s"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::report::{LatencyReport, OpenReport};
     use crate::bench::script::Random;
 
     /// 120 runs of one second, `bench -S -c 10 --repeat 60` twice, in the order they came: tps, p50, p95, p99.
@@ -270,6 +350,40 @@ mod tests {
         let comparison = compare(&report(&a, 1.0), &report(&b, 2.0), 0.0, false).unwrap();
         assert_eq!(comparison.verdict, Verdict::Inconclusive);
         assert!(comparison.notes[0].contains("3 run(s) on a side are too few"), "{:?}", comparison.notes);
+    }
+
+    #[test]
+    fn who_fails_faster_is_worse() {
+        let (a, b) = sides(1, 7);
+        let (a, mut b) = (report(&a, 1.0), report(&b, 0.5));
+        assert_eq!(compare(&a, &b, 0.0, false).unwrap().verdict, Verdict::Better);
+        // Where only some runs fail it is not certain, and no reason to call B better.
+        let layers = b.layers.clone();
+        for (failing, wanted) in [(7, Verdict::Worse), (4, Verdict::Inconclusive)] {
+            b.layers = layers.clone();
+            b.layers.iter_mut().take(failing).for_each(|layer| layer.errors = layer.transactions);
+            let comparison = compare(&a, &b, 0.0, false).unwrap();
+            assert_eq!(comparison.verdict, wanted);
+            let note = "of what was due, 50.00 % of B and 0.00 % of A failed or was never sent";
+            assert!(comparison.notes[0].contains(note), "{:?}", comparison.notes);
+        }
+        // What was never sent is no better than what failed.
+        b.layers = layers;
+        let open = OpenReport { target_tps: 1.0, not_sent: 1_000_000, lag_ms: LatencyReport::default() };
+        b.layers.iter_mut().for_each(|layer| layer.open = Some(open.clone()));
+        assert_eq!(compare(&a, &b, 0.0, false).unwrap().verdict, Verdict::Worse);
+    }
+
+    #[test]
+    fn what_is_on_one_side_only_or_was_run_otherwise_is_said() {
+        let (a, b) = sides(1, 7);
+        let (a, mut b) = (report(&a, 1.0), report(&b, 1.0));
+        b.layers.push(LayerReport { layer: "l2".to_string(), ..b.layers[0].clone() });
+        (b.config.instances, b.config.warmup_seconds, b.config.seconds) = (4, 5.0, Some(2.0));
+        let notes = compare(&a, &b, 0.0, false).unwrap().notes.join("\n");
+        for note in ["layer l2 is only in B", "in instances: 1 and 4", "in warm-up: 0.2 s and 5 s", "in length: 1 s and 2 s"] {
+            assert!(notes.contains(note), "{note}: {notes}");
+        }
     }
 
     #[test]

@@ -33,10 +33,15 @@ pub(super) enum Task {
     /// Drop the schema candlefish_bench
     Clean(CleanArgs),
     /// Two saved results, or two ways of running side by side: better, worse (exit 1), or not to be told from noise
+    #[command(after_help = COMPARED)]
     Compare(CompareArgs),
     /// The highest rate at which assertions hold
     FindMax(Box<FindMaxArgs>),
 }
+
+const COMPARED: &str =
+    "B is worse when it is slower, by 99 % intervals over the runs, or when more of what was due failed or was never sent: speeds are
+of what succeeded. Exit: 1 worse, 0 otherwise. Fewer than 5 runs a side say nothing for certain.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CompareArgs {

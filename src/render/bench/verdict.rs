@@ -41,11 +41,12 @@ pub fn bench_comparison(ui: &Ui, comparison: &Comparison) -> Result<()> {
             for metric in &comparison.metrics {
                 let value = |value: Option<f64>| match value {
                     Some(value) if metric.metric == "tps" => units::count(value.round() as u64),
+                    Some(ratio) if metric.metric == "failed_ratio" => format!("{:.2} %", ratio * 100.0),
                     value => ms(value),
                 };
                 table.push([
                     metric.layer.clone(),
-                    metric.metric.replace("_ms", " ms"),
+                    metric.metric.replace("_ms", " ms").replace("failed_ratio", "failed"),
                     format!("{} + {}", metric.runs_a, metric.runs_b),
                     value(metric.a),
                     value(metric.b),

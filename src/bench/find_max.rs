@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::bench::assertion::Claim;
 use crate::bench::report::{Assertion, LatencyReport};
-use crate::bench::{Job, run};
+use crate::bench::{Job, run_whatever_comes};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct FindMax {
@@ -79,10 +79,18 @@ impl FindMax {
         let mut job = job.clone();
         job.rate = Some(rate);
         job.repeat = 1;
-        let report = run(&job, started_at.to_string()).await.with_context(|| format!("at {rate:.0} transactions/s"))?;
+        let at_rate = || format!("at {rate:.0} transactions/s");
+        let report = run_whatever_comes(&job, started_at.to_string()).await.with_context(at_rate)?;
         self.interrupted = report.interrupted;
         let assertions = claims.iter().map(|claim| claim.judge(&report)).collect::<Result<Vec<_>, _>>()?;
         let layer = report.layers.last().context("a run has a layer")?;
+        // Too high a rate is an answer; statements that the server refuses at any rate are none.
+        if let Some(failure) = layer.nothing_succeeded().filter(|failure| failure.sqlstate.is_some())
+            && !report.interrupted
+            && self.steps.iter().all(|step| step.tps == 0.0)
+        {
+            return Err(failure).with_context(at_rate);
+        }
         let not_sent = layer.open.as_ref().map_or(0, |open| open.not_sent);
         // Arrivals are random: few of them may well be below their mean.
         let slack = 3.0 / (rate * layer.seconds).max(1.0).sqrt();

@@ -116,8 +116,23 @@ pub struct Tick {
 /// Where ticks go.
 pub type Ticks = Arc<dyn Fn(Tick) + Send + Sync>;
 
-/// Runs every layer in turn, `repeat` times round, so that a slow minute of the machine meets all of them.
+/// Runs every layer in turn, `repeat` times round, so that a slow minute of the machine meets all of them. An error when nothing succeeded in any.
 pub async fn run(job: &Job, started_at: String) -> Result<BenchReport> {
+    let mut report = run_whatever_comes(job, started_at).await?;
+    let failed: Vec<(String, Failure)> =
+        report.layers.iter().filter_map(|layer| Some((layer.layer.clone(), layer.nothing_succeeded()?))).collect();
+    for (layer, failure) in &failed {
+        report.notes.push(format!("layer {layer}: {}", failure.message));
+    }
+    match failed.into_iter().next() {
+        Some((layer, failure)) if !report.interrupted && report.layers.iter().all(|layer| layer.transactions == 0) => {
+            Err(failure).with_context(|| format!("layer {layer}"))
+        }
+        _ => Ok(report),
+    }
+}
+
+async fn run_whatever_comes(job: &Job, started_at: String) -> Result<BenchReport> {
     let workload = Workload::load(&job.workload, job.scale, job.seed, job.protocol == Protocol::Simple, &job.defines)?;
     check(job, &workload)?;
     let mut report = BenchReport {
@@ -312,13 +327,6 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
     let scripts = &plan.workload.scripts;
     let all = record.latencies(|_| true);
     let (transactions, errors) = (all.count(), record.failures());
-    if transactions == 0
-        && let Some((code, error)) = record.errors.iter().max_by_key(|(_, error)| error.count)
-    {
-        let failure = Failure::new("nothing_succeeded", format!("not one of {errors} transactions succeeded: {}", error.message));
-        let failure = if code.len() == 5 { failure.sqlstate(code.as_str()) } else { failure };
-        bail!(failure.hint("Try the script's statements with `candlefish psql`."));
-    }
     let seconds = elapsed.as_secs_f64();
     let (l1, l2, pool) = store.map_or((None, None, None), |store| (Some(store.l1), Some(store.l2), Some(store.pool)));
     let part = |reads: bool| {

@@ -8,6 +8,7 @@ use crate::bench::improvement::Improvement;
 use crate::bench::recorder::{Answered, Latencies, Second, Tally};
 use crate::bench::server::ServerReport;
 use crate::bench::store_watch::{CacheReport, PoolReport};
+use crate::model::Failure;
 
 /// The shape of the JSON document; raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -215,6 +216,16 @@ pub struct Assertion {
     /// The unit of `actual`, and why it is not known when it is not.
     #[serde(default)]
     pub about: Option<String>,
+}
+
+impl LayerReport {
+    /// Why not one transaction succeeded, where all that were tried failed.
+    pub fn nothing_succeeded(&self) -> Option<Failure> {
+        let error = self.errors_by_code.iter().max_by_key(|error| error.count).filter(|_| self.transactions == 0)?;
+        let failure = Failure::new("nothing_succeeded", format!("not one of {} transactions succeeded: {}", self.errors, error.message));
+        let failure = if error.code.len() == 5 { failure.sqlstate(error.code.as_str()) } else { failure };
+        Some(failure.hint("Try the script's statements with `candlefish psql`."))
+    }
 }
 
 impl LatencyReport {

@@ -80,7 +80,8 @@ async fn load(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         std::fs::write(path, render::bench_html(&report)?).with_context(|| format!("write the page {}", path.display()))?;
     }
     render::bench(ui, &report)?;
-    let passed = report.assertions.iter().all(|assertion| assertion.passed != Some(false));
+    let passed = report.assertions.iter().all(|assertion| assertion.passed != Some(false))
+        && report.layers.iter().all(|layer| layer.nothing_succeeded().is_none());
     Ok(match signal {
         Some(signal) => Exit::Signal(signal),
         None if passed => Exit::Good,

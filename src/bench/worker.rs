@@ -1,6 +1,7 @@
 //! One thread with its clients: a runtime of its own, connections pinned to it, nothing shared with other threads but the end.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -117,10 +118,11 @@ async fn run(
             let start = if plan.fills { window.measured_from } else { window.start };
             Mutex::new(Schedule::new(rate, start, Random::stream(plan.seed, !thread)))
         }),
+        under_way: clients.clone().map(|_| AtomicUsize::new(NONE)).collect(),
     });
     let mut running = JoinSet::new();
-    for (client, connection) in clients.zip(connections) {
-        running.spawn(Client::new(client, connection, alone, Arc::clone(&shared))?.run());
+    for (place, (client, connection)) in clients.zip(connections).enumerate() {
+        running.spawn(Client::new(client, place, connection, alone, Arc::clone(&shared))?.run());
     }
     let ended = end_of(&shared, &mut running, &mut stop).await;
     running.abort_all();
@@ -157,8 +159,8 @@ async fn end_of(shared: &Shared, running: &mut JoinSet<Result<()>>, stop: &mut w
                         message: format!("no answer {} s after the end", GRACE.as_secs()),
                         broken: true,
                     };
-                    for _ in 0..running.len() {
-                        lock(&shared.recorder).failed(0, &refusal, now);
+                    for script in shared.under_way.iter().map(|script| script.load(Ordering::Relaxed)).filter(|script| *script != NONE) {
+                        lock(&shared.recorder).failed(script, &refusal, now);
                     }
                     return Ok(now);
                 }
@@ -173,10 +175,16 @@ struct Shared {
     window: Window,
     recorder: Mutex<Recorder>,
     schedule: Option<Mutex<Schedule>>,
+    /// The script that each client is in, where its transaction counts; else [`NONE`].
+    under_way: Vec<AtomicUsize>,
 }
+
+const NONE: usize = usize::MAX;
 
 struct Client {
     number: usize,
+    /// Among those of its thread.
+    place: usize,
     connection: Connection,
     shared: Arc<Shared>,
     variables: Vec<Value>,
@@ -201,7 +209,7 @@ impl From<Refusal> for Stopped {
 }
 
 impl Client {
-    fn new(number: usize, connection: Connection, alone: bool, shared: Arc<Shared>) -> Result<Self> {
+    fn new(number: usize, place: usize, connection: Connection, alone: bool, shared: Arc<Shared>) -> Result<Self> {
         let plan = &shared.plan;
         let mut variables = plan.workload.first_values.clone();
         variables[plan.workload.client_id.index()] = Value::Int(number as i64);
@@ -210,6 +218,7 @@ impl Client {
         let random = Random::stream(plan.seed, number as u64);
         Ok(Client {
             number,
+            place,
             never_waits: alone || matches!(connection, Connection::Store(_)),
             connection,
             variables,
@@ -256,7 +265,10 @@ impl Client {
             let begun = if shared.schedule.is_some() { Instant::now() } else { now };
             let workload = &shared.plan.workload;
             let number = if filling { workload.draw_read(&mut self.random) } else { workload.draw(&mut self.random) };
+            let under_way = &shared.under_way[self.place];
+            under_way.store(if measured { number } else { NONE }, Ordering::Relaxed);
             let (result, retries) = self.transact(&workload.scripts[number], measured).await;
+            under_way.store(NONE, Ordering::Relaxed);
             now = Instant::now();
             let refusal = match result {
                 Ok(()) => None,

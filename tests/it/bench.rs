@@ -109,6 +109,31 @@ fn what_is_wrong_with_a_script_is_said_with_its_place() {
 }
 
 #[test]
+fn a_rate_at_which_nothing_succeeds_is_a_step_and_no_error() {
+    let database = Database::fresh();
+    database.execute("CREATE SEQUENCE s");
+    // The first two calls go well, and no other.
+    let script = "SELECT 1 / (CASE WHEN nextval('s') > 2 THEN 0 ELSE 1 END);\n";
+    let case = case("worn out", &database, &[("worn.sql", script)]);
+    let line = format!("bench find-max p95<10s --to {{url}} -f {{dir}}/worn.sql --allow-writes {} -c 1 -T 300ms --warmup 0", database.name);
+    let found = case.run(&format!("{line} --start 40 --json")).exit(1).json();
+    assert!(found["max_rate"].is_null() && found["steps"].as_array().unwrap().len() > 3, "{found:#}");
+    assert!(found["steps"][0]["tps"].as_f64().unwrap() > 0.0 && found["steps"][1]["tps"] == 0.0, "{found:#}");
+    // Where nothing ever did, the statement is what is wrong.
+    case.run(&format!("{line} --start 40")).exit(2).stderr_has("division by zero");
+}
+
+#[test]
+fn what_never_ends_is_booked_to_its_own_script() {
+    let database = Database::fresh();
+    let case = case("hangs", &database, &[("quick.sql", "SELECT 1;\n"), ("hangs.sql", "SELECT pg_sleep(100);\n")]);
+    let report = case.run("bench --to {url} -f {dir}/quick.sql -f {dir}/hangs.sql -c 2 -T 300ms --warmup 0 --json").exit(0).json();
+    let errors: Vec<u64> =
+        report["layers"][0]["operations"].as_array().unwrap().iter().map(|operation| operation["errors"].as_u64().unwrap()).collect();
+    assert_eq!(errors, [0, 2], "{report:#}");
+}
+
+#[test]
 fn nothing_is_written_where_nobody_allowed_it() {
     let database = Database::fresh();
     database.execute("CREATE TABLE t (a int); CREATE FUNCTION sly() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (1) RETURNING a'");
@@ -235,17 +260,21 @@ fn a_server_that_stands_still_shows_in_the_open_models_percentiles() {
         }
         thread::sleep(Duration::from_secs(4));
         let signal = |name: &str| assert!(Command::new("kill").arg(name).args(family(postmaster)).status().unwrap().success());
+        // A busy machine takes its time to send them, so the stall is as long as it is.
+        let began = Instant::now();
         signal("-STOP");
         thread::sleep(Duration::from_secs(1));
         signal("-CONT");
+        let stall_ms = began.elapsed().as_secs_f64() * 1000.0;
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+        (serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap(), stall_ms)
     };
-    let open = stalled("-R 500");
+    let (open, stall_ms) = stalled("-R 500");
     let p99 = open["layers"][0]["latency_ms"]["p99"].as_f64().unwrap();
-    assert!((850.0..1000.0).contains(&p99), "{p99}");
-    let closed = stalled("");
+    // One in a hundred of ten seconds' requests were due in the first tenth of the stall.
+    assert!((850.0..stall_ms).contains(&p99), "{p99} of {stall_ms}");
+    let (closed, _) = stalled("");
     let p99 = closed["layers"][0]["latency_ms"]["p99"].as_f64().unwrap();
     assert!(p99 < 100.0 && closed["notes"][0].as_str().unwrap().contains("a stall keeps requests back"), "{p99} {}", closed["notes"]);
 }

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::digest::{AsIs, Layout, SourceDigester, Sums, TargetDigester};
 use crate::migrate::copy::scanned_columns;
 use crate::migrate::run::Run;
-use crate::model::{Event, Phase, Schema, Table};
-use crate::plan::{CopyMap, Plan, TablePlan};
+use crate::model::{Event, Name, Phase, Schema, Table};
+use crate::plan::{CopyColumn, CopyMap, Plan, TablePlan};
 use crate::postgres::{Client, CopyRows, Fields, sql_failure, statement};
 use crate::sides::{items, layout};
 use crate::sqlite::Row;
@@ -99,8 +99,20 @@ fn alone(table: &TablePlan) -> bool {
 
 fn shape(plan: &TablePlan, table: &Table) -> (CopyMap, Layout) {
     let map = plan.copy_map();
-    let layout = layout(&map, table);
+    // A table has one sum here, and no digests of keys beside it.
+    let layout = Layout { key: 0, ..layout(&map, table) };
     (map, layout)
+}
+
+/// The statement that gives the rows back, columns in the layout's order.
+fn copy_out(plan: &TablePlan, map: &CopyMap, layout: &Layout) -> String {
+    let columns: Vec<&CopyColumn> = layout.columns.iter().map(|index| &map.columns[*index]).collect();
+    let plain = plan.create.is_some() && columns.iter().all(|column| column.conversion.kind.has_binary_form());
+    if !plain {
+        return statement::copy_out(&plan.target, &items(map, layout));
+    }
+    let names: Vec<Name> = columns.iter().map(|column| Name::new(column.target.as_str())).collect();
+    statement::copy_out_columns(&plan.target, &names)
 }
 
 /// Reads the table back; its digest when it holds exactly the rows that were sent, as many as the profile counted less those set aside.
@@ -114,7 +126,7 @@ pub async fn read_back(run: &Run, client: &Client, place: usize, rows_rejected: 
     let mut digester = TargetDigester::new(&map, &layout);
     let mut there = Sums::new(1);
     let context = || format!("read {} back", plan.target);
-    let opened = CopyRows::open(client, &statement::copy_out(&plan.target, &items(&map, &layout))).await;
+    let opened = CopyRows::open(client, &copy_out(plan, &map, &layout)).await;
     let advanced = |rows| Event::TableAdvanced { phase: Phase::Verify, table: plan.source.clone(), rows, bytes: 0 };
     let mut rows = opened.map_err(sql_failure).with_context(context)?;
     while let Some(row) = rows.next().await.map_err(sql_failure).with_context(context)? {

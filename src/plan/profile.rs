@@ -187,16 +187,21 @@ impl ColumnProfile {
         if text.is_empty() {
             self.note(Trait::TextEmpty, row);
         }
-        let Ok(string) = simdutf8::basic::from_utf8(text) else {
+        // Nearly every text is ASCII: one look tells that it is UTF-8 and without NUL.
+        let plain = is_plain(text);
+        if !plain && simdutf8::basic::from_utf8(text).is_err() {
             self.note(Trait::TextInvalidUtf8, row);
             return;
-        };
-        if text.contains(&0) {
+        }
+        if !plain && text.contains(&0) {
             self.note(Trait::TextNul, row);
             return;
         }
         match declared {
-            Declared::Text(Some(_)) => self.text_max_chars = self.text_max_chars.max(string.chars().count() as u64),
+            Declared::Text(Some(_)) => {
+                let chars = if plain { text.len() } else { text.utf8_chunks().map(|chunk| chunk.valid().chars().count()).sum() };
+                self.text_max_chars = self.text_max_chars.max(chars as u64);
+            }
             Declared::Date | Declared::DateTime | Declared::DateTimeTz | Declared::Time => {
                 let shape = Moment::parse(text).map(|moment| moment.shape());
                 self.note(
@@ -209,10 +214,11 @@ impl ColumnProfile {
                     },
                     row,
                 );
-                self.note_spelling(spelling(text));
                 let own = matches!((shape, text.len()), (Some(MomentShape::Naive), 19) | (Some(MomentShape::Time), 8))
                     && !text.contains(&b'T')
                     && !text.contains(&b't');
+                // SQLite's own form of a whole time is one form: to look at its bytes again would tell nothing more.
+                self.note_spelling(if own && text.len() == 19 { OWN_FORM } else { spelling(text) });
                 if own {
                     self.note(Trait::OwnSpelling, row);
                 }
@@ -223,7 +229,7 @@ impl ColumnProfile {
             Declared::Boolean => {
                 let mut pairs = 0;
                 for (bit, (yes, no)) in BOOL_PAIRS.iter().enumerate() {
-                    if string == *yes || string == *no {
+                    if text == yes.as_bytes() || text == no.as_bytes() {
                         pairs |= 1 << bit;
                     }
                 }
@@ -320,11 +326,19 @@ impl ColumnProfile {
     }
 }
 
+/// Of `2024-01-31 23:59:59`.
+const OWN_FORM: u64 = 0;
+
 /// The form of a time's text: where its digits stand, what stands between them, and its offset as it is.
 fn spelling(text: &[u8]) -> u64 {
     let offset = text.iter().rposition(|byte| matches!(byte, b'+' | b'-')).filter(|at| *at > 10).unwrap_or(text.len());
     let form = text.iter().enumerate().map(|(at, byte)| if at < offset && byte.is_ascii_digit() { b'0' } else { *byte });
     form.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// ASCII without NUL. Looks at every byte, so that it can be done many bytes at a time.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(0, |seen, byte| seen | byte | byte.wrapping_sub(1)) < 0x80
 }
 
 /// True for the one spelling that PostgreSQL gives back: 8-4-4-4-12 lower-case hexadecimal digits.

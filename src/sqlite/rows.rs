@@ -15,6 +15,8 @@ pub struct Scan {
     /// `SELECT … FROM …`
     select: String,
     rowid: Option<&'static str>,
+    /// The scan's first column is the rowid; else the rowid comes before the first column.
+    rowid_is_first: bool,
     range: Option<(i64, i64)>,
     columns: usize,
     /// From the other end, in a table whose rows have no rowid but an order.
@@ -51,7 +53,9 @@ impl Scan {
     pub fn table(table: &Table, columns: &[usize]) -> Self {
         let rowid = rowid_name(table);
         let mut names: Vec<String> = columns.iter().map(|column| quote(&table.columns[*column].name)).collect();
-        if let Some(rowid) = rowid {
+        // A first column that is another name of the rowid is read once, for both.
+        let rowid_is_first = rowid.is_some() && table.rowid_alias.is_some() && columns.first() == table.rowid_alias.as_ref();
+        if let Some(rowid) = rowid.filter(|_| !rowid_is_first) {
             names.insert(0, rowid.to_string());
         }
         if names.is_empty() {
@@ -68,6 +72,7 @@ impl Scan {
             table: table.name.clone(),
             select: format!("SELECT {} FROM main.{}{hint}", names.join(", "), quote(&table.name)),
             rowid,
+            rowid_is_first,
             range: None,
             columns: columns.len(),
             backwards: key.map(order),
@@ -222,6 +227,7 @@ impl Reader<'_> {
         {
             let ordinal = progress.rows as i64 + 1;
             let (key, values) = match (scan.rowid, values) {
+                (Some(_), [Value::Integer(rowid), ..]) if scan.rowid_is_first => (*rowid, values),
                 (Some(_), [Value::Integer(rowid), values @ ..]) => (*rowid, values),
                 _ => (ordinal, values),
             };

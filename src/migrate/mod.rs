@@ -210,13 +210,14 @@ pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
 pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper)> {
     let Prepared { schema, inspected, plan, redo, begun, mut control, mut clock } = prepared;
     refuse_problems(&plan)?;
-    if !begun {
-        target::check_rights(&control, &plan).await?;
-        control = course::begin(job, &plan, &redo, control).await?;
-    }
     // Only what is known of the rows of tables that existed is asked for again; of thousands of tables it is much.
     let given = plan.tables.iter().any(|table| table.create.is_none());
     let mut inspected = inspected.filter(|_| given);
+    if !begun {
+        target::check_rights(&control, &plan).await?;
+        target::check_roles(&control, &job.grants).await?;
+        control = course::begin(job, &plan, &redo, control).await?;
+    }
     let work = course::Work { job, plan: Arc::new(plan), schema: Arc::new(schema), fresh: !begun };
     let done = match course::carry_through(&work, control, &mut clock).await {
         Ok(done) => done,

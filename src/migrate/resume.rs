@@ -170,7 +170,7 @@ pub async fn reopen(job: &Job, run: &RunState) -> Result<Prepared> {
     let mut plan: Plan = serde_json::from_str(&text).with_context(|| format!("read the plan of run {run_id}"))?;
     let standing = Standing::read(&client, run_id).await?;
     let done = RunSections::done(&standing);
-    job.sections.refuse_out_of_order(done, &format!("run {run_id}"))?;
+    job.sections.refuse_out_of_order(done, &format!("run {run_id} has not done"))?;
     let rows: u64 = standing.chunks().map(|chunk| chunk.rows_written).sum();
     (job.events)(Event::Note(format!("run {run_id} goes on: {rows} of its rows are in PostgreSQL")));
     if run.record.status != PARTIAL {

@@ -95,14 +95,14 @@ impl RunSections {
         self.iter().map(RunSection::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    /// Refuses a section that stands on another which is neither done nor asked for. `whose` says of what: a run, or no run at all.
-    pub fn refuse_out_of_order(self, done: RunSections, whose: &str) -> Result<()> {
+    /// Refuses a section that stands on another which is neither done nor asked for. `undone` says of what: `run 1 has not done`, `no run has done`.
+    pub fn refuse_out_of_order(self, done: RunSections, undone: &str) -> Result<()> {
         for section in self.without(done).iter() {
             let Some(needed) = section.needs().filter(|needed| !done.and(self).has(*needed)) else { continue };
             bail!(
                 Failure::new(
                     "section_out_of_order",
-                    format!("section {} needs section {}, which {whose} has not done", section.as_str(), needed.as_str())
+                    format!("section {} needs section {}, which {undone}", section.as_str(), needed.as_str())
                 )
                 .hint(format!("Run the same command with --section {} first.", needed.as_str()))
             );
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(RunSections::of(RunSection::ALL), RunSections::ALL);
         assert_eq!(of(&[RunSection::PostData, RunSection::Data]).words(), "data, post-data");
         assert!(RunSections::ALL.refuse_out_of_order(none, "this").is_ok());
-        let said = |asked: RunSections, done: RunSections| asked.refuse_out_of_order(done, "run 1").unwrap_err().to_string();
+        let said = |asked: RunSections, done: RunSections| asked.refuse_out_of_order(done, "run 1 has not done").unwrap_err().to_string();
         assert_eq!(said(of(&[RunSection::Data]), none), "section data needs section pre-data, which run 1 has not done");
         assert_eq!(
             said(of(&[RunSection::PreData, RunSection::PostData]), none),

@@ -95,6 +95,21 @@ pub async fn check_rights(client: &Client, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// Roles that are to be granted something must be there: to learn otherwise when all is copied would be late.
+pub async fn check_roles(client: &Client, grants: &[Grant]) -> Result<()> {
+    for Grant { role, .. } in grants {
+        let known = client.query_one("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", &[role]).await?;
+        if !known.get::<_, bool>(0) {
+            bail!(
+                Failure::new("no_such_role", format!("role {role:?} of --grant does not exist"))
+                    .hint(format!("CREATE ROLE {}; or name another.", Name::new(role.as_str())))
+                    .sqlstate("42704")
+            );
+        }
+    }
+    Ok(())
+}
+
 /// What `--replace` takes away: tables that runs made out of tables that this source has, and its views.
 #[derive(Clone, Debug, Default)]
 pub struct Redo {

@@ -100,14 +100,14 @@ impl Ui {
     /// Talk: a line to stderr, unless `-q`.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            eprintln!("{line}");
+            talk(line);
         }
     }
 
     /// Talk that only `-v` wants.
     pub fn explain(&self, line: &str) {
         if self.verbose > 0 && !self.quiet {
-            eprintln!("{line}");
+            talk(line);
         }
     }
 
@@ -148,9 +148,9 @@ impl Ui {
             // The exit code says the rest when even this cannot be written.
             let _ = self.print_json(&document);
         }
-        eprintln!("{} {message}", self.paint("error:", "1;31"));
+        talk(&format!("{} {message}", self.paint("error:", "1;31")));
         if let Some(hint) = hint {
-            eprintln!("{} {hint}", self.paint("hint:", "1;36"));
+            talk(&format!("{} {hint}", self.paint("hint:", "1;36")));
         }
         ExitCode::from(2)
     }
@@ -170,6 +170,11 @@ impl Ui {
     }
 }
 
+/// A line to stderr. A log that takes no more (its disk is full) stops no work: the answer is on stdout, and the exit code says the rest.
+fn talk(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// What Nagios is told when nothing could be found out; and its code for it.
 pub fn nagios_unknown(why: &str) -> ExitCode {
     println!("UNKNOWN - {}", why.replace('|', "/").replace('\n', " "));
@@ -178,8 +183,8 @@ pub fn nagios_unknown(why: &str) -> ExitCode {
 
 /// A panic for a person.
 pub fn panicked(what: &str) {
-    eprintln!("error: candlefish made a mistake of its own: {}", what.replace('\n', ": "));
-    eprintln!("hint: Please report this, with the command that was run. The source was not written to.");
+    talk(&format!("error: candlefish made a mistake of its own: {}", what.replace('\n', ": ")));
+    talk("hint: Please report this, with the command that was run. The source was not written to.");
 }
 
 /// The causes of an error as one sentence, each said once.

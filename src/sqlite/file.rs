@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +43,11 @@ pub fn inspect(path: &Path, salvage: bool) -> Result<FileKind> {
     let metadata = std::fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
     if metadata.is_dir() {
         bail!(Failure::new("source_is_directory", "it is a directory, not a SQLite file").hint("Name the database file inside it."));
+    }
+    let kind = metadata.file_type();
+    if kind.is_fifo() || kind.is_socket() || kind.is_char_device() {
+        // To open a pipe would wait for whoever writes into it.
+        bail!(Failure::new("source_is_no_file", "it is a pipe, a socket or a device, not a file").hint("Name the database file itself."));
     }
     let mut file = File::open(path).map_err(|error| cannot_read(path, &error))?;
     if metadata.is_file() && metadata.len() == 0 {
@@ -90,6 +96,7 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
             Failure::new("source_not_found", "no such file").hint(format!("Check the path; looked in {}.", folder.display()))
         }
         ErrorKind::PermissionDenied => Failure::new("source_no_permission", "no permission to read the file")

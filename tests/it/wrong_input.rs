@@ -51,6 +51,34 @@ fn no_such_file() {
 }
 
 #[test]
+fn a_pipe_is_no_file() {
+    let database = Database::fresh();
+    let case = Case::new("a pipe").database(&database);
+    let path = case.dir().join("source.db");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    refused_untouched(case.source_file(path), &database, "", "it is a pipe", "file itself");
+}
+
+#[test]
+fn a_log_that_takes_no_more_stops_nothing() {
+    let database = Database::fresh();
+    let case = Case::new("a full log").source_sql(TABLE).database(&database);
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let migrate = case.command().args(["migrate", case.source_path().to_str().unwrap(), "--to", &database.url()]).stderr(full()).status();
+    assert_eq!(migrate.unwrap().code(), Some(0));
+    assert_eq!(database.value("SELECT count(*) FROM t"), "2");
+    let refused = case.command().args(["migrate", "/nowhere/shop.db", "--to", &database.url()]).stderr(full()).status();
+    assert_eq!(refused.unwrap().code(), Some(2));
+}
+
+#[test]
+fn rights_for_a_role_that_is_not_there() {
+    let database = Database::fresh();
+    let case = Case::new("no role").source_sql(TABLE).database(&database);
+    refused_untouched(case, &database, "--grant nosuch=ro", "role \"nosuch\" of --grant does not exist", "CREATE ROLE");
+}
+
+#[test]
 fn not_a_sqlite_file() {
     let database = Database::fresh();
     let csv = file_of("a CSV file", b"id,name\n1,x\n").database(&database);

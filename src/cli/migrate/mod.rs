@@ -186,7 +186,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         return refresh::run(job, &wishes, progress, started_at, ui).await.map(Begun::Ended);
     }
     if !continues {
-        job.sections.refuse_out_of_order(RunSections::default(), "this run")?;
+        job.sections.refuse_out_of_order(RunSections::default(), "this run has not done")?;
     }
     let purpose = match &args.values.retry_rejects {
         Some(_) => Purpose::Retry,
@@ -213,7 +213,7 @@ fn own_tables(job: &mut Job) -> Result<()> {
     let made = RunSections::of([RunSection::PreData]);
     // Anything but the rows needs a run that has brought them.
     let done = if job.sections.has(RunSection::Data) { made } else { RunSections::default() };
-    job.sections.refuse_out_of_order(done, &format!("no run of this source into schema {:?}", job.options.schema))?;
+    job.sections.refuse_out_of_order(done, &format!("no run of this source into schema {:?} has done", job.options.schema))?;
     job.sections = job.sections.and(made);
     (job.options.data_only, job.options.on_extra, job.migrations) = (true, OnExtra::Fail, None);
     Ok(())

@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::model::{Event, Events, Failure, Phase, Schema};
@@ -278,17 +279,18 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
 }
 
 /// Writes into the journal how the run ended, once that is known, with the whole answer as a document.
-pub async fn close(address: &Address, report: &MigrateReport, document: &serde_json::Value) -> Result<()> {
+pub async fn close(address: &Address, report: &MigrateReport, document: &impl Serialize) -> Result<()> {
     let losses: Vec<_> = report.warnings.iter().filter(|warning| warning.severity == Severity::Loss).collect();
     let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
     let said = serde_json::json!({"losses": losses, "rejects_dir": rejects.map(|folder| folder.display().to_string())});
+    let document = serde_json::to_string(document)?;
     through_cuts(async || {
         let client = session(address, None).await?;
         // Nothing after this commit says that the run is done.
         client.batch_execute("SET synchronous_commit = on").await?;
         let journal = Journal::open(&client).await?;
         journal.note(&report.run_id, &said).await?;
-        journal.keep_report(&report.run_id, &document.to_string()).await?;
+        journal.keep_report(&report.run_id, &document).await?;
         if !report.sections_left.is_empty() {
             if report.sections.has(RunSection::Verify) && report.outcome != Outcome::Mismatch {
                 Journal::steps_done(&client, &report.run_id, &[(RunSection::Verify.step(), Built::default().said()?)]).await?;

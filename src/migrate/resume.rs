@@ -47,10 +47,10 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
             "rows": plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum::<u64>(),
         }),
     };
-    let maps: Vec<_> = plan.tables.iter().map(|table| (table.copy_map(), table.create.is_some())).collect();
+    let maps = plan.tables.iter().map(|table| (table.copy_map(), table.create.is_some()));
     let text = serde_json::to_string(plan)?;
     let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
-    Journal::start(&transaction, &record, &text, &maps).await.map_err(sql_failure)?;
+    Journal::start(&transaction, &record, &text, maps).await.map_err(sql_failure)?;
     target::drop_tables(&transaction, &plan.schema, redo).await?;
     transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the run's beginning")
 }

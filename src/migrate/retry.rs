@@ -230,9 +230,9 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
     let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();
     let made: HashSet<_> = Journal::made(&*control, &run.plan.schema, &sources).await?.into_iter().collect();
     let there = run.plan.tables.iter().filter(|table| table.create.is_none());
-    let maps: Vec<_> = there.map(|table| (table.copy_map(), made.contains(&table.target))).collect();
+    let maps = there.map(|table| (table.copy_map(), made.contains(&table.target)));
     let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
-    Journal::start(&transaction, &record, "null", &maps).await?;
+    Journal::start(&transaction, &record, "null", maps).await?;
     transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the retry's beginning")
 }
 

@@ -119,9 +119,14 @@ impl<'a> Journal<'a> {
         Ok(row.get(0))
     }
 
-    /// Writes a run into the journal with its plan and tables, and gives up the unfinished runs whose tables it takes. In one transaction
+    /// Writes a run into the journal with its plan and tables (each with whether the run makes it), and gives up the unfinished runs whose tables it takes. In one transaction
     /// with what the caller does besides.
-    pub async fn start(transaction: &impl GenericClient, run: &RunRecord, plan: &str, maps: &[(CopyMap, bool)]) -> Result<()> {
+    pub async fn start(
+        transaction: &impl GenericClient,
+        run: &RunRecord,
+        plan: &str,
+        maps: impl IntoIterator<Item = (CopyMap, bool)>,
+    ) -> Result<()> {
         transaction
             .execute(
                 include_str!("queries/journal_start.sql"),
@@ -130,14 +135,16 @@ impl<'a> Journal<'a> {
             .await
             .context("write the run into the journal")?;
         write_plan(transaction.client(), &run.run_id, plan).await.context("write the plan into the journal")?;
-        let of = |column: fn(&CopyMap) -> &str| -> Vec<&str> { maps.iter().map(|(map, _)| column(map)).collect() };
-        let (sources, schemas, targets) = (of(|map| &map.source), of(|map| &map.schema), of(|map| &map.target));
-        let created: Vec<bool> = maps.iter().map(|(_, created)| *created).collect();
-        let texts = maps.iter().map(|(map, _)| serde_json::to_string(map)).collect::<Result<Vec<_>, _>>()?;
-        transaction
-            .execute(include_str!("queries/journal_tables.sql"), &[&run.run_id, &sources, &schemas, &targets, &created, &texts])
-            .await
-            .context("write the tables into the journal")?;
+        let mut maps = maps.into_iter();
+        let mut before = 0i64;
+        loop {
+            let some: Vec<(CopyMap, bool)> = maps.by_ref().take(TABLES_TOGETHER).collect();
+            if some.is_empty() {
+                break;
+            }
+            write_tables(transaction, &run.run_id, &some, before).await.context("write the tables into the journal")?;
+            before += some.len() as i64;
+        }
         transaction
             .execute(include_str!("queries/journal_give_up.sql"), &[&run.run_id, &run.target_schema])
             .await
@@ -382,6 +389,19 @@ impl<'a> Journal<'a> {
 }
 
 /// The plan of thousands of tables is megabytes, which as a parameter would be in memory three times over: it goes in pieces.
+/// How many tables' maps are in memory as text at the same time.
+const TABLES_TOGETHER: usize = 100;
+
+async fn write_tables(transaction: &impl GenericClient, run_id: &str, maps: &[(CopyMap, bool)], before: i64) -> Result<()> {
+    let of = |column: fn(&CopyMap) -> &str| -> Vec<&str> { maps.iter().map(|(map, _)| column(map)).collect() };
+    let (sources, schemas, targets) = (of(|map| &map.source), of(|map| &map.schema), of(|map| &map.target));
+    let created: Vec<bool> = maps.iter().map(|(_, created)| *created).collect();
+    let texts = maps.iter().map(|(map, _)| serde_json::to_string(map)).collect::<Result<Vec<_>, _>>()?;
+    let sql = include_str!("queries/journal_tables.sql");
+    transaction.execute(sql, &[&run_id, &sources, &schemas, &targets, &created, &texts, &before]).await?;
+    Ok(())
+}
+
 async fn write_plan(client: &Client, run_id: &str, plan: &str) -> Result<()> {
     const PIECE_BYTES: usize = 256 * 1024;
     let length = |text: &str| i32::try_from(text.len()).map(i32::to_be_bytes).context("the plan is larger than PostgreSQL's text");

@@ -1,6 +1,7 @@
 //! The report of a migration, and the plan of one that was not run.
 
 use anyhow::Result;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Value as Json, json};
 
 use crate::migrate::{MigrateReport, Outcome, RowChanges, RunSection, RunSections, TableRehearsal, TableReport};
@@ -244,23 +245,52 @@ pub fn stopped_before_it_began(source: &str, started_at: &str, ui: &Ui) -> Resul
     Ok(())
 }
 
-/// The answer for programs.
-pub fn document(report: &MigrateReport, started_at: &str) -> Json {
-    let table = |table: &TableReport| {
-        let columns: Vec<Json> =
-            table.columns.iter().map(|(source, target, sql)| json!({"source": source, "target": target, "type": sql})).collect();
-        let mut document = json!({
-            "source": table.source, "target": table.target, "rows_read": table.rows_read, "rows_written": table.rows_written,
-            "rows_rejected": table.rows_rejected, "bytes": table.bytes, "seconds": table.seconds, "verified": table.verified,
-            "source_digest": table.source_digest, "target_digest": table.target_digest, "columns": columns,
-        });
-        if let Some(changes) = table.changes {
-            document["rows_inserted"] = json!(changes.inserted);
-            document["rows_updated"] = json!(changes.updated);
-            document["rows_deleted"] = json!(changes.deleted);
+/// The answer for programs. A table's part is made when it is written, and no longer kept: there may be thousands.
+pub struct Document<'a> {
+    /// Everything else; what is there is null where the tables have their place.
+    frame: Json,
+    tables: Option<&'a [TableReport]>,
+}
+
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (Json::Object(frame), Some(tables)) = (&self.frame, self.tables) else { return self.frame.serialize(serializer) };
+        let mut map = serializer.serialize_map(Some(frame.len()))?;
+        for (name, value) in frame {
+            match name.as_str() {
+                "tables" => map.serialize_entry(name, &Tables(tables))?,
+                _ => map.serialize_entry(name, value)?,
+            }
         }
-        document
-    };
+        map.end()
+    }
+}
+
+struct Tables<'a>(&'a [TableReport]);
+
+impl Serialize for Tables<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(table_document))
+    }
+}
+
+fn table_document(table: &TableReport) -> Json {
+    let columns: Vec<Json> =
+        table.columns.iter().map(|(source, target, sql)| json!({"source": source, "target": target, "type": sql})).collect();
+    let mut document = json!({
+        "source": table.source, "target": table.target, "rows_read": table.rows_read, "rows_written": table.rows_written,
+        "rows_rejected": table.rows_rejected, "bytes": table.bytes, "seconds": table.seconds, "verified": table.verified,
+        "source_digest": table.source_digest, "target_digest": table.target_digest, "columns": columns,
+    });
+    if let Some(changes) = table.changes {
+        document["rows_inserted"] = json!(changes.inserted);
+        document["rows_updated"] = json!(changes.updated);
+        document["rows_deleted"] = json!(changes.deleted);
+    }
+    document
+}
+
+pub fn document<'a>(report: &'a MigrateReport, started_at: &str) -> Document<'a> {
     let words = |sections: RunSections| sections.iter().map(RunSection::as_str).collect::<Vec<_>>();
     let mut document = json!({
         "schema_version": 1,
@@ -280,7 +310,7 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
         "peak_rss_bytes": report.peak_rss_bytes,
         "source_changed": report.source_changed,
         "phases": report.phases.iter().map(|time| json!({"name": time.phase.as_str(), "seconds": time.seconds})).collect::<Vec<_>>(),
-        "tables": report.tables.iter().map(table).collect::<Vec<_>>(),
+        "tables": null,
         "objects": {
             "created": report.objects_created,
             "missing": report.todo.len(),
@@ -291,7 +321,8 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
         "resume": report.resume,
         "sections": {"asked": words(report.sections), "left": words(report.sections_left)},
     });
-    if report.outcome == Outcome::Planned && !is_refresh(report) {
+    let planned = report.outcome == Outcome::Planned && !is_refresh(report);
+    if planned {
         let found = rehearsed(report);
         let tables = report.plan.tables.iter().zip(&report.ddl).zip(&found);
         document["tables"] = tables.map(|((table, ddl), found)| planned_table(table, ddl.as_deref(), found)).collect();
@@ -312,7 +343,7 @@ pub fn document(report: &MigrateReport, started_at: &str) -> Json {
             })
             .collect();
     }
-    document
+    Document { frame: document, tables: (!planned).then_some(&report.tables) }
 }
 
 fn planned_table(table: &TablePlan, ddl: Option<&str>, found: &TableRehearsal) -> Json {

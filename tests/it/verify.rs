@@ -78,7 +78,7 @@ fn write_journal(url: &str) {
         };
         Journal::open(&client).await.unwrap();
         let transaction = client.transaction().await.unwrap();
-        Journal::start(&transaction, &record, "{}", &maps).await.unwrap();
+        Journal::start(&transaction, &record, "{}", maps).await.unwrap();
         transaction.commit().await.unwrap();
     });
 }

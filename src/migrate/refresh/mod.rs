@@ -437,8 +437,8 @@ impl Compared {
             }),
         };
         let journal = Journal::open(&self.control).await?;
-        let maps: Vec<_> = self.shared.sides.pairs.iter().map(|pair| (pair.map.clone(), false)).collect();
-        Journal::start(&self.control, &record, "", &maps).await?;
+        let maps = self.shared.sides.pairs.iter().map(|pair| (pair.map.clone(), false));
+        Journal::start(&self.control, &record, "", maps).await?;
         journal.finish(&report.run_id, report.outcome.as_str()).await
     }
 

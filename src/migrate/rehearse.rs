@@ -1,10 +1,9 @@
 //! What a run would come to, found out without a target: every row encoded as it would be, every key looked for where it should be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value as Json;
 
 use crate::migrate::copy::scanned_columns;
@@ -13,7 +12,7 @@ use crate::migrate::{Job, OnMisfit, Prepared, foretell, rejects};
 use crate::model::{Failure, ForeignKey, Schema, Table};
 use crate::plan::profile::RowRange;
 use crate::plan::{ObjectKind, ObjectPlan, Plan, Warning};
-use crate::sqlite::{Reader, Scan, Snapshot};
+use crate::sqlite::{Reader, Scan, Snapshot, share};
 
 /// Examples that are kept of each column's misfits.
 const EXAMPLES: usize = 5;
@@ -107,28 +106,10 @@ fn encode_all(snapshot: &Snapshot, schema: &Schema, plan: &Plan, readers: usize)
             _ => pieces.extend(table.ranges.iter().map(|range| (place, Some(*range)))),
         }
     }
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, TableRehearsal)>> {
-        let reader = snapshot.reader()?;
-        let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some((table, range)) = pieces.get(at) else { return Ok(done) };
-            done.push((at, encode_piece(&reader, schema, plan, *table, range.as_ref())?));
-        }
-    };
-    let mut results: Vec<(usize, TableRehearsal)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..readers.max(1)).map(|_| scope.spawn(work)).collect();
-        let results = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a reader of the source panicked"))?);
-        results.collect::<Result<Vec<_>>>()
-    })?
-    .into_iter()
-    .flatten()
-    .collect();
-    results.sort_by_key(|(at, _)| *at);
+    let results = share(snapshot, readers, &pieces, |reader, (table, range)| encode_piece(reader, schema, plan, *table, range.as_ref()))?;
     let mut tables = vec![TableRehearsal::default(); plan.tables.len()];
-    for (at, result) in results {
-        tables[pieces[at].0].merge(result);
+    for ((table, _), result) in pieces.iter().zip(results) {
+        tables[*table].merge(result);
     }
     Ok(tables)
 }

@@ -187,49 +187,45 @@ fn is_fixed_char(declared: &str) -> bool {
     upper.starts_with("CHAR") || upper.starts_with("NCHAR") || upper.starts_with("NATIVE CHAR")
 }
 
+const BLOB: (Trait, &str) = (Trait::Blob, "blob");
+const INTEGER: (Trait, &str) = (Trait::Integer, "integer");
+const REAL: (Trait, &str) = (Trait::Real, "real");
+const TEXT: (Trait, &str) = (Trait::Text, "text");
+/// What a date is not; all but the last two are no timestamp either.
+const NO_DATE: [(Trait, &str); 8] = [
+    BLOB,
+    INTEGER,
+    REAL,
+    (Trait::TextEmpty, "empty text"),
+    (Trait::NotMoment, "text that is no date"),
+    (Trait::Time, "time without a day"),
+    (Trait::Naive, "date with a time"),
+    (Trait::Zoned, "date with a time and an offset"),
+];
+
 /// Why the declared type does not hold every value: counts, and rows to look at.
 fn why(column: &Column, declared: Declared, seen: &ColumnProfile) -> (String, Vec<i64>) {
     let unexpected: &[(Trait, &str)] = match declared {
-        Declared::Boolean => {
-            &[(Trait::Blob, "blob"), (Trait::Real, "real"), (Trait::IntegerNotBit, "integer other than 0 and 1"), (Trait::Text, "text")]
-        }
-        Declared::Integer => &[(Trait::Blob, "blob"), (Trait::Text, "text"), (Trait::Real, "real")],
-        Declared::Double => &[(Trait::Blob, "blob"), (Trait::Text, "text"), (Trait::IntegerBeyondDouble, "integer beyond 2^53")],
-        Declared::Numeric(_) => {
-            &[(Trait::Blob, "blob"), (Trait::Text, "text"), (Trait::RealInfinite, "infinity"), (Trait::RealMinusZero, "minus zero")]
-        }
-        Declared::Text(_) => &[(Trait::Blob, "blob"), (Trait::Integer, "integer"), (Trait::Real, "real")],
-        Declared::Blob => &[(Trait::Integer, "integer"), (Trait::Real, "real")],
-        Declared::Date => &[
-            (Trait::Blob, "blob"),
-            (Trait::Integer, "integer"),
-            (Trait::Real, "real"),
-            (Trait::TextEmpty, "empty text"),
-            (Trait::NotMoment, "text that is no date"),
-            (Trait::Time, "time without a day"),
-            (Trait::Naive, "date with a time"),
-            (Trait::Zoned, "date with a time and an offset"),
-        ],
-        Declared::DateTime | Declared::DateTimeTz => &[
-            (Trait::Blob, "blob"),
-            (Trait::Integer, "integer"),
-            (Trait::Real, "real"),
-            (Trait::TextEmpty, "empty text"),
-            (Trait::NotMoment, "text that is no date"),
-            (Trait::Time, "time without a day"),
-        ],
+        Declared::Boolean => &[BLOB, REAL, (Trait::IntegerNotBit, "integer other than 0 and 1"), TEXT],
+        Declared::Integer => &[BLOB, TEXT, REAL],
+        Declared::Double => &[BLOB, TEXT, (Trait::IntegerBeyondDouble, "integer beyond 2^53")],
+        Declared::Numeric(_) => &[BLOB, TEXT, (Trait::RealInfinite, "infinity"), (Trait::RealMinusZero, "minus zero")],
+        Declared::Text(_) => &[BLOB, INTEGER, REAL],
+        Declared::Blob => &[INTEGER, REAL],
+        Declared::Date => &NO_DATE,
+        Declared::DateTime | Declared::DateTimeTz => &NO_DATE[..6],
         Declared::Time => &[
-            (Trait::Blob, "blob"),
-            (Trait::Integer, "integer"),
-            (Trait::Real, "real"),
+            BLOB,
+            INTEGER,
+            REAL,
             (Trait::NotMoment, "text that is no time"),
             (Trait::TimeRespelled, "time that PostgreSQL would print another way"),
             (Trait::Date, "date"),
             (Trait::Naive, "date with a time"),
             (Trait::Zoned, "date with a time"),
         ],
-        Declared::Uuid => &[(Trait::Blob, "blob"), (Trait::Integer, "integer"), (Trait::Text, "text")],
-        Declared::Json => &[(Trait::Blob, "blob"), (Trait::RealInfinite, "infinity"), (Trait::Text, "text")],
+        Declared::Uuid => &[BLOB, INTEGER, TEXT],
+        Declared::Json => &[BLOB, (Trait::RealInfinite, "infinity"), TEXT],
         Declared::Any => &[],
     };
     let mut parts = Vec::new();

@@ -100,7 +100,7 @@ impl ObjectBuilder<'_> {
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({list})");
             self.object(ObjectKind::PrimaryKey, name, label, sql, &self.table.sql)
         } else {
-            let message = format!("is UNIQUE instead of a primary key: {nulls} rows hold NULL in it");
+            let message = format!("is UNIQUE instead of a primary key: {} NULL in it", rows_hold(nulls));
             self.plan.warnings.push(Warning { class: "primary-keys".into(), ..Warning::weaker("primary_key_with_nulls", &label, message) });
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({list})");
             self.object(ObjectKind::Unique, name, label, sql, &self.table.sql)
@@ -147,6 +147,10 @@ impl ObjectBuilder<'_> {
         let TableKind::Virtual { module, arguments } = &self.table.kind else { return };
         let plan = self.table_plan();
         let table = plan.target.clone();
+        if arguments.to_ascii_lowercase().split_ascii_whitespace().collect::<String>().contains("content=''") {
+            let message = "keeps no text (content=''): what it finds cannot be copied, and its rows are ids alone";
+            return self.plan.warnings.push(Warning::loss(ObjectKind::Column, &self.table.name, message));
+        }
         let index = |method: &str, item: &str| format!("USING {method} ({item})");
         let (access, asked) = match module.to_ascii_lowercase().as_str() {
             "fts3" | "fts4" | "fts5" => {
@@ -471,6 +475,13 @@ impl ForeignKeyBuilder<'_> {
         if let Some(planned) = planned {
             self.make_parent_unique(planned, parent, &parent_columns, &parent_names);
         }
+        if let Some(folded) = parent_columns.iter().map(|column| &parent.columns[*column]).find(|column| folds(&column.collation)) {
+            let message = format!(
+                "joins by the collation of {}.{} in SQLite, and exactly here: rows that differ in case or in blanks at the end have no parent",
+                parent.name, folded.name
+            );
+            self.plan.warnings.push(Warning::note("foreign_key_exact", label, message));
+        }
         let mut definition = format!("FOREIGN KEY ({}) REFERENCES {parent_target} ({})", list(&child_names), list(&parent_names));
         for (word, action) in [("UPDATE", self.key.on_update), ("DELETE", self.key.on_delete)] {
             if action != crate::model::ForeignKeyAction::NoAction {
@@ -543,6 +554,11 @@ impl ForeignKeyBuilder<'_> {
             original: parent.sql.clone(),
         });
     }
+}
+
+/// `1 row holds`, `2 rows hold`
+pub(super) fn rows_hold(count: u64) -> String {
+    if count == 1 { "1 row holds".to_string() } else { format!("{count} rows hold") }
 }
 
 /// True for the types whose columns may be identity columns.

@@ -126,7 +126,11 @@ impl TableBuilder<'_> {
 
     fn note_new_name(&self, plan: &mut Plan, code: &str, source: &str, wanted: &str, name: &Name) {
         if name.as_str() != wanted {
-            let why = if wanted.len() > 63 { "names end at 63 bytes there" } else { "the name is taken there" };
+            let why = match wanted.len() {
+                0 => "names are not empty there",
+                64.. => "names end at 63 bytes there",
+                _ => "the name is taken there",
+            };
             plan.warnings.push(Warning::note(code, source, format!("is {name} in PostgreSQL: {why}")));
         }
     }
@@ -189,7 +193,7 @@ impl TableBuilder<'_> {
         let in_key = self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&index));
         let not_null = (column.not_null || in_key) && !seen.has(Trait::Null);
         if column.not_null && seen.has(Trait::Null) {
-            let message = format!("{} rows hold NULL in a column declared NOT NULL", seen.count(Trait::Null));
+            let message = format!("{} NULL in a column declared NOT NULL", objects::rows_hold(seen.count(Trait::Null)));
             plan.warnings.push(Warning::loss(ObjectKind::NotNull, self.label(column), message));
         }
         create.columns.push(CreateColumn {

@@ -1,5 +1,7 @@
 //! Views in the order in which they read each other, then triggers.
 
+use std::collections::HashMap;
+
 use crate::dialect::translate::{self, Catalog};
 use crate::model::{Name, QualifiedName, View};
 use crate::plan::build::{Input, cannot};
@@ -17,6 +19,7 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace)
         plan_view(input, plan, relations, &mut catalog, view);
     }
     let mut functions = Namespace::default();
+    let mut firing: HashMap<(String, String), String> = HashMap::new();
     for trigger in &input.source.triggers {
         let label = format!("{}.{}", trigger.table, trigger.name);
         // A table that was there before has the triggers that its own application gave it.
@@ -29,6 +32,14 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace)
         match translate::trigger(&trigger.sql, &catalog, &name) {
             Ok(translated) => {
                 note_differences(plan, "trigger_differs", &label, &translated.notes);
+                let moment = (trigger.table.to_ascii_lowercase(), translated.fires.clone());
+                if let Some(other) = firing.insert(moment, label.clone()) {
+                    let message = format!(
+                        "fires {} as {other} does: in PostgreSQL in the order of their names, in SQLite in none that it promises",
+                        translated.fires
+                    );
+                    plan.warnings.push(Warning::note("trigger_order", &label, message));
+                }
                 let mut statements = translated.statements;
                 let function = QualifiedName::new(input.options.schema.as_str(), name.clone());
                 statements.push(format!("COMMENT ON FUNCTION {function}() IS '{MARK}'"));

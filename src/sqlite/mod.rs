@@ -10,6 +10,7 @@ mod rows;
 mod salvage;
 mod schema;
 mod session;
+mod share;
 mod snapshot;
 
 pub use file::{FileKind, inspect as inspect_file};
@@ -19,4 +20,5 @@ pub use profile::profile;
 pub use rows::{Row, Scan, has_rowid};
 pub use salvage::Damage;
 pub use session::{Session, copy};
+pub use share::share;
 pub use snapshot::{OpenOptions, Reader, Snapshot};

@@ -1,13 +1,12 @@
 //! The profile pass: every value of every table is looked at once, by all readers together, before anything is decided.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use crate::model::{Failure, Schema, Table, TableKind, Value};
 use crate::plan::declared::Declared;
 use crate::plan::profile::{ColumnProfile, RowRange, TableProfile};
 use crate::sqlite::rows::{Scan, rowid_name};
+use crate::sqlite::share::share;
 use crate::sqlite::snapshot::{BROKEN_MODULE, Reader, Snapshot};
 
 /// One piece of work: a table, or a range of a big one.
@@ -29,38 +28,20 @@ pub fn profile(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<TableProfile>> {
     let pieces = pieces(snapshot, schema, readers, wanted)?;
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, TableProfile)>> {
-        let reader = snapshot.reader()?;
-        let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(piece) = pieces.get(at) else { break };
-            let table = &schema.tables[piece.table];
-            let profile = match profile_piece(&reader, table, piece, range_bytes) {
-                Err(error) if matches!(table.kind, TableKind::Virtual { .. }) => unreadable(error)?,
-                profile => profile.with_context(|| format!("read table {:?}", table.name))?,
-            };
-            done.push((at, profile));
+    let results = share(snapshot, readers, &pieces, |reader, piece| {
+        let table = &schema.tables[piece.table];
+        match profile_piece(reader, table, piece, range_bytes) {
+            Err(error) if matches!(table.kind, TableKind::Virtual { .. }) => unreadable(error),
+            profile => profile.with_context(|| format!("read table {:?}", table.name)),
         }
-        Ok(done)
-    };
-    let mut results: Vec<(usize, TableProfile)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..readers.max(1)).map(|_| scope.spawn(work)).collect();
-        let results = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a reader of the source panicked"))?);
-        results.collect::<Result<Vec<_>>>()
-    })?
-    .into_iter()
-    .flatten()
-    .collect();
-    results.sort_by_key(|(at, _)| *at);
+    })?;
     let mut profiles: Vec<TableProfile> = schema
         .tables
         .iter()
         .map(|table| TableProfile { columns: vec![ColumnProfile::default(); table.columns.len()], ..TableProfile::default() })
         .collect();
-    for (at, result) in results {
-        profiles[pieces[at].table].merge(result);
+    for (piece, result) in pieces.iter().zip(results) {
+        profiles[piece.table].merge(result);
     }
     Ok(profiles)
 }

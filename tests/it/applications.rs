@@ -374,3 +374,30 @@ fn days_that_a_month_does_not_have_are_the_days_that_sqlite_makes_of_them() {
     assert!(report["warnings"].to_string().contains("MATCH searches a virtual table"), "{report}");
     alike(&case, &database, &["INSERT INTO m VALUES (9, '2025-02-29')"], &["SELECT x FROM w ORDER BY x"]);
 }
+
+#[test]
+fn a_full_text_table_without_its_text_is_a_loss() {
+    let database = Database::fresh();
+    let case = Case::new("contentless")
+        .source_sql("CREATE VIRTUAL TABLE fc USING fts5(txt, content=''); INSERT INTO fc(rowid, txt) VALUES (1, 'one'), (2, 'two')")
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    assert_eq!(report["exit_reasons"][0]["object"], "fc", "{report}");
+    assert_eq!(database.rows("SELECT * FROM fc ORDER BY rowid"), ["|1", "|2"]);
+}
+
+#[test]
+fn triggers_that_fire_together_are_said() {
+    let database = Database::fresh();
+    let case = Case::new("together")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY); CREATE TABLE log(x TEXT);
+             CREATE TRIGGER b AFTER INSERT ON t BEGIN INSERT INTO log VALUES ('b'); END;
+             CREATE TRIGGER c BEFORE INSERT ON t BEGIN INSERT INTO log VALUES ('c'); END;
+             CREATE TRIGGER a AFTER INSERT ON t BEGIN INSERT INTO log VALUES ('a'); END;",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(0).json();
+    let said: Vec<&str> = report["warnings"].as_array().unwrap().iter().filter_map(|warning| warning["object"].as_str()).collect();
+    assert_eq!(said, ["t.a"], "{report}");
+}

@@ -69,7 +69,9 @@ impl Migrated {
 
     /// What PostgreSQL says that the constraints of a table are, by name.
     fn constraints(&self, table: &str) -> Vec<String> {
-        self.rows(&format!("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '{table}'::regclass ORDER BY conname"))
+        // PostgreSQL 18 lists NOT NULLs as well.
+        let of_table = format!("conrelid = '{table}'::regclass AND contype <> 'n'");
+        self.rows(&format!("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE {of_table} ORDER BY conname"))
     }
 
     /// The definitions of a table's indexes, by name.

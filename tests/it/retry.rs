@@ -170,7 +170,7 @@ fn a_cut_connection_is_healed_within_the_retry() {
     gate.await_somebody(&database);
     let ours =
         "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'candlefish%' AND pid <> pg_backend_pid()";
-    database.rows(&format!("SELECT pg_terminate_backend(pid, 10000) {ours}"));
+    database.rows(&format!("SELECT pg_terminate_backend(pid) {ours}"));
     database.until(STANDING);
     gate.open(&database);
     let (code, stdout, stderr) = ended(child);

@@ -65,7 +65,7 @@ impl Gate {
         database.execute(&format!(
             "CREATE OR REPLACE FUNCTION public.gate() RETURNS trigger LANGUAGE plpgsql AS $$
              BEGIN IF NEW.source = '{table}' AND NEW.chunk = {number} THEN PERFORM pg_advisory_xact_lock_shared(4711); END IF; RETURN NEW; END $$;
-             CREATE OR REPLACE TRIGGER gate BEFORE INSERT ON candlefish.chunk FOR EACH ROW EXECUTE FUNCTION public.gate()"
+             DROP TRIGGER IF EXISTS gate ON candlefish.chunk; CREATE TRIGGER gate BEFORE INSERT ON candlefish.chunk FOR EACH ROW EXECUTE FUNCTION public.gate()"
         ));
         let session = Session::of(database);
         session.execute("SELECT pg_advisory_lock(4711)");

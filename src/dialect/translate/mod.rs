@@ -162,6 +162,8 @@ pub struct TranslatedView {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranslatedTrigger {
+    /// Before or after what it fires: `AFTER INSERT`.
+    pub fires: String,
     /// They make its function, then the trigger itself.
     pub statements: Vec<String>,
     /// Where it may do something else than in SQLite, as clauses for a person.

@@ -77,9 +77,11 @@ impl Translator<'_> {
         }
         let columns = if parts.len() == 1 && parts[0].rows.len() == 1 { single(&mut parts[0])? } else { common(&mut parts)? };
         let operators: Vec<Compound> = select.compound.iter().map(|(operator, _)| *operator).collect();
-        if operators.iter().any(|operator| *operator != Compound::UnionAll)
-            && columns.iter().any(|column| column.collation != Collation::Binary)
-        {
+        // A part without a collation compares by that of another.
+        let is_folded = |typed: &Typed| !matches!(typed.collation, None | Some(Collation::Binary));
+        let any_folded = columns.iter().any(|column| column.collation != Collation::Binary)
+            || parts.len() > 1 && parts.iter().flat_map(|part| part.rows.iter().flatten()).any(is_folded);
+        if any_folded && operators.iter().any(|operator| *operator != Compound::UnionAll) {
             return no("a compound SELECT compares under a collation");
         }
         let mut sql = parts[0].sql(&columns);

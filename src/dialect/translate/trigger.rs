@@ -48,7 +48,12 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<Tran
             relation.target
         ),
     ];
-    Ok(TranslatedTrigger { statements, notes: translator.notes })
+    let kind = match ddl.event {
+        TriggerEvent::Insert => "INSERT",
+        TriggerEvent::Delete => "DELETE",
+        TriggerEvent::Update(_) => "UPDATE",
+    };
+    Ok(TranslatedTrigger { fires: format!("{} {kind}", timing(ddl.timing)), statements, notes: translator.notes })
 }
 
 /// Where the function is left early, until it is known what has to be done first.

@@ -1,7 +1,7 @@
 //! Aggregates and window functions.
 
 use super::expr::Translator;
-use super::select::NO_ORDER;
+use super::order::NO_ORDER;
 use super::typed::{Class, Typed};
 use super::{Outcome, no};
 use crate::dialect::ast::{Call, Order, Window};

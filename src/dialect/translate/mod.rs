@@ -17,6 +17,7 @@ mod json;
 mod like;
 mod literal;
 mod mixed;
+mod order;
 mod rowids;
 mod scope;
 mod select;

@@ -46,6 +46,10 @@ impl L1 {
         L1 { cache, seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect() }
     }
 
+    pub fn is_on(&self) -> bool {
+        self.cache.is_some()
+    }
+
     #[inline]
     pub fn get(&self, key: u128) -> Option<Arc<Entry>> {
         self.cache.as_ref()?.get(&key)

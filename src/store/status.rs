@@ -147,7 +147,12 @@ impl Inner {
     fn status(&self) -> StoreStatus {
         let mut queries: Vec<QueryStatus> = Vec::new();
         for declared in self.declared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
-            queries.push(declared.metrics.status(declared.query.name));
+            let mut query = declared.metrics.status(declared.query.name);
+            // A memory that is turned off misses nothing.
+            if !self.l1.is_on() {
+                query.l1 = LayerStatus::default();
+            }
+            queries.push(query);
         }
         StoreStatus {
             instance: self.link.as_ref().map_or("-".to_string(), |link| link.instance.clone()),

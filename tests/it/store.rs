@@ -51,6 +51,22 @@ fn the_route_is_found_out_and_values_come_by_either() {
 }
 
 #[test]
+fn a_memory_that_is_off_misses_nothing() {
+    let database = Database::fresh();
+    run(async {
+        let mut config = cache::cached(&database);
+        config.l1_bytes = 0;
+        let store = Store::open(config).await.unwrap();
+        let number = store.declare(Query::cached("number", NUMBER.sql, NUMBER.params).tags(&["number:{1}"])).unwrap();
+        for _ in 0..3 {
+            store.fetch(&number, &[&1_i64]).await.unwrap();
+        }
+        let status = store.status();
+        assert_eq!((status.l1().lookups, status.l1().hit_ratio, status.l2().lookups), (0, None, 3));
+    });
+}
+
+#[test]
 fn the_server_keeps_the_limit_and_the_next_client_knows_nothing_of_it() {
     let database = Database::fresh();
     run(async {

@@ -17,19 +17,19 @@ impl Rates {
     pub fn since_last(&mut self, stat: &Stat, now: Sheet, elapsed: Duration) -> Option<Sheet> {
         let before = self.before.replace(now.clone());
         let before = before?;
-        Some(between(&stat.growth, &before, now, elapsed.as_secs_f64()))
+        Some(between(&stat.growth, before, now, elapsed.as_secs_f64()))
     }
 }
 
-fn between(growth: &Growth, before: &Sheet, mut now: Sheet, seconds: f64) -> Sheet {
-    let (Some(old), Some(rows)) = (&before.rows, &mut now.rows) else { return now };
+fn between(growth: &Growth, before: Sheet, mut now: Sheet, seconds: f64) -> Sheet {
+    let (Some(old), Some(rows)) = (before.rows, &mut now.rows) else { return now };
     if growth.counters.is_empty() {
         return now;
     }
     let at = |name: &str| now.columns.iter().position(|column| column.name == name);
     let key: Vec<usize> = growth.key.iter().filter_map(|name| at(name)).collect();
     let counters: Vec<usize> = growth.counters.iter().filter_map(|name| at(name)).collect();
-    let old: HashMap<String, Vec<Cell>> = told_apart(old.clone(), &key, &counters).into_iter().map(|row| (name(&row, &key), row)).collect();
+    let old: HashMap<String, Vec<Cell>> = told_apart(old, &key, &counters).into_iter().map(|row| (name(&row, &key), row)).collect();
     *rows = told_apart(std::mem::take(rows), &key, &counters);
     let mut was_reset = before.since != now.since && before.since.is_some();
     for row in rows.iter_mut() {
@@ -40,7 +40,7 @@ fn between(growth: &Growth, before: &Sheet, mut now: Sheet, seconds: f64) -> She
         was_reset |= shrank && !is_sum(row, &key);
         let mut grown: Vec<Option<f64>> = Vec::with_capacity(counters.len());
         for &column in &counters {
-            let (new, old) = (row[column].number(), old.map_or(Some(0.0), |old| old[column].number()));
+            let (new, old) = (row[column].number(), old.map_or((!is_sum(row, &key)).then_some(0.0), |old| old[column].number()));
             // A row that was not there before, or was reset, has grown from 0; but how long ago it began is not known.
             grown.push(if shrank { None } else { new.zip(old).map(|(new, old)| new - old) });
         }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn counters_become_rates_and_ratios_are_of_the_interval() {
-        let now = between(&GROWTH, &sheet(None, &[("a", 1000, 1000), ("b", 5, 5)]), sheet(None, &[("a", 1090, 1010), ("b", 5, 5)]), 2.0);
+        let now = between(&GROWTH, sheet(None, &[("a", 1000, 1000), ("b", 5, 5)]), sheet(None, &[("a", 1090, 1010), ("b", 5, 5)]), 2.0);
         assert_eq!(now.columns[1], Column::per_second("hits"));
         let rows = now.rows.unwrap();
         assert_eq!(rows[0][1..], [Cell::Real(45.0), Cell::Real(5.0), Cell::Real(0.9)]);
@@ -143,16 +143,16 @@ mod tests {
             sheet.rows.iter_mut().flatten().for_each(|row| row[0] = Cell::Null);
             sheet
         };
-        let now = between(&GROWTH, &hidden(&[(1000, 10), (50, 5)]), hidden(&[(1008, 10), (52, 5)]), 2.0);
+        let now = between(&GROWTH, hidden(&[(1000, 10), (50, 5)]), hidden(&[(1008, 10), (52, 5)]), 2.0);
         assert_eq!(now.rows.unwrap(), [[Cell::Null, Cell::Real(5.0), Cell::Real(0.0), Cell::Real(1.0)]]);
         assert_eq!(now.notes, [""; 0]);
-        let now = between(&GROWTH, &hidden(&[(1000, 10), (50, 5)]), hidden(&[(60, 5)]), 2.0);
+        let now = between(&GROWTH, hidden(&[(1000, 10), (50, 5)]), hidden(&[(60, 5)]), 2.0);
         assert_eq!((now.rows.unwrap(), now.notes.len()), (vec![vec![Cell::Null; 4]], 0));
     }
 
     #[test]
     fn a_reset_is_noticed_and_gives_no_negative_rate() {
-        let now = between(&GROWTH, &sheet(Some("2026-01-01"), &[("a", 1000, 10)]), sheet(Some("2026-01-02"), &[("a", 7, 1)]), 1.0);
+        let now = between(&GROWTH, sheet(Some("2026-01-01"), &[("a", 1000, 10)]), sheet(Some("2026-01-02"), &[("a", 7, 1)]), 1.0);
         assert_eq!(now.rows.unwrap()[0][1..], [Cell::Null, Cell::Null, Cell::Null]);
         assert_eq!(now.notes.len(), 1);
     }

@@ -9,7 +9,7 @@ use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
 use crate::plan::names::Namespace;
 use crate::plan::profile::Trait;
-use crate::plan::unify::by_source;
+use crate::plan::unify::{by_source, can_reference};
 use crate::plan::{columns, express, views};
 
 /// Plans every object of every derived table. Keys come before the foreign keys that need them.
@@ -408,6 +408,20 @@ fn targets(plan: &TablePlan, columns: &[usize]) -> Option<Vec<Name>> {
     columns.iter().map(target).collect()
 }
 
+/// Why PostgreSQL cannot check a key over these columns, where no exact type was found for both sides.
+fn apart(child: &TablePlan, child_columns: &[usize], parent: &TablePlan, parent_columns: &[usize]) -> Option<String> {
+    let column = |table: &TablePlan, at: usize| table.columns.iter().find(|column| column.source_index == at).cloned();
+    child_columns.iter().zip(parent_columns).find_map(|(child_column, parent_column)| {
+        let (from, to) = (column(child, *child_column)?, column(parent, *parent_column)?);
+        (!can_reference(&from.column_type.kind, &to.column_type.kind)).then(|| {
+            format!(
+                "{} is {} and {}.{} is {}, which PostgreSQL does not compare; one type for both would not hold every value, or give out no more ids",
+                from.source, from.column_type.sql, parent.source, to.source, to.column_type.sql
+            )
+        })
+    })
+}
+
 fn list(names: &[Name]) -> String {
     names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -466,6 +480,9 @@ impl ForeignKeyBuilder<'_> {
         let (Some(child_names), Some(parent_names)) = (targets(child, &child_columns), parent_names) else {
             return Err("a column of it is not copied".into());
         };
+        if let Some(planned) = planned {
+            apart(child, &child_columns, &self.plan.tables[planned], &parent_columns).map_or(Ok(()), Err)?;
+        }
         let child_target = child.target.clone();
         let constraint = self.key.name.clone().unwrap_or_else(|| {
             format!("{}_{}_fkey", child_target.name.as_str(), child_names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"))

@@ -1,28 +1,51 @@
-//! A foreign key needs one type on both sides: the wider of the two.
+//! A foreign key needs types on both sides that PostgreSQL can join: found where one holds the values of both exactly, else the key is lost,
+//! and said. No row is set aside for the sake of a key.
 
 use std::collections::HashMap;
 
 use crate::model::{ColumnType, TypeKind};
 use crate::plan::build::Input;
-use crate::plan::decision::Plan;
+use crate::plan::decision::{ColumnPlan, CreateColumn, Plan, TablePlan};
 use crate::plan::objects::is_integer;
+use crate::plan::profile::{ColumnProfile, Trait};
 
-/// Widens derived columns until every foreign key joins equal types, along chains of any length.
+/// Changes derived columns until every foreign key joins its types, along chains of any length, or no exact type is left for it.
 pub fn unify_foreign_keys(input: &Input<'_>, plan: &mut Plan) {
     let pairs = pairs(input, plan);
-    // Types only grow wider, through at most five steps a column.
+    // Each round changes a column for good: it narrows to bigint once at most, and from then on its rank only grows.
     let mut changed = true;
-    while changed {
-        changed = false;
+    while std::mem::take(&mut changed) {
         for (child, parent) in &pairs {
-            let child_type = plan.tables[child.0].columns[child.1].column_type.clone();
-            let parent_type = plan.tables[parent.0].columns[parent.1].column_type.clone();
-            if let Some(common) = common(&child_type.kind, &parent_type.kind) {
-                changed |= set(plan, *child, &common, input.options.collate_c, "the type of the key that it references");
-                changed |= set(plan, *parent, &common, input.options.collate_c, "the type of a foreign key that references it");
-            }
+            changed |= narrow_to_integers(input, plan, *child, *parent);
         }
     }
+    let mut changed = true;
+    while std::mem::take(&mut changed) {
+        for (child, parent) in &pairs {
+            changed |= widen(input, plan, *child, *parent);
+        }
+    }
+}
+
+/// True where PostgreSQL can check a foreign key between columns of these types.
+pub(super) fn can_reference(child: &TypeKind, parent: &TypeKind) -> bool {
+    use TypeKind::{Float4, Float8, Numeric};
+    match parent {
+        _ if child == parent => true,
+        // What PostgreSQL makes of a type that it alone knows, it says itself.
+        TypeKind::Other | TypeKind::Enum { .. } => true,
+        _ if matches!(child, TypeKind::Other | TypeKind::Enum { .. }) => true,
+        parent if parent.is_text() => child.is_text(),
+        parent if is_integer(parent) => is_integer(child),
+        // Limits do not matter to a comparison.
+        Numeric { .. } => is_integer(child) || matches!(child, Numeric { .. }),
+        Float4 | Float8 => is_number(child),
+        _ => false,
+    }
+}
+
+fn is_number(kind: &TypeKind) -> bool {
+    is_integer(kind) || matches!(kind, TypeKind::Float4 | TypeKind::Float8 | TypeKind::Numeric { .. })
 }
 
 type Place = (usize, usize);
@@ -58,48 +81,107 @@ fn pairs(input: &Input<'_>, plan: &Plan) -> Vec<(Place, Place)> {
     pairs
 }
 
-/// The type that holds the values of both; none when they are equal already for PostgreSQL.
-fn common(a: &TypeKind, b: &TypeKind) -> Option<TypeKind> {
-    use TypeKind::*;
-    let rank = |kind: &TypeKind| match kind {
-        Bool => 0,
-        Int2 => 1,
-        Int4 => 2,
-        Int8 => 3,
-        Float4 | Float8 => 4,
-        Numeric { .. } => 5,
-        Bytea => 8,
-        _ => 7,
-    };
-    if a == b || (a.is_text() && b.is_text()) {
-        return None;
+/// What references integers is made of integers, whatever it was declared, unless one of its values is none.
+fn narrow_to_integers(input: &Input<'_>, plan: &mut Plan, child: Place, parent: Place) -> bool {
+    let kind = |plan: &Plan, place: Place| plan.tables[place.0].columns[place.1].column_type.kind.clone();
+    let narrows = is_integer(&kind(plan, parent))
+        && !is_integer(&kind(plan, child))
+        && is_free(plan, child)
+        && holds(&TypeKind::Int8, seen(input, plan, child));
+    if narrows {
+        set(input, plan, child, &TypeKind::Int8, "the type of the key that it references");
     }
-    let (low, high) = if rank(a) <= rank(b) { (a, b) } else { (b, a) };
-    match (low, high) {
-        // PostgreSQL compares integers of every width with each other, and with numeric.
-        (Int2 | Int4 | Int8, Int2 | Int4 | Int8) => None,
-        (Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric { .. }, Numeric { .. } | Int2 | Int4 | Int8) => Some(high.clone()),
-        (_, Float4 | Float8) => Some(Float8),
-        (_, Bytea) => Some(Bytea),
-        _ => Some(TypeKind::TEXT),
+    narrows
+}
+
+/// The narrowest type that holds the values of both, where their own cannot be joined.
+fn widen(input: &Input<'_>, plan: &mut Plan, child: Place, parent: Place) -> bool {
+    let kind = |place: Place| &plan.tables[place.0].columns[place.1].column_type.kind;
+    let (child_kind, parent_kind) = (kind(child).clone(), kind(parent).clone());
+    // A double takes a large integer for another.
+    let is_exact = !matches!(parent_kind, TypeKind::Float4 | TypeKind::Float8) || !is_integer(&child_kind);
+    if is_exact && can_reference(&child_kind, &parent_kind) {
+        return false;
+    }
+    let serves = |place: Place, wide: &TypeKind| {
+        let own = kind(place);
+        own == wide || (rank(wide) > rank(own) && is_free(plan, place) && holds(wide, seen(input, plan, place)))
+    };
+    // Numbers that reference ids stay numbers, and the ids are given out: a key that some stray value breaks is the lesser loss.
+    let of_ids = is_number(&child_kind) && is_number(&parent_kind) && (gives_ids(plan, child) || gives_ids(plan, parent));
+    let candidates = [TypeKind::Int8, TypeKind::Float8, TypeKind::NUMERIC, TypeKind::TEXT, TypeKind::Bytea];
+    let candidates = candidates.into_iter().filter(|wide| !of_ids || is_integer(wide));
+    let Some(wide) = candidates.into_iter().find(|wide| serves(child, wide) && serves(parent, wide)) else { return false };
+    for (place, own, reason) in [
+        (child, &child_kind, "the type of the key that it references"),
+        (parent, &parent_kind, "the type of a foreign key that references it"),
+    ] {
+        if *own != wide {
+            set(input, plan, place, &wide, reason);
+        }
+    }
+    true
+}
+
+/// Every type holds what those of a lower rank hold, as far as [`holds`] says so of the values.
+fn rank(kind: &TypeKind) -> u8 {
+    match kind {
+        TypeKind::Bool => 0,
+        TypeKind::Int2 => 1,
+        TypeKind::Int4 => 2,
+        TypeKind::Int8 => 3,
+        TypeKind::Float4 => 4,
+        TypeKind::Float8 => 5,
+        TypeKind::Numeric { limits: Some(_) } => 6,
+        TypeKind::Numeric { limits: None } => 7,
+        TypeKind::Text { max_chars: None } => 9,
+        TypeKind::Bytea => 10,
+        _ => 8,
     }
 }
 
-fn set(plan: &mut Plan, place: Place, kind: &TypeKind, collate_c: bool, reason: &str) -> bool {
-    let table = &mut plan.tables[place.0];
-    // A type that was given is obeyed, not changed.
-    let Some(create) = &mut table.create else { return false };
-    let column = &mut table.columns[place.1];
-    if column.column_type.kind == *kind || column.reason == "as the mapping says" || !column.conversion.transform.is_none() {
-        return false;
+/// True where every value of a column has an exact form in the type.
+fn holds(kind: &TypeKind, seen: &ColumnProfile) -> bool {
+    let none = |traits: &[Trait]| traits.iter().all(|of| !seen.has(*of));
+    match kind {
+        TypeKind::Int8 => none(&[Trait::Text, Trait::Blob, Trait::RealFraction, Trait::RealInfinite, Trait::RealMinusZero]),
+        TypeKind::Float8 => none(&[Trait::Text, Trait::Blob, Trait::IntegerBeyondDouble]),
+        TypeKind::Numeric { .. } => none(&[Trait::Text, Trait::Blob, Trait::RealInfinite, Trait::RealMinusZero]),
+        TypeKind::Text { .. } => none(&[Trait::Blob]) && !seen.has_bad_text(),
+        _ => true,
     }
+}
+
+/// A type that was given is obeyed, not changed.
+fn is_free(plan: &Plan, place: Place) -> bool {
+    let table = &plan.tables[place.0];
+    let column = &table.columns[place.1];
+    table.create.is_some() && column.reason != "as the mapping says" && column.conversion.transform.is_none()
+}
+
+fn gives_ids(plan: &Plan, place: Place) -> bool {
+    let table = &plan.tables[place.0];
+    created(table, &table.columns[place.1]).is_some_and(|created| created.identity)
+}
+
+fn created<'a>(table: &'a TablePlan, column: &ColumnPlan) -> Option<&'a CreateColumn> {
+    table.create.as_ref()?.columns.iter().find(|created| created.name == column.target)
+}
+
+fn seen<'a>(input: &'a Input<'_>, plan: &Plan, place: Place) -> &'a ColumnProfile {
+    let table = &plan.tables[place.0];
+    &input.profiles[table.source_index].columns[table.columns[place.1].source_index]
+}
+
+fn set(input: &Input<'_>, plan: &mut Plan, place: Place, kind: &TypeKind, reason: &str) {
+    let table = &mut plan.tables[place.0];
+    let column = &mut table.columns[place.1];
     column.column_type = ColumnType::new(kind.clone());
     column.conversion.kind = kind.clone();
     column.reason = if column.reason.is_empty() { reason.to_string() } else { format!("{}; {reason}", column.reason) };
-    for created in create.columns.iter_mut().filter(|created| created.name == column.target) {
+    for created in table.create.iter_mut().flat_map(|create| &mut create.columns).filter(|created| created.name == column.target) {
         created.column_type = column.column_type.clone();
         created.identity &= is_integer(kind);
-        created.collate_c = collate_c && kind.is_text();
+        created.collate_c = input.options.collate_c && kind.is_text();
     }
-    true
 }

@@ -10,6 +10,7 @@ mod dialect;
 mod differential;
 mod doctor;
 mod failure_modes;
+mod foreign_keys;
 mod foretold;
 mod given;
 mod mapping_file;

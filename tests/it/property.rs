@@ -114,6 +114,8 @@ struct Column {
     rest: &'static str,
     /// Which values it draws from: most columns keep to one or two, as real ones do.
     values: Vec<Value>,
+    /// The table whose `k` it references, whatever either of them holds.
+    parent: Option<prop::sample::Index>,
 }
 
 fn column() -> impl Strategy<Value = Column> {
@@ -128,11 +130,9 @@ fn column() -> impl Strategy<Value = Column> {
         " COLLATE NOCASE",
         " DEFAULT (1+1)",
     ]);
-    (prop::sample::select(DECLARED.to_vec()), rest, prop::collection::vec(value(), 1..5)).prop_map(|(declared, rest, values)| Column {
-        declared,
-        rest,
-        values,
-    })
+    let parent = prop::option::weighted(0.2, any::<prop::sample::Index>());
+    (prop::sample::select(DECLARED.to_vec()), rest, prop::collection::vec(value(), 1..5), parent)
+        .prop_map(|(declared, rest, values, parent)| Column { declared, rest, values, parent })
 }
 
 #[derive(Clone, Debug)]
@@ -161,14 +161,19 @@ fn quoted(name: &str) -> String {
 /// Makes the tables in SQLite; returns how many rows they hold.
 fn make(source: &std::path::Path, tables: &[Table]) -> u64 {
     let connection = rusqlite::Connection::open(source).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
     let mut rows = 0;
+    let name_of = |number: usize| quoted(&format!("{} {number}", NAMES[number % NAMES.len()]));
     for (number, table) in tables.iter().enumerate() {
-        let name = quoted(&format!("{} {number}", NAMES[number % NAMES.len()]));
+        let name = name_of(number);
         let columns: Vec<String> = table
             .columns
             .iter()
             .enumerate()
-            .map(|(place, column)| format!("{} {}{}", quoted(NAMES[1 + place]), column.declared, column.rest))
+            .map(|(place, column)| {
+                let parent = column.parent.map(|parent| format!(" REFERENCES {}(k)", name_of(parent.index(tables.len()))));
+                format!("{} {}{}{}", quoted(NAMES[1 + place]), column.declared, column.rest, parent.unwrap_or_default())
+            })
             .collect();
         connection.execute_batch(&format!("CREATE TABLE {name} (k {}, {})", table.key, columns.join(", "))).unwrap();
         let marks = vec!["?"; table.columns.len() + 1].join(", ");
@@ -203,6 +208,27 @@ fn any_table_arrives_whole_or_says_what_did_not() {
             prop_assert_eq!(&table["verified"], &serde_json::json!(true), "{}", output);
             let there: u64 = database.value(&format!("SELECT count(*) FROM {}", table["target"].as_str().unwrap())).parse().unwrap();
             prop_assert_eq!(Some(there), table["rows_written"].as_u64());
+        }
+        // Every foreign key is there, or it is said that it is not; and none costs a row.
+        let keys = tables.iter().flat_map(|table| &table.columns).filter(|column| column.parent.is_some()).count();
+        let made: usize = database
+            .value("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace")
+            .parse()
+            .unwrap();
+        let lost = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == "foreign_key_missing").count();
+        prop_assert_eq!(made + lost, keys, "{}", output);
+        let is_bad_text = |reason: &str| reason.contains("the text is not valid UTF-8") || reason.contains("the text contains a NUL");
+        if let Ok(folder) = std::fs::read_dir(case.dir().join("rejects")) {
+            let files =
+                folder.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+            for file in files {
+                let text = std::fs::read_to_string(file).unwrap();
+                for line in text.lines() {
+                    let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                    // A derived type holds every value but text that PostgreSQL cannot hold.
+                    prop_assert!(is_bad_text(row["reason"].as_str().unwrap()), "{}\n{}", line, output);
+                }
+            }
         }
         Ok(())
     };

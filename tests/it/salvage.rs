@@ -232,3 +232,19 @@ fn an_encrypted_file_is_called_so_with_and_without_salvage() {
         assert_eq!(refused.json()["error"]["code"], "source_encrypted", "{refused}");
     }
 }
+
+#[test]
+fn a_refresh_never_deletes_what_a_damaged_source_cannot_give() {
+    let damaged = Damaged::new("salvage-refresh", SOURCE);
+    damaged.migrate("").exit(0);
+    let leaves = damaged.pages("notes", "leaf");
+    leaves[5..8].iter().for_each(|page| damaged.zero(*page));
+    for flags in ["--refresh --salvage --yes", "--refresh --salvage --dry-run", "--refresh --yes"] {
+        let error = damaged.migrate(flags).exit(2).json()["error"].clone();
+        assert_eq!(error["target_changed"], false, "{error}");
+        if flags.contains("--salvage") {
+            assert_eq!(error["code"], "refresh_of_damaged", "{error}");
+        }
+    }
+    assert_eq!(damaged.database.value("SELECT count(*) FROM notes"), "2000");
+}

@@ -68,6 +68,7 @@ pub struct Compared {
 pub async fn compare(job: Job) -> Result<Compared> {
     let started = Instant::now();
     let mut clock = PhaseClock::default();
+    refuse_salvage(&job)?;
     let control = session(&job.address, job.role.as_deref()).await?;
     target::refuse_pooler_and_standby(&control, &job.address).await?;
     target::lock_schema(&control, &job.options.schema).await?;

@@ -51,6 +51,7 @@ pub use retry::{last_mapping, prepare_job as prepare_retry, retry};
 pub use run::{MaxRejects, OnMisfit};
 pub use runs::{RunSummary, State, resume_line, runs};
 pub use section::{RunSection, RunSections};
+pub use target::Redone;
 
 use after::{After, Queue};
 use copy::{Chunk, TableCount};
@@ -137,6 +138,11 @@ pub enum Purpose {
 }
 
 impl Prepared {
+    /// The tables that `--replace` drops first, with their rows.
+    pub fn replaces(&self) -> &[Redone] {
+        &self.redo.tables
+    }
+
     /// The report of a dry run: what would be done, and that nothing was.
     pub fn into_planned(mut self, job: &Job, rehearsal: Rehearsal) -> MigrateReport {
         self.plan.warnings.extend(rehearsal.broken.iter().cloned());
@@ -199,10 +205,10 @@ pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
         Purpose::Run | Purpose::Look => prepare::inspect(job, &mut clock).await?,
     };
     let redo = match job.replace {
-        true => target::made_by_runs(&client, &job.options.schema, &inspected.schema, job.options.names).await?,
+        true => target::made_by_runs(&client, job, &inspected.schema).await?,
         false => Redo::default(),
     };
-    let plan = prepare::plan(&mut client, &inspected, job, &redo, &mut clock).await?;
+    let (plan, inspected) = prepare::plan(&mut client, inspected, job, &redo, &mut clock).await?;
     Ok(Prepared { schema: inspected.schema.clone(), inspected: Some(inspected), plan, redo, begun: false, control: client, clock })
 }
 

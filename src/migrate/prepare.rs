@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
-use crate::migrate::{Job, odd_times};
-use crate::model::{Event, Failure, Name, Phase, Schema, Section, TableKind};
+use crate::migrate::{Job, merged, odd_times};
+use crate::model::{Event, Failure, Name, Phase, QualifiedName, Schema, Section, TableKind};
 use crate::plan::mapping::Mapping;
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
@@ -107,7 +107,7 @@ pub(super) async fn make_ready(transaction: &Transaction<'_>, job: &Job, redo: &
 
 /// Plans against the target as it is or, with migrations, as it will be once they have run: they are tried in a transaction that is
 /// rolled back. What `--replace` takes away will be gone by then.
-pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &Redo, clock: &mut PhaseClock) -> Result<Plan> {
+pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &Redo, clock: &mut PhaseClock) -> Result<(Plan, Inspected)> {
     let started = Instant::now();
     let schema = &job.options.schema;
     let transaction = client.transaction().await?;
@@ -117,7 +117,7 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &
     transaction.batch_execute("SET LOCAL search_path = ''").await?;
     let mut target = read_schema(&transaction, schema).await?;
     add_kept(&transaction, &mut target, schema).await?;
-    let interrupted = interrupted(&transaction, job, inspected, &target).await?;
+    let interrupted = interrupted(&transaction, job, &inspected, &target).await?;
     if job.replace && job.migrations.is_some() && Journal::exists(&transaction).await? {
         let filled = Journal::filled(&transaction, schema).await?;
         target.tables.iter_mut().for_each(|table| table.replaceable = filled.contains(&table.name));
@@ -126,31 +126,44 @@ pub async fn plan(client: &mut Client, inspected: &Inspected, job: &Job, redo: &
     if job.migrations.is_some() && job.options.create_schema {
         target.exists = read_schema(client, schema).await?.exists;
     }
-    let mut plan = build(&Input {
-        source: &inspected.schema,
-        profiles: &inspected.profiles,
-        mapping: &job.mapping,
-        target: &target,
-        options: &job.options,
+    let kept = redo.kept.clone();
+    let (snapshot, mapping, options) = (Arc::clone(&job.snapshot), job.mapping.clone(), job.options.clone());
+    // Apart from the connections and the signals, which are heeded meanwhile.
+    let planned = tokio::task::spawn_blocking(move || -> Result<(Plan, Inspected)> {
+        let Inspected { schema: source, profiles, damage } = &inspected;
+        let mut plan = build(&Input { source, profiles, mapping: &mapping, target: &target, options: &options });
+        plan.problems.splice(0..0, interrupted);
+        say_what_is_kept(&mut plan, &kept);
+        plan.warnings.splice(0..0, damage.iter().cloned());
+        if profiles.iter().any(|profile| profile.unseen) {
+            return Ok((plan, inspected));
+        }
+        let notes = odd_times::notes(&snapshot, source, &plan)?;
+        plan.warnings.extend(notes);
+        let merged = merged::losses(&snapshot, source, profiles, &plan)?;
+        plan.warnings.extend(merged);
+        Ok((plan, inspected))
     });
-    plan.problems.splice(0..0, interrupted);
-    plan.warnings.splice(0..0, inspected.damage.iter().cloned());
-    if inspected.profiles.iter().any(|profile| profile.unseen) {
-        clock.note(Phase::Plan, started);
-        return Ok(plan);
-    }
-    let (snapshot, schema) = (Arc::clone(&job.snapshot), inspected.schema.clone());
-    let notes = tokio::task::spawn_blocking(move || odd_times::notes(&snapshot, &schema, &plan).map(|notes| (plan, notes)));
-    let (mut plan, notes) = notes.await.context("a reader of the source panicked")??;
-    plan.warnings.extend(notes);
+    let planned = planned.await.context("the planner panicked")??;
     clock.note(Phase::Plan, started);
-    Ok(plan)
+    Ok(planned)
+}
+
+/// `--replace` was said, and does not take this table: why not.
+fn say_what_is_kept(plan: &mut Plan, kept: &[(QualifiedName, String)]) {
+    for (table, reason) in kept {
+        let already = format!("table {table} already has rows");
+        for problem in plan.problems.iter_mut().filter(|problem| problem.message == already) {
+            problem.message = format!("{already}, and --replace leaves it alone: it {reason}");
+            problem.hint = "Drop it yourself if it is to go, or say what to do with its rows: --existing truncate, --existing keep.".into();
+        }
+    }
 }
 
 /// Tables that an interrupted run made lack their keys, indexes and constraints: filling them again would look whole and not be.
 async fn interrupted(client: &impl GenericClient, job: &Job, inspected: &Inspected, target: &TargetSchema) -> Result<Option<Problem>> {
     let schema = &job.options.schema;
-    if job.replace || !Journal::exists(client).await? {
+    if !Journal::exists(client).await? {
         return Ok(None);
     }
     let Some((run_id, status)) = Journal::interrupted(client, schema).await? else { return Ok(None) };

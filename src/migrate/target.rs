@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::migrate::Grant;
 use crate::migrate::finish::Built;
 use crate::migrate::run::Run;
 use crate::migrate::standing::{columns_step, table_step};
+use crate::migrate::{Grant, Job};
 use crate::model::{Event, Failure, Name, QualifiedName, Schema, Section};
-use crate::plan::{NameStyle, ObjectKind, Plan, TablePlan, Todo, Warning};
+use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning};
 use crate::postgres::{Address, Client, Journal, Migrations, Transaction, is_about_object, is_pooled, sql_failure, statement};
 
 /// Tables that are made in one transaction: some dozens, so that thousands never fill the lock table.
@@ -110,23 +110,45 @@ pub async fn check_roles(client: &Client, grants: &[Grant]) -> Result<()> {
     Ok(())
 }
 
-/// What `--replace` takes away: tables that runs made out of tables that this source has, and its views.
+/// What `--replace` takes away: tables that runs of this source made, and its views.
 #[derive(Clone, Debug, Default)]
 pub struct Redo {
-    pub tables: Vec<QualifiedName>,
+    pub tables: Vec<Redone>,
     views: Vec<String>,
+    /// Tables of those names that stay, each with the reason.
+    pub kept: Vec<(QualifiedName, String)>,
 }
 
-/// What earlier runs have made of this source, and what is still there of it.
-pub async fn made_by_runs(client: &Client, schema: &str, source: &Schema, names: NameStyle) -> Result<Redo> {
-    let mut redo = Redo { tables: Vec::new(), views: source.views.iter().map(|view| names.apply(&view.name)).collect() };
+/// A table that goes, and what goes with it.
+#[derive(Clone, Debug)]
+pub struct Redone {
+    pub name: QualifiedName,
+    oid: u32,
+    pub rows: u64,
+    /// What the run that made it brought, if no run came after it.
+    pub rows_brought: Option<u64>,
+}
+
+/// What earlier runs have made of this source, and what is still there of it. A table is known by more than its name: the application may have put
+/// its own in the place of ours.
+pub async fn made_by_runs(client: &Client, job: &Job, source: &Schema) -> Result<Redo> {
+    let names = job.options.names;
+    let mut redo = Redo { views: source.views.iter().map(|view| names.apply(&view.name)).collect(), ..Redo::default() };
     if !Journal::exists(client).await? {
         return Ok(redo);
     }
     let sources: Vec<String> = source.tables.iter().map(|table| table.name.clone()).collect();
-    for table in Journal::made(client, schema, &sources).await? {
-        if client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.to_string()]).await?.get(0) {
-            redo.tables.push(table);
+    for made in Journal::made_tables(client, &job.options.schema, &sources).await? {
+        if !made.is_the_same {
+            redo.kept.push((made.name, "is not the table that an earlier run made".into()));
+        } else if let Some(other) = made.source_path.filter(|path| *path != job.call.source_path) {
+            redo.kept.push((made.name, format!("was made from {other}")));
+        } else {
+            let counted = client.query_one(&statement::count_rows(&made.name), &[]).await;
+            let rows: i64 =
+                counted.map_err(|error| sql_failure(error.into())).with_context(|| format!("count the rows of {}", made.name))?.get(0);
+            let rows_brought = made.rows_brought.map(|rows| rows as u64);
+            redo.tables.push(Redone { name: made.name, oid: made.oid, rows: rows as u64, rows_brought });
         }
     }
     Ok(redo)
@@ -134,16 +156,26 @@ pub async fn made_by_runs(client: &Client, schema: &str, source: &Schema, names:
 
 /// Drops tables that depend on each other, and the views that candlefish made over them.
 pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, redo: &Redo) -> Result<()> {
-    let tables = &redo.tables;
-    if tables.is_empty() {
+    if redo.tables.is_empty() {
         return Ok(());
+    }
+    let names: Vec<String> = redo.tables.iter().map(|table| table.name.to_string()).collect();
+    let names = names.join(", ");
+    let locked = transaction.batch_execute(&format!("LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")).await;
+    locked.map_err(|error| sql_failure(error.into()).context("lock what earlier runs have made"))?;
+    let oids: Vec<u32> = redo.tables.iter().map(|table| table.oid).collect();
+    let texts: Vec<String> = redo.tables.iter().map(|table| table.name.to_string()).collect();
+    let sql = "SELECT count(*) FROM unnest($1::text[], $2::oid[]) AS t (name, oid) WHERE to_regclass(name)::oid = t.oid";
+    if transaction.query_one(sql, &[&texts, &oids]).await?.get::<_, i64>(0) != oids.len() as i64 {
+        bail!(
+            Failure::new("target_changed", "a table that --replace would drop has been replaced by another meanwhile").hint("Try again.")
+        );
     }
     for view in own_views(transaction, schema).await?.iter().filter(|view| redo.views.iter().any(|name| name == view.name.as_str())) {
         transaction.batch_execute(&format!("DROP VIEW {view}")).await.map_err(|error| sql_failure(error.into()))?;
     }
-    let names: Vec<String> = tables.iter().map(QualifiedName::to_string).collect();
     transaction
-        .batch_execute(&format!("DROP TABLE {}", names.join(", ")))
+        .batch_execute(&format!("DROP TABLE {names}"))
         .await
         .map_err(|error| sql_failure(error.into()).context("drop what earlier runs have made"))?;
     // Functions last: triggers that went with their tables were what used them.
@@ -196,6 +228,8 @@ pub async fn make_tables(client: &mut Client, run: &Run) -> Result<Built> {
             steps.push((table_step(*table), made.said()?));
             built.merge(made);
         }
+        let sources: Vec<&str> = batch.iter().map(|(_, plan)| plan.source.as_str()).collect();
+        Journal::made_now(&transaction, &run.id, &sources).await?;
         Journal::steps_done(&transaction, &run.id, &steps).await?;
         transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the tables")?;
         run.advance();

@@ -101,6 +101,18 @@ impl RunState {
     }
 }
 
+/// A table that has the name of one that a run made.
+pub struct MadeTable {
+    pub name: QualifiedName,
+    pub oid: u32,
+    /// The file of that run.
+    pub source_path: Option<String>,
+    /// It is the very table that the run made.
+    pub is_the_same: bool,
+    /// What the run brought; none when it did not end, or when others came after it.
+    pub rows_brought: Option<i64>,
+}
+
 /// The journal's tables, on one connection.
 pub struct Journal<'a> {
     client: &'a Client,
@@ -378,6 +390,27 @@ impl<'a> Journal<'a> {
             .await
             .context("read the last run's settings from the journal")?;
         row.map_or(Ok(Json::Null), |row| serde_json::from_str(row.get(1)).context("read the last run's settings from the journal"))
+    }
+
+    /// Remembers the tables that a run has made now, out of these source tables; in the transaction that makes them.
+    pub async fn made_now(client: &impl GenericClient, run_id: &str, sources: &[&str]) -> Result<()> {
+        let sql = include_str!("queries/journal_made_now.sql");
+        client.execute(sql, &[&run_id, &sources]).await.context("write into the journal what was made")?;
+        Ok(())
+    }
+
+    /// What stands under the names of tables that runs made, out of source tables of these names.
+    pub async fn made_tables(client: &impl GenericClient, target_schema: &str, sources: &[String]) -> Result<Vec<MadeTable>> {
+        let sql = include_str!("queries/journal_made_tables.sql");
+        let rows = client.query(sql, &[&target_schema, &sources]).await.context("read from the journal what runs have made")?;
+        let made = |row: &Row| MadeTable {
+            name: QualifiedName::new(target_schema, row.get::<_, &str>(0)),
+            oid: row.get(1),
+            source_path: row.get(2),
+            is_the_same: row.get(3),
+            rows_brought: row.get(4),
+        };
+        Ok(rows.iter().map(made).collect())
     }
 
     /// The tables of the schema that runs made, out of source tables of these names.

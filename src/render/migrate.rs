@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Value as Json, json};
 
-use crate::migrate::{MigrateReport, Outcome, RowChanges, RunSection, RunSections, TableRehearsal, TableReport};
+use crate::migrate::{MigrateReport, Outcome, Redone, RowChanges, RunSection, RunSections, TableRehearsal, TableReport};
 use crate::plan::{Severity, TablePlan, Warning};
 use crate::render::{Format, Table, Ui, csv, units};
 
@@ -121,6 +121,21 @@ pub fn what_differs(changes: &[(String, RowChanges)]) -> String {
         format!("{}: {}", crate::render::visible(table), parts.join(", "))
     };
     changes.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What `--replace` is about to drop, with the rows that go and, where it is known, how many of them a run brought.
+pub fn what_is_replaced(tables: &[Redone]) -> String {
+    if tables.is_empty() {
+        return "--replace drops nothing: no run of this file has made a table that is there".into();
+    }
+    let shown = |table: &Redone| {
+        let rows = units::counted(table.rows, "row");
+        match table.rows_brought.filter(|brought| *brought != table.rows) {
+            Some(brought) => format!("{} ({rows}; the run that made it brought {})", table.name, units::count(brought)),
+            None => format!("{} ({rows})", table.name),
+        }
+    };
+    format!("--replace drops {}", tables.iter().map(shown).collect::<Vec<_>>().join(", "))
 }
 
 fn table(report: &MigrateReport) -> String {

@@ -168,6 +168,36 @@ fn replace_takes_nothing_that_candlefish_did_not_make() {
 }
 
 #[test]
+fn replace_knows_its_tables_by_more_than_their_names() {
+    let database = Database::fresh();
+    let case = Case::new("replace-other")
+        .source_sql("CREATE TABLE users(id INTEGER PRIMARY KEY); INSERT INTO users VALUES (1), (2);")
+        .database(&database);
+    case.run("migrate {source} --to {url}").exit(0);
+    // A table of ours that the application has gone on with: what goes with it is said before anyone agrees.
+    database.execute("INSERT INTO users VALUES (3)");
+    let said = "--replace drops \"public\".\"users\" (3 rows; the run that made it brought 2)";
+    case.run("migrate {source} --to {url} --replace").exit(2).stderr_has(said);
+    case.run("migrate {source} --to {url} --replace --yes").exit(0).stderr_has(said);
+    assert_eq!(database.value("SELECT count(*) FROM users"), "2");
+    // The application's own table of the same name, and the table that another file has brought, are not ours.
+    database.execute(
+        "DROP TABLE users; CREATE TABLE users(id uuid PRIMARY KEY, live text); INSERT INTO users VALUES (gen_random_uuid(), 'mine')",
+    );
+    case.run("migrate {source} --to {url} --replace --yes")
+        .exit(2)
+        .stderr_has("--replace leaves it alone: it is not the table that an earlier run made");
+    assert_eq!(database.rows("SELECT live FROM users"), ["mine"]);
+    database.execute("DROP TABLE users");
+    case.run("migrate {source} --to {url}").exit(0);
+    let other = Case::new("replace-of-another")
+        .source_sql("CREATE TABLE users(id INTEGER PRIMARY KEY); INSERT INTO users VALUES (9);")
+        .database(&database);
+    other.run("migrate {source} --to {url} --replace --yes").exit(2).stderr_has("--replace leaves it alone: it was made from /");
+    assert_eq!(database.rows("SELECT id FROM users ORDER BY 1"), ["1", "2"]);
+}
+
+#[test]
 fn the_source_and_its_folder_are_as_they_were() {
     let rows = "CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT); INSERT INTO t VALUES(1,'a'),(2,'b');";
     for (name, mode) in [("journal", "DELETE"), ("wal", "WAL")] {

@@ -202,8 +202,12 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         progress.finish();
         return dry_run(&job, prepared, args, started_at, ui).await.map(Begun::Ended);
     }
-    if args.into.replace && !args.yes {
-        confirm("--replace drops the tables that earlier runs have made")?;
+    if args.into.replace {
+        let dropped = render::migrate::what_is_replaced(prepared.replaces());
+        if !args.yes {
+            confirm(&dropped)?;
+        }
+        progress.pause(|| ui.say(&dropped));
     }
     Ok(Begun::Ready(Box::new((job, prepared))))
 }

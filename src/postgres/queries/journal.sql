@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS candlefish.run_table (
     map text NOT NULL,
     rows_written bigint,
     rows_rejected bigint,
+    made_oid oid,
     PRIMARY KEY (run_id, source)
 );
 CREATE TABLE IF NOT EXISTS candlefish.chunk (
@@ -77,6 +78,9 @@ DO $$
 BEGIN
     IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'candlefish.chunk'::regclass AND attname = 'bytes') THEN
         ALTER TABLE candlefish.chunk ADD COLUMN bytes bigint NOT NULL DEFAULT 0;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'candlefish.run_table'::regclass AND attname = 'made_oid') THEN
+        ALTER TABLE candlefish.run_table ADD COLUMN made_oid oid;
     END IF;
 END
 $$;

@@ -11,6 +11,8 @@ use crate::render::{self, Progress, Ui};
 
 /// What the person said besides.
 pub struct Wishes<'a> {
+    /// The run that is followed, where the source is not the file that it brought.
+    pub of: Option<&'a str>,
     pub dry_run: bool,
     pub yes: bool,
     pub allow: &'a [String],
@@ -27,7 +29,7 @@ pub async fn run(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at:
 
 async fn refreshed(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at: &str, ui: &Ui) -> Result<MigrateReport> {
     let address = job.address.clone();
-    let mut compared = migrate::refresh::compare(job).await?;
+    let mut compared = migrate::refresh::compare(job, wishes.of).await?;
     if wishes.dry_run {
         return Ok(compared.into_planned());
     }
@@ -45,7 +47,7 @@ async fn refreshed(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_a
         let job = compared.let_go();
         agree(&deletes, ui).await?;
         agreed = deletes;
-        compared = migrate::refresh::compare(job).await?;
+        compared = migrate::refresh::compare(job, wishes.of).await?;
     }
     let report = compared.apply(wishes.allow, wishes.strict).await?;
     migrate::close(&address, &report, &render::migrate::document(&report, started_at)).await?;

@@ -8,7 +8,7 @@ use crate::plan::{CopyColumn, SourceTz};
 
 fn map(conversion: Conversion) -> CopyMap {
     let column = CopyColumn { source: "c".into(), target: "c".into(), sql_type: "text".into(), conversion, computed: false };
-    CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column] }
+    CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column], kept: false }
 }
 
 fn source_of(conversion: Conversion, value: Value<'_>) -> Option<u128> {

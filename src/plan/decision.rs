@@ -288,6 +288,9 @@ pub struct CopyMap {
     pub schema: String,
     pub target: String,
     pub columns: Vec<CopyColumn>,
+    /// The table had rows of its own, which `--existing keep` has left among those of the source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -314,6 +317,7 @@ impl TablePlan {
             schema: self.target.schema.as_str().to_string(),
             target: self.target.name.as_str().to_string(),
             columns: self.columns.iter().map(column).collect(),
+            kept: self.had_rows && !self.truncate && !self.without_data,
         }
     }
 }

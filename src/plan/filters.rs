@@ -68,3 +68,9 @@ pub fn wanted(source: &Schema, options: &Options) -> Result<impl Fn(&str) -> boo
     let filters = Filters::new(source, options)?;
     Ok(move |table: &str| filters.wants(table))
 }
+
+/// Says of each table of the source what is to become of rows that are there, as far as `--existing` says so.
+pub fn existing_rows(source: &Schema, options: &Options) -> Result<impl Fn(&str) -> Option<Existing> + use<>, Problem> {
+    let filters = Filters::new(source, options)?;
+    Ok(move |table: &str| Some(filters.existing(table)).filter(|what| *what != Existing::Refuse))
+}

@@ -33,6 +33,6 @@ pub use decision::{
     ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, ObjectKind, ObjectPlan, Offenders, Plan, Problem, SequencePlan,
     Severity, TablePlan, Todo, Warning,
 };
-pub use filters::wanted;
+pub use filters::{existing_rows, wanted};
 pub use names::NameStyle;
 pub use source_tz::{Odd, SourceTz};

@@ -361,12 +361,18 @@ impl<'a> Journal<'a> {
             .map(Some)
     }
 
-    /// For each table that runs have copied into the schema: how the newest of them did; a run of this source (its absolute path) comes
-    /// before any other.
+    /// For each table that runs have copied from this source (its absolute path) into the schema: how the newest of them did.
     pub async fn newest_maps(client: &impl GenericClient, target_schema: &str, source: &str) -> Result<Vec<CopyMap>> {
         let sql = include_str!("queries/journal_newest_maps.sql");
         let rows = client.query(sql, &[&target_schema, &source]).await.context("read from the journal how tables were copied")?;
         rows.iter().map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal")).collect()
+    }
+
+    /// The source of a run into the schema, by its absolute path; of the newest that brought anything where none is named. None when there is no such run.
+    pub async fn source_of(client: &impl GenericClient, target_schema: &str, run_id: Option<&str>) -> Result<Option<(String, String)>> {
+        let sql = include_str!("queries/journal_source_of.sql");
+        let row = client.query_opt(sql, &[&target_schema, &run_id]).await.context("read from the journal what a run has brought")?;
+        Ok(row.map(|row| (row.get(0), row.get(1))))
     }
 
     /// The last run into the schema and its status, when it did not come to its end.

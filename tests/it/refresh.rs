@@ -179,6 +179,21 @@ fn constraints_in_the_way() {
 }
 
 #[test]
+fn a_key_of_the_applications_own_table_is_not_broken() {
+    let tables = Followed::new("refresh-application", "CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1), (2);");
+    tables
+        .database
+        .execute("CREATE SCHEMA app; CREATE TABLE app.c (p bigint REFERENCES p ON DELETE CASCADE); INSERT INTO app.c VALUES (2)");
+    tables.source("DELETE FROM p WHERE id = 2; INSERT INTO p VALUES (3)");
+    let error = tables.refresh("--yes --json").exit(2).json()["error"].clone();
+    assert_eq!((&error["code"], &error["target_changed"]), (&json!("foreign_key_broken"), &json!(false)), "{error}");
+    assert_eq!(tables.database.rows("SELECT p.id, c.p FROM p LEFT JOIN app.c ON c.p = p.id ORDER BY 1"), ["1|", "2|2"]);
+    assert_eq!(tables.database.value("SELECT convalidated FROM pg_constraint WHERE conrelid = 'app.c'::regclass"), "t");
+    tables.database.execute("DELETE FROM app.c");
+    tables.follows();
+}
+
+#[test]
 fn user_triggers_do_not_fire_and_wake_as_they_were() {
     let shop = Followed::new("refresh-triggers", SHOP);
     shop.database.execute(
@@ -315,4 +330,48 @@ fn runs_show_what_a_refresh_has_changed_and_a_key_that_is_not_valid_is_said() {
     assert_eq!(runs["runs"][1]["refresh"], json!({"rows_inserted": 1, "rows_updated": 3, "rows_deleted": 1}), "{runs:#}");
     assert_eq!(runs["runs"][2]["refresh"], Json::Null);
     shop.case.run("runs --to {url}").exit(0).stdout_has("1 in, 3 changed, 1 out");
+}
+
+#[test]
+fn rows_that_were_kept_do_not_go_and_tables_that_are_left_are_said() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE roles(id bigint PRIMARY KEY, name text); INSERT INTO roles VALUES (100, 'seeded by the application')");
+    let case = Case::new("refresh-kept")
+        .source_sql("CREATE TABLE roles(id INTEGER PRIMARY KEY, name TEXT); INSERT INTO roles VALUES (1, 'a'); CREATE TABLE gone(x); INSERT INTO gone VALUES (1);")
+        .database(&database);
+    case.run("migrate {source} --to {url} --existing keep").exit(0);
+    Connection::open(case.source_path()).unwrap().execute_batch("INSERT INTO roles VALUES (2, 'b'); DROP TABLE gone").unwrap();
+    let error = case.run("migrate {source} --to {url} --refresh --yes --json").exit(2).json()["error"].clone();
+    assert_eq!((&error["code"], &error["target_changed"]), (&json!("kept_rows"), &json!(false)), "{error}");
+    let report = case.run("migrate {source} --to {url} --refresh --existing roles=keep --json").exit(0).json();
+    assert_eq!(database.rows("SELECT id FROM roles ORDER BY 1"), ["1", "2", "100"]);
+    assert_eq!(changes(&report, "roles"), (1, 0, 0));
+    let said: Vec<&Json> = report["warnings"].as_array().unwrap().iter().map(|warning| &warning["code"]).collect();
+    assert_eq!(said, ["table_left_over", "rows_kept"], "{report}");
+    assert_eq!(database.value("SELECT count(*) FROM gone"), "1");
+    case.run("migrate {source} --to {url} --refresh --existing roles=keep --strict").exit(1);
+    // What was kept is known from refresh to refresh, until it is given up.
+    case.run("migrate {source} --to {url} --refresh --yes").exit(2);
+    case.run("migrate {source} --to {url} --refresh --existing roles=truncate --yes").exit(0);
+    assert_eq!(database.rows("SELECT id FROM roles ORDER BY 1"), ["1", "2"]);
+    case.run("migrate {source} --to {url} --refresh --yes").exit(0);
+}
+
+#[test]
+fn another_file_is_not_taken_for_the_one_that_was_copied() {
+    let database = Database::fresh();
+    let sql = |name: &str| format!("CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT); INSERT INTO users VALUES (1, '{name}');");
+    let first = Case::new("refresh-first").source_sql(&sql("first")).database(&database);
+    first.run("migrate {source} --to {url}").exit(0);
+    let other = Case::new("refresh-other").source_sql(&sql("other")).database(&database);
+    let error = other.run("migrate {source} --to {url} --refresh --yes --json").exit(2).json()["error"].clone();
+    assert_eq!(error["code"], "other_source", "{error}");
+    assert_eq!(database.rows("SELECT name FROM users"), ["first"]);
+    // The file under another name: said so once, and known from then on.
+    let run = database.value("SELECT run_id FROM candlefish.run");
+    assert!(error["hint"].as_str().unwrap().contains(&format!("--refresh={run}")), "{error}");
+    other.run("migrate {source} --to {url} --refresh=no-such-run --yes").exit(2);
+    other.run(&format!("migrate {{source}} --to {{url}} --refresh={run} --yes")).exit(0);
+    other.run("migrate {source} --to {url} --refresh --yes").exit(0).stderr_has("nothing differs");
+    assert_eq!(database.rows("SELECT name FROM users"), ["other"]);
 }

@@ -66,7 +66,7 @@ fn write_journal(url: &str) {
                     computed: false,
                 };
                 let columns = table.columns.iter().map(column).collect();
-                (CopyMap { source: name.clone(), schema: "public".into(), target: name, columns }, true)
+                (CopyMap { source: name.clone(), schema: "public".into(), target: name, columns, kept: false }, true)
             })
             .collect();
         let record = RunRecord {
@@ -311,7 +311,7 @@ fn agree(sql_type: &str, kind: TypeKind, held: &[Held]) {
         conversion: Conversion::new(kind),
         computed: false,
     };
-    let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column] };
+    let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column], kept: false };
     let layout = Layout::new(&map, &[]);
     let mut source = SourceDigester::new(&map, &layout, &["c"]).unwrap();
     let mut target = TargetDigester::new(&map, &layout);
@@ -387,6 +387,8 @@ proptest! {
         bools in many(prop::sample::select(vec!["t", "f", "TRUE", "no", "off", "1"]).prop_map(|text| Held::Text(text.into()))),
     ) {
         agree("text", TypeKind::TEXT, &texts);
+        // Blanks at the end are not kept there, and such texts not copied.
+        let texts: Vec<Held> = texts.into_iter().filter(|held| !matches!(held, Held::Text(text) if text.ends_with(' '))).collect();
         agree("character(40)", TypeKind::Char { chars: 40 }, &texts);
         agree("bytea", TypeKind::Bytea, &blobs);
         agree("uuid", TypeKind::Uuid, &uuids);

@@ -36,13 +36,18 @@ pub struct Args {
     /// Show the whole plan, and change nothing
     #[arg(long, help_heading = "Course")]
     pub(super) dry_run: bool,
-    /// Make the target of an earlier run equal to the source as it is now, writing only the rows that differ
+    /// Make the target of an earlier run equal to the source as it is now, writing only the rows that differ: of the runs of this file, or of the run
+    /// that is named, if the file had another name then. Never with --salvage: what a damaged source cannot give would be deleted
     #[arg(
         long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_name = "RUN_ID",
         help_heading = "Course",
-        conflicts_with_all = ["replace", "existing", "migrations", "write_mapping", "exclude_data", "grant", "create_db", "create_schema"]
+        conflicts_with_all = ["replace", "migrations", "write_mapping", "exclude_data", "grant", "create_db", "create_schema"]
     )]
-    pub(super) refresh: bool,
+    pub(super) refresh: Option<String>,
     /// Keep every decision (names, types, transforms, what is left out) as a mapping file for --mapping
     #[arg(long, value_name = "FILE.toml", help_heading = "Course")]
     pub(super) write_mapping: Option<PathBuf>,
@@ -152,7 +157,8 @@ pub(super) struct Into_ {
     /// Make the database if it is not there
     #[arg(long)]
     pub(super) create_db: bool,
-    /// What to do with rows that are there already [default: refuse]
+    /// What to do with rows that are there already [default: refuse]; with --refresh, with those that the target alone has [default: they go, but
+    /// not where an earlier run has kept rows]
     #[arg(long, value_name = "[GLOB=]truncate|keep", value_parser = existing)]
     pub(super) existing: Vec<(String, Existing)>,
     /// Drop and redo what candlefish itself made in the schema, never more

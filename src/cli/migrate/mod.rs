@@ -115,7 +115,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         create_database(&address).await?;
     }
     let address = address.with_role(args.into.role.as_deref());
-    let chosen = if args.refresh && args.what.mapping == "auto" {
+    let chosen = if args.refresh.is_some() && args.what.mapping == "auto" {
         // Decided when the tables were made, and kept in the journal.
         Chosen { mapping: Mapping::default(), name: "earlier run".into(), migrations: None, given_schema: true }
     } else {
@@ -181,8 +181,9 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
             }
         }
     }
-    if args.refresh {
-        let wishes = refresh::Wishes { dry_run: args.dry_run, yes: args.yes, allow: &args.values.allow, strict: args.values.strict };
+    if let Some(of) = &args.refresh {
+        let of = Some(of.as_str()).filter(|run_id| !run_id.is_empty());
+        let wishes = refresh::Wishes { of, dry_run: args.dry_run, yes: args.yes, allow: &args.values.allow, strict: args.values.strict };
         return refresh::run(job, &wishes, progress, started_at, ui).await.map(Begun::Ended);
     }
     if !continues {

@@ -13,7 +13,7 @@ use crate::digest::{RowDigest, TargetDigester};
 use crate::migrate::careful;
 use crate::migrate::finish::{self, Built};
 use crate::migrate::rejects::{self, RejectedRow};
-use crate::model::{Event, Phase};
+use crate::model::{Event, Failure, Phase};
 use crate::plan::profile::RowRange;
 use crate::postgres::refresh_statement::{RefreshStatements, trigger};
 use crate::postgres::{
@@ -68,7 +68,7 @@ pub async fn apply(shared: &Arc<Shared>, control: &Client, tables: &[Table]) -> 
             let written = thoroughly(shared, control, tables).await?;
             // A table with checks that are still to come takes no ALTER TABLE.
             execute(control, "SET CONSTRAINTS ALL IMMEDIATE").await?;
-            built.merge(put_back(control, &keys).await?);
+            built.merge(put_back(shared, control, &keys).await?);
             written
         }
     };
@@ -272,8 +272,9 @@ async fn sum_of_written(shared: &Shared, control: &Client, table: &Table) -> Res
     Ok(sum)
 }
 
-/// The foreign keys as they were. One that held before and does no longer stands NOT VALID, with a warning.
-async fn put_back(control: &Client, keys: &[ForeignKeyFacts]) -> Result<Built> {
+/// The foreign keys as they were. One that held before and does no longer stands NOT VALID, with a warning; where it is the key of a table that the
+/// source has nothing of, the rows that it needs stay, and so does everything.
+async fn put_back(shared: &Shared, control: &Client, keys: &[ForeignKeyFacts]) -> Result<Built> {
     let mut built = Built::default();
     for key in keys {
         let statements = statement::rebuild_object(&key.child, &key.key);
@@ -289,6 +290,16 @@ async fn put_back(control: &Client, keys: &[ForeignKeyFacts]) -> Result<Built> {
                 Err(error) if error.as_db_error().is_some() && !is_transient(&error) => {
                     execute(control, "ROLLBACK TO SAVEPOINT validate; RELEASE SAVEPOINT validate").await?;
                     let label = format!("{}.{}", key.child.name.as_str(), key.key.name.as_str());
+                    if shared.sides.pairs.iter().all(|pair| pair.target != key.child) {
+                        let reason = sql_failure(error.into());
+                        bail!(
+                            Failure::new(
+                                "foreign_key_broken",
+                                format!("foreign key {label} of a table that is not refreshed would break: {reason}")
+                            )
+                            .hint("Bring its rows into line first, or take the key away.")
+                        );
+                    }
                     built.warnings.push(finish::foreign_key_not_valid(control, &key.child, &key.key.name, &label).await?);
                 }
                 Err(error) => return Err(sql_failure(error.into())),

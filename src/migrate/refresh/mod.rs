@@ -24,7 +24,7 @@ use crate::migrate::standing::Standing;
 use crate::migrate::{Job, RunSections, peak_rss_bytes, target};
 use crate::model::{ColumnType, Event, Failure, Name, Phase, QualifiedName, Schema};
 use crate::plan::target::TargetSchema;
-use crate::plan::{ColumnPlan, CopyMap, ObjectKind, Plan, SequencePlan, TablePlan, Warning, wanted};
+use crate::plan::{ColumnPlan, CopyMap, Existing, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning, existing_rows, wanted};
 use crate::postgres::refresh_statement::{RefreshStatements, lock_for_refresh};
 use crate::postgres::{
     Client, Journal, RefreshKeys, RunRecord, TypeReader, foreign_keys_not_valid, read_schema, read_sessions, refresh_keys, session,
@@ -60,12 +60,14 @@ pub struct Compared {
     tables: Vec<Table>,
     ledgers: Vec<Arc<TableLedger>>,
     sequences: Vec<(usize, SequencePlan)>,
+    /// What of the target stays other than the source.
+    said: Vec<Warning>,
     clock: PhaseClock,
     started: Instant,
 }
 
-/// Compares every row of both sides and brings what differs to the server.
-pub async fn compare(job: Job) -> Result<Compared> {
+/// Compares every row of both sides and brings what differs to the server. `of` is the run that is followed, where the source has another name by now.
+pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     let started = Instant::now();
     let mut clock = PhaseClock::default();
     refuse_salvage(&job)?;
@@ -73,10 +75,12 @@ pub async fn compare(job: Job) -> Result<Compared> {
     target::refuse_pooler_and_standby(&control, &job.address).await?;
     target::lock_schema(&control, &job.options.schema).await?;
     let schema = job.snapshot.reader()?.schema()?;
-    let maps = maps(&control, &job, &schema).await?;
+    let known = known(&control, &job, of).await?;
+    let (maps, left) = maps(&job, &schema, known)?;
     // Rows without keys that are to go are found again by their order in the table.
     control.batch_execute("BEGIN; SET LOCAL search_path = ''; SET LOCAL synchronize_seqscans = off").await?;
     let target = lock(&control, &job.options.schema, &maps).await?;
+    let mut said = left_over(&left, &target);
     let pairs = pair_up(maps, &schema, &target)?;
     let sequences = sequences(&job, &schema, &target, &pairs)?;
     let keys = refresh_keys(&control, &job.options.schema).await?;
@@ -88,16 +92,29 @@ pub async fn compare(job: Job) -> Result<Compared> {
     let mut tables = Vec::new();
     for pair in parents_first(&shared.sides) {
         let indexed = keys.get(&shared.sides.pairs[pair].map.target).map_or(&[][..], |keys| &keys.indexed);
-        tables.extend(differences(&shared, &control, pair, &ledgers[pair], indexed).await?);
+        let (table, kept) = differences(&shared, &control, pair, &ledgers[pair], indexed).await?;
+        tables.extend(table);
+        said.extend(rows_kept(&shared.sides.pairs[pair], kept));
     }
     shared.sides.leave_target()?;
     clock.note(Phase::Compare, compare_started);
     shared.run.send(Event::PhaseEnded { phase: Phase::Compare, seconds: compare_started.elapsed().as_secs_f64() });
-    Ok(Compared { job, shared, control, tables, ledgers, sequences, clock, started })
+    Ok(Compared { job, shared, control, tables, ledgers, sequences, said, clock, started })
 }
 
-/// How each wanted table was copied. What no run has copied is an error: a refresh makes no tables and no columns.
-async fn maps(control: &Client, job: &Job, schema: &Schema) -> Result<Vec<CopyMap>> {
+/// Rows that a damaged source cannot give look like rows that it no longer has, and the target may hold the only whole copy of them.
+fn refuse_salvage(job: &Job) -> Result<()> {
+    if job.snapshot.salvages() {
+        bail!(
+            Failure::new("refresh_of_damaged", "--refresh with --salvage would delete from the target what the damaged source cannot give")
+                .hint("Leave the target as it is; migrate --salvage into another --schema to see what can still be read.")
+        );
+    }
+    Ok(())
+}
+
+/// How runs have copied the tables of this source, or of the run that is followed.
+async fn known(control: &Client, job: &Job, of: Option<&str>) -> Result<Vec<CopyMap>> {
     let target_schema = &job.options.schema;
     let nothing = || {
         Failure::new("nothing_to_refresh", format!("no run of candlefish has written into schema {target_schema:?} here"))
@@ -112,13 +129,39 @@ async fn maps(control: &Client, job: &Job, schema: &Schema) -> Result<Vec<CopyMa
                 .hint("Complete it first with --resume, then refresh.")
         );
     }
-    let known = Journal::newest_maps(control, target_schema, &job.call.source_path).await?;
+    let path = match of {
+        None => job.call.source_path.clone(),
+        Some(run_id) => match Journal::source_of(control, target_schema, Some(run_id)).await? {
+            Some((_, path)) => path,
+            None => bail!(
+                Failure::new("nothing_to_refresh", format!("no run {run_id} has written into schema {target_schema:?} here"))
+                    .hint("`candlefish runs` lists the runs.")
+            ),
+        },
+    };
+    let known = Journal::newest_maps(control, target_schema, &path).await?;
     if known.is_empty() {
-        bail!(nothing());
+        // What another file has brought would be replaced by this one's rows.
+        match Journal::source_of(control, target_schema, None).await? {
+            Some((run_id, other)) => bail!(
+                Failure::new("other_source", format!("schema {target_schema:?} was filled from {other}, and never from {path}")).hint(
+                    format!("If this is that file under another name, say so: --refresh={run_id}. Else migrate it without --refresh.")
+                )
+            ),
+            None => bail!(nothing()),
+        }
     }
-    let wanted = wanted(schema, &job.options).map_err(|problem| Failure::new(problem.code, problem.message).hint(problem.hint))?;
+    Ok(known)
+}
+
+/// How each wanted table was copied, and what was copied of tables that the source no longer has. What no run has copied is an error: a refresh makes
+/// no tables and no columns.
+fn maps(job: &Job, schema: &Schema, known: Vec<CopyMap>) -> Result<(Vec<CopyMap>, Vec<CopyMap>)> {
+    let problem = |problem: Problem| Failure::new(problem.code, problem.message).hint(problem.hint);
+    let existing = existing_rows(schema, &job.options).map_err(problem)?;
+    let wanted = wanted(schema, &job.options).map_err(problem)?;
     let mut maps = Vec::new();
-    let mut new = Vec::new();
+    let (mut new, mut mixed) = (Vec::new(), Vec::new());
     for table in schema.tables.iter().filter(|table| table.has_data() && wanted(&table.name)) {
         let mapping = job.mapping.table(&table.name);
         if mapping.is_some_and(|mapping| mapping.skip) {
@@ -140,7 +183,13 @@ async fn maps(control: &Client, job: &Job, schema: &Schema) -> Result<Vec<CopyMa
                         .filter(|column| is_new(&column.name))
                         .map(|column| format!("column {:?}.{:?}", table.name, column.name)),
                 );
-                maps.push(map.clone());
+                let mut map = map.clone();
+                match existing(&table.name) {
+                    Some(what) => map.kept = what == Existing::Keep,
+                    None if map.kept => mixed.push(table.name.clone()),
+                    None => {}
+                }
+                maps.push(map);
             }
         }
     }
@@ -148,7 +197,37 @@ async fn maps(control: &Client, job: &Job, schema: &Schema) -> Result<Vec<CopyMa
         let hint = "A new table: migrate --include it, or leave it out with --exclude. A new column: redo its table with migrate --include TABLE after dropping it.";
         bail!(Failure::new("new_in_source", format!("no run has copied {}", new.join(", "))).hint(hint));
     }
-    Ok(maps)
+    if let Some(table) = mixed.first() {
+        let which = mixed.join(", ");
+        bail!(
+            Failure::new(
+                "kept_rows",
+                format!("{which}: --existing keep left rows of the target's own here, which look like rows that the source has dropped")
+            )
+            .hint(format!(
+                "Say --existing {table}=keep (what the target alone has stays), --existing {table}=truncate (it goes), or --exclude {table}."
+            ))
+        );
+    }
+    let is_gone = |name: &str| schema.table(name).is_none() && schema.unreadable.iter().all(|(unreadable, _)| unreadable != name);
+    let is_skipped = |name: &str| job.mapping.table(name).is_some_and(|mapping| mapping.skip);
+    let left = known.into_iter().filter(|map| is_gone(&map.source) && wanted(&map.source) && !is_skipped(&map.source));
+    Ok((maps, left.collect()))
+}
+
+/// Tables of the target whose source has dropped them: they are not ours to drop.
+fn left_over(maps: &[CopyMap], target: &TargetSchema) -> Vec<Warning> {
+    let there = |map: &&CopyMap| target.tables.iter().any(|table| table.name.name.as_str() == map.target);
+    let say = |map: &CopyMap| {
+        let name = QualifiedName::new(map.schema.as_str(), map.target.as_str());
+        Warning::weaker("table_left_over", &map.source, format!("is no longer in the source; {name} is left as it is, with its rows"))
+    };
+    maps.iter().filter(there).map(say).collect()
+}
+
+fn rows_kept(pair: &Pair, rows: u64) -> Option<Warning> {
+    let message = format!("{rows} rows of {} that the source does not have are left, as --existing keep says", pair.target);
+    (rows > 0).then(|| Warning::weaker("rows_kept", &pair.map.source, message))
 }
 
 /// Locks the tables that are there, and reads what they are while they are locked.
@@ -297,31 +376,35 @@ fn parents_first(sides: &Sides) -> Vec<usize> {
     order
 }
 
-/// What differs in one table, brought to the server; none when nothing does.
+/// What differs in one table, brought to the server, none when nothing does; and how many rows of the target alone stay.
 async fn differences(
     shared: &Arc<Shared>,
     control: &Client,
     place: usize,
     ledger: &Arc<TableLedger>,
     indexed: &[String],
-) -> Result<Option<Table>> {
+) -> Result<(Option<Table>, u64)> {
     let groups = ledger.groups();
     if groups.is_empty() {
-        return Ok(None);
+        return Ok((None, 0));
     }
     let pair = &shared.sides.pairs[place];
     let written = shared.run.plan.tables[place].columns.iter().filter(|column| !column.computed).map(|column| column.target.clone());
     let key = pair.layout.columns[..pair.layout.key].iter().map(|index| Name::new(pair.map.columns[*index].target.as_str()));
     let statements = RefreshStatements::new(pair.target.clone(), place, written.collect(), key.collect());
     control.batch_execute(&statements.make()).await.map_err(|error| sql_failure(error.into())).context("make room for what differs")?;
-    let mut staged = Staged::default();
+    let (mut staged, mut kept) = (Staged::default(), 0);
     for group in groups {
         let group = Arc::new(group);
         let mut passed_over = 0;
         loop {
-            let found = compare::differences(shared, control, place, ledger, &group, indexed, passed_over).await?;
+            let mut found = compare::differences(shared, control, place, ledger, &group, indexed, passed_over).await?;
             let more = found.more;
             passed_over += found.gone.len() as u64;
+            if pair.map.kept {
+                kept += found.gone.len() as u64;
+                found.gone.clear();
+            }
             stage::stage(shared, control, place, &statements, found, ledger.ranges(&group), &mut staged)
                 .await
                 .with_context(|| format!("bring what differs in {:?} to the server", pair.map.source))?;
@@ -331,7 +414,7 @@ async fn differences(
         }
     }
     control.batch_execute(&statements.analyze()).await?;
-    Ok(staged.any().then_some(Table { pair: place, statements, staged }))
+    Ok((staged.any().then_some(Table { pair: place, statements, staged }), kept))
 }
 
 impl Compared {
@@ -481,7 +564,7 @@ impl Compared {
             verify_began: None,
             elapsed: self.started.elapsed(),
             objects_created: 0,
-            warnings: built.warnings,
+            warnings: self.said.iter().cloned().chain(built.warnings).collect(),
             todo: built.todo,
             todo_file: None,
             rejects_dir,

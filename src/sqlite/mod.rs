@@ -10,6 +10,7 @@ mod rows;
 mod salvage;
 mod schema;
 mod session;
+mod shadow;
 mod share;
 mod snapshot;
 

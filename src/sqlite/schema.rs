@@ -12,6 +12,7 @@ use crate::model::{
     Affinity, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema, Table,
     TableKind, Trigger, View,
 };
+use crate::sqlite::shadow;
 use crate::sqlite::snapshot::{Reader, explain};
 
 impl Reader<'_> {
@@ -43,7 +44,7 @@ impl Reader<'_> {
                 _ => {}
             }
         }
-        mark_shadows(&mut schema);
+        shadow::mark(&mut schema);
         keep_rowids(&mut schema);
         mark_watched(&mut schema);
         Ok(schema)
@@ -74,17 +75,15 @@ fn text(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<String> {
     })
 }
 
-/// `PRAGMA table_list`: kind, WITHOUT ROWID, STRICT.
+/// `PRAGMA table_list`: WITHOUT ROWID, STRICT.
 struct ListedTable {
-    kind: String,
     without_rowid: bool,
     strict: bool,
 }
 
 fn table_kinds(connection: &Connection) -> Result<HashMap<String, ListedTable>> {
-    let mut statement = connection.prepare("SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main'")?;
-    let rows = statement
-        .query_map([], |row| Ok((text(row, 0)?, ListedTable { kind: text(row, 1)?, without_rowid: row.get(2)?, strict: row.get(3)? })))?;
+    let mut statement = connection.prepare("SELECT name, wr, strict FROM pragma_table_list WHERE schema = 'main'")?;
+    let rows = statement.query_map([], |row| Ok((text(row, 0)?, ListedTable { without_rowid: row.get(1)?, strict: row.get(2)? })))?;
     rows.collect::<Result<_, _>>().context("list the tables")
 }
 
@@ -109,7 +108,7 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
     let listed = known.kinds.get(&object.name);
     let kind = match &ddl.module {
         Some(module) => TableKind::Virtual { module: module.name.clone(), arguments: module.arguments.clone() },
-        None if listed.is_some_and(|listed| listed.kind == "shadow") => TableKind::Shadow { of: String::new() },
+        // Which tables are a virtual table's own is found out when all are known: SQLite's word `shadow` goes by the name alone.
         None => TableKind::Ordinary,
     };
     let without_rowid = listed.map_or(ddl.without_rowid, |listed| listed.without_rowid);
@@ -380,37 +379,5 @@ fn action(text: &str) -> ForeignKeyAction {
         "SET DEFAULT" => ForeignKeyAction::SetDefault,
         "CASCADE" => ForeignKeyAction::Cascade,
         _ => ForeignKeyAction::NoAction,
-    }
-}
-
-/// Names the owner of each shadow table, and finds those of modules that this build does not know by the names that modules use.
-fn mark_shadows(schema: &mut Schema) {
-    let owners: Vec<(String, String)> = schema
-        .tables
-        .iter()
-        .filter_map(|table| match &table.kind {
-            TableKind::Virtual { module, .. } => Some((table.name.clone(), module.to_ascii_lowercase())),
-            _ => None,
-        })
-        .collect();
-    for table in &mut schema.tables {
-        let owner = owners.iter().find(|(owner, module)| {
-            let tail = table.name.get(owner.len()..).filter(|_| table.name.to_ascii_lowercase().starts_with(&owner.to_ascii_lowercase()));
-            tail.is_some_and(|tail| shadow_tails(module).iter().any(|shadow| tail.eq_ignore_ascii_case(shadow)))
-        });
-        match (&table.kind, owner) {
-            (TableKind::Shadow { .. } | TableKind::Ordinary, Some((owner, _))) => table.kind = TableKind::Shadow { of: owner.clone() },
-            (TableKind::Shadow { .. }, None) => table.kind = TableKind::Shadow { of: String::new() },
-            _ => {}
-        }
-    }
-}
-
-fn shadow_tails(module: &str) -> &'static [&'static str] {
-    match module {
-        "fts3" | "fts4" => &["_content", "_segments", "_segdir", "_docsize", "_stat"],
-        "fts5" => &["_content", "_data", "_idx", "_docsize", "_config"],
-        "rtree" | "rtree_i32" | "geopoly" => &["_node", "_rowid", "_parent"],
-        _ => &[],
     }
 }

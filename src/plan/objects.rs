@@ -45,6 +45,9 @@ pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespac
     views::plan_views(input, plan, relations);
 }
 
+/// Why a key or an index of a table is not made when a mapping leaves a column out.
+const NOT_COPIED: &str = "a column of it is not copied";
+
 struct ObjectBuilder<'a> {
     input: &'a Input<'a>,
     plan: &'a mut Plan,
@@ -84,7 +87,10 @@ impl ObjectBuilder<'_> {
 
     fn primary_key(&mut self) {
         let Some(key) = &self.table.primary_key else { return };
-        let Some(names) = self.targets(&key.columns) else { return };
+        let label = self.label(&join_names(self.table, &key.columns));
+        let Some(names) = self.targets(&key.columns) else {
+            return cannot(self.plan, ObjectKind::PrimaryKey, label, NOT_COPIED, &self.table.sql);
+        };
         let profile = &self.input.profiles[self.table_plan().source_index];
         let nulls: u64 = key.columns.iter().map(|column| profile.columns[*column].count(Trait::Null)).max().unwrap_or(0);
         let table = self.table_plan().target.clone();
@@ -94,7 +100,6 @@ impl ObjectBuilder<'_> {
         });
         let name = self.relations.take(&wanted);
         self.constraints.reserve(&name);
-        let label = self.label(&join_names(self.table, &key.columns));
         let list = list(&names);
         let object = if nulls == 0 {
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({list})");
@@ -193,7 +198,10 @@ impl ObjectBuilder<'_> {
     /// A UNIQUE constraint: one in PostgreSQL too, unless a collation makes it an index over folded values.
     fn unique(&mut self, index: &Index) {
         let columns: Vec<usize> = index.columns.iter().filter_map(|column| column.column).collect();
-        let Some(names) = self.targets(&columns) else { return };
+        let label = self.label(&join_names(self.table, &columns));
+        let Some(names) = self.targets(&columns) else {
+            return cannot(self.plan, ObjectKind::Unique, label, NOT_COPIED, &self.table.sql);
+        };
         let table = self.table_plan().target.clone();
         let stated = self.stated_name(&columns);
         let wanted = stated
@@ -207,7 +215,6 @@ impl ObjectBuilder<'_> {
             let name = self.relations.take(&wanted);
             self.constraints.reserve(&name);
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({})", list(&names));
-            let label = self.label(&join_names(self.table, &columns));
             note_name(self.plan, &label, stated.as_deref(), &name);
             let object = self.object(ObjectKind::Unique, name, label, sql, &self.table.sql);
             self.plan.objects.push(object);
@@ -241,7 +248,7 @@ impl ObjectBuilder<'_> {
             let item = match (column.column, &column.expression) {
                 (Some(at), _) => match self.targets(&[at]) {
                     Some(names) => Ok(self.item(column, &names[0])),
-                    None => return,
+                    None => Err(NOT_COPIED.to_string()),
                 },
                 (None, Some(expression)) => self.expression_item(column, expression, index.unique),
                 (None, None) => Err("it has a column that cannot be read".to_string()),
@@ -478,7 +485,7 @@ impl ForeignKeyBuilder<'_> {
             None => self.left_out_parent(parent, &parent_columns)?,
         };
         let (Some(child_names), Some(parent_names)) = (targets(child, &child_columns), parent_names) else {
-            return Err("a column of it is not copied".into());
+            return Err(NOT_COPIED.into());
         };
         if let Some(planned) = planned {
             apart(child, &child_columns, &self.plan.tables[planned], &parent_columns).map_or(Ok(()), Err)?;

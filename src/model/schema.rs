@@ -187,6 +187,11 @@ impl Table {
         self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
     }
 
+    /// SQLite's own index behind the primary key, with the collations that the key compares by; an alias of the rowid has none.
+    pub fn primary_key_index(&self) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.origin == IndexOrigin::PrimaryKey)
+    }
+
     /// True for the tables whose rows are the user's data.
     pub fn has_data(&self) -> bool {
         !matches!(self.kind, TableKind::Shadow { .. } | TableKind::Unreadable)

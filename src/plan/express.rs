@@ -1,7 +1,7 @@
 //! What SQLite's expressions need to know of the target: each column's type, and how SQLite held the values behind it.
 
 use crate::dialect::translate::{Catalog, Form, Relation, RelationColumn, Type};
-use crate::model::{Affinity, Collation, IndexOrigin, Table, TableKind, TypeKind};
+use crate::model::{Affinity, Collation, Table, TableKind, TypeKind};
 use crate::plan::build::Input;
 use crate::plan::decision::{ColumnPlan, Plan, TablePlan};
 use crate::plan::profile::{ColumnProfile, Trait};
@@ -44,8 +44,9 @@ fn is_full_text(table: &Table) -> bool {
 
 /// The only key of a table that nobody watches; see [`Relation::replaces_by`].
 fn replaces_by(table: &Table) -> Option<Vec<String>> {
-    let mut keys: Vec<Vec<usize>> = table.primary_key.iter().map(|key| key.columns.clone()).collect();
-    for index in table.indexes.iter().filter(|index| index.unique && index.origin != IndexOrigin::PrimaryKey) {
+    // An alias of the rowid has no index.
+    let mut keys: Vec<Vec<usize>> = table.rowid_alias.iter().map(|alias| vec![*alias]).collect();
+    for index in table.indexes.iter().filter(|index| index.unique) {
         let is_plain = index.predicate.is_none() && index.columns.iter().all(|column| column.collation == Collation::Binary);
         keys.push(index.columns.iter().map(|column| column.column.filter(|_| is_plain)).collect::<Option<_>>()?);
     }

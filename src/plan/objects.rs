@@ -111,16 +111,11 @@ impl ObjectBuilder<'_> {
             self.object(ObjectKind::Unique, name, label, sql, &self.table.sql)
         };
         self.plan.objects.push(object);
-        // The key is exact; a column that SQLite compares without case or blanks needs its own rule beside it.
-        let folded = key.columns.iter().any(|column| folds(&self.table.columns[*column].collation));
-        if folded {
-            let items: Vec<String> = key
-                .columns
-                .iter()
-                .zip(&names)
-                .map(|(column, name)| folded_item(name, &self.table.columns[*column].collation, self.input.options.collate_c))
-                .collect();
-            self.unique_index(&format!("{}_folded_key", table.name.as_str()), &items.join(", "), None, &self.table.sql.clone());
+        // The key is exact; what SQLite's own index compares without case or blanks needs its own rule beside it.
+        let Some(index) = self.table.primary_key_index() else { return };
+        if index.columns.iter().any(|column| folds(&column.collation) && self.is_text(column)) {
+            let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
+            self.unique_index(&format!("{}_folded_key", table.name.as_str()), &items.join(", "), None, &self.table.sql);
         }
     }
 
@@ -210,7 +205,7 @@ impl ObjectBuilder<'_> {
         let folded = index.columns.iter().any(|column| folds(&column.collation) && self.is_text(column));
         if folded {
             let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
-            self.unique_index(&wanted, &items.join(", "), None, &self.table.sql.clone());
+            self.unique_index(&wanted, &items.join(", "), None, &self.table.sql);
         } else {
             let name = self.relations.take(&wanted);
             self.constraints.reserve(&name);

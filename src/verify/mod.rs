@@ -4,6 +4,7 @@
 
 mod diff;
 mod objects;
+mod promised;
 mod rejects;
 mod report;
 mod shown;

@@ -18,8 +18,8 @@ use crate::postgres::{
     ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, next_value, read_objects, session, sql_failure,
     statement,
 };
-use crate::sqlite::{self, Snapshot};
-use crate::verify::Job;
+use crate::sqlite::{self, Promised, Snapshot};
+use crate::verify::{Job, promised};
 
 /// What a comparison of the schemas found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -67,9 +67,9 @@ const ONE_CHUNK: u64 = u64::MAX;
 /// Compares the schemas behind the job's maps; leaves nothing behind in the target.
 pub async fn schema_objects(job: &Job) -> Result<ObjectsReport> {
     let (snapshot, jobs) = (Arc::clone(&job.snapshot), job.jobs);
-    let (source, profiles) =
+    let (source, profiles, promised) =
         tokio::task::spawn_blocking(move || inspect(&snapshot, jobs)).await.context("a reader of the source panicked")??;
-    compare(job, &source, &profiles, None).await
+    compare(job, &source, &profiles, Whose::All(&promised)).await
 }
 
 /// What the source promises of these of its tables, which were in the target before, and the target's own schema does not; and views that
@@ -80,10 +80,22 @@ pub async fn missing_from_given(
     profiles: &[TableProfile],
     given: HashSet<String>,
 ) -> Result<Vec<MissingObject>> {
-    Ok(compare(job, source, profiles, Some(given)).await?.missing)
+    Ok(compare(job, source, profiles, Whose::Given(given)).await?.missing)
 }
 
-async fn compare(job: &Job, source: &Schema, profiles: &[TableProfile], only: Option<HashSet<String>>) -> Result<ObjectsReport> {
+/// Which tables are compared.
+enum Whose<'a> {
+    /// All that runs made; with what SQLite itself says of each table of the source, in its order.
+    All(&'a [Vec<Promised>]),
+    /// These alone, though the target had them before.
+    Given(HashSet<String>),
+}
+
+async fn compare(job: &Job, source: &Schema, profiles: &[TableProfile], whose: Whose<'_>) -> Result<ObjectsReport> {
+    let (promised, only) = match whose {
+        Whose::All(promised) => (promised, None),
+        Whose::Given(given) => (&[][..], Some(given)),
+    };
     let schema = Name::new(job.schema.as_str());
     let mut client = session(&job.address, None).await?;
     let transaction = client.build_transaction().read_only(false).start().await.map_err(|error| sql_failure(error.into()))?;
@@ -120,14 +132,17 @@ async fn compare(job: &Job, source: &Schema, profiles: &[TableProfile], only: Op
     }
     let said = plan.warnings.iter().chain(&history.losses).chain(&refused);
     report.declare(said.filter(|warning| !comparison.is_of_table_left_out(&warning.object)));
+    comparison.promised(promised, &mut report);
     report.not_compared = comparison.given().map(|table| table.source.clone()).collect();
     Ok(report)
 }
 
-fn inspect(snapshot: &Arc<Snapshot>, jobs: usize) -> Result<(Schema, Vec<TableProfile>)> {
-    let schema = snapshot.reader()?.schema()?;
+fn inspect(snapshot: &Arc<Snapshot>, jobs: usize) -> Result<(Schema, Vec<TableProfile>, Vec<Vec<Promised>>)> {
+    let reader = snapshot.reader()?;
+    let schema = reader.schema()?;
+    let promised = schema.tables.iter().map(|table| reader.promised(&table.name)).collect::<Result<_>>()?;
     let profiles = sqlite::profile(snapshot, &schema, jobs, ONE_CHUNK, |_| true)?;
-    Ok((schema, profiles))
+    Ok((schema, profiles, promised))
 }
 
 /// The plan of an empty target with the names and types that the copy has.
@@ -338,6 +353,16 @@ impl Comparison<'_> {
             };
             if let Some(reason) = reason {
                 report.miss(object.kind.as_str(), &object.label, reason);
+            }
+        }
+    }
+
+    /// What the plan may have forgotten.
+    fn promised(&self, promised: &[Vec<Promised>], report: &mut ObjectsReport) {
+        for table in self.plan.tables.iter().filter(|table| self.is_included(table) && !self.is_given(table)) {
+            let map = self.job.maps.iter().find(|map| map.source == table.source);
+            if let Some(map) = map.filter(|map| self.is_there(&map.target)) {
+                promised::compare(map, &promised[table.source_index], self.actual, &mut report.missing);
             }
         }
     }

@@ -192,3 +192,44 @@ fn a_registry_is_compared_as_its_migrations_made_it() {
     assert_eq!(objects["wrong_next_values"], json!([]));
     assert!(objects["not_compared"].as_array().unwrap().contains(&json!("services")));
 }
+
+/// The key compares by the collation of its own index, whatever the column's is.
+#[test]
+fn a_key_without_regard_to_case_is_unique_without_regard_to_case() {
+    for rest in ["", " WITHOUT ROWID"] {
+        let database = Database::fresh();
+        let sql = format!(
+            "CREATE TABLE t(name TEXT, v INT, PRIMARY KEY(name COLLATE NOCASE)){rest}; INSERT INTO t VALUES ('abc', 1);
+             CREATE TABLE u(name TEXT COLLATE NOCASE, PRIMARY KEY(name COLLATE BINARY)){rest}; INSERT INTO u VALUES ('a'), ('A');"
+        );
+        let case = Case::new("folded key").source_sql(&sql).database(&database);
+        case.run("migrate {source} {url}").exit(0);
+        let refused = database.try_execute("INSERT INTO t VALUES ('ABC', 2)").unwrap_err();
+        assert!(refused.contains("t_folded_key"), "{refused}");
+        database.execute("INSERT INTO u VALUES ('b'), ('B')");
+        case.run("verify {source} {url} --schema-objects --json").exit(1).stdout_has("\"missing\": []");
+        // SQLite's PRAGMAs tell of it, whatever a plan would.
+        database.execute("DELETE FROM u WHERE lower(name) = 'b'; DROP INDEX t_folded_key");
+        let objects = case.run("verify {source} {url} --schema-objects --json").exit(1).json()["schema_objects"].clone();
+        assert_eq!(missing(&objects), ["unique t.t_folded_key"], "{objects}");
+    }
+}
+
+/// A column that a mapping leaves out takes its keys and indexes with it, each with a word.
+#[test]
+fn keys_of_a_column_that_is_left_out_are_lost_and_said() {
+    let database = Database::fresh();
+    let case = Case::new("left out")
+        .source_sql(
+            "CREATE TABLE t(a INT, b INT, PRIMARY KEY(a, b), UNIQUE(b, a)); CREATE INDEX i ON t(b, a); INSERT INTO t VALUES (1, 2);",
+        )
+        .database(&database);
+    std::fs::write(case.dir().join("m.toml"), "[tables.t.columns.a]\nskip = true\n").unwrap();
+    let report = case.run("migrate {source} {url} --mapping {dir}/m.toml --json").exit(1).json();
+    let lost: Vec<String> =
+        report["exit_reasons"].as_array().unwrap().iter().map(|reason| format!("{} {}", reason["code"], reason["object"])).collect();
+    assert_eq!(lost, ["\"primary_key_missing\" \"t.a_b\"", "\"unique_missing\" \"t.b_a\"", "\"index_missing\" \"t.i\""], "{report}");
+    let objects = case.run("verify {source} {url} --schema-objects --json").exit(0).json()["schema_objects"].clone();
+    assert_eq!(objects["missing"].as_array().unwrap().len(), 3, "{objects}");
+    assert!(objects["missing"].as_array().unwrap().iter().all(|missing| missing["declared"] == true), "{objects}");
+}

@@ -4,7 +4,7 @@ use crate::dialect::translate;
 use crate::model::{Affinity, Column, ColumnType, TypeKind};
 use crate::plan::declared::Declared;
 use crate::plan::express;
-use crate::plan::profile::{ColumnProfile, Tally, Trait};
+use crate::plan::profile::{ColumnProfile, Trait};
 
 /// A type, and why it and no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +27,10 @@ pub fn derive(column: &Column, seen: &ColumnProfile) -> Decision {
         return decision;
     }
     if let Some(kind) = honoured(declared, column.affinity, seen) {
-        let without_offset = if kind == TypeKind::TimestampTz { *seen.tally(Trait::Naive) } else { Tally::default() };
-        let reason = match without_offset.count {
-            0 => narrower_note(column, declared, &kind),
-            count => format!("{count} of its times have no offset, and are read as times of --source-tz"),
-        };
-        return Decision { reason, column_type: ColumnType::new(kind), examples: without_offset.examples().to_vec(), hint: None };
+        let (reason, examples) = of_several_classes(column, declared, &kind, seen)
+            .or_else(|| of_several_spellings(&kind, seen))
+            .unwrap_or_else(|| (narrower_note(column, declared, &kind), Vec::new()));
+        return Decision { reason, column_type: ColumnType::new(kind), examples, hint: None };
     }
     let kind = widened(declared, seen);
     let (reason, examples) = why(column, declared, seen);
@@ -172,6 +170,39 @@ fn by_class(seen: &ColumnProfile) -> TypeKind {
     } else {
         TypeKind::TEXT
     }
+}
+
+/// What SQLite tells apart by storage class, one type of PostgreSQL does not: how many of each, and rows of all but the commonest.
+fn of_several_classes(column: &Column, declared: Declared, kind: &TypeKind, seen: &ColumnProfile) -> Option<(String, Vec<i64>)> {
+    let classes = [INTEGER, REAL, TEXT, BLOB];
+    let held: Vec<_> = classes.into_iter().filter(|(class, _)| seen.has(*class)).collect();
+    let into_one = matches!(kind, TypeKind::Text { .. } | TypeKind::Bytea | TypeKind::Json | TypeKind::Jsonb);
+    if held.len() < 2 || !(into_one || declared == Declared::Any) {
+        return None;
+    }
+    let commonest = held.iter().map(|(class, _)| *class).max_by_key(|class| seen.count(*class))?;
+    let others = held.iter().filter(|(class, _)| *class != commonest);
+    let mut examples: Vec<i64> = others.flat_map(|(class, _)| seen.tally(*class).examples()).copied().collect();
+    examples.sort_unstable();
+    examples.truncate(3);
+    let counts: Vec<String> = held.iter().map(|(class, word)| format!("{} {word}", seen.count(*class))).collect();
+    let declared = if column.declared.is_empty() { "has no declared type".to_string() } else { format!("declared {}", column.declared) };
+    Some((format!("{declared}, and holds {}", counts.join(", ")), examples))
+}
+
+/// Texts that SQLite tells apart, and that may be one time: a day alone and its midnight, one without an offset among those with one.
+fn of_several_spellings(kind: &TypeKind, seen: &ColumnProfile) -> Option<(String, Vec<i64>)> {
+    let (days, naive, zoned) = (seen.tally(Trait::Date), seen.tally(Trait::Naive), seen.count(Trait::Zoned));
+    let (reason, tally) = match kind {
+        TypeKind::TimestampTz if naive.count > 0 => {
+            (format!("{} of its times have no offset, and are read as times of --source-tz", naive.count), naive)
+        }
+        TypeKind::Timestamp | TypeKind::TimestampTz if days.count > 0 && naive.count + zoned > 0 => {
+            (format!("{} of its values are days without a time, and the same as their midnights here", days.count), days)
+        }
+        _ => return None,
+    };
+    Some((reason, tally.examples().to_vec()))
 }
 
 /// What a person should know of a declared type that was honoured in another form.
@@ -340,6 +371,21 @@ mod tests {
         assert_eq!(sql("UUID", &[text("00112233-4455-6677-8899-aabbccddeeff")]), "uuid");
         assert_eq!(sql("BLOB", &[text("hello"), Value::Blob(b"x")]), "bytea");
         assert_eq!(sql("REAL", &[Value::Real(0.1)]), "double precision");
+    }
+
+    #[test]
+    fn several_storage_classes_in_one_type_are_said() {
+        let seen = decide("", &[ONE, text("1"), Value::Blob(b"1"), text("x")]);
+        assert_eq!((seen.column_type.sql.as_str(), seen.examples.as_slice()), ("bytea", [1, 3].as_slice()));
+        assert_eq!(seen.reason, "has no declared type, and holds 1 integer, 2 text, 1 blob");
+        assert_eq!(decide("BLOB", &[text("hello"), Value::Blob(b"x")]).reason, "declared BLOB, and holds 1 text, 1 blob");
+        assert_eq!(decide("DECIMAL(10,2)", &[ONE, Value::Real(0.5)]).reason, "");
+        assert_eq!(decide("", &[ONE, Value::Null]).reason, "");
+        assert!(
+            decide("DATETIME", &[text("2024-01-02"), text("2024-01-02 00:00:00")])
+                .reason
+                .contains("1 of its values are days without a time")
+        );
     }
 
     #[test]

@@ -292,3 +292,65 @@ fn each_view_and_trigger_is_there_or_is_written_down() {
         }
     }
 }
+
+/// Beside a full-text table, names such as `docs_content` are free where the module makes no table of them.
+#[test]
+fn a_users_table_with_the_name_of_a_shadow_is_copied() {
+    let database = Database::fresh();
+    let case = Case::new("shadow names")
+        .source_sql(
+            "CREATE TABLE docs_content(id INTEGER PRIMARY KEY, body TEXT, secret TEXT, price DECIMAL(10,2));
+             CREATE VIRTUAL TABLE docs USING fts5(body, content='docs_content', content_rowid='id');
+             INSERT INTO docs_content VALUES (1, 'hello world', 'only here', 9.99); INSERT INTO docs(docs) VALUES ('rebuild');
+             CREATE TABLE notes_stat(id INTEGER PRIMARY KEY, hits INT); INSERT INTO notes_stat VALUES (1, 7);
+             CREATE VIRTUAL TABLE notes USING fts3(body); INSERT INTO notes VALUES ('a note');
+             CREATE TABLE pages_content(docid INTEGER PRIMARY KEY, c0body TEXT); INSERT INTO pages_content VALUES (3, 'a page');
+             CREATE VIRTUAL TABLE pages USING fts4(content=\"pages_content\", c0body); INSERT INTO pages(pages) VALUES ('rebuild');
+             CREATE TABLE plain_config(k, v, note); INSERT INTO plain_config VALUES ('a', 'b', 'c');
+             CREATE VIRTUAL TABLE boxes USING rtree(id, x0, x1); INSERT INTO boxes VALUES (1, 0, 1);
+             CREATE TABLE boxes_stat(id INTEGER PRIMARY KEY); INSERT INTO boxes_stat VALUES (5);",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(0).json();
+    let mut tables: Vec<&str> = report["tables"].as_array().unwrap().iter().map(|table| table["source"].as_str().unwrap()).collect();
+    tables.sort_unstable();
+    assert_eq!(tables, ["boxes", "boxes_stat", "docs", "docs_content", "notes", "notes_stat", "pages", "pages_content", "plain_config"]);
+    assert_eq!(database.rows("SELECT secret, price FROM docs_content"), ["only here|9.99"]);
+    assert_eq!(database.rows("SELECT hits FROM notes_stat"), ["7"]);
+    assert_eq!(database.rows("SELECT body FROM docs"), ["hello world"]);
+    assert_eq!(case.run("verify {source} --to {url} --json").exit(0).json()["outcome"], "identical");
+}
+
+/// What differs by its storage class alone is equal in PostgreSQL: the rows are there, and that is said.
+#[test]
+fn values_that_become_equal_are_counted() {
+    let database = Database::fresh();
+    let case = Case::new("merged")
+        .source_sql(
+            "CREATE TABLE settings(key TEXT PRIMARY KEY, value); INSERT INTO settings VALUES ('a', 1), ('b', '1'), ('c', x'31'), ('d', 1.0), ('e', 'x');
+             CREATE TABLE plain(id INTEGER PRIMARY KEY, value); INSERT INTO plain VALUES (1, 5), (2, 'five'), (3, 2.5);
+             CREATE TABLE given(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO given VALUES (1, 'a'), (2, x'61'), (3, 'b');",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} {url} --json").exit(1).json();
+    let said = |severity: &str| -> Vec<(String, String)> {
+        let all = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["severity"] == severity);
+        all.map(|warning| (format!("{} {}", warning["code"], warning["object"]).replace('"', ""), warning["message"].to_string())).collect()
+    };
+    let lost = said("loss");
+    assert_eq!(
+        lost.iter().map(|(what, _)| what.as_str()).collect::<Vec<_>>(),
+        ["values_merged settings.value", "values_merged given.v"],
+        "{report}"
+    );
+    assert!(lost[0].1.contains("1 value of bytea stand each for several"), "{report}");
+    let noted = said("note");
+    let note = |object: &str| {
+        noted.iter().find(|(what, _)| what == &format!("column_widened {object}")).unwrap_or_else(|| panic!("{report}")).1.clone()
+    };
+    assert!(note("settings.value").contains("has no declared type, and holds 1 integer, 1 real, 2 text, 1 blob"), "{report}");
+    assert!(note("plain.value").contains("1 integer, 1 real, 1 text"), "{report}");
+    assert_eq!(report["outcome"], "incomplete");
+    case.run("migrate {source} {url} --replace --yes --allow columns").exit(0);
+    case.run("verify {source} {url}").exit(0);
+}

@@ -113,7 +113,11 @@ fn write_value(
         TypeKind::Float4 => out.extend_from_slice(&single(double(value, scratch)?)?.to_bits().to_le_bytes()),
         TypeKind::Numeric { limits } => return numeric(value, *limits, out, scratch),
         TypeKind::Text { max_chars } => write_bytes(checked_text(conversion, value, *max_chars, scratch)?, out),
-        TypeKind::Char { chars } => write_bytes(without_blanks(checked_text(conversion, value, Some(*chars), scratch)?), out),
+        TypeKind::Char { chars } => {
+            // Its own blanks at the end and PostgreSQL's are one.
+            let text = checked_text(conversion, value, Some(*chars), scratch)?;
+            write_bytes((without_blanks(text).len() == text.len()).then_some(text)?, out);
+        }
         TypeKind::Bytea => write_bytes(written(value, scratch), out),
         TypeKind::Date => match moment(value)? {
             Moment { days: Some(days), micros: None | Some(0), offset: None } => integer(days),

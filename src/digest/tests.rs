@@ -161,6 +161,7 @@ fn text_is_its_bytes_and_numbers_are_written_as_sqlite_does() {
     differs(TypeKind::TEXT, Value::Text(b"a "), b"a");
     same(TypeKind::Char { chars: 4 }, Value::Text(b"ab"), b"ab  ");
     same(TypeKind::Char { chars: 4 }, Value::Text(b""), b"    ");
+    misfits(TypeKind::Char { chars: 4 }, &[Value::Text(b"ab "), Value::Text(b"    "), Value::Text(b"abcde")]);
     same(TypeKind::Bytea, Value::Text(b"\xff\0"), b"\xff\0");
     same(TypeKind::Bytea, Value::Blob(b"\x01"), b"\x01");
     let mood = TypeKind::Enum { labels: vec!["ok".into()] };

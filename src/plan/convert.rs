@@ -115,7 +115,10 @@ impl Conversion {
             TypeKind::Float8 => float8(value).map(Datum::Float),
             TypeKind::Numeric { limits } => numeric(value, *limits, scratch),
             TypeKind::Text { max_chars } => self.text(value, *max_chars, scratch),
-            TypeKind::Char { chars } => self.text(value, Some(*chars), scratch),
+            TypeKind::Char { chars } => match self.text(value, Some(*chars), scratch)? {
+                Datum::Text([.., b' ']) => misfit(value, "character(n) does not keep blanks at the end"),
+                fits => Ok(fits),
+            },
             TypeKind::Bytea => Ok(Datum::Bytes(as_bytes(value, scratch))),
             TypeKind::Date => self.date(value),
             TypeKind::Time => match moment(value) {

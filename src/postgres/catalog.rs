@@ -142,7 +142,8 @@ fn kind(oid: u32, name: &str, typmod: i32, labels: Option<Vec<String>>) -> TypeK
         1700 => TypeKind::Numeric { limits: length.map(numeric_limits) },
         25 => TypeKind::TEXT,
         1043 => TypeKind::Text { max_chars: length },
-        1042 => TypeKind::Char { chars: length.unwrap_or(1) },
+        // A bare bpchar has no length, and keeps every blank.
+        1042 => length.map_or(TypeKind::TEXT, |chars| TypeKind::Char { chars }),
         17 => TypeKind::Bytea,
         1082 => TypeKind::Date,
         // With a precision, PostgreSQL would round: that goes through its own input, and verify compares.

@@ -200,8 +200,8 @@ fn write_text(datum: Datum<'_>, wire: Wire, out: &mut Vec<u8>) {
             bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
         }
         Datum::Days(days) => {
-            let (year, month, day) = civil_from_days(days);
-            write!(out, "{year:04}-{month:02}-{day:02}")
+            let era = write_day(days, out);
+            out.write_all(era)
         }
         Datum::Micros(micros) if wire == Wire::Timestamp => write_timestamp(micros, out),
         Datum::Micros(micros) => write_time(micros, out),
@@ -212,10 +212,19 @@ fn write_text(datum: Datum<'_>, wire: Wire, out: &mut Vec<u8>) {
 
 /// `YYYY-MM-DD HH:MM:SS.ffffff+00`: `timestamp` reads what stands before the offset.
 fn write_timestamp(micros: i64, out: &mut Vec<u8>) -> std::io::Result<()> {
-    let (year, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY) as i32);
-    write!(out, "{year:04}-{month:02}-{day:02} ")?;
+    let era = write_day(micros.div_euclid(MICROS_PER_DAY) as i32, out);
+    out.push(b' ');
     write_time(micros.rem_euclid(MICROS_PER_DAY), out)?;
-    out.write_all(b"+00")
+    out.write_all(b"+00")?;
+    out.write_all(era)
+}
+
+/// `YYYY-MM-DD`; returns what PostgreSQL wants at the end, as it has no year 0: the one before 1 is 1 BC.
+fn write_day(days: i32, out: &mut Vec<u8>) -> &'static [u8] {
+    let (year, month, day) = civil_from_days(days);
+    let (year, era): (i64, &[u8]) = if year > 0 { (year, b"") } else { (1 - year, b" BC") };
+    write!(out, "{year:04}-{month:02}-{day:02}").expect("a Vec takes every byte");
+    era
 }
 
 fn write_time(micros: i64, out: &mut Vec<u8>) -> std::io::Result<()> {
@@ -282,6 +291,8 @@ mod tests {
         assert_eq!(text(Datum::Text(b"a\tb\\N\n")), "a\\tb\\\\N\\n");
         assert_eq!(text(Datum::Micros(-1)), "1969-12-31 23:59:59.999999+00");
         assert_eq!(text(Datum::Days(19_782)), "2024-02-29");
+        assert_eq!(text(Datum::Days(-719_163)), "0001-12-31 BC");
+        assert_eq!(text(Datum::Micros(-210_866_760_000_000_000)), "4714-11-24 12:00:00.000000+00 BC");
         assert_eq!(text(Datum::Bytes(&[0, 255])), "\\\\x00ff");
         assert_eq!(text(Datum::Numeric { negative: true, digits: &[7, 5], point: 1, scale: 2 }), "-0.75e1");
     }

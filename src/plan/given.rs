@@ -41,11 +41,7 @@ impl TableBuilder<'_> {
             match find(&wanted).or_else(|| find(&column.name)).or_else(of_that_name) {
                 // The rowid is no column that the application has.
                 None if self.is_added_rowid(index) => {}
-                Some(target) if filled.contains(&target.name) => plan.problems.push(Problem {
-                    code: "name_collision",
-                    message: format!("two columns of {:?} would go into {}.{}", self.table.name, built.target, target.name),
-                    hint: "Say which with a mapping.".into(),
-                }),
+                Some(target) if filled.contains(&target.name) => self.two_into_one(plan, built, target),
                 Some(target) => {
                     filled.insert(&target.name);
                     self.note_other_type(plan, column, target, &wish);
@@ -55,9 +51,17 @@ impl TableBuilder<'_> {
             }
         }
         for (name, added) in mapping.into_iter().flat_map(|mapping| &mapping.add) {
-            let (Some(index), Some(target)) = (self.table.column_index(&added.from), find(name)) else { continue };
-            filled.insert(&target.name);
-            self.existing_column(built, index, target, &Wish::added(name, added));
+            // What the source does not have is a problem of the mapping, which is said.
+            let Some(index) = self.table.column_index(&added.from) else { continue };
+            let wish = Wish::added(name, added);
+            match find(name) {
+                Some(target) if filled.contains(&target.name) => self.two_into_one(plan, built, target),
+                Some(target) => {
+                    filled.insert(&target.name);
+                    self.existing_column(built, index, target, &wish);
+                }
+                None => self.extra_column(plan, built, index, name, &wish, existing),
+            }
         }
         for column in &existing.columns {
             if column.not_null && !column.has_default && !column.sequence && !column.generated && !filled.contains(&column.name) {
@@ -68,6 +72,14 @@ impl TableBuilder<'_> {
                 });
             }
         }
+    }
+
+    fn two_into_one(&self, plan: &mut Plan, built: &TablePlan, target: &TargetColumn) {
+        plan.problems.push(Problem {
+            code: "name_collision",
+            message: format!("two columns of {:?} would go into {}.{}", self.table.name, built.target, target.name),
+            hint: "Say which with a mapping.".into(),
+        });
     }
 
     fn decide_about_rows(&self, plan: &mut Plan, built: &mut TablePlan, existing: &TargetTable) {

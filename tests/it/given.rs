@@ -214,6 +214,38 @@ fn texts_become_numbers_whole_or_are_set_aside() {
         ["{\"id\":2} d -", "{\"id\":3} d -", "{\"id\":4} i -", "{\"id\":5} i -", "{\"id\":6} z -", "{\"id\":8} d -"]
     );
     assert_eq!(database.rows("TABLE t ORDER BY id"), ["1|0.1|7|12300|0.5", "7|-1.5|-12|500|0.10"]);
+}
+
+#[test]
+fn what_a_mapping_adds_has_its_place_in_a_table_that_lacks_it() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id bigint PRIMARY KEY)");
+    let case = Case::new("added").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (7);").database(&database);
+    std::fs::write(case.dir().join("m.toml"), "[tables.t.add.legacy_id]\nfrom = \"id\"\n").unwrap();
+    let refused = case.run("migrate {source} {url} --mapping {dir}/m.toml --on-extra fail --json").exit(2).json();
+    assert_eq!(refused["error"]["code"], "column_without_place", "{refused}");
+    let report = case.run("migrate {source} {url} --mapping {dir}/m.toml --json").exit(0).json();
+    assert_eq!(database.rows("SELECT id, legacy_id FROM t"), ["7|7"]);
+    assert_eq!(report["warnings"][0]["code"], "column_added", "{report}");
+    // A column that another one fills already is not filled twice.
+    std::fs::write(case.dir().join("m.toml"), "[tables.t.add.id]\nfrom = \"id\"\n").unwrap();
+    let refused = case.run("migrate {source} {url} --mapping {dir}/m.toml --existing truncate --json").exit(2).json();
+    assert_eq!(refused["error"]["code"], "name_collision", "{refused}");
+}
+
+#[test]
+fn characters_are_kept_with_their_blanks_or_set_aside() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id int PRIMARY KEY, free bpchar, four character(4), one char)");
+    let case = Case::new("blanks")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, free TEXT, four TEXT, one TEXT);
+             INSERT INTO t VALUES (1, 'hello', 'ab', 'x'), (2, 'hello  ', 'ab  ', 'x'), (3, '', 'abcd', 'xy'), (4, '  ', '', '');",
+        )
+        .database(&database);
+    let (_, report) = foretold(&case, &database, "");
+    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} four -", "{\"id\":3} one -"]);
+    assert_eq!(database.rows("SELECT id, octet_length(free) FROM t ORDER BY id"), ["1|5", "4|2"]);
     assert_eq!(case.run("verify {source} {url} --json").exit(0).json()["outcome"], "identical");
 }
 
@@ -296,4 +328,15 @@ fn keys_that_sqlite_tells_apart_stay_apart() {
         database.value("SELECT count(*) FROM pg_constraint WHERE contype IN ('p', 'u') AND connamespace = 'public'::regnamespace"),
         "3"
     );
+}
+
+#[test]
+fn an_index_keeps_its_comment() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id int PRIMARY KEY, v text); CREATE INDEX t_v ON t(v); COMMENT ON INDEX t_v IS 'for the search page'");
+    let case = Case::new("comment")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a');")
+        .database(&database);
+    case.run("migrate {source} {url}").exit(0);
+    assert_eq!(database.rows("SELECT obj_description('t_v'::regclass), v FROM t"), ["for the search page|a"]);
 }

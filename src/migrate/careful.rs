@@ -52,15 +52,16 @@ pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Resul
     };
     client.batch_execute("BEGIN").await?;
     let mut count = ChunkCount::default();
-    let mut rejected = Vec::new();
+    let mut aside = run.rejects.aside(&table.source, chunk.number);
     while let Some(batch) = receiver.recv().await {
         let refuse = |column: Option<&str>, reason: &str, rowid| run.reject(table, column, reason, rowid);
-        copy_batch(client, table, &batch, &mut count, &mut rejected, refuse).await?;
-        rejected.extend(batch.misfits);
+        let mut refused = Vec::new();
+        copy_batch(client, table, &batch, &mut count, &mut refused, refuse).await?;
+        refused.iter().chain(&batch.misfits).try_for_each(|row| aside.add(row))?;
     }
     count.rows_read = reading.await.map_err(|_| anyhow!("a reader of the source panicked"))??;
-    count.rows_rejected = rejected.len() as u64;
-    run.rejects.write(&table.source, chunk.number, &rejected)?;
+    count.rows_rejected = aside.rows;
+    run.rejects.keep(aside)?;
     land(run, client, chunk, &count).await?;
     Ok(count)
 }
@@ -179,7 +180,7 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Batch>) -> Result<u64> {
                 batch.misfits.push(RejectedRow { key, column, reason: misfit.reason, sqlstate: None, row: original });
             }
         }
-        if batch.starts.len() >= BATCH_ROWS || batch.bytes.len() >= BATCH_BYTES {
+        if batch.starts.len() + batch.misfits.len() >= BATCH_ROWS || batch.bytes.len() >= BATCH_BYTES {
             sender.blocking_send(std::mem::take(&mut batch)).map_err(hung_up)?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::migrate::after::Queue;
 use crate::migrate::careful;
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::proof::ChunkProof;
-use crate::migrate::rejects::{self, RejectedRow};
+use crate::migrate::rejects::{self, Aside, RejectedRow};
 use crate::migrate::run::Run;
 use crate::model::{Event, Failure, Phase};
 use crate::plan::TablePlan;
@@ -156,12 +156,11 @@ pub async fn worker(
 
 /// One chunk, whole or not at all; rows that PostgreSQL refuses are found and set aside.
 async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<ChunkCount> {
-    let table = &run.plan.tables[chunk.table];
     client.batch_execute("BEGIN").await?;
     match stream(run, client, chunk).await {
-        Ok((count, rejected, proof)) => {
+        Ok((count, aside, proof)) => {
             // First the record of what is set aside, on disk; then the rows that go without it.
-            run.rejects.write(&table.source, chunk.number, &rejected)?;
+            run.rejects.keep(aside)?;
             land(run, client, chunk, &count).await?;
             run.proofs.landed(chunk.table, proof)?;
             Ok(count)
@@ -217,12 +216,12 @@ enum Piece {
 
 struct ReadEnd {
     rows_read: u64,
-    rejected: Vec<RejectedRow>,
+    aside: Aside,
     proof: Option<(Sums, bool)>,
 }
 
 /// SQLite rows → buffers → COPY, with a bounded channel between.
-async fn stream(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<(ChunkCount, Vec<RejectedRow>, Option<(Sums, bool)>)> {
+async fn stream(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<(ChunkCount, Aside, Option<(Sums, bool)>)> {
     let table = &run.plan.tables[chunk.table];
     let (sender, mut receiver) = mpsc::channel(BUFFERS_IN_FLIGHT);
     let reading = {
@@ -240,11 +239,11 @@ async fn stream(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<(Chunk
         (Ok(()), Ok(None)) => bail!("the reader stopped before its end"),
     };
     count.rows_read = end.rows_read;
-    count.rows_rejected = end.rejected.len() as u64;
+    count.rows_rejected = end.aside.rows;
     if count.rows_written + count.rows_rejected != count.rows_read {
         bail!("PostgreSQL took {} rows of {} that were sent", count.rows_written, count.rows_read - count.rows_rejected);
     }
-    Ok((count, end.rejected, end.proof))
+    Ok((count, end.aside, end.proof))
 }
 
 /// Feeds the COPY from the channel; none when the reader stopped before its end.
@@ -296,7 +295,7 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
     if binary {
         buffer.extend_from_slice(BINARY_HEADER);
     }
-    let mut rejected = Vec::new();
+    let mut aside = run.rejects.aside(&plan.source, chunk.number);
     let mut rows_in_buffer = 0;
     let mut proof = run.proofs.begin(chunk.table, plan, &run.schema)?;
     let reader = run.snapshot.reader()?;
@@ -311,13 +310,13 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
             Err(misfit) => {
                 let column = encode::copied(plan).nth(misfit.column).map(|column| column.source.clone());
                 run.reject(plan, column.as_deref(), &misfit.reason, row.key)?;
-                rejected.push(RejectedRow {
+                aside.add(&RejectedRow {
                     key: rejects::key(table, &columns, row),
                     column,
                     reason: misfit.reason,
                     sqlstate: None,
                     row: rejects::original(table, &columns, row),
-                });
+                })?;
             }
         }
         if buffer.len() >= BUFFER_BYTES {
@@ -330,7 +329,7 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
         buffer.extend_from_slice(BINARY_TRAILER);
     }
     hand_over(buffer, rows_in_buffer, sender)?;
-    let end = ReadEnd { rows_read, rejected, proof: proof.map(ChunkProof::end) };
+    let end = ReadEnd { rows_read, aside, proof: proof.map(ChunkProof::end) };
     sender.blocking_send(Piece::End(end)).map_err(|_| anyhow!("the COPY has ended"))
 }
 

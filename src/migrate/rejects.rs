@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
 use base64::Engine as _;
@@ -41,11 +42,32 @@ impl Rejects {
         &self.folder
     }
 
-    /// Writes the rows of a chunk, onto the disk, before the chunk itself lands.
+    /// Begins to set rows of a chunk aside.
+    pub fn aside(&self, table: &str, chunk: usize) -> Aside {
+        Aside {
+            folder: self.folder.clone(),
+            table: table.to_string(),
+            chunk,
+            run_id: self.run_id.clone(),
+            rows: 0,
+            lines: Vec::new(),
+            spilled: None,
+        }
+    }
+
+    /// Writes rows of a chunk, onto the disk.
     pub fn write(&self, table: &str, chunk: usize, rows: &[RejectedRow]) -> Result<()> {
-        if rows.is_empty() {
+        let mut aside = self.aside(table, chunk);
+        rows.iter().try_for_each(|row| aside.add(row))?;
+        self.keep(aside)
+    }
+
+    /// Writes what was set aside of a chunk, onto the disk, before the chunk itself lands.
+    pub fn keep(&self, mut aside: Aside) -> Result<()> {
+        if aside.rows == 0 {
             return Ok(());
         }
+        let table = aside.table.as_str();
         let mut files = self.files.lock().map_err(|_| anyhow!("a writer of rejects panicked"))?;
         if !files.contains_key(table) {
             let path = path(&self.folder, table);
@@ -56,17 +78,67 @@ impl Rejects {
             files.insert(table.to_string(), open().with_context(|| format!("open {}", path.display()))?);
         }
         let file = files.get_mut(table).context("the file was just opened")?;
-        let mut text = Vec::new();
-        for row in rows {
-            let mut line = row.line(table);
-            // By these a run that goes on knows which of its rows count.
-            line["run_id"] = json!(self.run_id);
-            line["chunk"] = json!(chunk);
-            serde_json::to_writer(&mut text, &line)?;
-            text.push(b'\n');
-        }
-        file.write_all(&text).and_then(|()| file.sync_data()).with_context(|| format!("write rejects of {table:?}"))
+        let mut written = || -> std::io::Result<()> {
+            if let Some(spilled) = &mut aside.spilled {
+                spilled.rewind()?;
+                std::io::copy(spilled, file)?;
+            }
+            file.write_all(&aside.lines)?;
+            file.sync_data()
+        };
+        written().with_context(|| format!("write rejects of {table:?}"))
     }
+}
+
+/// Rows of one chunk that are set aside, until it is known that the chunk lands without them. However many they are, few are in memory.
+#[derive(Debug)]
+pub struct Aside {
+    folder: PathBuf,
+    table: String,
+    chunk: usize,
+    run_id: String,
+    pub rows: u64,
+    lines: Vec<u8>,
+    /// A file without a name: nothing is left of it when nobody holds it.
+    spilled: Option<File>,
+}
+
+impl Aside {
+    const IN_MEMORY: usize = 256 * 1024;
+
+    pub fn add(&mut self, row: &RejectedRow) -> Result<()> {
+        let mut line = row.line(&self.table);
+        // By these a run that goes on knows which of its rows count.
+        line["run_id"] = json!(self.run_id);
+        line["chunk"] = json!(self.chunk);
+        serde_json::to_writer(&mut self.lines, &line)?;
+        self.lines.push(b'\n');
+        self.rows += 1;
+        if self.lines.len() > Self::IN_MEMORY {
+            self.spill().with_context(|| format!("write rejects of {:?} into {}", self.table, self.folder.display()))?;
+        }
+        Ok(())
+    }
+
+    fn spill(&mut self) -> std::io::Result<()> {
+        let file = match &mut self.spilled {
+            Some(file) => file,
+            None => self.spilled.insert(unnamed(&self.folder)?),
+        };
+        file.write_all(&self.lines)?;
+        self.lines.clear();
+        Ok(())
+    }
+}
+
+/// On the disk of the folder: where temporary files are usually kept may be memory.
+fn unnamed(folder: &Path) -> std::io::Result<File> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    std::fs::create_dir_all(folder)?;
+    let path = folder.join(format!(".aside-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 impl RejectedRow {

@@ -79,3 +79,23 @@ fn rows_of_several_megabytes_are_not_held_together() {
     assert!(many.0 <= 64.0 && many.1 <= 64.0, "{many:?}");
     assert!(many.0 <= few.0 * 1.4 + 8.0, "{few:?} and {many:?}");
 }
+
+/// A table without rowids is one chunk, whatever its size; here every row of it is set aside.
+#[test]
+fn rows_set_aside_are_not_held_until_their_chunk_lands() {
+    let rows = if long() { 1_000_000 } else { 60_000 };
+    let database = Database::fresh();
+    database.execute("CREATE TABLE w(k text PRIMARY KEY, v int)");
+    let sql = format!(
+        "CREATE TABLE w(k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+             INSERT INTO w SELECT printf('key%08d', i), 'not a number ' || i FROM n;"
+    );
+    let case = Case::new("set aside").source_sql(&sql).database(&database);
+    let peak =
+        peak_mib(&case, &format!("migrate {{source}} {} --jobs 2 --rejects {}", database.url(), case.dir().join("aside").display()), 1);
+    let aside = std::fs::read_to_string(case.dir().join("aside/w.jsonl")).unwrap();
+    assert_eq!(aside.lines().count(), rows);
+    assert_eq!(std::fs::read_dir(case.dir().join("aside")).unwrap().count(), 1, "nothing else is left there");
+    assert!(peak <= 64.0, "{peak} MiB");
+}

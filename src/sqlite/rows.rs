@@ -1,8 +1,10 @@
 //! Rows, streamed: values are borrowed from SQLite's own pages, one row at a time.
 
-use anyhow::{Context as _, Result};
+use std::fmt::Write as _;
 
-use crate::model::{Failure, PrimaryKey, Table, TableKind, Value};
+use anyhow::{Context as _, Result, bail};
+
+use crate::model::{Collation, Failure, Index, Table, TableKind, Value};
 use crate::plan::profile::RowRange;
 use crate::sqlite::cursor::Cursor;
 use crate::sqlite::salvage::Salvage;
@@ -19,8 +21,37 @@ pub struct Scan {
     rowid_is_first: bool,
     range: Option<(i64, i64)>,
     columns: usize,
-    /// From the other end, in a table whose rows have no rowid but an order.
-    backwards: Option<String>,
+    /// In a table whose rows have no rowid but an order: read with it from either end.
+    ends: Option<Ends>,
+}
+
+/// Statements for a damaged table without rowids; each gives the key after the scan's columns.
+#[derive(Clone, Debug)]
+struct Ends {
+    forwards: String,
+    backwards: String,
+}
+
+impl Ends {
+    /// The order of the b-tree is that of its key's own index, directions and collations included.
+    fn of(table: &Table, key: &Index, names: &[String], hint: &str) -> Self {
+        let mut selected = names.to_vec();
+        let mut order = Vec::new();
+        for column in &key.columns {
+            let Some(at) = column.column else { continue };
+            let name = quote(&table.columns[at].name);
+            let collation = match &column.collation {
+                Collation::Binary => "BINARY".to_string(),
+                Collation::NoCase => "NOCASE".to_string(),
+                Collation::RTrim => "RTRIM".to_string(),
+                Collation::Custom(name) => quote(name),
+            };
+            order.push(format!("{name} COLLATE {collation} {}", if column.descending { "ASC" } else { "DESC" }));
+            selected.push(name);
+        }
+        let forwards = format!("SELECT {} FROM main.{}{hint}", selected.join(", "), quote(&table.name));
+        Ends { backwards: format!("{forwards} ORDER BY {}", order.join(", ")), forwards }
+    }
 }
 
 /// The row that the scan stands on.
@@ -63,11 +94,7 @@ impl Scan {
         }
         // An index could serve the columns in another order; the b-tree's own order is the fastest and the one of the ranges.
         let hint = if table.kind == TableKind::Ordinary { " NOT INDEXED" } else { "" };
-        let key = table.primary_key.as_ref().filter(|_| table.without_rowid);
-        let order = |key: &PrimaryKey| {
-            let columns: Vec<String> = key.columns.iter().map(|column| format!("{} DESC", quote(&table.columns[*column].name))).collect();
-            format!(" ORDER BY {}", columns.join(", "))
-        };
+        let key = table.primary_key_index().filter(|_| table.without_rowid);
         Scan {
             table: table.name.clone(),
             select: format!("SELECT {} FROM main.{}{hint}", names.join(", "), quote(&table.name)),
@@ -75,7 +102,7 @@ impl Scan {
             rowid_is_first,
             range: None,
             columns: columns.len(),
-            backwards: key.map(order),
+            ends: key.map(|key| Ends::of(table, key, &names, hint)),
         }
     }
 
@@ -184,13 +211,35 @@ impl Reader<'_> {
         progress: &mut Progress,
         each: &mut impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
-        let Err(error) = self.read(scan, &scan.sql(None), None, progress, each) else { return Ok(()) };
+        let width = scan.columns.max(1);
+        // The key of the row that was read last.
+        let mut last = String::new();
+        let mut forwards = |row: &Row<'_>| {
+            let (values, key) = row.values.split_at(width);
+            last.clear();
+            write!(last, "{key:?}")?;
+            each(&Row { key: row.key, values })
+        };
+        let sql = scan.ends.as_ref().map_or_else(|| scan.sql(None), |ends| ends.forwards.clone());
+        let Err(error) = self.read(scan, &sql, None, progress, &mut forwards) else { return Ok(()) };
         let reason = damage(&error).ok_or(error)?;
         let before = progress.rows;
-        if let Some(order) = &scan.backwards {
-            let backwards = self.read(scan, &format!("{}{order}", scan.select), None, progress, each);
-            if let Err(error) = backwards {
-                damage(&error).ok_or(error)?;
+        if let Some(ends) = &scan.ends {
+            // Damage that was read over the second time ends where the first reading ended.
+            let mut met = false;
+            let mut backwards = |row: &Row<'_>| {
+                let (values, key) = row.values.split_at(width);
+                met = format!("{key:?}") == last;
+                if met {
+                    bail!("the rows from here on have been read");
+                }
+                each(&Row { key: row.key, values })
+            };
+            if let Err(error) = self.read(scan, &ends.backwards, None, progress, &mut backwards) {
+                match met {
+                    true => progress.rows -= 1,
+                    false => drop(damage(&error).ok_or(error)?),
+                }
             }
         }
         let after = progress.rows - before;

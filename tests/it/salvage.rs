@@ -153,6 +153,26 @@ fn a_table_in_the_order_of_its_key_is_read_from_both_ends() {
 }
 
 #[test]
+fn a_table_without_rowids_is_read_from_the_other_end_whatever_the_order_of_its_key() {
+    for key in ["id DESC", "at COLLATE NOCASE DESC, id", "at DESC, id DESC"] {
+        let sql = SOURCE.replace(
+            "CREATE TABLE notes(id INTEGER PRIMARY KEY, at TEXT NOT NULL UNIQUE, body TEXT)",
+            &format!("CREATE TABLE notes(id INTEGER, at TEXT, body TEXT, PRIMARY KEY({key})) WITHOUT ROWID"),
+        );
+        let damaged = Damaged::new("other end", &sql);
+        let leaves = damaged.pages("notes", "leaf");
+        damaged.zero(leaves[5]);
+        damaged.migrate("--salvage").exit(1);
+        assert_eq!(
+            damaged.database.value("SELECT count(*) = count(DISTINCT id) AND count(*) BETWEEN 1900 AND 1990 FROM notes"),
+            "t",
+            "{key}"
+        );
+        assert_eq!(damaged.database.value("SELECT min(id) || ' ' || max(id) FROM notes"), "1 2000", "{key}");
+    }
+}
+
+#[test]
 fn a_truncated_file_gives_what_is_left_of_it() {
     let damaged = Damaged::new("truncated", SOURCE);
     let length = std::fs::metadata(damaged.case.source_path()).expect("metadata").len();

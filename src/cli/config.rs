@@ -124,15 +124,31 @@ fn list(args: &Args, settings: &Settings, ui: &Ui) -> Result<Vec<Setting>> {
         Some(file) => set("config", file.display(), "the file itself"),
         None => unset("config", None),
     }];
+    let mut beside = None;
     match settings.target(args.target.to.as_deref(), ui)? {
         Target::Address(address) => list.extend(of_address("target", &address)),
-        Target::LocalStack => list.push(unset("target", Some("the local stack, when it is up"))),
+        // What commands then use.
+        Target::LocalStack => match settings.address(None, ui) {
+            Ok(address) => {
+                list.extend(of_address("target", &address));
+                beside = Some(address);
+            }
+            Err(_) => list.push(unset("target", Some("the local stack, when it is up"))),
+        },
     }
-    match settings.pooler(args.pooler.as_deref(), ui)? {
+    let pooler = match &beside {
+        Some(target) => settings.pooler_beside(args.pooler.as_deref(), target, ui)?,
+        None => settings.pooler(args.pooler.as_deref(), ui)?,
+    };
+    match pooler {
         Some(address) => list.extend(of_address("pooler", &address)),
         None => list.push(unset("pooler", None)),
     }
-    match settings.redis(args.redis.as_deref())? {
+    let redis = match &beside {
+        Some(target) => settings.find_redis_beside(args.redis.as_deref(), target)?,
+        None => settings.redis(args.redis.as_deref())?,
+    };
+    match redis {
         Some(url) => list.extend(of_redis(&url)),
         None => list.push(unset("redis", None)),
     }

@@ -28,7 +28,7 @@ pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
     /// Where PgBouncer is to listen, on loopback
-    #[arg(long, value_name = "PORT", default_value_t = 6432)]
+    #[arg(long, value_name = "PORT", default_value_t = 6432, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Overwrite files that say otherwise, after showing the difference
     #[arg(long)]

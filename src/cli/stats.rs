@@ -10,11 +10,11 @@ use crate::cli::Exit;
 use crate::cli::duration::interval;
 use crate::cli::settings::{Settings, TargetArgs};
 use crate::model::Failure;
-use crate::postgres::Observer;
+use crate::postgres::{Address, Observer};
 use crate::render::stats::{Shown, list, sheets};
+use crate::render::ui::sentence;
 use crate::render::{Format, Ui};
 use crate::stats::{self, Cell, Look, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
-use crate::store::FleetPlace;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,9 +29,9 @@ pub struct Args {
     /// Redis, for cache and pools [default: REDIS_URL, candlefish.toml, the local stack's]
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
-    /// cache, pools: the start of the instances' keys in Redis
-    #[arg(long, value_name = "NAME", default_value = "candlefish")]
-    namespace: String,
+    /// cache, pools: the start of the instances' keys in Redis [default: cache.prefix of candlefish.toml, else candlefish]
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
     /// slow-queries: the least mean time, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100.0)]
     min_ms: f64,
@@ -92,7 +92,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let wants_pooler = stats.iter().any(|stat| stat.name == "pools");
     let pooler = if wants_pooler { settings.pooler_beside(args.pooler.as_deref(), &address, ui)? } else { None };
     let wants_fleet = stats.iter().any(|stat| matches!(stat.name, "pools" | "cache"));
-    let redis = if wants_fleet { settings.find_redis_beside(args.redis.as_deref(), &address)? } else { None };
+    let fleet = if wants_fleet { settings.fleet_beside(args.redis.as_deref(), args.namespace.as_deref(), &address)? } else { None };
     let options = Options {
         min_ms: args.min_ms,
         limit: args.limit,
@@ -102,14 +102,17 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         for_rates: args.over.is_some() || args.watch.is_some(),
         with_size: true,
         pooler,
-        fleet: redis.map(|redis| FleetPlace { url: redis.secret().to_string(), namespace: args.namespace.clone() }),
+        fleet,
     };
-    let observer = Observer::connect(&address, "candlefish stats").await.context("read the statistics")?;
-    let look = Look { observer: &observer, options: &options };
+    let observer = connect(&address).await?;
     let shown = Shown { several: args.names.iter().any(|name| name == "all") || args.names.len() > 1 };
     match (args.watch, args.over) {
-        (Some(every), _) => watch(&stats, &look, every, args.count, &shown, ui).await,
+        (Some(every), _) => {
+            let watching = Watching { address: &address, options: &options, stats: &stats, every };
+            watching.watch(observer, args.count, &shown, ui).await
+        }
         (None, Some(over)) => {
+            let look = Look { observer: &observer, options: &options };
             let mut samples = Samples::new(stats);
             samples.take(&look).await?;
             tokio::time::sleep(over).await;
@@ -118,6 +121,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             Ok(exit(&found))
         }
         (None, None) => {
+            let look = Look { observer: &observer, options: &options };
             let mut found = Vec::with_capacity(stats.len());
             for stat in stats {
                 found.push(read(stat, &look).await?);
@@ -145,28 +149,63 @@ fn exit(sheets: &[Sheet]) -> Exit {
     if sheets.iter().all(Sheet::is_available) { Exit::Good } else { Exit::Bad }
 }
 
-/// One sample after the other; a signal is the normal end.
-async fn watch(stats: &[&'static Stat], look: &Look<'_>, every: Duration, count: Option<u64>, shown: &Shown, ui: &Ui) -> Result<Exit> {
-    if ui.format == Format::Csv {
-        let failure = Failure::new("usage", "--watch has no csv: each sample would begin a new list");
-        bail!(failure.hint("Use --json: one document a line."));
-    }
-    let mut samples = Samples::new(stats.to_vec());
-    samples.take(look).await?;
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ticks.tick().await;
-    let mut last = Exit::Good;
-    for _ in 0..count.unwrap_or(u64::MAX) {
-        ticks.tick().await;
-        let found = samples.take(look).await?;
-        if !shown.tick(ui, &found)? {
-            // Nobody reads any more.
-            break;
+async fn connect(address: &Address) -> Result<Observer> {
+    Observer::connect(address, "candlefish stats").await.context("read the statistics")
+}
+
+/// One sample after the other.
+struct Watching<'a> {
+    address: &'a Address,
+    options: &'a Options,
+    stats: &'a [&'static Stat],
+    every: Duration,
+}
+
+impl Watching<'_> {
+    /// A signal is the normal end; a server that goes away is waited for.
+    async fn watch(&self, mut observer: Observer, count: Option<u64>, shown: &Shown, ui: &Ui) -> Result<Exit> {
+        if ui.format == Format::Csv {
+            let failure = Failure::new("usage", "--watch has no csv: each sample would begin a new list");
+            bail!(failure.hint("Use --json: one document a line."));
         }
-        last = exit(&found);
+        let mut samples = Samples::new(self.stats.to_vec());
+        samples.take(&Look { observer: &observer, options: self.options }).await?;
+        let mut ticks = tokio::time::interval(self.every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let mut last = Exit::Good;
+        let mut taken = 0;
+        while count.is_none_or(|count| taken < count) {
+            ticks.tick().await;
+            let found = match samples.take(&Look { observer: &observer, options: self.options }).await {
+                Ok(found) => found,
+                Err(error) if observer.is_closed() => {
+                    ui.warn(&format!("{}; connecting again", sentence(&error)));
+                    observer = self.connected_again(&mut ticks).await;
+                    ui.say("connected again");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            taken += 1;
+            if !shown.tick(ui, &found)? {
+                // Nobody reads any more.
+                break;
+            }
+            last = exit(&found);
+        }
+        Ok(last)
     }
-    Ok(last)
+
+    async fn connected_again(&self, ticks: &mut tokio::time::Interval) -> Observer {
+        loop {
+            ticks.tick().await;
+            // Why it does not work has been said.
+            if let Ok(observer) = connect(self.address).await {
+                return observer;
+            }
+        }
+    }
 }
 
 /// Each statistic with its sample before.

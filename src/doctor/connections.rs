@@ -2,8 +2,8 @@
 
 use futures_util::FutureExt as _;
 
+use crate::doctor::pgbouncer::console;
 use crate::doctor::{Check, Found, Patient};
-use crate::postgres::Console;
 use crate::stats::{GRANT, PoolUse};
 
 /// What the server leaves to those who are no superusers.
@@ -49,9 +49,9 @@ pub const POOL_SUMS: Check = Check {
         async move {
             let Some(pooler) = patient.pooler else { return Ok(Found::nothing("no pooler is named")) };
             let Some(usable) = usable(patient) else { return Ok(Found::unknown("the server's limits are hidden from this user", GRANT)) };
-            let console = match Console::connect(pooler).await {
+            let console = match console(pooler).await {
                 Ok(console) => console,
-                Err(error) => return Ok(Found::unknown(format!("PgBouncer's console: {error:#}"), "Put this user into stats_users.")),
+                Err(found) => return Ok(found),
             };
             let (pools, databases, config) =
                 (PoolUse::read(&console).await?, console.show("DATABASES").await?, console.show("CONFIG").await?);

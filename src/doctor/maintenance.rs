@@ -79,7 +79,12 @@ pub const SEQUENCES: Check = Check {
             };
             let used = row[1].number().unwrap_or(0.0);
             let value = format!("{}: {:.1} % used", row[0].text().unwrap_or_default(), used * 100.0);
-            let remedy = "ALTER TABLE … ALTER COLUMN … TYPE bigint (it rewrites the table; foreign keys have to follow).";
+            let remedy = match (row[2].text(), row[3].text()) {
+                (Some(table), Some(column)) => {
+                    format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE bigint (it rewrites the table; foreign keys have to follow).")
+                }
+                _ => "No type counts further: raise its MAXVALUE where that is lower, else let it begin anew where numbers are free (ALTER SEQUENCE … RESTART).".to_string(),
+            };
             Ok(match used {
                 0.9.. => Found::error(value, "soon no row can be added", remedy),
                 0.7.. => Found::warning(value, "the end of its column can be seen", remedy),

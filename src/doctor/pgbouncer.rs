@@ -4,17 +4,35 @@ use anyhow::Result;
 use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, few};
+use crate::model::Failure;
 use crate::postgres::{Address, Console, Route, route};
 use crate::stats::PoolUse;
 
 const NO_POOLER: &str = "no pooler is named";
 const STATS_USERS: &str = "Put this user into stats_users of pgbouncer.ini, and reload it.";
 
+const DEAD: &str = "Is it running, and are host and port those of --pooler or POOLER_URL?";
+
+/// It answers, and does not let this user in.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    failure.is_none_or(|failure| failure.code != "target_unreachable")
+}
+
+/// Its console; or what it means that there is none.
+pub async fn console(pooler: &Address) -> Result<Console, Found> {
+    Console::connect(pooler).await.map_err(|error| match is_refused(&error) {
+        true => Found::unknown(format!("{error:#}"), STATS_USERS),
+        // It was named: that it does not answer is no gap in what this user may see.
+        false => Found::error("unreachable", format!("{error:#}"), DEAD),
+    })
+}
+
 /// What its console says of each pool; or that it lets nobody in.
 async fn pools(pooler: &Address) -> Result<Result<Vec<PoolUse>, Found>> {
-    Ok(match Console::connect(pooler).await {
+    Ok(match console(pooler).await {
         Ok(console) => Ok(PoolUse::read(&console).await?),
-        Err(error) => Err(Found::unknown(format!("{error:#}"), STATS_USERS)),
+        Err(found) => Err(found),
     })
 }
 
@@ -56,7 +74,8 @@ pub const PGBOUNCER_VERSION: Check = Check {
             let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
             let found = match route(pooler).await {
                 Ok(found) => found,
-                Err(error) => return Ok(Found::unknown(format!("{error:#}"), "Is it PgBouncer, and does it answer?")),
+                Err(error) if is_refused(&error) => return Ok(Found::unknown(format!("{error:#}"), "Is it PgBouncer?")),
+                Err(error) => return Ok(Found::error("unreachable", format!("{error:#}"), DEAD)),
             };
             Ok(match found {
                 Route::Direct => {

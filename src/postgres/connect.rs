@@ -224,7 +224,7 @@ fn describe_refusal(refusal: &tokio_postgres::error::DbError, address: &Address)
         // PgBouncer has its own words for it.
         code if *code == SqlState::INVALID_CATALOG_NAME || said.starts_with("no such database") => {
             Failure::new("no_database", format!("there is no database {:?} on {}", address.database(), address.server()))
-                .hint("Create it with --create-db, or name another database.")
+                .hint("Name another database, or create it: createdb, or `candlefish migrate --create-db`.")
         }
         &SqlState::TOO_MANY_CONNECTIONS => Failure::new("too_many_connections", format!("{} has no connection free: {said}", at(address)))
             .hint("Try again when others have left, or raise max_connections."),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::doctor::{Report, Verdict};
-use crate::render::{Format, Table, Ui, csv};
+use crate::render::{Format, Table, Ui, csv, units};
 
 pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
     match ui.format {
@@ -36,12 +36,12 @@ pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
                     ui.print(&format!("  {}: {}", report.name, report.remedy.as_deref().unwrap_or_default()))?;
                 }
             }
-            let count = |verdict: Verdict| reports.iter().filter(|report| report.verdict == verdict).count();
+            let count = |verdict: Verdict| reports.iter().filter(|report| report.verdict == verdict).count() as u64;
             ui.say(&format!(
-                "{} checks: {} errors, {} warnings, {} unknown",
-                reports.len(),
-                count(Verdict::Error),
-                count(Verdict::Warning),
+                "{}: {}, {}, {} unknown",
+                units::counted(reports.len() as u64, "check"),
+                units::counted(count(Verdict::Error), "error"),
+                units::counted(count(Verdict::Warning), "warning"),
                 count(Verdict::Unknown)
             ));
             Ok(())

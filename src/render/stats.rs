@@ -227,6 +227,7 @@ fn shown(column: &Column, cell: &Cell) -> String {
         (Some("bytes"), _) => number.map_or(String::new(), |number| units::bytes(number.max(0.0) as u64)),
         (Some("bytes/s"), _) => number.map_or(String::new(), |number| format!("{}/s", units::bytes(number.max(0.0) as u64))),
         (Some("ms"), _) => number.map_or(String::new(), |number| units::seconds(number / 1000.0)),
+        (Some("ms/s"), _) => number.map_or(String::new(), |number| format!("{}/s", units::seconds(number / 1000.0))),
         (Some("seconds"), _) => number.map_or(String::new(), units::seconds),
         (Some("ratio"), _) => number.map_or(String::new(), units::percent),
         (_, Cell::Int(number)) if NAMES.contains(&column.name.as_str()) || *number < 0 => number.to_string(),

@@ -37,11 +37,15 @@ pub fn bytes(number: u64) -> String {
     if scaled < 9.95 { format!("{scaled:.1} {}", UNITS[unit]) } else { format!("{scaled:.0} {}", UNITS[unit]) }
 }
 
-/// `0.4 ms`, `12 ms`, `1.3 s`, `42 s`, `2m 05s`, `3h 07m`.
+/// `9.7 µs`, `0.4 ms`, `12 ms`, `1.3 s`, `42 s`, `2m 05s`, `3h 07m`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
-    if seconds < 0.000_05 {
+    if seconds == 0.0 {
         "0 ms".to_string()
+    } else if seconds < 0.000_009_95 {
+        format!("{:.1} µs", seconds * 1e6)
+    } else if seconds < 0.000_05 {
+        format!("{:.0} µs", seconds * 1e6)
     } else if seconds < 0.009_95 {
         format!("{:.1} ms", seconds * 1000.0)
     } else if seconds < 0.999_5 {

@@ -160,6 +160,19 @@ impl Stack {
         Ok(State::load(&self.home)?.is_some_and(|state| server_status(&state, name).up))
     }
 
+    /// This one server answers, or did and has died: whoever counts on it is to hear of that. One that was stopped, or never started, is no part of
+    /// the stack as it stands.
+    pub fn has(&self, name: ServerName) -> Result<bool> {
+        let Some(state) = State::load(&self.home)? else { return Ok(false) };
+        let pid_file = match name {
+            ServerName::Postgres => postgres::pid_file(&state),
+            ServerName::Redis => redis::pid_file(&state),
+            ServerName::Pgbouncer => pgbouncer::pid_file(&state),
+        };
+        // Each removes its own when it is stopped.
+        Ok(server_status(&state, name).up || pid_file.exists())
+    }
+
     /// Where the servers are, up or not; none when no stack was ever made here.
     pub fn addresses(&self) -> Result<Option<Addresses>> {
         match State::load(&self.home)? {

@@ -75,7 +75,7 @@ fn users_file(state: &State) -> PathBuf {
     state.data.join("pgbouncer/userlist.txt")
 }
 
-fn pid_file(state: &State) -> PathBuf {
+pub fn pid_file(state: &State) -> PathBuf {
     state.data.join("pgbouncer/pgbouncer.pid")
 }
 

@@ -64,8 +64,11 @@ pub fn version(state: &State) -> Result<String> {
 }
 
 pub fn pid(state: &State) -> Option<u32> {
-    let folder = folder(state);
-    process::running(&folder.join("postmaster.pid"), &folder)
+    process::running(&pid_file(state), &folder(state))
+}
+
+pub fn pid_file(state: &State) -> PathBuf {
+    folder(state).join("postmaster.pid")
 }
 
 /// True when there was something to stop.
@@ -98,7 +101,7 @@ fn folder(state: &State) -> PathBuf {
 /// keep its shared memory.
 fn clear_what_a_kill_left(state: &State) -> Result<()> {
     let folder = folder(state);
-    let pid_file = folder.join("postmaster.pid");
+    let pid_file = pid_file(state);
     if pid_file.exists() {
         process::kill_those_in(&folder)?;
         fs::remove_file(&pid_file).context("remove a stale postmaster.pid")?;

@@ -69,7 +69,7 @@ fn settings_file(state: &State) -> PathBuf {
     state.data.join("redis/redis.conf")
 }
 
-fn pid_file(state: &State) -> PathBuf {
+pub fn pid_file(state: &State) -> PathBuf {
     state.data.join("redis/redis.pid")
 }
 

@@ -51,6 +51,9 @@ pub const STAT: Stat = Stat {
                 reading.notes.push(format!("the text of {hidden} statements of other users is hidden from this one: {GRANT}"));
                 reading.rows.iter_mut().filter(|row| row[0].is_null()).for_each(|row| row[14] = Cell::Null);
             }
+            if reading.rows.is_empty() && least > 0.0 {
+                reading.notes.push(format!("no statement takes {least} ms or more on average: --min-ms 0 shows all"));
+            }
             if let Some(evictions) = statements.evictions.filter(|evictions| *evictions > 0) {
                 reading.notes.push(format!(
                     "statements were thrown out {evictions} times for want of room, so rare ones are missing: raise pg_stat_statements.max"

@@ -43,6 +43,7 @@ pub const STAT: Stat = Stat {
             let most = (!look.options.for_rates).then_some(look.options.limit);
             let answer = look.ask(include_str!("queries/tables.sql"), &[(&most, Type::INT8)]).await?;
             let mut reading = Reading { since: look.since().await?, ..Reading::of(answer) };
+            note_unread(look, &mut reading).await?;
             date_views(look, &mut reading).await?;
             note_locked(look, &mut reading).await?;
             Ok(reading)
@@ -78,6 +79,18 @@ async fn date_views(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
         reading
             .notes
             .push("when materialized views were refreshed is not known: set track_commit_timestamp = on (it needs a restart)".to_string());
+    }
+    Ok(())
+}
+
+/// Says why there is no estimate of bloat: the planner's statistics of a table are shown to those who may read it.
+async fn note_unread(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
+    let answer = look.ask(include_str!("queries/unread_tables.sql"), &[]).await?;
+    let unread = answer.value(0, "tables").and_then(Cell::number).unwrap_or_default();
+    if unread > 0.0 {
+        reading.notes.push(format!(
+            "bloat is not known of {unread} of the tables: this user may not read them (GRANT SELECT ON them, or GRANT pg_read_all_data)"
+        ));
     }
     Ok(())
 }

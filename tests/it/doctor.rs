@@ -30,6 +30,12 @@ fn a_stack_of_ours_is_in_order() {
     case.run("doctor --ignore nonsense -d {url}").exit(2);
     case.run("doctor -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("cannot be reached");
     case.run("doctor --redis redis://127.0.0.1:1 -d {url}").exit(1).stdout_has("unreachable");
+    // A pooler that was named and is dead is no pass, and no matter of privileges.
+    let dead = case.run("doctor --pooler postgresql://x@127.0.0.1:1/x --json -d {url}").exit(1).json();
+    for name in ["pgbouncer-mode", "pgbouncer-version", "pgbouncer-waiting", "pool-sums"] {
+        let found = check(&dead, name);
+        assert!(found["verdict"] == "error" && found["remedy"].as_str().unwrap().contains("Is it running"), "{found:#}");
+    }
 }
 
 /// A statistic that had no time is no empty one, and neither are tables that it had to leave alone.
@@ -104,4 +110,28 @@ fn each_sin_is_found_with_its_remedy() {
     // A user who sees little is told so, and no check falls over.
     let document = case.run_args(["doctor", "--json", "-d", &server.url_as("nobody")]).json();
     assert_eq!(document["checks"].as_array().unwrap().len(), 21, "{document:#}");
+}
+
+/// A server of the stack that has died is missed; one that was stopped is no part of it.
+#[test]
+fn what_has_died_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Case::new("died").home(folder.path().join("home"));
+    case.run("stack up").exit(0);
+    let status = case.run("stack status --json").exit(0).json();
+    for name in ["redis", "pgbouncer"] {
+        let pid = status["servers"].as_array().unwrap().iter().find(|server| server["name"] == name).unwrap()["pid"].to_string();
+        assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    }
+    let document = case.run("doctor --json").exit(1).json();
+    assert_eq!(check(&document, "redis-policy")["verdict"], "error", "{document:#}");
+    assert_eq!(check(&document, "pgbouncer-mode")["verdict"], "error", "{document:#}");
+    case.run("stats cache").exit(1).stderr_has("Connection refused");
+    case.run("stats pools").exit(1).stderr_has("nothing listens there");
+    let watch = case.run("monitor --once --ignore-for --json").exit(2).json();
+    let sources = watch["sources"].as_array().unwrap();
+    assert!(sources.iter().any(|source| source["name"] == "instances" && source["state"] == "failed"), "{watch:#}");
+    case.run("--quiet stack down").exit(0);
+    case.run("doctor").exit(2).stderr_has("the local stack in").stderr_has("is not up");
+    case.run("--quiet stack down --destroy --yes").exit(0);
 }

@@ -66,7 +66,7 @@ async fn a_chain_of_locks_is_a_tree_with_its_root() {
     let database = Database::fresh();
     database.execute("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0), (2, 0), (3, 0)");
     let (root, middle, leaf, tuple, watcher) =
-        (session(&database).await, session(&database).await, session(&database).await, session(&database).await, session(&database).await);
+        (session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await);
     root.batch_execute("SET application_name = 'root'; BEGIN; UPDATE t SET v = 1 WHERE id = 1").await.unwrap();
     middle.batch_execute("SET application_name = 'middle'; BEGIN; UPDATE t SET v = 2 WHERE id = 2").await.unwrap();
     let waiting = |count: u32| {
@@ -113,7 +113,7 @@ async fn a_table_that_is_locked_is_skipped_and_said_within_a_second() {
          CREATE INDEX ON free (v); INSERT INTO free SELECT i, i FROM generate_series(1, 1000) i; ANALYZE",
     );
     let (holder, reader, waiter, watcher) =
-        (session(&database).await, session(&database).await, session(&database).await, session(&database).await);
+        (session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await);
     holder.batch_execute("BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE").await.unwrap();
     // One that only waits for its lock keeps everybody who comes later waiting, too.
     reader.batch_execute("BEGIN; SELECT * FROM wanted").await.unwrap();
@@ -244,6 +244,64 @@ async fn what_is_not_known_is_neither_0_nor_a_finding() {
     assert!(of_standby()["lag_bytes"].is_null() && of_standby()["lag_seconds"].is_null(), "{:#}", of_standby());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_a_row_hides_no_table() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE hot (id int PRIMARY KEY); INSERT INTO hot SELECT generate_series(1, 9)");
+    let (holder, waiter, watcher) = (session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await);
+    holder.batch_execute("BEGIN; SELECT FROM hot WHERE id = 1 FOR UPDATE").await.unwrap();
+    let waiter = tokio::spawn(async move { waiter.batch_execute("DELETE FROM hot WHERE id = 1").await });
+    until(
+        &watcher,
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'tuple' AND mode = 'AccessExclusiveLock' AND relation = 'hot'::regclass)",
+    )
+    .await;
+    let case = Case::new("a hot row").database(&database);
+    for name in ["tables", "indexes"] {
+        let document = case.run(&format!("stats {name} --json -d {{url}}")).exit(0).json();
+        assert!(!document["notes"].to_string().contains("skipped"), "{document:#}");
+        if name == "tables" {
+            assert!(rows(&document)[0]["size_bytes"].is_number() && rows(&document)[0]["locked_by"].is_null(), "{document:#}");
+        }
+    }
+    drop(holder);
+    waiter.await.unwrap().unwrap();
+}
+
+#[test]
+fn what_a_user_may_not_see_is_unknown_and_not_zero() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE wide (id int, note text); INSERT INTO wide SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i; DELETE FROM wide WHERE id % 2 = 0; ANALYZE");
+    let role = format!("nothing_{}", database.name);
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'nothing'"));
+    let case = Case::new("bloat").database(&database);
+    let rest = database.url().split_once('@').unwrap().1.to_string();
+    let seen = case.run("stats tables --json -d {url}").exit(0).json();
+    let hidden = case.run(&format!("stats tables --json -d postgresql://{role}:nothing@{rest}"));
+    database.execute(&format!("DROP ROLE {role}"));
+    assert!(rows(&seen)[0]["bloat_est_bytes"].as_i64().unwrap() > 500_000, "{seen:#}");
+    let hidden = hidden.exit(0).json();
+    assert!(rows(&hidden)[0]["bloat_est_bytes"].is_null() && rows(&hidden)[0]["size_bytes"].is_number(), "{hidden:#}");
+    assert!(hidden["notes"].to_string().contains("bloat is not known of 1 of the tables"), "{hidden:#}");
+}
+
+#[test]
+fn watching_outlives_its_connection() {
+    let database = Database::fresh();
+    let case = Case::new("outlives").database(&database);
+    let mut command = case.command();
+    command.args(["stats", "connections", "--watch", "200ms", "--count", "3", "--json", "-d"]).arg(database.url());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    database.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'candlefish stats'");
+    let after: Vec<Value> = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_eq!(after.len(), 2);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(0) && said.contains("connecting again") && said.contains("connected again"), "{said}");
+}
+
 #[test]
 fn watching_shows_rates_and_notices_a_reset() {
     let database = Database::fresh();
@@ -289,7 +347,7 @@ async fn a_table_that_grows_into_the_list_has_no_made_up_rate() {
     let database = Database::fresh();
     database.execute("CREATE TABLE large AS SELECT i FROM generate_series(1, 10000) i; CREATE TABLE small (i int)");
     database.execute(&"SELECT count(*) FROM small; ".repeat(500));
-    let watcher = session(&database).await;
+    let watcher = session_at(&database.url()).await;
     until(&watcher, "SELECT seq_scan >= 500 FROM pg_stat_user_tables WHERE relname = 'small'").await;
     let case = Case::new("list").database(&database);
     let mut command = case.command();
@@ -360,6 +418,10 @@ fn statistics_are_tables_json_and_csv() {
     case.run("stats nonsense -d {url}").exit(2).stderr_has("invalid value 'nonsense'");
     case.run("stats --to postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("read the statistics: PostgreSQL cannot be reached");
     case.run("stats slow-queries -d {url}").exit(1).stderr_has("CREATE EXTENSION pg_stat_statements");
+    database.execute("CREATE EXTENSION pg_stat_statements");
+    database.rows("SELECT 1 AS quick");
+    case.run("stats slow-queries -d {url}").exit(0).stderr_has("--min-ms 0 shows all");
+    case.run("stats slow-queries --min-ms 0 -d {url}").exit(0).stdout_has(" µs");
 }
 
 /// What candlefish adds to the queries: loosely here; measured, it is some milliseconds.

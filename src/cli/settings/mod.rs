@@ -84,7 +84,7 @@ impl Settings {
         }
         let stack = Stack::locate()?;
         let Some(addresses) = stack.addresses()?.filter(|_| target.origin == LOCAL_STACK) else { return Ok(None) };
-        if stack.is_up(ServerName::Pgbouncer)? { Address::parse(&addresses.pooler_url(), LOCAL_STACK).map(Some) } else { Ok(None) }
+        if stack.has(ServerName::Pgbouncer)? { Address::parse(&addresses.pooler_url(), LOCAL_STACK).map(Some) } else { Ok(None) }
     }
 
     /// The Redis, when somebody names one.
@@ -204,7 +204,11 @@ fn local_stack() -> Result<Address> {
     let stack = Stack::locate()?;
     match stack.addresses()? {
         Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), LOCAL_STACK),
-        _ => bail!(no_target()),
+        Some(_) => bail!(Failure {
+            message: format!("no PostgreSQL is named, and the local stack in {} is not up", stack.home().display()),
+            ..no_target()
+        }),
+        None => bail!(no_target()),
     }
 }
 

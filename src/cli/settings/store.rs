@@ -8,7 +8,7 @@ use crate::model::Failure;
 use crate::postgres::Address;
 use crate::render::Ui;
 use crate::stack::{ServerName, Stack};
-use crate::store::StoreConfig;
+use crate::store::{FleetPlace, StoreConfig};
 
 /// One key: what it means, how it is read and shown.
 pub struct StoreKey {
@@ -123,6 +123,16 @@ impl Settings {
         Ok(redis)
     }
 
+    /// Where the application's instances describe themselves, where a Redis is named: under this prefix, else the file's.
+    pub fn fleet_beside(&self, redis: Option<&str>, prefix: Option<&str>, target: &Address) -> Result<Option<FleetPlace>> {
+        let Some(redis) = self.find_redis_beside(redis, target)? else { return Ok(None) };
+        let namespace = match prefix {
+            Some(prefix) => prefix.to_string(),
+            None => self.store(target.clone(), None, None)?.namespace,
+        };
+        Ok(Some(FleetPlace { url: redis.secret().to_string(), namespace }))
+    }
+
     /// The same without a word: for who only looks.
     pub fn find_redis_beside(&self, flag: Option<&str>, target: &Address) -> Result<Option<RedisUrl>> {
         if let Some(redis) = self.redis(flag)? {
@@ -130,7 +140,7 @@ impl Settings {
         }
         let stack = Stack::locate()?;
         if let Some(addresses) = stack.addresses()?.filter(|_| target.origin == super::LOCAL_STACK)
-            && stack.is_up(ServerName::Redis)?
+            && stack.has(ServerName::Redis)?
         {
             return RedisUrl::parse(&addresses.redis_url(), super::LOCAL_STACK).map(Some);
         }

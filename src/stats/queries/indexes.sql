@@ -3,7 +3,7 @@
 -- Primary keys, constraints, replica identities and the parts of partitioned indexes are never called superfluous.
 WITH locked AS (
     SELECT DISTINCT relation FROM pg_locks
-    WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL AND pid <> pg_backend_pid()
+    WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ),
 -- pg_get_expr() and sizes would wait for such a lock.

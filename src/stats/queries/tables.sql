@@ -3,7 +3,7 @@
 WITH locked AS (
     SELECT relation, min(pid) AS pid
     FROM pg_locks
-    WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL AND pid <> pg_backend_pid()
+    WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     GROUP BY relation
 ),
@@ -47,7 +47,8 @@ SELECT
         ELSE nullif(s.n_live_tup, 0) END AS rows_est,
     s.n_dead_tup AS dead_est,
     s.n_dead_tup::float8 / nullif(s.n_live_tup + s.n_dead_tup, 0) AS dead_ratio,
-    CASE WHEN z.reltuples > 0 AND z.main_bytes > 10 * current_setting('block_size')::bigint THEN
+    -- greatest() would take unknown for 0.
+    CASE WHEN z.reltuples > 0 AND w.row_bytes IS NOT NULL AND z.main_bytes > 10 * current_setting('block_size')::bigint THEN
         greatest(
             z.main_bytes - ceil(
                 z.reltuples * w.row_bytes

@@ -439,9 +439,9 @@ fn table_reports(plan: &Plan, counts: &[TableCount], proved: &HashMap<usize, Str
     plan.tables.iter().zip(counts).enumerate().map(report).collect()
 }
 
-/// The most memory that the process ever had resident, in bytes (`ru_maxrss`, as `/proc` tells it).
-pub fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.trim().strip_suffix("kB"));
-    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+/// The most memory that the process ever had resident, in bytes (`ru_maxrss`, as `/proc` tells it); unknown where there is no `/proc`.
+pub fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix("kB")?;
+    Some(kib.trim().parse::<u64>().ok()? * 1024)
 }

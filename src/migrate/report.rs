@@ -38,8 +38,8 @@ pub struct MigrateReport {
     pub resume: Option<String>,
     /// Somebody wrote to the source while it was read; the copy is of one state all the same.
     pub source_changed: bool,
-    /// The peak of the process's resident memory, in bytes.
-    pub peak_rss_bytes: u64,
+    /// The peak of the process's resident memory, in bytes; none where the system does not say.
+    pub peak_rss_bytes: Option<u64>,
     /// Why the exit code is 1; empty when it is 0.
     pub exit_reasons: Vec<ExitReason>,
     pub outcome: Outcome,

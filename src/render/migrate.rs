@@ -102,7 +102,7 @@ fn refresh_table(report: &MigrateReport) -> String {
         units::counted(report.tables.len() as u64, "table"),
         report.source,
         units::duration(report.elapsed),
-        units::bytes(report.peak_rss_bytes)
+        peak(report)
     )
 }
 
@@ -174,7 +174,7 @@ fn table(report: &MigrateReport) -> String {
         report.source,
         units::counted(report.objects_created, "object"),
         units::duration(report.elapsed),
-        units::bytes(report.peak_rss_bytes)
+        peak(report)
     ));
     text
 }
@@ -458,4 +458,8 @@ pub fn plan_text(report: &MigrateReport) -> String {
         ));
     }
     text
+}
+/// The most memory that was resident, where the system says.
+fn peak(report: &MigrateReport) -> String {
+    report.peak_rss_bytes.map_or_else(|| "unknown".to_string(), units::bytes)
 }

@@ -15,7 +15,6 @@ use crate::monitor::{Monitor, Notice, Rules, Sampler, Script, Server, StateFile,
 use crate::render::Ui;
 use crate::render::monitor::{monitor, monitor_tick, nagios, rules_checked, rules_tested};
 use crate::render::ui::{nagios_unknown, sentence};
-use crate::store::FleetPlace;
 
 /// How often, where nobody says.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -23,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(15);
 const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
 
   interval: 15s
-  defaults: {min_samples: 20, on_no_data: unknown}
+  defaults: {min_samples: 20, on_no_data: hold}
   alerts:
     slow:
       condition: avg_query_time{app_instance=\"a\"}[2m] > 100ms
@@ -33,8 +32,9 @@ const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
       labels: {team: data}
       annotations: {summary: calls are slow}
 
-Fewer events than min_samples in the window are no alarm. Without any, on_no_data says what holds: unknown
-(the alert stays as it is), inactive (as Prometheus has it) or firing.
+Fewer events than min_samples in the window are no alarm. Without any, on_no_data says what holds: hold (the
+alert stays as it is: what fires goes on, what is idle is no alarm), unknown (the same, and idle is exit 2),
+inactive (as Prometheus has it) or firing. A window shorter than the time since the last sample reaches back to it.
 
 Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory.
 Units: us, ms, s, m; %; kB, MB, GB, KiB, MiB, GiB.
@@ -61,9 +61,9 @@ pub struct SourceArgs {
     /// Redis, where instances of the data layer describe themselves [default: REDIS_URL, candlefish.toml, the local stack's]
     #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
-    /// The start of the instances' keys in Redis
-    #[arg(long, value_name = "NAME", default_value = "candlefish")]
-    pub namespace: String,
+    /// The start of the instances' keys in Redis [default: cache.prefix of candlefish.toml, else candlefish]
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
     /// The rules, as YAML [default: the strategy's four]
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
@@ -196,6 +196,8 @@ pub struct Watch {
     pub interval: Duration,
     /// Without secrets.
     pub target: String,
+    /// Of the instances that are looked for.
+    namespace: Option<String>,
 }
 
 impl Watch {
@@ -205,12 +207,13 @@ impl Watch {
         let target = address.to_string();
         ui.explain(&format!("target: {target} (from {})", address.origin));
         let pooler = settings.pooler_beside(args.pooler.as_deref(), &address, ui)?;
-        let redis = settings.find_redis_beside(args.redis.as_deref(), &address)?;
-        let fleet = redis.map(|redis| FleetPlace { url: redis.secret().to_string(), namespace: args.namespace.clone() });
+        let fleet = settings.fleet_beside(args.redis.as_deref(), args.namespace.as_deref(), &address)?;
+        let namespace = fleet.as_ref().map(|fleet| fleet.namespace.clone());
         let written = rules.interval_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         let interval = every.or(written).unwrap_or(INTERVAL);
-        let monitor = Monitor::new(rules, interval.as_millis() as i64, &target);
-        Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target })
+        let mut monitor = Monitor::new(rules, interval.as_millis() as i64, &target);
+        monitor.spans_gaps = true;
+        Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target, namespace })
     }
 
     /// The next sample, taken in.
@@ -396,6 +399,6 @@ fn state_file(args: &WatchArgs, settings: &Settings, watch: &Watch) -> Result<St
     }
     let folder = settings.environment().state_folder().context("find the user's state folder")?;
     let rules = args.source.rules.as_ref().map(|path| settings.environment().in_directory(path).display().to_string()).unwrap_or_default();
-    let identity = format!("{}\n{rules}\n{}", watch.target, args.source.namespace);
+    let identity = format!("{}\n{rules}\n{}", watch.target, watch.namespace.as_deref().unwrap_or_default());
     Ok(StateFile::at(folder.join(format!("monitor-{:016x}.json", xxhash_rust::xxh3::xxh3_64(identity.as_bytes())))))
 }

@@ -58,6 +58,8 @@ pub struct Monitor {
     target: String,
     /// Judge each sample alone, whatever `for` says.
     pub ignore_for: bool,
+    /// A window that is shorter than the time since the sample before reaches back to that one. Prometheus would see nothing in it, and so do scripts.
+    pub spans_gaps: bool,
 }
 
 /// What one evaluation of a condition comes to.
@@ -87,6 +89,7 @@ impl Monitor {
             interval_ms,
             target: target.to_string(),
             ignore_for: false,
+            spans_gaps: false,
         }
     }
 
@@ -109,6 +112,9 @@ impl Monitor {
             sample.began.iter().filter(|key| !self.series.knows(key)).cloned().collect::<Vec<_>>().iter().for_each(|key| {
                 self.series.begin_at_zero(before, key);
             });
+        }
+        if let Some(last) = self.last.as_ref().filter(|_| self.spans_gaps) {
+            self.series.keep_at_least(at - last.at);
         }
         self.series.append(at, &sample.points, &sample.not_asked);
         let mut notices = Vec::new();
@@ -151,7 +157,10 @@ impl Monitor {
             .iter()
             .map(|metric| {
                 let condition = Condition { metric, selectors: Vec::new(), window_ms: metric.window_ms, ..bare(metric) };
-                (metric.name, MetricReport::new(metric, metric.window_ms, &self.look(&condition, &sample, None, false)))
+                (
+                    metric.name,
+                    MetricReport::new(metric, self.window_ms(&condition, sample.at), &self.look(&condition, &sample, None, false)),
+                )
             })
             .collect();
         self.remember(&sample);
@@ -167,6 +176,14 @@ impl Monitor {
         };
         self.last = Some(sample);
         (status, notices)
+    }
+
+    /// How far a condition looks back.
+    fn window_ms(&self, condition: &Condition, at: i64) -> i64 {
+        match &self.last {
+            Some(last) if self.spans_gaps && condition.window_ms > 0 => condition.window_ms.max(at - last.at),
+            _ => condition.window_ms,
+        }
     }
 
     /// `last`: who the rule was seen by before.
@@ -187,7 +204,7 @@ impl Monitor {
         // An alert ends by who saw it begin: another source that is quiet is no proof.
         let witness = last.filter(|_| is_active);
         let may_say = |source: Source| presence(source) == Some(&Presence::There) && witness.is_none_or(|witness| witness == source);
-        let seen = condition.look(&self.series, sample.at, may_say);
+        let seen = condition.look(&self.series, sample.at, self.window_ms(condition, sample.at), may_say);
         match seen {
             Some(seen) if seen.measured.value.is_nan() => Outcome::NoData(seen),
             Some(seen) => Outcome::Value(seen),
@@ -253,7 +270,7 @@ fn verdict(rule: &Rule, outcome: &Outcome, is_active: bool) -> Verdict {
         Outcome::Value(seen) if rule.holds(seen.measured, is_active) => Verdict::Holds,
         Outcome::Value(_) => Verdict::HoldsNot,
         Outcome::NoData(_) | Outcome::NoSeries(_) => match rule.on_no_data {
-            OnNoData::Unknown => Verdict::Unknown,
+            OnNoData::Hold | OnNoData::Unknown => Verdict::Unknown,
             OnNoData::Inactive => Verdict::HoldsNot,
             OnNoData::Firing => Verdict::Holds,
         },
@@ -333,6 +350,36 @@ mod tests {
         assert_eq!(minute(&mut monitor, 20, 2.0, 0.0).0, Shown::Resolved);
         // And they begin nothing.
         assert_eq!(minute(&mut monitor, 24, 2.0, 1.0).0, Shown::Resolved);
+    }
+
+    #[test]
+    fn nothing_to_judge_is_no_alarm_and_no_health() {
+        let text = "alerts:\n  a: {condition: error_rate > 1%}\n  b: {condition: error_rate > 1%, on_no_data: unknown}\n";
+        let mut monitor = Monitor::new(Rules::parse(text, "x").unwrap(), 15_000, "test");
+        let mut status = None;
+        for tick in 0..3 {
+            status = Some(monitor.evaluate(sample(tick, Presence::There, Some((7.0, 0.0)))).0);
+        }
+        let status = status.unwrap();
+        assert_eq!(states(&status), (Shown::Inactive, Shown::Unknown));
+        let (alert, kpi) = (&status.alerts[0], status.kpis.iter().find(|kpi| kpi.name == "error_rate").unwrap());
+        assert_eq!((alert.value, alert.reason.as_deref(), kpi.met), (None, Some("nothing happened in the window"), None));
+    }
+
+    #[test]
+    fn samples_further_apart_than_a_window_are_still_compared_when_time_is_real() {
+        let seen = |spans_gaps| {
+            let mut monitor = monitor();
+            monitor.spans_gaps = spans_gaps;
+            monitor.evaluate(sample(0, Presence::There, Some((0.0, 0.0))));
+            monitor.evaluate(sample(1, Presence::There, Some((100.0, 0.0))));
+            // Ten minutes later, as of a cron job; error_rate looks back one.
+            let status = monitor.evaluate(sample(41, Presence::There, Some((200.0, 5.0)))).0;
+            let rounded = status.alerts[0].value.map(|value| (value * 1000.0).round());
+            (status.alerts[0].state, rounded, status.metrics["error_rate"].window_seconds)
+        };
+        assert_eq!(seen(false), (Shown::Unknown, None, Some(60.0)));
+        assert_eq!(seen(true), (Shown::Pending, Some(50.0), Some(600.0)));
     }
 
     #[test]

@@ -180,7 +180,9 @@ impl AlertReport {
             (State::Firing, _) => Shown::Firing,
             (State::Inactive | State::Resolved, Outcome::NotApplicable(_)) => Shown::NotApplicable,
             (State::Inactive | State::Resolved, Outcome::Unknown(..)) => Shown::Unknown,
-            (State::Inactive | State::Resolved, Outcome::NoData(_) | Outcome::NoSeries(_)) if rule.on_no_data == OnNoData::Unknown => {
+            // That nothing happened was seen; that there is nothing to see is not known.
+            (State::Inactive | State::Resolved, Outcome::NoData(_)) if rule.on_no_data == OnNoData::Unknown => Shown::Unknown,
+            (State::Inactive | State::Resolved, Outcome::NoSeries(_)) if matches!(rule.on_no_data, OnNoData::Hold | OnNoData::Unknown) => {
                 Shown::Unknown
             }
             (State::Resolved, _) => Shown::Resolved,

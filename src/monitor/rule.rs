@@ -29,8 +29,10 @@ pub struct Rule {
 /// What it means that nothing happened in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoData {
-    /// Nobody knows: the alert stays as it is, and is shown as unknown.
+    /// No event is no verdict: the alert stays as it is.
     #[default]
+    Hold,
+    /// The same, and what neither pends nor fires is shown as unknown: for what is never idle.
     Unknown,
     /// As in Prometheus: the condition does not hold.
     Inactive,
@@ -176,10 +178,11 @@ impl Condition {
     }
 
     /// From the first source among the given where something happened; else from the first that is there, as NaN.
-    pub fn look(&self, series: &Series, at: i64, is_there: impl Fn(Source) -> bool) -> Option<Seen> {
+    /// `window_ms`: how far it looks back.
+    pub fn look(&self, series: &Series, at: i64, window_ms: i64, is_there: impl Fn(Source) -> bool) -> Option<Seen> {
         let formulas = self.metric.formulas.iter().filter(|(source, _)| is_there(*source));
         let mut seen = formulas.filter_map(|(source, formula)| {
-            let measured = formula.evaluate(series, &self.selectors, at, self.window_ms)?;
+            let measured = formula.evaluate(series, &self.selectors, at, window_ms)?;
             Some(Seen { source: *source, measured })
         });
         let first = seen.next()?;

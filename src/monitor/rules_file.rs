@@ -25,8 +25,9 @@ pub struct Rules {
 #[serde(deny_unknown_fields)]
 struct File {
     interval: Option<Spanned<String>>,
+    /// What an alert that does not say otherwise says.
     #[serde(default)]
-    defaults: Defaults,
+    defaults: Written,
     alerts: Ordered,
 }
 
@@ -55,23 +56,11 @@ impl<'de> Deserialize<'de> for Ordered {
     }
 }
 
+/// An alert as it is written.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Defaults {
-    #[serde(alias = "for")]
-    duration: Option<Spanned<String>>,
-    keep_firing_for: Option<Spanned<String>>,
-    severity: Option<Spanned<String>>,
-    min_samples: Option<f64>,
-    on_no_data: Option<Spanned<String>>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Written {
-    condition: Spanned<String>,
+    condition: Option<Spanned<String>>,
     #[serde(alias = "for")]
     duration: Option<Spanned<String>>,
     keep_firing_for: Option<Spanned<String>>,
@@ -123,13 +112,18 @@ impl Rules {
             Some(_) => Some(span(&file.interval, &None)?).filter(|ms| *ms >= 100),
         };
         let mut rules: Vec<Rule> = Vec::new();
+        if let Some(condition) = &file.defaults.condition {
+            return Err(wrong(condition, 0, "defaults have no condition: each alert has its own".to_string()));
+        }
         for (key, written) in &file.alerts.0 {
             if key.value.is_empty() || !key.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) {
                 return Err(wrong(key, 0, format!("{:?} is no name for an alert: letters, digits, _, - and .", key.value)));
             }
             let defaults = &file.defaults;
-            let condition =
-                Condition::parse(&written.condition.value).map_err(|error| wrong(&written.condition, error.at, error.message))?;
+            let Some(condition) = &written.condition else {
+                return Err(wrong(key, 0, format!("the alert {:?} has no condition", key.value)));
+            };
+            let condition = Condition::parse(&condition.value).map_err(|error| wrong(condition, error.at, error.message))?;
             let severity = match written.severity.as_ref().or(defaults.severity.as_ref()) {
                 None => "warning".to_string(),
                 Some(severity) if ["info", "warning", "critical"].contains(&severity.value.as_str()) => severity.value.clone(),
@@ -140,14 +134,21 @@ impl Rules {
             let on_no_data = match written.on_no_data.as_ref().or(defaults.on_no_data.as_ref()) {
                 None => OnNoData::default(),
                 Some(said) => match said.value.as_str() {
-                    "unknown" | "hold" => OnNoData::Unknown,
+                    "hold" => OnNoData::Hold,
+                    "unknown" => OnNoData::Unknown,
                     "inactive" => OnNoData::Inactive,
                     "firing" => OnNoData::Firing,
-                    other => return Err(wrong(said, 0, format!("{other:?} is not what no data can mean: unknown, inactive or firing"))),
+                    other => {
+                        return Err(wrong(said, 0, format!("{other:?} is not what no data can mean: hold, unknown, inactive or firing")));
+                    }
                 },
             };
-            let mut labels = defaults.labels.clone();
-            labels.extend(written.labels.clone());
+            let over = |defaults: &BTreeMap<String, String>, own: &BTreeMap<String, String>| {
+                let mut all = defaults.clone();
+                all.extend(own.clone());
+                all
+            };
+            let labels = over(&defaults.labels, &written.labels);
             if let Some(label) = labels.keys().find(|label| !is_label(label)) {
                 return Err(wrong(key, 0, format!("{label:?} is no name for a label: letters, digits and _; not alertname or severity")));
             }
@@ -156,7 +157,7 @@ impl Rules {
                 keep_firing_ms: span(&written.keep_firing_for, &defaults.keep_firing_for)?,
                 severity,
                 labels,
-                annotations: written.annotations.clone(),
+                annotations: over(&defaults.annotations, &written.annotations),
                 min_samples: written.min_samples.or(defaults.min_samples).unwrap_or(MIN_SAMPLES),
                 on_no_data,
                 ..Rule::new(&key.value, condition)
@@ -198,7 +199,10 @@ const KEYS: [&str; 13] = [
 fn not_read(name: &str, error: &serde_saphyr::Error) -> anyhow::Error {
     let said = error.without_snippet().to_string();
     let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
+    // The place stands before it, and what the parser could be told is nothing to a reader of rules.
     let first = said.lines().next().unwrap_or_default();
+    let first = first.rsplit_once(" at line ").map_or(first, |(first, _)| first);
+    let first = first.split(", set DuplicateKeyPolicy").next().unwrap_or(first);
     let unknown = first.split("unknown field ").nth(1).and_then(|rest| rest.split('`').nth(1));
     let near = unknown.and_then(|word| KEYS.iter().map(|key| (strsim::damerau_levenshtein(key, word), *key)).min());
     let question = near.filter(|(distance, _)| *distance <= 3).map_or(String::new(), |(_, key)| format!("; did you mean {key}?"));
@@ -233,12 +237,16 @@ mod tests {
             ("alerts:\n  a: {condition: error_rate > 1%, duration: soon}\n", "x:2:45:", "no span of time"),
             ("alerts:\n  a: {condition: error_rate > 1%, severity: bad}\n", "x:2:45:", "no severity"),
             ("alerts:\n  a:\n    condition: error_rate > 1%\n    durration: 1m\n", "x:4:5:", "did you mean duration?"),
-            ("alerts:\n  a: {duration: 1m}\n", "x:", "missing field `condition`"),
+            ("alerts:\n  a: {duration: 1m}\n", "x:2:3:", "the alert \"a\" has no condition"),
+            ("defaults: {condition: p95 > 1s}\nalerts:\n  a: {condition: p95 > 1s}\n", "x:1:", "defaults have no condition"),
             ("alerts: [\n", "x:", ""),
+            ("alerts:\n  a: {condition: p95 > 1s}\n  a: {condition: p95 > 2s}\n", "x:3:3: duplicate mapping key: a\n", ""),
+            ("alerts: word\n", "x:1:9: ", ""),
             ("alerts:\n  \"a b\": {condition: error_rate > 1%}\n", "x:2:", "no name for an alert"),
         ] {
             let said = format!("{:#}", Rules::parse(text, "x").unwrap_err());
-            assert!(said.starts_with(place) && said.contains(message), "{text}\n{said}");
+            assert!(format!("{said}\n").starts_with(place) && said.contains(message) && !said.contains("Policy"), "{text}\n{said}");
+            assert!(!said.contains(" at line "), "{said}");
         }
     }
 

@@ -36,8 +36,8 @@ struct Test {
     #[serde(default)]
     alert_rule_test: Vec<Expected>,
     /// PromQL, which only promtool reads.
-    #[serde(default, rename = "promql_expr_test")]
-    _promql_expr_test: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    promql_expr_test: Vec<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +71,8 @@ struct ExpectedAlert {
 pub struct ScriptReport {
     pub tests: usize,
     pub expectations: usize,
+    /// Expectations of PromQL, which only promtool can try.
+    pub not_tried: usize,
     pub failures: Vec<String>,
     /// Test, time in milliseconds, alert, and the state it came to.
     pub transitions: Vec<(String, i64, String, State)>,
@@ -120,6 +122,7 @@ impl Script {
             let ticks = series.iter().map(|(_, values)| values.len()).max().unwrap_or(0).max((last / interval_ms) as usize + 1);
             let states = states(rules, &series, interval_ms, ticks);
             report.tests += 1;
+            report.not_tried += test.promql_expr_test.len();
             let mut before: BTreeMap<&str, State> = BTreeMap::new();
             for (tick, at_tick) in states.iter().enumerate() {
                 for (rule, state) in rules.rules.iter().zip(at_tick) {

@@ -65,6 +65,11 @@ impl Series {
         Series { points: BTreeMap::new(), keep_ms: longest_window_ms.max(LOOKBACK_MS) + 60_000 }
     }
 
+    /// Keeps what is not older than this as well.
+    pub fn keep_at_least(&mut self, age_ms: i64) {
+        self.keep_ms = self.keep_ms.max(age_ms);
+    }
+
     /// One sample of everything: a series that is neither in it nor among those that only were not asked has ended.
     pub fn append(&mut self, at: i64, sample: &[Point], not_asked: &[Key]) {
         for point in sample {

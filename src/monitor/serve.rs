@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use crate::model::Failure;
@@ -25,6 +25,12 @@ const PAGE: &str = include_str!("page.html");
 /// The page runs its own script, and talks to nobody but us.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Asks for the token, in a browser that has none.
+const PROMPT: &str = include_str!("token.html");
+
+/// The prompt sends its one field here, and runs nothing.
+const PROMPT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// What who asks has to know; never shown.
 #[derive(Clone)]
@@ -107,6 +113,7 @@ impl Server {
             .route("/api/v1/status", get(status))
             .route("/api/v1/history", get(history))
             .layer(from_fn_with_state(shared.clone(), admit))
+            .route("/token", post(enter))
             .route("/healthz", get(health))
             .with_state(shared.clone());
         let task = tokio::spawn(async move {
@@ -148,17 +155,47 @@ async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Re
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let cookie = text(header::COOKIE).and_then(|cookies| cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("candlefish=")));
-    let query = request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("token=")));
-    if ![bearer, cookie, query].into_iter().flatten().any(|given| token.is(given)) {
+    let query = request.uri().query().and_then(written_token);
+    if ![bearer, cookie, query.as_deref()].into_iter().flatten().any(|given| token.is(given)) {
+        let is_browser = text(header::ACCEPT).is_some_and(|accepted| accepted.contains("text/html"));
+        if request.uri().path() == "/" && is_browser {
+            return prompt(if query.is_some() { WRONG } else { "" });
+        }
         return refused(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …, or once /?token=…\n");
     }
     if query.is_none() {
         return next.run(request).await;
     }
-    // The browser keeps it, and the address no longer shows it.
-    let kept = format!("candlefish={}; HttpOnly; SameSite=Strict; Path=/", token.0);
     let path = request.uri().path().to_string();
-    (StatusCode::SEE_OTHER, [(header::SET_COOKIE, kept), (header::LOCATION, path)]).into_response()
+    kept(token, &path)
+}
+
+const WRONG: &str = "<p class=\"bad\" role=\"alert\">That is not the token.</p>";
+
+fn prompt(said: &'static str) -> Response {
+    let text = PROMPT.replace("<!-- said -->", said);
+    (StatusCode::UNAUTHORIZED, document("text/html; charset=utf-8", PROMPT_POLICY, text)).into_response()
+}
+
+/// What the prompt sends.
+async fn enter(State(shared): State<Shared>, form: String) -> Response {
+    match (&shared.token, written_token(&form)) {
+        (None, _) => StatusCode::NOT_FOUND.into_response(),
+        (Some(token), Some(given)) if token.is(given.trim()) => kept(token, "/"),
+        _ => prompt(WRONG),
+    }
+}
+
+/// `token=…` among pairs, as browsers write them.
+fn written_token(pairs: &str) -> Option<String> {
+    let written = pairs.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    percent_encoding::percent_decode_str(written).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// The browser keeps the token, and the address no longer shows it. It comes with links from elsewhere too: nothing here can be changed by one.
+fn kept(token: &Token, path: &str) -> Response {
+    let cookie = format!("candlefish={}; HttpOnly; SameSite=Lax; Path=/", token.0);
+    (StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, path.to_string())]).into_response()
 }
 
 fn is_named_loopback(headers: &HeaderMap) -> bool {
@@ -169,10 +206,14 @@ fn is_named_loopback(headers: &HeaderMap) -> bool {
 }
 
 fn given(kind: &'static str, text: String) -> Response {
+    document(kind, POLICY, text)
+}
+
+fn document(kind: &'static str, policy: &'static str, text: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
@@ -236,6 +277,7 @@ mod tests {
 
     #[test]
     fn the_page_asks_nobody_else() {
+        assert!(!PROMPT.contains("http") && !PROMPT.contains("src="));
         assert!(!PAGE.contains("http://") && !PAGE.contains("https://") && !PAGE.contains("src=") && !PAGE.contains("@import"));
     }
 }

@@ -43,8 +43,10 @@ pub struct Webhook {
 
 /// Why a receiver did not take it.
 enum Refusal {
-    /// It may take it later.
+    /// It may take it soon.
     Passing(String),
+    /// Somebody has to do something first: its certificate is not trusted.
+    Untrusted(String),
     /// It never will.
     Final(String),
 }
@@ -60,7 +62,11 @@ impl Notice {
             format!("{}{held}", rule.condition.text)
         };
         annotations.entry("summary".to_string()).or_insert_with(summary);
-        let value = report.value.map_or("unknown".to_string(), |value| format!("{value:.4} {}", report.unit));
+        let value = report.value.map_or("unknown".to_string(), |value| match report.unit {
+            "ratio" => format!("{:.2} %", value * 100.0),
+            "bytes" => format!("{:.1} MB", value / 1e6),
+            unit => format!("{value:.1} {unit}"),
+        });
         annotations.insert("value".to_string(), value);
         if let Some(source) = report.source {
             annotations.insert("source".to_string(), source.to_string());
@@ -69,7 +75,8 @@ impl Notice {
             labels,
             annotations,
             firing: change == Change::Fired,
-            starts_at: alert.active_at.unwrap_or_default(),
+            // When it fired, as Prometheus says it, not since when its condition held.
+            starts_at: alert.fired_at.or(alert.active_at).unwrap_or_default(),
             ends_at: alert.resolved_at.filter(|_| change == Change::Resolved),
         }
     }
@@ -148,6 +155,7 @@ impl Webhook {
             let why = match self.post(notice).await {
                 Ok(()) => return Ok(()),
                 Err(Refusal::Final(why)) => return Err((why, true)),
+                Err(Refusal::Untrusted(why)) => return Err((why, false)),
                 Err(Refusal::Passing(why)) => why,
             };
             match pauses.next() {
@@ -170,8 +178,10 @@ impl Webhook {
         let status = match answer {
             Err(_) => return Err(Refusal::Passing(format!("no answer within {} s", LIMIT.as_secs()))),
             Ok(Err(error)) => {
-                let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                return Err(Refusal::Passing(cause));
+                let causes = || std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| error.source());
+                let cause = causes().nth(1).map_or_else(|| error.to_string(), ToString::to_string);
+                let refusal = if causes().any(is_untrusted) { Refusal::Untrusted } else { Refusal::Passing };
+                return Err(refusal(cause));
             }
             Ok(Ok(answer)) => answer.status(),
         };
@@ -181,4 +191,10 @@ impl Webhook {
             _ => Err(Refusal::Final(format!("it answered {status}"))),
         }
     }
+}
+
+/// The receiver is not who it should be, or does not say so by a certificate that is trusted here.
+fn is_untrusted(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let of_io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    of_io.is_some_and(|inner| inner.is::<rustls::Error>())
 }

@@ -116,7 +116,9 @@ pub fn nagios(status: &Status) -> (String, u8) {
         }
         _ => {
             let applicable = status.alerts.iter().filter(|alert| alert.state != Shown::NotApplicable).count();
-            ("OK", 0, format!("{applicable} of {} rules were evaluated, none fires at warning or above", status.alerts.len()))
+            let idle = status.alerts.iter().filter(|alert| alert.state == Shown::Inactive && alert.value.is_none()).count();
+            let idle = if idle > 0 { format!("; for {idle} of them nothing has happened to judge") } else { String::new() };
+            ("OK", 0, format!("{applicable} of {} rules were evaluated, none fires at warning or above{idle}", status.alerts.len()))
         }
     };
     // A bar would end the text for whoever reads it.
@@ -299,7 +301,6 @@ fn reason(alert: &AlertReport) -> String {
 
 fn shown(value: f64, unit: &str) -> String {
     match unit {
-        "ms" if value > 0.0 && value < 0.05 => format!("{:.0} µs", value * 1000.0),
         "ms" => units::seconds(value / 1000.0),
         "ratio" => units::percent(value),
         "bytes" => units::bytes(value.max(0.0) as u64),
@@ -367,7 +368,7 @@ pub fn rules_tested(ui: &Ui, report: &crate::monitor::ScriptReport) -> Result<()
             .collect();
         return ui.print_json(&json!({
             "schema_version": 1, "candlefish_version": env!("CARGO_PKG_VERSION"), "started_at": ui.started_at,
-            "tests": report.tests, "expectations": report.expectations, "failures": report.failures, "transitions": transitions,
+            "tests": report.tests, "expectations": report.expectations, "not_tried": report.not_tried, "failures": report.failures, "transitions": transitions,
         }));
     }
     let mut table = Table::new(&["test", "at", "alert", "state"]);
@@ -379,6 +380,9 @@ pub fn rules_tested(ui: &Ui, report: &crate::monitor::ScriptReport) -> Result<()
     }
     report.failures.iter().for_each(|failure| ui.say(&format!("failed: {failure}")));
     ui.say(&format!("{} tests, {} expectations, {} failed", report.tests, report.expectations, report.failures.len()));
+    if report.not_tried > 0 {
+        ui.say(&format!("{} of promql_expr_test were not tried: they are PromQL, which `promtool test rules` reads", report.not_tried));
+    }
     Ok(())
 }
 

@@ -35,12 +35,23 @@ pub struct StoreConfig {
     pub query_timeout: Duration,
     /// How often the instance describes itself in Redis; what it leaves lives three times as long.
     pub status_interval: Duration,
+    /// Where and as whom it does so; None: in its own namespace, under a name of its own.
+    pub announce: Option<Announce>,
     /// Tries of what is safe to try again, beyond the first.
     pub retries: u32,
     /// Ways to be wrong, for the proof that the checker sees them. Only debug builds have them.
     #[cfg(debug_assertions)]
     #[doc(hidden)]
     pub sabotage: Sabotage,
+}
+
+/// How an instance is seen that is no part of an application, such as a load test's: its keys are its own, and who watches the application sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// The namespace that is watched.
+    pub namespace: String,
+    /// What its name begins with.
+    pub name: String,
 }
 
 /// Which layers answer, of those that a store has. Writes tell all of them, whatever is said here.
@@ -107,6 +118,7 @@ impl StoreConfig {
             jitter: 0.1,
             query_timeout: Duration::from_secs(60),
             status_interval: Duration::from_secs(5),
+            announce: None,
             retries: 3,
             #[cfg(debug_assertions)]
             sabotage: Sabotage::None,

@@ -7,8 +7,8 @@ use redis::aio::MultiplexedConnection;
 use serde::Deserialize;
 
 use crate::model::Failure;
-use crate::store::redis_link::INSTANCES;
-use crate::store::{CallStatus, Latency, LayerStatus, PoolStatus};
+use crate::store::redis_link::{instances_key, status_key};
+use crate::store::{CallStatus, Latency, LayerStatus, PoolStatus, escape_glob};
 
 /// The longest that Redis may take for one answer.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -76,18 +76,38 @@ impl Fleet {
     /// Every live instance. One that describes itself in a way that nobody understands is an error, not an absence.
     pub async fn instances(&mut self) -> Result<Vec<Instance>> {
         let mut list = redis::cmd("ZRANGE");
-        list.arg(format!("{}:{INSTANCES}", self.namespace)).arg(0).arg(-1);
+        list.arg(instances_key(&self.namespace)).arg(0).arg(-1);
         let names: Vec<String> = within(list.query_async(&mut self.connection)).await.context("list the instances in Redis")?;
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<String> = names.iter().map(|name| format!("{}:m:{name}", self.namespace)).collect();
+        let keys: Vec<String> = names.iter().map(|name| status_key(&self.namespace, name)).collect();
         let mut get = redis::cmd("MGET");
         get.arg(&keys);
         // One that ended meanwhile has none.
         let texts: Vec<Option<String>> =
             within(get.query_async(&mut self.connection)).await.context("read what instances left in Redis")?;
         texts.iter().flatten().map(|text| serde_json::from_str(text).context("read what an instance says of itself")).collect()
+    }
+}
+
+/// Removes every key of a namespace that nobody uses any more; how many there were.
+pub async fn clear_namespace(place: &FleetPlace) -> Result<u64> {
+    let mut connection = connect(&place.url).await?;
+    let (mut cursor, mut gone) = (0_u64, 0);
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("{}:*", escape_glob(&place.namespace))).arg("COUNT").arg(1000);
+        let (next, keys): (u64, Vec<Vec<u8>>) = within(scan.query_async(&mut connection)).await.context("look through Redis")?;
+        if !keys.is_empty() {
+            let mut unlink = redis::cmd("UNLINK");
+            unlink.arg(&keys);
+            gone += within(unlink.query_async::<u64>(&mut connection)).await.context("remove keys from Redis")?;
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(gone);
+        }
     }
 }
 

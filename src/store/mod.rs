@@ -101,11 +101,11 @@ use anyhow::{Context as _, Result};
 
 #[cfg(debug_assertions)]
 pub use config::Sabotage;
-pub use config::{Layers, PoolConfig, StoreConfig};
+pub use config::{Announce, Layers, PoolConfig, StoreConfig};
 pub use declared::Declared;
 pub use error::StoreError;
 pub use fetch::{Call, Fetched, Source};
-pub use fleet::{Fleet, FleetPlace, Instance, InstanceQuery, RedisFacts};
+pub use fleet::{Fleet, FleetPlace, Instance, InstanceQuery, RedisFacts, clear_namespace};
 pub use forget::{Told, escape_glob};
 pub use metrics::{Buckets, CallStatus, Latency, LayerStatus, MissesByCause, QueryStatus};
 pub use pool::{Lease, Pool, PoolStatus};
@@ -172,7 +172,7 @@ impl Store {
                 // The client's own error would show the URL.
                 let client =
                     redis::Client::open(url.as_str()).map_err(|_| Failure::new("bad_url", "the address of Redis cannot be read"))?;
-                Some(Arc::new(Link::new(client, &config.namespace, config.l2_deadline)))
+                Some(Arc::new(Link::new(client, &config.namespace, config.announce.as_ref(), config.l2_deadline)))
             }
             None => None,
         };

@@ -11,6 +11,7 @@ use redis::{Client, Cmd, FromRedisValue, RedisResult, Value};
 use tokio::sync::Notify;
 
 use crate::store::chance;
+use crate::store::config::Announce;
 use crate::store::declared::Tag;
 
 /// Failures in a row after which Redis is given a rest.
@@ -22,12 +23,21 @@ const TOKEN_MS: u64 = 48 * 3600 * 1000;
 /// How long a lease lives; its holder makes it live on.
 pub(super) const LEASE_MS: u64 = 2000;
 
-/// The key of the names of instances: whoever looks at the fleet need not search all of Redis for it.
-pub(super) const INSTANCES: &str = "i";
+/// The key of the names of a namespace's instances: whoever looks at the fleet need not search all of Redis for it.
+pub(super) fn instances_key(namespace: &str) -> String {
+    format!("{namespace}:i")
+}
+
+/// Where an instance of the namespace leaves its status.
+pub(super) fn status_key(namespace: &str, instance: &str) -> String {
+    format!("{namespace}:m:{instance}")
+}
 
 pub(super) struct Link {
     pub client: Client,
     namespace: String,
+    /// The namespace among whose instances this one is named.
+    announced_in: String,
     /// This instance's name in Redis.
     pub instance: String,
     deadline: Duration,
@@ -63,11 +73,13 @@ pub(super) struct Look {
 }
 
 impl Link {
-    pub fn new(client: Client, namespace: &str, deadline: Duration) -> Self {
+    pub fn new(client: Client, namespace: &str, announce: Option<&Announce>, deadline: Duration) -> Self {
+        let name = announce.map_or(String::new(), |announce| format!("{}-", announce.name));
         Link {
             client,
             namespace: namespace.to_string(),
-            instance: format!("{:016x}", chance::token()),
+            announced_in: announce.map_or(namespace, |announce| &announce.namespace).to_string(),
+            instance: format!("{name}{:016x}", chance::token()),
             deadline,
             connection: RwLock::new(None),
             epoch: AtomicU64::new(0),
@@ -278,11 +290,12 @@ impl Link {
 
     /// What the live instances left of themselves.
     pub async fn statuses(&self) -> Result<Vec<String>, Unavailable> {
-        let names: Vec<String> = self.call(redis::cmd("ZRANGE").arg(self.key(INSTANCES)).arg(0).arg(-1), Duration::from_secs(1)).await?;
+        let list = instances_key(&self.announced_in);
+        let names: Vec<String> = self.call(redis::cmd("ZRANGE").arg(list).arg(0).arg(-1), Duration::from_secs(1)).await?;
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<String> = names.iter().map(|name| self.key(&format!("m:{name}"))).collect();
+        let keys: Vec<String> = names.iter().map(|name| status_key(&self.announced_in, name)).collect();
         let texts: Vec<Option<String>> = self.call(redis::cmd("MGET").arg(&keys), Duration::from_secs(1)).await?;
         Ok(texts.into_iter().flatten().collect())
     }
@@ -291,12 +304,12 @@ impl Link {
     pub async fn publish_status(&self, text: &str, life: Duration) -> Result<(), Unavailable> {
         let mut command = redis::cmd("SET");
         command
-            .arg(self.key(&format!("m:{}", self.instance)))
+            .arg(status_key(&self.announced_in, &self.instance))
             .arg(text)
             .arg("PX")
             .arg(u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1));
         self.call::<Value>(&command, self.deadline * 4).await?;
-        let (names, now) = (self.key(INSTANCES), crate::store::entry::wall_ms());
+        let (names, now) = (instances_key(&self.announced_in), crate::store::entry::wall_ms());
         self.call::<Value>(redis::cmd("ZADD").arg(&names).arg(now).arg(&self.instance), self.deadline * 4).await?;
         let mut forget = redis::cmd("ZREMRANGEBYSCORE");
         forget.arg(&names).arg("-inf").arg(now.saturating_sub(3_600_000));

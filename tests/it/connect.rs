@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Server {
         // A port that was free a moment ago.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Server { folder, bin: newest_bin(), port };
-        server.make_certificates();
+        make_certificates(server.folder.path());
         if is_root() {
             run(Command::new("chown").arg("-R").arg("postgres").arg(server.path("")));
         }
@@ -62,18 +62,6 @@ impl Server {
         };
         let place = format!("port = {}\nlisten_addresses = 'localhost'\nunix_socket_directories = '{}'", self.port, self.path(""));
         fs::write(self.path("data/postgresql.auto.conf"), format!("{place}\nfsync = off\n{tls}\n")).unwrap();
-    }
-
-    fn make_certificates(&self) {
-        let openssl = |arguments: &str| {
-            run(Command::new("openssl").args(arguments.split(' ')).current_dir(self.folder.path()));
-        };
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        let names = "-addext subjectAltName=DNS:localhost";
-        openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"));
-        openssl(&format!("req -x509 {key} -keyout selfsigned.key -out selfsigned.crt -days 2 -subj /CN=localhost {names}"));
-        openssl(&format!("req {key} -keyout signed.key -out signed.csr -subj /CN=localhost {names}"));
-        openssl("x509 -req -in signed.csr -CA ca.crt -CAkey ca.key -CAcreateserial -copy_extensions copy -days 2 -out signed.crt");
     }
 
     fn path(&self, name: &str) -> String {
@@ -121,6 +109,19 @@ impl Drop for Server {
             self.pg_ctl("stop");
         }
     }
+}
+
+/// `ca.crt`, an authority's own; `signed`, by it for localhost; `selfsigned`, by nobody else: `.key` and `.crt` each.
+pub fn make_certificates(folder: &Path) {
+    let openssl = |arguments: &str| {
+        run(Command::new("openssl").args(arguments.split(' ')).current_dir(folder));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    let names = "-addext subjectAltName=DNS:localhost";
+    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"));
+    openssl(&format!("req -x509 {key} -keyout selfsigned.key -out selfsigned.crt -days 2 -subj /CN=localhost {names}"));
+    openssl(&format!("req {key} -keyout signed.key -out signed.csr -subj /CN=localhost {names}"));
+    openssl("x509 -req -in signed.csr -CA ca.crt -CAkey ca.key -CAcreateserial -copy_extensions copy -days 2 -out signed.crt");
 }
 
 fn run(command: &mut Command) {

@@ -13,6 +13,7 @@ mod failure_modes;
 mod foreign_keys;
 mod foretold;
 mod given;
+mod manual;
 mod mapping_file;
 mod matrix;
 mod memory;

@@ -2,7 +2,11 @@
 //! others are told.
 
 mod causes;
+mod cost;
+mod hook;
+mod load;
 mod page;
+mod top;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -105,6 +109,19 @@ pub fn get(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
     stream.read_to_string(&mut said).unwrap();
     let (head, body) = said.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
+}
+
+/// POST of a form, and all that comes.
+fn post(url: &str, form: &str) -> String {
+    let (server, path) = url.trim_start_matches("http://").split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let head = format!("POST /{path} HTTP/1.1\r\nHost: {server}\r\n{kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", form.len());
+    stream.write_all((head + form).as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
 }
 
 fn export(case: &Case, what: &str, file: &str, more: &[&str]) -> PathBuf {
@@ -268,16 +285,22 @@ fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
     let case = Case::new("cron").database(&database);
     std::fs::write(case.dir().join("rules.yaml"), ERRORS).unwrap();
     let line = "monitor --once --rules rules.yaml --state-file state.json --json -d {url}";
-    // Nothing has happened yet: unknown, and not healthy.
-    let first = case.run(line).exit(2).json();
-    assert_eq!(alert(&first, "errors")["state"], "unknown", "{first:#}");
+    // Nothing has happened yet: no alarm, and no word of health.
+    let first = case.run(line).exit(0).json();
+    let errors = alert(&first, "errors");
+    assert!(errors["state"] == "inactive" && errors["value"].is_null(), "{first:#}");
+    assert_eq!(errors["reason"], "nothing happened in the window");
+    // Who wants to be told of silence says so.
+    std::fs::write(case.dir().join("never.yaml"), ERRORS.replace("min_samples: 5", "on_no_data: unknown")).unwrap();
+    let never = case.run("monitor --once --rules never.yaml --ignore-for --json -d {url}").exit(2).json();
+    assert_eq!(alert(&never, "errors")["state"], "unknown", "{never:#}");
     fail(&database, 40);
     let second = case.run(line).exit(0).json();
     assert_eq!(alert(&second, "errors")["state"], "pending", "{second:#}");
     assert_eq!(alert(&second, "errors")["source"], "pg_stat_database");
     // Of its own short look alone nothing is to be said.
     std::fs::write(case.dir().join("many.yaml"), ERRORS.replace("min_samples: 5", "min_samples: 5000")).unwrap();
-    case.run("monitor --nagios --rules many.yaml --ignore-for -d {url}").exit(3);
+    case.run("monitor --nagios --rules many.yaml --ignore-for -d {url}").exit(0).stdout_has("OK - 1 of 1 rules");
     let began = Instant::now();
     let third = loop {
         fail(&database, 5);
@@ -310,6 +333,27 @@ fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
     assert_eq!(alert(&resolved, "errors")["state"], "resolved", "{resolved:#}");
     std::fs::write(case.dir().join("state.json"), "{\"version\": 1").unwrap();
     case.run(line).exit(2).stderr_has("cannot be used");
+}
+
+/// A job that comes more rarely than its rules look back judges all the time since it last came.
+#[test]
+fn a_job_may_be_rarer_than_its_windows() {
+    let database = Database::fresh();
+    let case = Case::new("rare").database(&database);
+    let rules = "alerts:\n  errors: {condition: 'error_rate[1s] > 20%', min_samples: 5}\n";
+    std::fs::write(case.dir().join("rules.yaml"), rules).unwrap();
+    let line = "monitor --once --rules rules.yaml --state-file state.json --json -d {url}";
+    case.run(line).exit(0);
+    let ran = Instant::now();
+    fail(&database, 40);
+    // What the window of a second reaches is past.
+    while ran.elapsed() < Duration::from_millis(1500) {
+        database.rows("SELECT pg_sleep(0.2)");
+    }
+    let second = case.run(line).exit(1).json();
+    let errors = alert(&second, "errors");
+    assert!(errors["state"] == "firing" && errors["value"].as_f64().unwrap() > 0.2, "{second:#}");
+    assert!(second["metrics"]["error_rate"]["window_seconds"].as_f64().unwrap() >= 60.0);
 }
 
 #[test]
@@ -402,6 +446,14 @@ fn metrics_are_served_as_prometheus_wants_them_and_only_to_those_who_may() {
         assert_eq!(get(&format!("{page}{path}"), &[("Cookie", "a=b; candlefish=0123456789abcdef0123")]).0, 200, "{path}");
     }
     assert_eq!(get(&format!("{page}/?token=0123456789abcdef0123"), &[]).0, 303);
+    // A browser is asked for it; programs are told.
+    let (status, asked) = get(&format!("{page}/"), &[("Accept", "text/html,*/*")]);
+    assert!(status == 401 && asked.contains("name=\"token\"") && !asked.contains("not the token"), "{asked}");
+    assert!(get(&format!("{page}/?token=wrong"), &[("Accept", "text/html")]).1.contains("That is not the token"));
+    let answer = |token: &str| post(&format!("{page}/token"), &format!("token={token}"));
+    assert!(answer("wrong").starts_with("HTTP/1.1 401"));
+    let right = answer("0123456789abcdef0123");
+    assert!(right.starts_with("HTTP/1.1 303") && right.contains("HttpOnly; SameSite=Lax"), "{right}");
     assert_eq!(get(&format!("{page}/healthz"), &[]).0, 200);
 }
 

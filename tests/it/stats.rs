@@ -66,7 +66,7 @@ async fn a_chain_of_locks_is_a_tree_with_its_root() {
     let database = Database::fresh();
     database.execute("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0), (2, 0), (3, 0)");
     let (root, middle, leaf, tuple, watcher) =
-        (session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await);
+        (session(&database).await, session(&database).await, session(&database).await, session(&database).await, session(&database).await);
     root.batch_execute("SET application_name = 'root'; BEGIN; UPDATE t SET v = 1 WHERE id = 1").await.unwrap();
     middle.batch_execute("SET application_name = 'middle'; BEGIN; UPDATE t SET v = 2 WHERE id = 2").await.unwrap();
     let waiting = |count: u32| {
@@ -113,7 +113,7 @@ async fn a_table_that_is_locked_is_skipped_and_said_within_a_second() {
          CREATE INDEX ON free (v); INSERT INTO free SELECT i, i FROM generate_series(1, 1000) i; ANALYZE",
     );
     let (holder, reader, waiter, watcher) =
-        (session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await);
+        (session(&database).await, session(&database).await, session(&database).await, session(&database).await);
     holder.batch_execute("BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE").await.unwrap();
     // One that only waits for its lock keeps everybody who comes later waiting, too.
     reader.batch_execute("BEGIN; SELECT * FROM wanted").await.unwrap();
@@ -248,7 +248,7 @@ async fn what_is_not_known_is_neither_0_nor_a_finding() {
 async fn waiting_for_a_row_hides_no_table() {
     let database = Database::fresh();
     database.execute("CREATE TABLE hot (id int PRIMARY KEY); INSERT INTO hot SELECT generate_series(1, 9)");
-    let (holder, waiter, watcher) = (session_at(&database.url()).await, session_at(&database.url()).await, session_at(&database.url()).await);
+    let (holder, waiter, watcher) = (session(&database).await, session(&database).await, session(&database).await);
     holder.batch_execute("BEGIN; SELECT FROM hot WHERE id = 1 FOR UPDATE").await.unwrap();
     let waiter = tokio::spawn(async move { waiter.batch_execute("DELETE FROM hot WHERE id = 1").await });
     until(
@@ -347,7 +347,7 @@ async fn a_table_that_grows_into_the_list_has_no_made_up_rate() {
     let database = Database::fresh();
     database.execute("CREATE TABLE large AS SELECT i FROM generate_series(1, 10000) i; CREATE TABLE small (i int)");
     database.execute(&"SELECT count(*) FROM small; ".repeat(500));
-    let watcher = session_at(&database.url()).await;
+    let watcher = session(&database).await;
     until(&watcher, "SELECT seq_scan >= 500 FROM pg_stat_user_tables WHERE relname = 'small'").await;
     let case = Case::new("list").database(&database);
     let mut command = case.command();

@@ -21,7 +21,7 @@ use crate::cli::{Exit, signals, stack};
 use crate::model::Failure;
 use crate::postgres::Address;
 use crate::render::{self, BenchProgress, Ui};
-use crate::store::StoreConfig;
+use crate::store::{Announce, StoreConfig};
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     match args.task {
@@ -298,7 +298,9 @@ fn store(args: &RunArgs, settings: &Settings, address: &Address, layers: &[Layer
         ui.say(&format!("through the pooler: {pooler} (from {})", pooler.origin));
     }
     let mut config = settings.store(address.clone(), pooler, redis.as_ref())?;
-    // What an application keeps in the same Redis is not touched.
+    // Who watches the application sees the load test as an instance among its own; what the application keeps in Redis is not touched.
+    config.announce = Some(Announce { namespace: config.namespace.clone(), name: "bench".to_string() });
+    config.status_interval = Duration::from_secs(1);
     config.namespace = format!("{}_bench_{}", config.namespace, std::process::id());
     Ok(config)
 }

@@ -33,7 +33,7 @@ pub fn prometheus_rules(rules: &Rules) -> String {
 
 fn one(rule: &Rule) -> String {
     let mut text = format!("      - alert: {}\n        expr: {}\n", quoted(&rule.name), quoted(&rule.promql()));
-    if rule.on_no_data == OnNoData::Unknown {
+    if matches!(rule.on_no_data, OnNoData::Hold | OnNoData::Unknown) {
         text.push_str("        # Without data Prometheus lets this alert end; candlefish's own monitor holds it.\n");
     }
     if rule.for_ms > 0 {

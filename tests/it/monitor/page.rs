@@ -36,6 +36,25 @@ fn seen(case: &Case, url: &str, more: &[&str]) -> String {
 }
 
 #[test]
+fn a_browser_with_the_token_sees_the_page_and_one_without_is_asked() {
+    let database = Database::fresh();
+    let case = Case::new("token").database(&database);
+    std::fs::write(case.dir().join("token"), "a/token=of:some~length").unwrap();
+    let url = database.url();
+    let mut running =
+        Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--token-file", "token", "--interval", "500ms", "--json", "-d", &url]);
+    let page = running.page();
+    running.next();
+    running.next();
+    let asked = seen(&case, &format!("{page}/"), &[]);
+    assert!(asked.contains("know its token"), "{asked}");
+    let document = seen(&case, &format!("{page}/?token=a%2Ftoken%3Dof:some~length"), &[]);
+    assert!(document.contains(&format!("/{}", database.name)) && document.contains("class=\"card tile"), "{document}");
+    assert!(!document.contains("some~length"), "the page shows its token");
+    running.stop();
+}
+
+#[test]
 fn the_page_draws_what_is_so() {
     let database = Database::fresh();
     database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE \"<b>shop</b>\" (a int)");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::bench::instances::{Instance, Instances};
+use crate::bench::open_transaction::OpenTransaction;
 use crate::bench::recorder::Answered;
 use crate::bench::script::{Keep, Slot, Statement, Value};
 use crate::model;
@@ -69,7 +70,7 @@ pub enum Entrance {
 pub enum Connection {
     Direct(Box<Driver>),
     Sqlite { file: Arc<Mutex<sqlite::Session>>, held: Option<OwnedMutexGuard<sqlite::Session>> },
-    Store(Arc<Instance>),
+    Store { instance: Arc<Instance>, open: Option<OpenTransaction> },
 }
 
 /// What a statement gave, as far as anybody wants to know.
@@ -94,7 +95,7 @@ impl Entrance {
         Ok(match self {
             Entrance::Direct { address, protocol } => Connection::Direct(Box::new(Driver::connect(address, *protocol, alone).await?)),
             Entrance::Sqlite(file) => Connection::Sqlite { file: Arc::clone(file), held: None },
-            Entrance::Store(instances) => Connection::Store(instances.of(client).await?),
+            Entrance::Store(instances) => Connection::Store { instance: instances.of(client).await?, open: None },
         })
     }
 
@@ -158,7 +159,7 @@ impl Connection {
                 }
                 Ok(Answer::default())
             }
-            Connection::Store(instance) => instance.execute(statement, variables).await.map(|from| Answer { sets: Vec::new(), from }),
+            Connection::Store { instance, open } => instance.execute(open, statement, variables).await,
         }
     }
 
@@ -172,7 +173,12 @@ impl Connection {
                 }
                 true
             }
-            Connection::Store(_) => true,
+            Connection::Store { open, .. } => {
+                if let Some(open) = open.take() {
+                    open.roll_back().await;
+                }
+                true
+            }
         }
     }
 }

@@ -7,11 +7,13 @@
 mod assertion;
 mod compare;
 mod crew;
+mod declare;
 mod fill;
 mod find_max;
 mod improvement;
 mod instances;
 mod layer;
+mod open_transaction;
 mod recorder;
 mod report;
 mod schedule;
@@ -46,10 +48,10 @@ pub use server::{ServerReport, ServerStatement, Wait};
 pub use store_watch::{CacheReport, PoolReport, StoreNow};
 pub use workload::Choice;
 
-use crate::model::Failure;
+use crate::model::{Failure, Query};
 use crate::postgres::{Address, Protocol, connect};
 use crate::sqlite;
-use crate::store::StoreConfig;
+use crate::store::{FleetPlace, StoreConfig, clear_namespace};
 use crew::{Crew, Measured};
 use instances::Instances;
 use layer::Entrance;
@@ -91,6 +93,23 @@ pub struct Job {
     pub ticks: Ticks,
     /// Turns true when a signal asks for the results so far.
     pub stop: watch::Receiver<bool>,
+}
+
+impl Job {
+    fn has_scripts(&self) -> bool {
+        self.workload.iter().any(|choice| !choice.is_built_in())
+    }
+
+    /// What the run keeps in Redis, where its namespace is no application's.
+    fn own_keys(&self) -> Option<FleetPlace> {
+        let url = self.store.redis.clone().filter(|_| self.store.announce.is_some() && self.layers.iter().any(|layer| layer.caches()))?;
+        Some(FleetPlace { url, namespace: self.store.namespace.clone() })
+    }
+
+    /// Nothing says that what a script hides may be done.
+    fn only_reads(&self) -> bool {
+        !self.may_write && self.has_scripts()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,6 +154,8 @@ pub async fn run(job: &Job, started_at: String) -> Result<BenchReport> {
 async fn run_whatever_comes(job: &Job, started_at: String) -> Result<BenchReport> {
     let workload = Workload::load(&job.workload, job.scale, job.seed, job.protocol == Protocol::Simple, &job.defines)?;
     check(job, &workload)?;
+    let through_store = job.layers.iter().any(|layer| layer.of_store().is_some());
+    let queries = if through_store { declare::queries(&workload, &job.address).await? } else { Vec::new() };
     let mut report = BenchReport {
         schema_version: SCHEMA_VERSION,
         candlefish_version: env!("CARGO_PKG_VERSION").to_string(),
@@ -146,20 +167,32 @@ async fn run_whatever_comes(job: &Job, started_at: String) -> Result<BenchReport
         notes: notes(job),
         interrupted: false,
     };
+    let ran = layers(job, &workload, &queries, &mut report).await;
+    if let Some(kept) = job.own_keys() {
+        // A Redis that is gone has nothing to remove.
+        if let Err(error) = clear_namespace(&kept).await {
+            report.notes.push(format!("what the run kept in Redis under {:?} was not removed: {error:#}", kept.namespace));
+        }
+    }
+    ran?;
+    report.improvements = improvement::table(&report);
+    Ok(report)
+}
+
+async fn layers(job: &Job, workload: &Workload, queries: &[Option<Query>], report: &mut BenchReport) -> Result<()> {
     for round in 1..=job.repeat {
         for layer in &job.layers {
-            let entrance = entrance(job, *layer, &workload).await?;
+            let entrance = entrance(job, *layer, queries).await?;
             report.layers.push(
                 run_layer(job, *layer, round, entrance, workload.clone()).await.with_context(|| format!("layer {}", layer.as_str()))?,
             );
             if *job.stop.borrow() {
                 report.interrupted = true;
-                return Ok(report);
+                return Ok(());
             }
         }
     }
-    report.improvements = improvement::table(&report);
-    Ok(report)
+    Ok(())
 }
 
 /// The layer of a run that names none: the whole data layer where it can run the workload.
@@ -177,21 +210,26 @@ fn check(job: &Job, workload: &Workload) -> Result<()> {
         }
     }
     if job.layers.iter().any(|layer| layer.of_store().is_some()) {
-        let mut undeclared = false;
-        workload.each_statement(|statement| undeclared |= statement.query.is_none());
-        if undeclared {
-            let failure = Failure::new(
-                "no_query",
-                "the data layer takes declared queries: its layers run the workloads registry, registry-read and select-only",
+        if job.protocol == Protocol::Simple && job.has_scripts() {
+            let failure = Failure::new("no_simple_protocol", "the data layer sends values beside a statement, and -M simple within it");
+            bail!(failure.hint("Leave -M simple out, or choose --layer direct."));
+        }
+        if job.only_reads() && job.layers.iter().any(|layer| layer.caches()) {
+            let name = job.address.database();
+            let message = format!(
+                "the layers that keep answers make a table of their own, and nothing says that database {name:?} may be written to"
             );
-            bail!(failure.hint("Run scripts, tpcb and simple-update with --layer direct."));
+            bail!(
+                Failure::new("writes_not_allowed", message)
+                    .hint(format!("If it may: --allow-writes {name}. Else: --layer pooled or direct."))
+            );
         }
         if job.layers.contains(&Layer::L2) && job.store.redis.is_none() {
             let failure = Failure::new("no_redis", "layer l2 is Redis, and no Redis is named");
             bail!(failure.hint("Name one with --redis or REDIS_URL, or choose --layer cached, which goes without."));
         }
     }
-    if !job.may_write && !workload.reads_only() && job.workload.iter().any(|choice| !choice.is_built_in()) {
+    if job.only_reads() && !workload.reads_only() {
         let failure = Failure::new(
             "writes_not_allowed",
             format!("the scripts write, and nothing says that database {:?} may be written to", job.address.database()),
@@ -257,18 +295,22 @@ fn notes(job: &Job) -> Vec<String> {
     notes
 }
 
-async fn entrance(job: &Job, layer: Layer, workload: &Workload) -> Result<Entrance> {
+async fn entrance(job: &Job, layer: Layer, queries: &[Option<Query>]) -> Result<Entrance> {
     if let Some(layers) = layer.of_store() {
         let mut config = job.store.clone().layers(layers);
         if layer == Layer::Pooled {
             config.redis = None;
         }
-        return Ok(Entrance::Store(Arc::new(Instances::new(config, job.instances, job.clients, workload))));
+        if job.only_reads() && layer == Layer::Pooled && config.address.shown() == job.address.shown() {
+            // The words of a script do not tell everything: PostgreSQL refuses what they hide. Behind a pooler each transaction says so itself.
+            config.address = config.address.with_setting("default_transaction_read_only", "on");
+        }
+        return Ok(Entrance::Store(Arc::new(Instances::new(config, job.instances, job.clients, queries.to_vec(), job.only_reads()))));
     }
     match layer {
         Layer::Direct => {
             let mut address = job.address.clone().with_application_name("candlefish bench");
-            if !job.may_write && job.workload.iter().any(|choice| !choice.is_built_in()) {
+            if job.only_reads() {
                 // The words of a script do not tell everything: PostgreSQL refuses what they hide.
                 address = address.with_setting("default_transaction_read_only", "on");
             }

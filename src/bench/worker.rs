@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::bench::layer::{Connection, Entrance};
 use crate::bench::recorder::{Record, Recorder, Series, lock};
 use crate::bench::schedule::{Alarm, Schedule, Window};
-use crate::bench::script::{Command, Keep, Pause, Random, Script, Statement, Value, evaluate, is_true};
+use crate::bench::script::{Command, Keep, Pause, Place, Random, Script, Statement, Value, evaluate, is_true};
 use crate::bench::workload::Workload;
 use crate::model::Failure;
 use crate::postgres::{Protocol, Refusal, TextRows};
@@ -198,8 +198,8 @@ struct Client {
 /// Why a transaction did not come to its end.
 enum Stopped {
     Refused(Refusal),
-    /// The script itself is wrong: no transaction of it will ever run.
-    Script(anyhow::Error),
+    /// The script itself is wrong, here: no transaction of it will ever run.
+    Script(Place, anyhow::Error),
 }
 
 impl From<Refusal> for Stopped {
@@ -219,7 +219,7 @@ impl Client {
         Ok(Client {
             number,
             place,
-            never_waits: alone || matches!(connection, Connection::Store(_)),
+            never_waits: alone || matches!(connection, Connection::Store { .. }),
             connection,
             variables,
             random,
@@ -273,9 +273,8 @@ impl Client {
             let refusal = match result {
                 Ok(()) => None,
                 Err(Stopped::Refused(refusal)) => Some(refusal),
-                Err(Stopped::Script(error)) => {
-                    let script = &workload.scripts[number].name;
-                    let failure = Failure::new("script_failed", format!("script {script}: {error}"));
+                Err(Stopped::Script(place, error)) => {
+                    let failure = Failure::new("script_failed", format!("{place}: {error}"));
                     return Err(failure.hint("Correct the expression; no transaction of this script can run.").into());
                 }
             };
@@ -331,14 +330,16 @@ impl Client {
             at += 1;
             match command {
                 Command::Draw(draw) => draw.fill(&mut self.random, &mut self.variables),
-                Command::Set(slot, expression) => {
-                    self.variables[slot.index()] = evaluate(expression, &self.variables, &mut self.random).map_err(Stopped::Script)?;
+                Command::Set(slot, expression, place) => {
+                    let value = evaluate(expression, &self.variables, &mut self.random);
+                    self.variables[slot.index()] = value.map_err(|error| Stopped::Script(place.clone(), error))?;
                 }
                 Command::Statement(statement) => self.statement(statement, measured).await?,
-                Command::Sleep(pause) => self.pause(pause).await?,
-                Command::Unless(condition, target) => {
-                    let value = evaluate(condition, &self.variables, &mut self.random).map_err(Stopped::Script)?;
-                    if !is_true(&value).map_err(Stopped::Script)? {
+                Command::Sleep(pause, place) => self.pause(pause).await.map_err(|error| Stopped::Script(place.clone(), error))?,
+                Command::Unless(condition, target, place) => {
+                    let value = evaluate(condition, &self.variables, &mut self.random);
+                    let holds = value.and_then(|value| is_true(&value)).map_err(|error| Stopped::Script(place.clone(), error))?;
+                    if !holds {
                         at = *target;
                     }
                 }
@@ -358,13 +359,15 @@ impl Client {
                 Err(_) => tally.failures += 1,
             }
         }
-        let answer = answer?;
+        let answer = answer.map_err(|refusal| Refusal { message: format!("{}: {}", statement.place, refusal.message), ..refusal })?;
         if let Some(from) = answer.from.filter(|_| measured) {
             lock(&self.shared.recorder).record.answered[from as usize] += 1;
         }
         match &statement.keep {
             Keep::Nothing => Ok(()),
-            Keep::Variables { prefix, each } => self.keep(&answer.sets, prefix, *each).map_err(Stopped::Script),
+            Keep::Variables { prefix, each } => {
+                self.keep(&answer.sets, prefix, *each).map_err(|error| Stopped::Script(statement.place.clone(), error))
+            }
         }
     }
 
@@ -385,20 +388,20 @@ impl Client {
         Ok(())
     }
 
-    async fn pause(&mut self, pause: &Pause) -> Result<(), Stopped> {
+    async fn pause(&mut self, pause: &Pause) -> Result<()> {
         let time = match pause {
             Pause::For(time) => *time,
             Pause::Variable(slot, unit) => match self.variables[slot.index()].read() {
                 Some(Value::Int(count)) => *unit * u32::try_from(count.max(0)).unwrap_or(u32::MAX),
                 Some(Value::Double(count)) => unit.mul_f64(count.clamp(0.0, 1e9)),
-                _ => return Err(Stopped::Script(anyhow::anyhow!("\\sleep wants a number"))),
+                _ => bail!("\\sleep wants a number"),
             },
         };
         if self.alarm.is_none() {
-            self.alarm = Some(Alarm::new().map_err(Stopped::Script)?);
+            self.alarm = Some(Alarm::new()?);
         }
         if let Some(alarm) = &mut self.alarm {
-            alarm.wait_until(Instant::now() + time).await.map_err(Stopped::Script)?;
+            alarm.wait_until(Instant::now() + time).await?;
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! `candlefish bench`: what it measures is so, and what it promises holds.
 
+mod find_max;
 mod layers;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,7 +101,9 @@ fn what_is_wrong_with_a_script_is_said_with_its_place() {
     ];
     let case = case("bad scripts", &database, &scripts);
     case.run("bench --to {url} -f {dir}/bad.sql").exit(2).stderr_has("bad.sql:2:8: there is no function randm(); did you mean random()?");
-    case.run("bench --to {url} -f {dir}/zero.sql").exit(2).stderr_has("division by zero");
+    case.run("bench --to {url} -f {dir}/zero.sql").exit(2).stderr_has("zero.sql:1:8: division by zero");
+    case.run("bench --to {url} -f {dir}/table.sql -t 1 --warmup 0").exit(2).stderr_has("table.sql:1:1: relation");
+    case.run("bench --to {url} --layer pooled -f {dir}/table.sql -t 1 --warmup 0").exit(2).stderr_has("table.sql:1:1: relation");
     case.run("bench --to {url} -f {dir}/missing.sql").exit(2).stderr_has("missing.sql cannot be read");
     case.run("bench --to {url} -f selekt-only").exit(2).stderr_has("built in are registry");
     let error = case.run("bench --to {url} -f {dir}/table.sql -T 1 --warmup 0 --json").exit(2).json();
@@ -251,15 +255,16 @@ fn a_server_that_stands_still_shows_in_the_open_models_percentiles() {
         status["servers"].as_array().unwrap().iter().find(|server| server["name"] == "postgres").unwrap()["pid"].as_u64().unwrap();
     let stalled = |words: &str| {
         let mut command = case.command();
-        command.args(format!("bench --layer direct -S -c 20 -T 10 --warmup 0 --json {words}").split_whitespace());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // Within the ten seconds, wherever they begin: the run is there once its clients are.
-        let until = Instant::now() + Duration::from_secs(30);
-        while family(postmaster).len() < 25 {
-            assert!(Instant::now() < until, "the clients did not connect");
-            thread::yield_now();
+        command.args(format!("bench --layer direct -S -c 20 -T 10 --warmup 0 -P 1 --json {words}").split_whitespace());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // The clients are at work, and being measured.
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("tps") {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended without a line of progress");
         }
-        thread::sleep(Duration::from_secs(4));
+        let rest = thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         let signal = |name: &str| assert!(Command::new("kill").arg(name).args(family(postmaster)).status().unwrap().success());
         // A busy machine takes its time to send them, so the stall is as long as it is.
         let began = Instant::now();
@@ -268,7 +273,8 @@ fn a_server_that_stands_still_shows_in_the_open_models_percentiles() {
         signal("-CONT");
         let stall_ms = began.elapsed().as_secs_f64() * 1000.0;
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        rest.join().unwrap().unwrap();
+        assert!(output.status.success());
         (serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap(), stall_ms)
     };
     let (open, stall_ms) = stalled("-R 500");
@@ -322,4 +328,26 @@ fn a_server_with_too_few_connections_is_said() {
     let output = case.run(&line);
     database.execute(&format!("DROP ROLE {role}"));
     output.exit(2).stderr_has("has no connection free");
+}
+
+/// A run of somebody who may not see what others ask: his own is told, theirs is not, and the report says so.
+#[test]
+fn statements_that_the_server_hides_are_not_counted() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE t (a int)");
+    database.rows("SELECT count(*) AS of_another FROM t");
+    let case = case("hidden statements", &database, &[("one.sql", "SELECT 1 AS of_mine;\n")]);
+    let role = format!("blind_{}", database.name);
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'blind'"));
+    let rest = database.url().split_once('@').unwrap().1.to_string();
+    let output = case.run(&format!("bench --to postgresql://{role}:blind@{rest} -f {{dir}}/one.sql -c 1 -T 1 --warmup 0 --json"));
+    database.execute(&format!("DROP ROLE {role}"));
+    let report = output.exit(0).json();
+    let server = &report["layers"][0]["server"];
+    assert!(server["notes"].to_string().contains("hidden from this one"), "{server:#}");
+    let statements = server["statements"].as_array().unwrap();
+    let of_mine = statements.iter().find(|statement| statement["query"].as_str().unwrap().contains("of_mine")).unwrap();
+    let (calls, transactions) = (of_mine["calls"].as_f64().unwrap(), report["layers"][0]["transactions"].as_f64().unwrap());
+    assert!((calls - transactions).abs() <= transactions * 0.2 + 50.0, "{calls} of {transactions}");
+    assert!(!server["statements"].to_string().contains("insufficient privilege"), "{server:#}");
 }

@@ -19,6 +19,7 @@ pub use read::read;
 pub use value::Value;
 
 use crate::model::{Failure, Query};
+use crate::store::Isolation;
 
 /// The place of a variable in a client's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,14 +56,14 @@ impl Script {
 
 #[derive(Clone, Debug)]
 pub enum Command {
-    Set(Slot, Expression),
+    Set(Slot, Expression, Place),
     /// A built-in workload's own draw of several variables.
     Draw(Draw),
     /// Runs this statement of the workload.
     Statement(Box<Statement>),
-    Sleep(Pause),
+    Sleep(Pause, Place),
     /// Goes on at this command when the condition does not hold.
-    Unless(Expression, usize),
+    Unless(Expression, usize, Place),
     Jump(usize),
 }
 
@@ -112,6 +113,35 @@ pub struct Statement {
     pub query: Option<Query>,
     pub keep: Keep,
     pub reads_only: bool,
+    /// It begins or ends a transaction.
+    pub control: Option<Control>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// `BEGIN`, `COMMIT` and `ROLLBACK`, in any of their words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    Begin { isolation: Isolation, read_only: bool },
+    Commit,
+    Rollback,
+}
+
+/// A line and a column of a script's file, both from 1; of built-in workloads the name alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub script: Arc<str>,
+    pub at: Option<(usize, usize)>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.script)?;
+        match self.at {
+            Some((line, column)) => write!(f, ":{line}:{column}"),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,15 +178,20 @@ impl Fault {
 
     /// `load.sql:3:14: …`, lines and columns from 1, columns in characters.
     pub fn at(&self, name: &str, text: &str) -> Failure {
-        let mut end = self.offset.min(text.len());
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let before = &text[..end];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let (line, column) = line_and_column(text, self.offset);
         Failure::new("bad_script", format!("{name}:{line}:{column}: {}", self.message))
     }
+}
+
+/// Where a byte of a text stands.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let mut end = offset.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let before = &text[..end];
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
 }
 
 /// The variables of a workload: all its scripts share them, as a client keeps them from one transaction to the next.
@@ -248,7 +283,8 @@ impl Statement {
             rest = &after[1..];
         }
         pieces.push(Piece::Text(rest.to_string()));
-        Statement { index, pieces, parameters, sqlite: Vec::new(), query: None, keep, reads_only, sql }
+        let (control, place) = (None, Place::default());
+        Statement { index, pieces, parameters, sqlite: Vec::new(), query: None, keep, reads_only, control, place, sql }
     }
 
     /// Its text with the values as literals of no type yet, just as the extended protocol sends them.

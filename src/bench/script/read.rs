@@ -1,16 +1,19 @@
 //! A script's text into commands: expressions read, variables in their places, conditions as jumps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::expression::{self, Expression, is_name};
 use super::scan::{self, Part};
-use super::{Command, Fault, Keep, Names, Pause, Piece, Script, Statement};
+use super::{Command, Control, Fault, Keep, Names, Pause, Piece, Place, Script, Statement, line_and_column};
+use crate::store::Isolation;
 
 /// Reads a script. Its statements are numbered from `*statements` on; `quoted` allows variables within quotes (the simple protocol).
 pub fn read(name: &str, text: &str, weight: u32, quoted: bool, names: &mut Names, statements: &mut usize) -> Result<Script, Fault> {
     // A UTF-8 mark at the start is no SQL.
     let body = text.trim_start_matches('\u{feff}');
-    let mut reader = Reader { names, statements, quoted, commands: Vec::new(), open: Vec::new(), late: false };
+    let mut reader =
+        Reader { name: name.into(), text: body, names, statements, quoted, commands: Vec::new(), open: Vec::new(), late: false };
     for piece in scan::scan(body)? {
         match piece {
             scan::Piece::Sql(sql) => reader.sql(&sql)?,
@@ -33,6 +36,8 @@ pub fn read(name: &str, text: &str, weight: u32, quoted: bool, names: &mut Names
 }
 
 struct Reader<'a> {
+    name: Arc<str>,
+    text: &'a str,
     names: &'a mut Names,
     statements: &'a mut usize,
     quoted: bool,
@@ -87,12 +92,14 @@ impl Reader<'_> {
         let statement = Statement {
             index: *self.statements,
             reads_only: reads_only(&text),
-            sql: text,
             pieces,
             parameters,
             sqlite: Vec::new(),
             query: None,
             keep: sql.keep.clone(),
+            control: control(&text),
+            place: self.place(sql.offset),
+            sql: text,
         };
         *self.statements += 1;
         self.commands.push(Command::Statement(Box::new(statement)));
@@ -114,11 +121,12 @@ impl Reader<'_> {
                 }
                 let expression = self.expression(value, argument_offset + length)?;
                 let slot = self.names.set(variable);
-                self.commands.push(Command::Set(slot, expression));
+                let place = self.place(argument_offset + length + (value.len() - value.trim_start().len()));
+                self.commands.push(Command::Set(slot, expression, place));
             }
             "sleep" => {
                 let pause = self.pause(argument, argument_offset)?;
-                self.commands.push(Command::Sleep(pause));
+                self.commands.push(Command::Sleep(pause, self.place(argument_offset)));
             }
             "if" => {
                 let unless = self.unless(argument, argument_offset)?;
@@ -165,13 +173,18 @@ impl Reader<'_> {
         Ok(())
     }
 
+    fn place(&self, offset: usize) -> Place {
+        Place { script: Arc::clone(&self.name), at: Some(line_and_column(self.text, offset)) }
+    }
+
     fn expression(&mut self, text: &str, offset: usize) -> Result<Expression, Fault> {
         expression::parse(text.trim_end(), offset, self.names)
     }
 
     fn unless(&mut self, text: &str, offset: usize) -> Result<usize, Fault> {
         let condition = self.expression(text, offset)?;
-        self.commands.push(Command::Unless(condition, 0));
+        let place = self.place(offset);
+        self.commands.push(Command::Unless(condition, 0, place));
         Ok(self.commands.len() - 1)
     }
 
@@ -192,7 +205,7 @@ impl Reader<'_> {
     }
 
     fn go_on_at(&mut self, command: usize, target: usize) {
-        if let Command::Unless(_, at) | Command::Jump(at) = &mut self.commands[command] {
+        if let Command::Unless(_, at, _) | Command::Jump(at) = &mut self.commands[command] {
             *at = target;
         }
     }
@@ -240,6 +253,33 @@ fn reads_only(sql: &str) -> bool {
         }
         "WITH" => !words.iter().any(|word| writes.contains(word)),
         first => ["VALUES", "TABLE", "SHOW", "BEGIN", "START", "END", "COMMIT", "ROLLBACK", "SET", "EXPLAIN", "FETCH"].contains(&first),
+    }
+}
+
+/// What it does to the transaction; what says more than that (COMMIT PREPARED, ROLLBACK TO) is a statement like others.
+fn control(sql: &str) -> Option<Control> {
+    let upper = sql.to_ascii_uppercase();
+    let words: Vec<&str> = upper.split(|c: char| !is_name(c)).filter(|word| !word.is_empty()).collect();
+    let (first, rest) = words.split_first()?;
+    let rest = match rest {
+        ["WORK" | "TRANSACTION", rest @ ..] => rest,
+        rest => rest,
+    };
+    match (*first, rest) {
+        ("COMMIT" | "END", []) => Some(Control::Commit),
+        ("ROLLBACK" | "ABORT", []) => Some(Control::Rollback),
+        ("BEGIN" | "START", modes) => {
+            let has = |wanted: &[&str]| modes.windows(wanted.len()).any(|words| words == wanted);
+            let isolation = if has(&["SERIALIZABLE"]) {
+                Isolation::Serializable
+            } else if has(&["REPEATABLE", "READ"]) {
+                Isolation::RepeatableRead
+            } else {
+                Isolation::ReadCommitted
+            };
+            Some(Control::Begin { isolation, read_only: has(&["READ", "ONLY"]) })
+        }
+        _ => None,
     }
 }
 

@@ -158,12 +158,11 @@ impl Workload {
         }
     }
 
-    pub fn each_statement(&self, mut visit: impl FnMut(&Statement)) {
-        for command in self.scripts.iter().flat_map(|script| &script.commands) {
-            if let Command::Statement(statement) = command {
-                visit(statement);
-            }
-        }
+    pub fn each_statement(&self) -> impl Iterator<Item = &Statement> {
+        self.scripts.iter().flat_map(|script| &script.commands).filter_map(|command| match command {
+            Command::Statement(statement) => Some(&**statement),
+            _ => None,
+        })
     }
 
     pub fn reads_only(&self) -> bool {

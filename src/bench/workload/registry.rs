@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bench::script::{Command, Draw, Keep, Names, Random, Script, Slot, Statement, Value};
+use crate::bench::script::{Command, Draw, Keep, Names, Place, Random, Script, Slot, Statement, Value};
 use crate::model::ParamType::{self, Bool, Int8, Text, Uuid};
 use crate::model::{Query, QueryKind};
 use crate::registry::queries;
@@ -127,6 +127,7 @@ pub fn scripts(weight: u32, reads: bool, scale: u32, names: &mut Names, statemen
         let in_sqlite = |(sql, keys): &(&str, &[Key])| (without_schema(&code_of(sql)), keys.iter().map(sqlite_slot).collect::<Vec<Slot>>());
         statement.sqlite = sqlite.iter().map(in_sqlite).collect();
         statement.query = Some(query);
+        statement.place = Place { script: query.name.into(), at: None };
         *statements += 1;
         let commands = vec![Command::Draw(draw), Command::Statement(Box::new(statement))];
         scripts.push(Script { name: query.name.to_string(), weight: operation.weight * weight, commands, reads_only });

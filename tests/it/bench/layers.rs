@@ -81,6 +81,7 @@ fn every_layer_runs_the_same_load_and_all_of_them_make_the_strategys_table() {
 fn answers_are_kept_until_a_write_makes_them_old_and_everything_adds_up() {
     let (database, case) = filled("the whole layer");
     database.execute("CREATE EXTENSION pg_stat_statements");
+    fs::write(case.dir().join("candlefish.toml"), format!("[cache]\nprefix = \"{}\"\n", database.name)).unwrap();
     let line = "bench --to {url} --pooler {pooler} --redis {redis} --layer cached --instances 2 -c 8 -R 400 -T 3 --warmup 1 --json -P 1";
     let output = case.run(line).exit(0).stderr_has(", L1 ").stderr_has("pool ");
     let report = output.json();
@@ -105,7 +106,7 @@ fn answers_are_kept_until_a_write_makes_them_old_and_everything_adds_up() {
     let sessions = layer["operations"].as_array().unwrap().iter().find(|part| part["operation"] == "session check").unwrap();
     let (reads, sessions) = (number(answered, "/reads"), number(sessions, "/transactions"));
     let lookups = number(layer, "/l1/lookups");
-    assert!((lookups - (reads - sessions)).abs() <= 20.0, "{lookups} of {reads} less {sessions}");
+    assert!((lookups - (reads - sessions)).abs() <= 60.0, "{lookups} of {reads} less {sessions}");
     let pool = &layer["pool"];
     assert!(number(pool, "/max") == 20.0 && number(pool, "/utilization") > 0.0 && number(pool, "/waits") > 0.0, "{pool:#}");
     // The server's own account is of the window, and of these statements.
@@ -117,6 +118,10 @@ fn answers_are_kept_until_a_write_makes_them_old_and_everything_adds_up() {
         statements.iter().find(|statement| statement["query"].as_str().unwrap().contains("INSERT INTO candlefish_bench.health_metrics"));
     let calls = number(recorded.unwrap(), "/calls");
     assert!((calls - number(probes, "/transactions")).abs() <= 4.0, "{calls} of {probes:#}");
+    // What it kept in Redis has gone with it; what announced it there goes by itself.
+    let mut kept = redis::Client::open(addresses().redis_url()).unwrap().get_connection().unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{}_bench_*", database.name)).query(&mut kept).unwrap();
+    assert!(keys.is_empty(), "{} keys, such as {}", keys.len(), keys[0]);
     // What was written is there, once.
     let written: f64 = database.value("SELECT count(*) - 70000 FROM candlefish_bench.health_metrics").parse().unwrap();
     assert!(written >= number(probes, "/transactions"), "{written}");
@@ -145,7 +150,13 @@ fn more_clients_than_connections_wait_or_are_told() {
 fn what_a_layer_cannot_do_is_said() {
     let database = Database::fresh();
     let case = case("undeclared", &database, &[("one.sql", "SELECT 1;\n")]);
-    case.run("bench --to {url} --layer cached -f {dir}/one.sql").exit(2).stderr_has("declared queries").stderr_has("--layer direct");
+    // To keep answers the data layer needs a table of its own, and nobody has allowed it.
+    case.run("bench --to {url} --redis {redis} --layer cached -f {dir}/one.sql")
+        .exit(2)
+        .stderr_has("--allow-writes")
+        .stderr_has("--layer pooled");
+    assert_eq!(database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'candlefish'"), "0");
+    case.run("bench --to {url} --layer pooled -f {dir}/one.sql -M simple").exit(2).stderr_has("-M simple");
     case.run("bench --to {url} --layer l2 -S").exit(2).stderr_has("bench init");
     case.run("bench init --to {url}").exit(0);
     case.run("bench --to {url} --layer l2 -S").exit(2).stderr_has("no Redis is named");
@@ -169,4 +180,78 @@ fn a_files_layer_works_on_a_copy() {
     let report = case.run(&line).exit(0).json();
     assert_eq!((&report["layers"][0]["transactions"], &report["layers"][0]["errors"]), (&20.into(), &0.into()), "{report:#}");
     assert_eq!(own.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+}
+
+#[test]
+fn scripts_run_through_the_data_layer_with_their_transactions_whole() {
+    let (database, case) = filled("scripts through the layer");
+    let line = |words: &str| format!("bench --to {{url}} --pooler {{pooler}} --redis {{redis}} {words} -c 4 -t 10 --warmup 0 --json");
+    for (run, layer) in [(1, "pooled"), (2, "l2"), (3, "cached")] {
+        let report = case.run(&line(&format!("--layer {layer} --workload tpcb"))).exit(0).json();
+        let layer = &report["layers"][0];
+        assert_eq!((&layer["transactions"], &layer["errors"]), (&40.into(), &0.into()), "{layer:#}");
+        // What a transaction reads it reads in the database.
+        assert_eq!((number(layer, "/answered/database"), number(layer, "/pool/max")), (1.0, 20.0), "{layer:#}");
+        assert_eq!(database.value("SELECT count(*) FROM candlefish_bench.pgbench_history"), (40 * run).to_string());
+    }
+    let sums = "SELECT sum(abalance) = (SELECT sum(delta) FROM candlefish_bench.pgbench_history) FROM candlefish_bench.pgbench_accounts";
+    assert_eq!(database.value(sums), "t");
+    // A transaction that fails midway leaves nothing, and its connection is of use to the next.
+    fs::write(
+        case.dir().join("fails.sql"),
+        "BEGIN;\nUPDATE candlefish_bench.pgbench_accounts SET abalance = 77 WHERE aid = 1;\nSELECT 1 / 0;\nEND;\n",
+    )
+    .unwrap();
+    let failed = case.run(&line("--layer pooled -f {dir}/fails.sql")).exit(2);
+    failed.stderr_has("fails.sql:3:1: division by zero");
+    assert_eq!(database.value(sums), "t");
+}
+
+#[test]
+fn a_scripts_reads_are_kept_until_a_script_writes() {
+    let (database, case) = filled("kept reads");
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v numeric, at date, w varchar(9)); INSERT INTO t SELECT i, i, '2024-01-01', 'w' FROM generate_series(1, 5) i");
+    let write = |name: &str, text: &str| fs::write(case.dir().join(name), text).unwrap();
+    // Types that PostgreSQL tells: an integer, a number that is cast, a date, a text.
+    write("read.sql", "\\set id random(1, 5)\nSELECT v FROM t WHERE id = :id AND v < :id * 2.5 AND at > :day;\n");
+    write("write.sql", "\\set id random(1, 5)\nUPDATE t SET v = v WHERE id = :id;\n");
+    write("sleep.sql", "SELECT pg_sleep(0) FROM t;\n");
+    let line = |words: &str| {
+        format!("bench --to {{url}} --redis {{redis}} --layer cached -D day=2023-01-01 {words} -c 2 -t 500 --warmup 0 --json")
+    };
+    let alone = case.run(&line("-f {dir}/read.sql")).exit(0).json();
+    let layer = &alone["layers"][0];
+    assert!(layer["errors"] == 0 && number(layer, "/answered/l1") > 0.95, "{layer:#}");
+    let beside = case.run(&line("-f {dir}/read.sql@20 -f {dir}/write.sql")).exit(0).json();
+    let layer = &beside["layers"][0];
+    assert!(layer["errors"] == 0 && number(layer, "/l1/misses_by_cause/invalidated") > 0.0, "{layer:#}");
+    assert!(number(layer, "/answered/l1") > 0.1, "{layer:#}");
+    // What answers differently each time, or takes its time on purpose, is asked each time.
+    let sleep = case.run(&line("-f {dir}/sleep.sql")).exit(0).json();
+    assert_eq!(number(&sleep["layers"][0], "/answered/database"), 1.0);
+}
+
+#[test]
+fn what_a_script_keeps_comes_through_the_pool_and_a_read_only_run_writes_nothing() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (a int); CREATE FUNCTION sly() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (1) RETURNING a'");
+    let scripts = [
+        (
+            "keep.sql",
+            "SELECT 7 AS number, 'it''s' AS word, NULL::text AS nothing, true AS yes \\gset p_\n\\if :p_number = 7\nSELECT length(:p_word) AS n \\gset\n\\endif\n\\set x 1 / (:n - 3)\nSELECT :x;\n",
+        ),
+        ("numeric.sql", "SELECT 1.5 AS n \\gset\nSELECT :n;\n"),
+        ("sly.sql", "SELECT sly();\n"),
+        ("block.sql", "BEGIN;\nSELECT sly();\nEND;\n"),
+    ];
+    let case = case("kept values", &database, &scripts);
+    for pooler in ["", "--pooler {pooler}"] {
+        let line = |file: &str| format!("bench --to {{url}} {pooler} --layer pooled -f {{dir}}/{file} -t 2 -c 2 --warmup 0");
+        case.run(&line("keep.sql")).exit(0);
+        case.run(&line("numeric.sql")).exit(2).stderr_has("numeric.sql:1:1: column n is numeric").stderr_has("n::text");
+        for file in ["sly.sql", "block.sql"] {
+            case.run(&line(file)).exit(2).stderr_has("read-only transaction");
+        }
+    }
+    assert_eq!(database.value("SELECT count(*) FROM t"), "0");
 }

@@ -18,8 +18,8 @@ fn run(text: &str) -> impl Fn(&str) -> String + use<> {
     while at < script.commands.len() {
         at += 1;
         match &script.commands[at - 1] {
-            Command::Set(slot, expression) => variables[slot.index()] = evaluate(expression, &variables, &mut random).unwrap(),
-            Command::Unless(condition, target) => {
+            Command::Set(slot, expression, _) => variables[slot.index()] = evaluate(expression, &variables, &mut random).unwrap(),
+            Command::Unless(condition, target, _) => {
                 let holds = is_true(&evaluate(condition, &variables, &mut random).unwrap()).unwrap();
                 at = if holds { at } else { *target };
             }
@@ -76,7 +76,7 @@ fn expressions_come_to_what_pgbench_says() {
             assert_eq!(expected, "!", "{expression}");
             continue;
         };
-        let Command::Set(_, parsed) = &script.commands[0] else { panic!("{expression}") };
+        let Command::Set(_, parsed, _) = &script.commands[0] else { panic!("{expression}") };
         let value = evaluate(parsed, &names.first_values(), &mut Random::new(1)).unwrap().to_string();
         assert_eq!(value, expected, "{expression}");
     }
@@ -94,7 +94,7 @@ fn what_cannot_be_computed_is_said() {
         ("permute(1, 0)", "the size of permute() is above 0, not 0"),
     ] {
         let (script, names) = script(&format!("\\set x {expression}"));
-        let Command::Set(_, parsed) = &script.commands[0] else { panic!("{expression}") };
+        let Command::Set(_, parsed, _) = &script.commands[0] else { panic!("{expression}") };
         let error = evaluate(parsed, &names.first_values(), &mut Random::new(1)).unwrap_err().to_string();
         assert!(error.contains(expected), "{expression}: {error}");
     }
@@ -152,14 +152,14 @@ fn mistakes_have_their_line_and_column() {
 #[test]
 fn a_pause_has_a_unit() {
     let pause = |text: &str| match &script(text).0.commands[..] {
-        [.., Command::Sleep(Pause::For(time))] => *time,
+        [.., Command::Sleep(Pause::For(time), _)] => *time,
         commands => panic!("{commands:?}"),
     };
     assert_eq!(pause("\\sleep 10 ms"), Duration::from_millis(10));
     assert_eq!(pause("\\sleep 10us"), Duration::from_micros(10));
     assert_eq!(pause("\\sleep 2"), Duration::from_secs(2));
     let (variable, _) = script("\\set t 5\n\\sleep :t ms");
-    assert!(matches!(&variable.commands[1], Command::Sleep(Pause::Variable(_, unit)) if *unit == Duration::from_millis(1)));
+    assert!(matches!(&variable.commands[1], Command::Sleep(Pause::Variable(_, unit), _) if *unit == Duration::from_millis(1)));
 }
 
 #[test]

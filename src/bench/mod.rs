@@ -48,7 +48,7 @@ pub use server::{ServerReport, ServerStatement, Wait};
 pub use store_watch::{CacheReport, PoolReport, StoreNow};
 pub use workload::Choice;
 
-use crate::model::{Failure, Query};
+use crate::model::{Failure, Query, sentence};
 use crate::postgres::{Address, Protocol, connect};
 use crate::sqlite;
 use crate::store::{FleetPlace, StoreConfig, clear_namespace};
@@ -171,7 +171,7 @@ async fn run_whatever_comes(job: &Job, started_at: String) -> Result<BenchReport
     if let Some(kept) = job.own_keys() {
         // A Redis that is gone has nothing to remove.
         if let Err(error) = clear_namespace(&kept).await {
-            report.notes.push(format!("what the run kept in Redis under {:?} was not removed: {error:#}", kept.namespace));
+            report.notes.push(format!("what the run kept in Redis under {:?} was not removed: {}", kept.namespace, sentence(&error)));
         }
     }
     ran?;

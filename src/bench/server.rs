@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::model::Cell;
+use crate::model::{Cell, sentence};
 use crate::postgres::{Address, Answer, Observer};
 
 /// The server's side of a run; numbers that it does not give are null.
@@ -129,7 +129,7 @@ impl Watch {
 
     /// A server that is stopped or overloaded is what a load test may be about: not to know is no failure of the test.
     fn known(&mut self, answer: Result<Answer>, what: &str) -> Option<Answer> {
-        answer.map_err(|error| self.note(format!("the server did not tell {what}: {error:#}"))).ok()
+        answer.map_err(|error| self.note(format!("the server did not tell {what}: {}", sentence(&error)))).ok()
     }
 
     fn note(&mut self, note: String) {

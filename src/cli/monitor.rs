@@ -9,12 +9,12 @@ use crate::cli::Exit;
 use crate::cli::duration::interval;
 use crate::cli::settings::{Settings, TargetArgs};
 use crate::cli::signals::{or_stopped, until_told};
-use crate::model::Failure;
+use crate::model::{Failure, sentence};
 use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
 use crate::monitor::{Monitor, Notice, Rules, Sampler, Script, Server, StateFile, Status, Token, Webhook};
 use crate::render::Ui;
 use crate::render::monitor::{monitor, monitor_tick, nagios, rules_checked, rules_tested};
-use crate::render::ui::{nagios_unknown, sentence};
+use crate::render::ui::nagios_unknown;
 
 /// How often, where nobody says.
 const INTERVAL: Duration = Duration::from_secs(15);

@@ -9,10 +9,9 @@ use clap::builder::PossibleValue;
 use crate::cli::Exit;
 use crate::cli::duration::interval;
 use crate::cli::settings::{Settings, TargetArgs};
-use crate::model::Failure;
+use crate::model::{Failure, sentence};
 use crate::postgres::{Address, Observer};
 use crate::render::stats::{Shown, list, sheets};
-use crate::render::ui::sentence;
 use crate::render::{Format, Ui};
 use crate::stats::{self, Cell, Look, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
 

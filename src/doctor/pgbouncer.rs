@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, few};
-use crate::model::Failure;
+use crate::model::{Failure, sentence};
 use crate::postgres::{Address, Console, Route, route};
 use crate::stats::PoolUse;
 
@@ -22,9 +22,9 @@ fn is_refused(error: &anyhow::Error) -> bool {
 /// Its console; or what it means that there is none.
 pub async fn console(pooler: &Address) -> Result<Console, Found> {
     Console::connect(pooler).await.map_err(|error| match is_refused(&error) {
-        true => Found::unknown(format!("{error:#}"), STATS_USERS),
+        true => Found::unknown(sentence(&error), STATS_USERS),
         // It was named: that it does not answer is no gap in what this user may see.
-        false => Found::error("unreachable", format!("{error:#}"), DEAD),
+        false => Found::error("unreachable", sentence(&error), DEAD),
     })
 }
 
@@ -74,8 +74,8 @@ pub const PGBOUNCER_VERSION: Check = Check {
             let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
             let found = match route(pooler).await {
                 Ok(found) => found,
-                Err(error) if is_refused(&error) => return Ok(Found::unknown(format!("{error:#}"), "Is it PgBouncer?")),
-                Err(error) => return Ok(Found::error("unreachable", format!("{error:#}"), DEAD)),
+                Err(error) if is_refused(&error) => return Ok(Found::unknown(sentence(&error), "Is it PgBouncer?")),
+                Err(error) => return Ok(Found::error("unreachable", sentence(&error), DEAD)),
             };
             Ok(match found {
                 Route::Direct => {

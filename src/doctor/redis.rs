@@ -3,6 +3,7 @@
 use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found};
+use crate::model::sentence;
 
 pub const POLICY: Check = Check {
     name: "redis-policy",
@@ -12,7 +13,7 @@ pub const POLICY: Check = Check {
             let facts = match &patient.redis {
                 None => return Ok(Found::nothing("no Redis is named")),
                 Some(Err(error)) => {
-                    return Ok(Found::error("unreachable", format!("{error:#}"), "Start it, or mend --redis or REDIS_URL."));
+                    return Ok(Found::error("unreachable", sentence(error), "Start it, or mend --redis or REDIS_URL."));
                 }
                 Some(Ok(facts)) => facts,
             };

@@ -15,7 +15,7 @@ mod value;
 pub use cell::Cell;
 pub use column_type::{ColumnType, TypeKind};
 pub use event::{Event, Events, Phase};
-pub use failure::Failure;
+pub use failure::{Failure, sentence};
 pub use kept::Kept;
 pub use kpi::{KPIS, Kpi, LATENCY_BOUNDS, Limit, Unit};
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::model::Failure;
+use crate::model::{Failure, sentence};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -185,17 +185,4 @@ pub fn nagios_unknown(why: &str) -> ExitCode {
 pub fn panicked(what: &str) {
     talk(&format!("error: candlefish made a mistake of its own: {}", what.replace('\n', ": ")));
     talk("hint: Please report this, with the command that was run. The source was not written to.");
-}
-
-/// The causes of an error as one sentence, each said once.
-pub fn sentence(error: &anyhow::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        // Many libraries repeat their source in their own message.
-        if !parts.last().is_some_and(|last| last.ends_with(&text)) {
-            parts.push(text);
-        }
-    }
-    parts.join(": ")
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;
 
-use crate::model::Cell;
+use crate::model::{Cell, sentence};
 use crate::postgres::{Address, Console, ConsoleRow};
 use crate::stats::cache::{NO_REDIS, fleet};
 use crate::stats::{Growth, Look, Reading, Stat, Unavailable};
@@ -48,7 +48,7 @@ async fn read(look: &Look<'_>) -> Result<Reading> {
         Ok(None) => reading.notes.push(NO_REDIS.to_string()),
         Ok(Some(instances)) => reading.rows.extend(instances.iter().map(own_pool)),
         // PgBouncer's numbers are as good without those of instances.
-        Err(error) => reading.notes.push(format!("pools of instances are not seen: {error:#}")),
+        Err(error) => reading.notes.push(format!("pools of instances are not seen: {}", sentence(&error))),
     }
     Ok(reading)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::model::sentence;
 use crate::monitor::metric::Source;
 use crate::monitor::sample::statements::{Counted, is_transaction_control};
 use crate::monitor::sample::{Connections, LIMIT, Part, Presence, SlowQuery};
@@ -86,7 +87,7 @@ impl Database {
         };
         read.unwrap_or_else(|error| {
             self.disconnect();
-            let why = format!("{error:#}");
+            let why = sentence(&error);
             let presence = [Source::Statements, Source::Database].map(|source| (source, Presence::Failed(why.clone())));
             Part { presence: presence.to_vec(), ..Part::default() }
         })
@@ -158,7 +159,7 @@ impl Database {
         if self.size.is_none_or(|(asked, _)| asked.elapsed() >= SIZE_EVERY) {
             let answer = observer.ask(include_str!("queries/database_size.sql"), &[]).await;
             if observer.is_closed() {
-                answer.as_ref().map_err(|error| anyhow::anyhow!("read the database's size: {error:#}"))?;
+                answer.as_ref().map_err(|error| anyhow::anyhow!("read the database's size: {}", sentence(error)))?;
             }
             let bytes = answer.ok().and_then(|answer| answer.value(0, "bytes").and_then(Cell::number));
             self.size = Some((Instant::now(), bytes));

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::model::LATENCY_BOUNDS;
+use crate::model::{LATENCY_BOUNDS, sentence};
 use crate::monitor::metric::Source;
 use crate::monitor::sample::{InstanceFact, LIMIT, Part, PoolFact, Presence};
 use crate::store::{Fleet, FleetPlace, Instance};
@@ -37,7 +37,7 @@ impl Instances {
         match read {
             Err(error) => {
                 self.fleet = None;
-                Part::of(Source::Instances, Presence::Failed(format!("{error:#}")))
+                Part::of(Source::Instances, Presence::Failed(sentence(&error)))
             }
             Ok(instances) if instances.is_empty() => {
                 let why = format!("no instance is alive under {:?} in Redis", place.namespace);

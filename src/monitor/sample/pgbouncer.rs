@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::model::sentence;
 use crate::monitor::metric::Source;
 use crate::monitor::sample::{LIMIT, Part, PoolFact, Presence};
 use crate::postgres::{Address, Console, ConsoleRow};
@@ -39,7 +40,7 @@ impl Pgbouncer {
         };
         read.unwrap_or_else(|error| {
             self.console = None;
-            Part::of(Source::Pgbouncer, Presence::Failed(format!("{error:#}")))
+            Part::of(Source::Pgbouncer, Presence::Failed(sentence(&error)))
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::settings::{Settings, TargetArgs};
 use crate::cli::signals::{or_stopped, until_told};
 use crate::model::{Failure, sentence};
 use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
-use crate::monitor::{Monitor, Notice, Rules, Sampler, Script, Server, StateFile, Status, Token, Webhook};
+use crate::monitor::{Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, Token, Webhook};
 use crate::render::Ui;
 use crate::render::monitor::{monitor, monitor_tick, nagios, rules_checked, rules_tested};
 use crate::render::ui::nagios_unknown;
@@ -32,9 +32,9 @@ const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
       labels: {team: data}
       annotations: {summary: calls are slow}
 
-Fewer events than min_samples in the window are no alarm. Without any, on_no_data says what holds: hold (the
-alert stays as it is: what fires goes on, what is idle is no alarm), unknown (the same, and idle is exit 2),
-inactive (as Prometheus has it) or firing. A window shorter than the time since the last sample reaches back to it.
+Fewer events than min_samples in the window begin no alarm, and end none while they are as bad. Without any,
+on_no_data says what holds: hold (the alert stays as it is: what fires goes on, what is idle is no alarm), unknown
+(the same, and idle is exit 2), inactive (as Prometheus has it) or firing. A window shorter than the time since the last sample reaches back to it.
 
 Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory.
 Units: us, ms, s, m; %; kB, MB, GB, KiB, MiB, GiB.
@@ -239,7 +239,7 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         false => Some(state_file(&args, settings, &watch)?),
     };
     let mut unsent = match &file {
-        Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms())?,
+        Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Between)?,
         None => Vec::new(),
     };
     if watch.monitor.last().is_none() {
@@ -319,7 +319,7 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         false => Some(state_file(&args, settings, &watch)?),
     };
     let left = match &file {
-        Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms())?,
+        Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Outage)?,
         None => Vec::new(),
     };
     // A slow receiver holds up no sample.

@@ -29,9 +29,6 @@ impl State {
 /// How long a resolved alert is shown as such, and told again who was not told.
 const RESOLVED_MS: i64 = 15 * 60_000;
 
-/// After a longer silence than this nobody can say that a pending condition held all the time.
-const OUTAGE_MS: i64 = 3_600_000;
-
 /// One alert. All times are milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -109,10 +106,10 @@ impl Alert {
         self.active_at.map_or(0, |since| now - since)
     }
 
-    /// Takes up an alert of an earlier run, last seen at `seen`: a condition that was not watched for an hour begins anew, and one that now has to
+    /// Takes up an alert of an earlier run, last seen at `seen`: a condition that nobody watched for so long begins anew, and one that now has to
     /// hold longer is pending again.
-    pub fn resume(mut self, rule: &Rule, seen: i64, now: i64) -> Self {
-        if self.state == State::Pending && now - seen > OUTAGE_MS {
+    pub fn resume(mut self, rule: &Rule, seen: i64, now: i64, silence_ms: i64) -> Self {
+        if self.state == State::Pending && now - seen > silence_ms {
             return Alert::default();
         }
         if self.state == State::Firing && self.held_ms(now) < rule.for_ms {
@@ -192,11 +189,16 @@ mod tests {
     #[test]
     fn a_run_takes_up_what_another_left() {
         let pending = Alert { state: State::Pending, active_at: Some(0), ..Alert::default() };
-        let mut resumed = pending.clone().resume(&rule(30_000, 0), 15_000, 30_000);
+        let outage = 3_600_000;
+        let mut resumed = pending.clone().resume(&rule(30_000, 0), 15_000, 30_000, outage);
         assert_eq!(resumed.step(&rule(30_000, 0), 30_000, Verdict::Holds), Some(Change::Fired));
-        assert_eq!(pending.resume(&rule(30_000, 0), 0, OUTAGE_MS + 1), Alert::default());
+        assert_eq!(pending.resume(&rule(30_000, 0), 0, outage + 1, outage), Alert::default());
         let firing = Alert { state: State::Firing, active_at: Some(0), fired_at: Some(30_000), ..Alert::default() };
-        assert_eq!(firing.clone().resume(&rule(600_000, 0), 30_000, 45_000).state, State::Pending, "the rule now wants ten minutes");
-        assert_eq!(firing.resume(&rule(30_000, 0), 30_000, OUTAGE_MS * 9).state, State::Firing);
+        assert_eq!(
+            firing.clone().resume(&rule(600_000, 0), 30_000, 45_000, outage).state,
+            State::Pending,
+            "the rule now wants ten minutes"
+        );
+        assert_eq!(firing.resume(&rule(30_000, 0), 30_000, outage * 9, outage).state, State::Firing);
     }
 }

@@ -33,7 +33,7 @@ pub use sample::{Connections, PoolFact, Presence, Sample, Sampler, SlowQuery};
 pub use script::{Script, ScriptReport, Scripted};
 pub use series::Key;
 pub use serve::{Server, Token};
-pub use state_file::StateFile;
+pub use state_file::{Silence, StateFile};
 pub use webhook::{Notice, Webhook};
 
 use crate::model::{KPIS, Unit};

@@ -20,8 +20,15 @@ use crate::monitor::{Monitor, Sample};
 /// The shape of the file; another one is begun anew.
 const VERSION: u32 = 1;
 
-/// Samples that are older than this say nothing about now.
-const OLD_MS: i64 = 3_600_000;
+/// Whoever goes on with what another left, and after what silence, in milliseconds, it says nothing about now: then samples are forgotten, and
+/// what pended begins anew.
+#[derive(Clone, Copy, Debug)]
+pub enum Silence {
+    /// A watch that was interrupted: as Prometheus has it, an hour.
+    Outage = 3_600_000,
+    /// A job that runs now and then: one that is daily, and late.
+    Between = 26 * 3_600_000,
+}
 
 pub struct StateFile {
     path: PathBuf,
@@ -55,7 +62,7 @@ impl StateFile {
 
     /// Takes up what an earlier run left for the same target; gives the notices that it could not send. A file that cannot be read is an error: to
     /// begin anew would be to forget a firing alert.
-    pub fn restore(&self, monitor: &mut Monitor, sampler: &mut Sampler, now: i64) -> Result<Vec<Notice>> {
+    pub fn restore(&self, monitor: &mut Monitor, sampler: &mut Sampler, now: i64, silence: Silence) -> Result<Vec<Notice>> {
         let text = match fs::read_to_string(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             text => text.with_context(|| format!("read the state file {}", self.path.display()))?,
@@ -73,7 +80,7 @@ impl StateFile {
         }
         for rule in &monitor.rules {
             if let Some(alert) = saved.alerts.get(&rule.name) {
-                monitor.alerts.insert(rule.name.clone(), alert.clone().resume(rule, saved.at, now));
+                monitor.alerts.insert(rule.name.clone(), alert.clone().resume(rule, saved.at, now, silence as i64));
             }
         }
         for (rule, name) in saved.used {
@@ -81,7 +88,7 @@ impl StateFile {
                 monitor.used.insert(rule, source);
             }
         }
-        if now - saved.at < OLD_MS && now >= saved.at {
+        if now - saved.at < silence as i64 && now >= saved.at {
             monitor.series.restore(saved.series);
             monitor.last = Some(Sample { at: saved.at, ..Sample::default() });
             sampler.carry(saved.counts);

@@ -356,6 +356,46 @@ fn a_job_may_be_rarer_than_its_windows() {
     assert!(second["metrics"]["error_rate"]["window_seconds"].as_f64().unwrap() >= 60.0);
 }
 
+/// As if the run that left this file had been so long ago.
+fn age(state_file: &Path, by_ms: i64) {
+    let mut saved: Value = serde_json::from_str(&std::fs::read_to_string(state_file).unwrap()).unwrap();
+    let earlier = |time: &mut Value| {
+        if let Some(ms) = time.as_i64() {
+            *time = (ms - by_ms).into();
+        }
+    };
+    earlier(&mut saved["at"]);
+    for series in saved["series"].as_array_mut().unwrap() {
+        series[1].as_array_mut().unwrap().iter_mut().for_each(|point| earlier(&mut point[0]));
+    }
+    for (_, alert) in saved["alerts"].as_object_mut().unwrap() {
+        ["active_at", "fired_at", "resolved_at"].iter().for_each(|name| earlier(&mut alert[*name]));
+    }
+    std::fs::write(state_file, saved.to_string()).unwrap();
+}
+
+#[test]
+fn a_cron_job_judges_the_strategys_rules_however_rarely_it_runs() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements");
+    let case = Case::new("rarely").database(&database);
+    let line = "monitor --once --state-file state.json --json -d {url}";
+    case.run(line);
+    for (minutes, state, code) in [(5, "pending", 0), (70, "firing", 1)] {
+        age(&case.dir().join("state.json"), minutes * 60_000);
+        fail(&database, 40);
+        for _ in 0..30 {
+            database.execute("SELECT 1");
+        }
+        let seen = case.run(line).exit(code).json();
+        let errors = alert(&seen, "query_error_rate");
+        assert!(errors["state"] == state && errors["value"].as_f64().unwrap() > 0.2, "{errors:#}");
+        // Its window is two minutes, in which there is one sample.
+        let slow = alert(&seen, "database_slow_queries");
+        assert!(slow["state"] == "inactive" && slow["value"].is_number(), "{slow:#}");
+    }
+}
+
 #[test]
 fn what_cannot_be_kept_stops_no_watch_and_hides_no_alert() {
     let database = Database::fresh();

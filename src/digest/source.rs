@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use crate::digest::moment::{self, MICROS_PER_DAY, Moment};
-use crate::digest::{Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
+use crate::digest::{LARGE, Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
 use crate::model::{TypeKind, Value};
 use crate::plan::convert::Conversion;
 use crate::plan::rounding::Rounding;
@@ -63,7 +63,17 @@ impl SourceDigester {
     pub fn row<'v>(&mut self, value: impl Fn(usize) -> Value<'v>, normalise: &mut impl Normalise) -> Result<RowDigest, Misfit> {
         self.row.clear();
         for SourceColumn { place, index, column } in &self.columns {
-            write_value(column, value(*place), &mut self.row.bytes, &mut self.scratch, normalise).ok_or(Misfit { column: *index })?;
+            let value = value(*place);
+            match large(&column.conversion, value) {
+                Some(bytes) => {
+                    self.row.bytes.push(VALUE);
+                    self.row.write_large(bytes);
+                }
+                None => {
+                    let written = write_value(column, value, &mut self.row.bytes, &mut self.scratch, normalise);
+                    written.ok_or(Misfit { column: *index })?;
+                }
+            }
             self.row.end_column();
         }
         Ok(self.row.digest(self.key))
@@ -72,6 +82,19 @@ impl SourceDigester {
     /// A digest of each column of the last row, in the layout's order.
     pub fn columns(&self) -> Vec<u128> {
         self.row.columns()
+    }
+}
+
+/// The bytes of a large value whose canonical form is its own bytes.
+fn large<'v>(conversion: &Conversion, value: Value<'v>) -> Option<&'v [u8]> {
+    let (Value::Text(bytes) | Value::Blob(bytes)) = value else { return None };
+    if bytes.len() < LARGE || !conversion.transform.is_none() {
+        return None;
+    }
+    match (&conversion.kind, value) {
+        (TypeKind::Bytea, _) => Some(bytes),
+        (TypeKind::Text { max_chars: None }, Value::Text(text)) => text::is_clean(text).then_some(text),
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! PostgreSQL's side: rows as binary COPY gives them back.
 
 use crate::digest::moment::{MICROS_PER_DAY, POSTGRES_EPOCH_DAYS};
-use crate::digest::{Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, without_blanks, write_bytes};
+use crate::digest::{LARGE, Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, without_blanks, write_bytes};
 use crate::model::TypeKind;
 use crate::plan::CopyMap;
 
@@ -37,6 +37,11 @@ impl TargetDigester {
         self.row.clear();
         for (name, kind) in &self.columns {
             let written = match fields.next() {
+                Some(Some(field)) if field.len() >= LARGE && is_own_bytes(kind) => {
+                    self.row.bytes.push(VALUE);
+                    self.row.write_large(field);
+                    Some(())
+                }
                 Some(Some(field)) => {
                     self.row.bytes.push(VALUE);
                     write_field(kind, field, &mut self.row.bytes)
@@ -57,6 +62,11 @@ impl TargetDigester {
     pub fn columns(&self) -> Vec<u128> {
         self.row.columns()
     }
+}
+
+/// Types whose values are digested as they come.
+fn is_own_bytes(kind: &TypeKind) -> bool {
+    matches!(kind, TypeKind::Text { .. } | TypeKind::Bytea | TypeKind::Json | TypeKind::Enum { .. } | TypeKind::Other)
 }
 
 fn write_field(kind: &TypeKind, field: &[u8], out: &mut Vec<u8>) -> Option<()> {

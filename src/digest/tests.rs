@@ -337,3 +337,40 @@ fn local_times_mean_the_same_from_either_side() {
         }
     }
 }
+
+#[test]
+fn a_large_value_has_the_digest_that_its_copy_would_have() {
+    let column = |name: &str, kind: TypeKind| CopyColumn {
+        source: name.into(),
+        target: name.into(),
+        sql_type: "text".into(),
+        conversion: Conversion::new(kind),
+        computed: false,
+    };
+    let columns = vec![column("k", TypeKind::Int8), column("a", TypeKind::TEXT), column("b", TypeKind::Bytea), column("n", TypeKind::Int8)];
+    let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns, kept: false };
+    let (text, blob) = ("é".repeat(LARGE), vec![7u8; LARGE + 1]);
+    let values = [Value::Integer(5), Value::Text(text.as_bytes()), Value::Blob(&blob), Value::Integer(6)];
+    let fields: [&[u8]; 4] = [&5i64.to_be_bytes(), text.as_bytes(), &blob, &6i64.to_be_bytes()];
+    for key in [&["k"][..], &["a"], &["n", "b"], &[]] {
+        let layout = Layout::new(&map, key);
+        let mut copied = RowBytes::default();
+        for place in &layout.columns {
+            copied.bytes.push(VALUE);
+            match values[*place] {
+                Value::Integer(integer) => copied.bytes.extend_from_slice(&integer.to_le_bytes()),
+                Value::Text(bytes) | Value::Blob(bytes) => write_bytes(bytes, &mut copied.bytes),
+                _ => unreachable!("no such value here"),
+            }
+            copied.end_column();
+        }
+        let mut source = SourceDigester::new(&map, &layout, &["k", "a", "b", "n"]).unwrap();
+        let mut target = TargetDigester::new(&map, &layout);
+        for _ in 0..2 {
+            assert_eq!(source.row(|place| values[place], &mut AsIs).unwrap(), copied.digest(layout.key), "key {key:?}");
+            let given = layout.columns.iter().map(|place| Some(fields[*place]));
+            assert_eq!(target.row(given).unwrap(), copied.digest(layout.key), "key {key:?}");
+            assert_eq!((source.columns(), target.columns()), (copied.columns(), copied.columns()), "key {key:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::digest::Sums;
@@ -333,13 +334,18 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
     sender.blocking_send(Piece::End(end)).map_err(|_| anyhow!("the COPY has ended"))
 }
 
-/// Gives a buffer to the COPY, in pieces that the channel's bound can count: a row of many megabytes makes a buffer as large, and the next one is
-/// not read before most of it is on its way.
+/// Gives a buffer to the COPY, in pieces that the channel's bound can count: a row of many megabytes makes a buffer as large, and the next row is
+/// not read before nearly all of that is on its way.
 fn hand_over(buffer: Vec<u8>, mut rows: u64, sender: &mpsc::Sender<Piece>) -> Result<()> {
+    let ended = || anyhow!("the COPY has ended");
+    let large = buffer.len() > 4 * BUFFER_BYTES;
     let mut rest = Bytes::from(buffer);
     while !rest.is_empty() {
         let piece = rest.split_to(rest.len().min(2 * BUFFER_BYTES));
-        sender.blocking_send(Piece::Rows(piece, std::mem::take(&mut rows))).map_err(|_| anyhow!("the COPY has ended"))?;
+        sender.blocking_send(Piece::Rows(piece, std::mem::take(&mut rows))).map_err(|_| ended())?;
+    }
+    if large {
+        drop(Handle::current().block_on(sender.reserve_many(BUFFERS_IN_FLIGHT)).map_err(|_| ended())?);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod duration;
 mod generate;
+mod memory;
 mod migrate;
 mod monitor;
 mod pgbouncer;
@@ -198,6 +199,10 @@ pub fn explain_panics() {
 
 /// Runs one command to its end, or to the signal that stops it.
 pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
+    // These promise to stay small; load tests allocate from many threads at once.
+    if matches!(cli.command, Command::Migrate(_) | Command::Verify(_)) {
+        memory::give_back_early();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
     let result = runtime.block_on(dispatch(cli, ui));
     // A reader of the source may still stand in a long step; the process's end is its end too.

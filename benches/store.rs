@@ -116,7 +116,7 @@ async fn fill(store: &Store, query: &candlefish::store::Declared, keys: std::ops
 /// As large as what the store keeps.
 struct Same {
     rows: candlefish::store::Rows,
-    _rest: [u64; 16],
+    _rest: [u64; 18],
 }
 
 /// The keys are hashes already, here and in the store.
@@ -148,7 +148,8 @@ impl Hasher for Folded {
 /// A hit through the whole fetch beside a bare get, and what two cores do.
 fn l1(bed: &Bed, runtime: &tokio::runtime::Runtime) {
     let mut config = bed.config(&bed.database).redis(&bed.redis);
-    config.max_entry_bytes = 1 << 20;
+    // Both cores are busy with hits: Redis is not given up because its answer is heard late.
+    config.l2_deadline = Duration::from_secs(1);
     let store = runtime.block_on(bed.open(config));
     let item = store.declare(ITEM).unwrap();
     runtime.block_on(fill(&store, &item, 0..ENTRIES));
@@ -165,7 +166,7 @@ fn l1(bed: &Bed, runtime: &tokio::runtime::Runtime) {
         let fetched = (0..100).map(|_| runtime.block_on(store.fetch(&item, &[&id])).unwrap()).find(|fetched| fetched.source == Source::L1);
         let fetched = fetched.expect("the memory holds all of them");
         let key = xxhash_rust::xxh3::xxh3_128(&id.to_le_bytes());
-        bare.insert(key, Arc::new(Same { rows: fetched.rows().clone(), _rest: [0; 16] }));
+        bare.insert(key, Arc::new(Same { rows: fetched.rows().clone(), _rest: [0; 18] }));
         keys.push(key);
     }
     let (mut gets, mut fetches, mut few, mut both) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -227,13 +228,13 @@ fn l1(bed: &Bed, runtime: &tokio::runtime::Runtime) {
         });
         both.push((2 * passes * ENTRIES) as f64 / began.elapsed().as_secs_f64() / 1e6);
     }
-    let status = store.status();
-    let l1 = &status.queries.iter().find(|query| query.query == "item").unwrap().l1;
-    assert!(l1.lookups - l1.hits <= 2 * u64::try_from(ENTRIES).unwrap() / 100 + u64::try_from(ENTRIES).unwrap(), "{l1:?}");
     say("a bare get of quick_cache", "ns", &gets);
     say("a hit of L1 through fetch", "ns", &fetches);
     say("a hit of L1, of a hundred entries", "ns", &few);
     say("hits of L1 on two threads", "million/s", &both);
+    let status = store.status();
+    let l1 = &status.queries.iter().find(|query| query.query == "item").unwrap().l1;
+    assert!(l1.lookups - l1.hits <= 2 * u64::try_from(ENTRIES).unwrap() / 100 + u64::try_from(ENTRIES).unwrap(), "{l1:?}");
 }
 
 /// The median time of one of these, in microseconds. (A macro: a future that borrows from a closure is not known to be Send.)

@@ -8,7 +8,7 @@ use crate::postgres::{Address, Route};
 /// What a store is opened with. `Debug` shows no secret.
 #[derive(Clone)]
 pub struct StoreConfig {
-    /// PostgreSQL, or the pooler in front of it.
+    /// PostgreSQL, or the pooler in front of it. A role that it sets for its sessions needs INSERT on `candlefish.cache_outbox` to write with tags.
     pub address: Address,
     /// What stands in between; None asks the server.
     pub route: Option<Route>,
@@ -123,6 +123,14 @@ impl StoreConfig {
             #[cfg(debug_assertions)]
             sabotage: Sabotage::None,
         }
+    }
+
+    /// Where the store itself connects, for its outbox: as the user who logs in, without the settings of the application's sessions, which
+    /// through a pooler would reach the next client.
+    pub(super) fn own_address(&self) -> Address {
+        let mut address = self.address.clone();
+        address.session.clear();
+        address
     }
 
     /// With the shared cache at this URL.

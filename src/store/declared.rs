@@ -1,6 +1,7 @@
 //! A query as a store knows it: checked once, with everything of its key that does not change from call to call.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use tokio_postgres::types::{ToSql, Type};
@@ -16,12 +17,16 @@ use crate::store::params::Params;
 pub struct Declared(pub(super) Arc<Declaration>);
 
 pub(super) struct Declaration {
+    /// Whose it is: its key is of that store's database and role.
+    pub store: u64,
     pub query: Query,
     pub types: Vec<Type>,
     /// Its answers may be kept, and the store keeps answers.
     pub kept: bool,
+    /// It is not to be prepared under a name any more: through a pooler a name keeps the plan of before a change of its tables.
+    pub unnamed: AtomicBool,
     /// Over the namespace, the epoch, the database, the role, the text and its types.
-    pub fingerprint: [u8; 16],
+    pub fingerprint: u128,
     templates: Vec<Vec<Piece>>,
     pub metrics: QueryMetrics,
 }
@@ -55,13 +60,16 @@ impl Declared {
 }
 
 impl Declaration {
-    /// `identity`: what tells this database and this role from any other that shares the cache.
-    pub fn new(query: Query, identity: &[&[u8]]) -> Result<Self, StoreError> {
+    /// `identity`: what tells this database and this role from any other that shares the cache. `store`: whose it is.
+    pub fn new(query: Query, identity: &[&[u8]], store: u64) -> Result<Self, StoreError> {
         let misuse = |why: String| StoreError::misuse(format!("query {:?}: {why}", query.name));
-        if query.kind == QueryKind::Cached
-            && let Some(word) = changing_word(query.sql)
-        {
-            return Err(misuse(format!("it says {word}, so its answer cannot be kept; declare it with Query::read or Query::write")));
+        if let Some(word) = changing_word(query.sql, query.kind) {
+            let why = match query.kind {
+                QueryKind::Cached if VARYING.contains(&word.as_str()) => "so its answer cannot be kept; declare it with Query::read",
+                // A read may be sent twice, and goes in a transaction that is read-only.
+                _ => "so it is no read; declare it with Query::write",
+            };
+            return Err(misuse(format!("it says {word}, {why}")));
         }
         if query.tags.len() > Query::MAX_TAGS {
             return Err(misuse(format!("it has more than {} tags", Query::MAX_TAGS)));
@@ -75,9 +83,18 @@ impl Declaration {
             text.extend_from_slice(&(part.len() as u64).to_le_bytes());
             text.extend_from_slice(part);
         }
-        let fingerprint = xxh3_128(&text).to_le_bytes();
+        let fingerprint = xxh3_128(&text);
         let kept = query.kind == QueryKind::Cached;
-        Ok(Declaration { query, types, kept, fingerprint, templates, metrics: QueryMetrics::default() })
+        Ok(Declaration {
+            store,
+            query,
+            types,
+            kept,
+            unnamed: AtomicBool::new(false),
+            fingerprint,
+            templates,
+            metrics: QueryMetrics::default(),
+        })
     }
 
     /// The tags of this call.
@@ -96,22 +113,27 @@ impl Declaration {
     }
 
     /// The parameters as they go to the server; the first that does not fit its type is an error.
-    pub fn encode(&self, params: &[&(dyn ToSql + Sync)], into: &mut bytes::BytesMut) -> Result<(), StoreError> {
-        if params.len() != self.types.len() {
-            let message = format!("query {:?} takes {} parameters, and {} are given", self.query.name, self.types.len(), params.len());
-            return Err(StoreError::misuse(message));
-        }
+    pub fn params(&self, params: &[&(dyn ToSql + Sync)]) -> Result<Params, StoreError> {
+        self.check_count(params)?;
+        let mut bytes = bytes::BytesMut::new();
         for (at, (param, param_type)) in params.iter().zip(&self.types).enumerate() {
-            Params::push(into, *param, param_type)
-                .map_err(|error| StoreError::misuse(format!("query {:?}, parameter {}: {error}", self.query.name, at + 1)))?;
+            Params::push(&mut bytes, *param, param_type).map_err(|error| self.misfit(at, &*error))?;
         }
-        Ok(())
+        Ok(Params::from_bytes(Bytes::from(bytes)))
     }
 
-    pub fn params(&self, params: &[&(dyn ToSql + Sync)]) -> Result<Params, StoreError> {
-        let mut bytes = bytes::BytesMut::new();
-        self.encode(params, &mut bytes)?;
-        Ok(Params::from_bytes(Bytes::from(bytes)))
+    #[inline]
+    pub fn check_count(&self, params: &[&(dyn ToSql + Sync)]) -> Result<(), StoreError> {
+        if params.len() == self.types.len() {
+            return Ok(());
+        }
+        let message = format!("query {:?} takes {} parameters, and {} are given", self.query.name, self.types.len(), params.len());
+        Err(StoreError::misuse(message))
+    }
+
+    /// The parameter at this place, from 0, does not fit its type.
+    pub fn misfit(&self, at: usize, error: &dyn std::error::Error) -> StoreError {
+        StoreError::misuse(format!("query {:?}, parameter {}: {error}", self.query.name, at + 1))
     }
 }
 
@@ -168,8 +190,12 @@ fn push_text(text: &mut String, param_type: &Type, value: Option<&[u8]>) {
     };
 }
 
-/// Words by which a statement changes something or answers differently each time; none of them may stand in a query whose answer is kept.
-const CHANGING: [&str; 26] = [
+/// Words by which a statement answers differently each time; none of them may stand in a query whose answer is kept.
+const VARYING: [&str; 8] =
+    ["RANDOM", "GEN_RANDOM_UUID", "UUIDV4", "UUIDV7", "UUID_GENERATE_V4", "CLOCK_TIMESTAMP", "STATEMENT_TIMESTAMP", "TIMEOFDAY"];
+
+/// Words by which a statement changes something; none of them may stand in a read.
+const CHANGING: [&str; 23] = [
     "INSERT",
     "UPDATE",
     "DELETE",
@@ -190,39 +216,48 @@ const CHANGING: [&str; 26] = [
     "SHARE",
     "NEXTVAL",
     "SETVAL",
-    "RANDOM",
-    "GEN_RANDOM_UUID",
-    "CLOCK_TIMESTAMP",
     "PG_NOTIFY",
     "SET_CONFIG",
     "INTO",
 ];
 
-/// The first such word outside of quotes and comments; also anything that does not begin like a query, and more than one statement.
-fn changing_word(sql: &str) -> Option<String> {
+/// The first such word outside of quotes and comments that this kind of query may not say; also anything that does not begin like a query, and more
+/// than one statement, where the answer is kept.
+fn changing_word(sql: &str, kind: QueryKind) -> Option<String> {
+    if kind == QueryKind::Write {
+        return None;
+    }
+    let is_kept = kind == QueryKind::Cached;
     let code = without_quotes(sql);
     let words = code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).map(str::to_uppercase);
     let mut first = true;
     for word in words {
-        if first && !matches!(word.as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE") {
+        if is_kept && first && !matches!(word.as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE") {
             return Some(word);
         }
         first = false;
-        if CHANGING.contains(&word.as_str()) || word.starts_with("PG_ADVISORY") || word.starts_with("PG_TRY_ADVISORY") {
+        if CHANGING.contains(&word.as_str())
+            || is_kept && VARYING.contains(&word.as_str())
+            || word.starts_with("PG_ADVISORY")
+            || word.starts_with("PG_TRY_ADVISORY")
+        {
             return Some(word);
         }
     }
     let ends = code.trim_end().trim_end_matches(';');
-    (first || ends.contains(';')).then(|| "more or less than one statement".to_string())
+    (is_kept && (first || ends.contains(';'))).then(|| "more or less than one statement".to_string())
 }
 
 /// The text with everything in quotes, dollars and comments blank.
 fn without_quotes(sql: &str) -> String {
     let (mut code, mut rest) = (String::with_capacity(sql.len()), sql);
     while let Some(first) = rest.chars().next() {
+        let escapes =
+            first == '\'' && code.ends_with(['E', 'e']) && !code[..code.len() - 1].ends_with(|c: char| c.is_alphanumeric() || c == '_');
         let until = |end: &str, from: usize| rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len());
         let blank = match first {
-            // Doubled quotes are two quoted texts side by side. A backslash before a quote, in E'…', only blanks less than it could.
+            '\'' if escapes => escaped_text(rest),
+            // Doubled quotes are two quoted texts side by side.
             '\'' => until("'", 1),
             '"' => until("\"", 1),
             '-' if rest.starts_with("--") => until("\n", 2),
@@ -249,6 +284,19 @@ fn without_quotes(sql: &str) -> String {
     code
 }
 
+/// How long the text in quotes at the start is, where a backslash takes the next character as it is.
+fn escaped_text(sql: &str) -> usize {
+    let mut characters = sql.char_indices().skip(1);
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            '\'' => return at + 1,
+            _ => {}
+        }
+    }
+    sql.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +304,7 @@ mod tests {
     const ID: Query = Query::cached("q", "SELECT 1 WHERE $1 = $2", &[ParamType::Int8, ParamType::Text]);
 
     fn declared(query: Query) -> Declaration {
-        Declaration::new(query, &[b"db"]).unwrap()
+        Declaration::new(query, &[b"db"], 1).unwrap()
     }
 
     #[test]
@@ -267,7 +315,7 @@ mod tests {
             "SELECT \"update\" FROM t /* INSERT */;",
             "SELECT $$DROP$$, $a$ALTER$a$",
         ] {
-            assert_eq!(changing_word(sql), None, "{sql}");
+            assert_eq!(changing_word(sql, QueryKind::Cached), None, "{sql}");
         }
         for sql in [
             "INSERT INTO a VALUES (1) RETURNING id",
@@ -281,8 +329,20 @@ mod tests {
             "SELECT pg_advisory_lock(1)",
             "SELECT * FROM a FOR KEY SHARE",
         ] {
-            assert!(changing_word(sql).is_some(), "{sql}");
-            assert!(Declaration::new(Query { sql, ..ID }, &[]).is_err());
+            assert!(changing_word(sql, QueryKind::Cached).is_some(), "{sql}");
+            assert!(Declaration::new(Query { sql, ..ID }, &[], 1).is_err());
+        }
+    }
+
+    #[test]
+    fn a_read_may_answer_differently_each_time_and_changes_nothing() {
+        for sql in ["SELECT random()", "SHOW work_mem", "SELECT 1 FROM pg_sleep(1)", "SELECT E'\\'', 1"] {
+            assert_eq!(changing_word(sql, QueryKind::Read), None, "{sql}");
+        }
+        for sql in ["SELECT nextval('s')", "SELECT * FROM a FOR UPDATE", "SELECT E'\\'', nextval('s')", "SELECT E'\\\\', nextval('s'), 'x'"]
+        {
+            let error = Declaration::new(Query { sql, kind: QueryKind::Read, ..ID }, &[], 1).err().unwrap();
+            assert!(error.to_string().contains("declare it with Query::write"), "{error}");
         }
     }
 
@@ -292,8 +352,8 @@ mod tests {
         let params = declared.params(&[&-7_i64, &"x{1}"]).unwrap();
         let texts: Vec<String> = declared.tags(&params).iter().map(|tag| tag.text.to_string()).collect();
         assert_eq!(texts, ["a:-7:x{1}", "all"]);
-        assert!(Declaration::new(ID.tags(&["a:{3}"]), &[]).is_err());
-        assert!(Declaration::new(ID.tags(&["a:{1"]), &[]).is_err());
+        assert!(Declaration::new(ID.tags(&["a:{3}"]), &[], 1).is_err());
+        assert!(Declaration::new(ID.tags(&["a:{1"]), &[], 1).is_err());
         assert!(declared.params(&[&7_i64]).is_err());
         assert!(declared.params(&[&7_i32, &"x"]).is_err());
     }
@@ -304,6 +364,6 @@ mod tests {
         assert_eq!(declared(ID).fingerprint, one);
         assert_ne!(declared(Query { sql: "SELECT 2 WHERE $1 = $2", ..ID }).fingerprint, one);
         assert_ne!(declared(Query { params: &[ParamType::Int4, ParamType::Text], ..ID }).fingerprint, one);
-        assert_ne!(Declaration::new(ID, &[b"d", b"b"]).unwrap().fingerprint, one);
+        assert_ne!(Declaration::new(ID, &[b"d", b"b"], 1).unwrap().fingerprint, one);
     }
 }

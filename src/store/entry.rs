@@ -1,6 +1,6 @@
 //! An answer that is kept: in memory as [`Entry`], in Redis as one value with a header that says whose it is and whether it is whole.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -9,17 +9,22 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::store::chance;
 use crate::store::config::StoreConfig;
 use crate::store::declared::{Declaration, Tag};
+use crate::store::metrics::Miss;
 use crate::store::rows::Rows;
-use crate::store::validity::{Stamp, now_ms};
+use crate::store::validity::{Stamp, Validity, now_ms};
 
-/// An answer in memory; never changed. What every hit looks at comes first: with the count of its owners it is one line of the processor's cache.
+/// An answer in memory; never changed. What every hit looks at comes first, beside the count of its owners.
 #[repr(C)]
 pub(super) struct Entry {
-    /// In [`now_ms`]: when it is no longer fresh, when refreshing ahead begins.
-    pub fresh_until: u64,
-    pub refresh: u64,
-    pub stamp: Stamp,
+    /// [`Validity::moves`] when it was last found current.
+    checked: AtomicU64,
+    /// In [`now_ms`]: until then there is nothing to do for it, neither is it old nor to be refreshed.
+    quiet_until: u64,
     pub rows: Rows,
+    pub stamp: Stamp,
+    /// In [`now_ms`]: when it is no longer fresh, when refreshing ahead begins.
+    fresh_until: u64,
+    refresh: u64,
     /// When the load began, when the answer is of no use at all.
     pub as_of: u64,
     pub useful_until: u64,
@@ -41,16 +46,62 @@ impl Entry {
             texts.extend_from_slice(&u16::try_from(tag.text.len()).unwrap_or(u16::MAX).to_le_bytes());
             texts.extend_from_slice(&tag.text.as_bytes()[..tag.text.len().min(usize::from(u16::MAX))]);
         }
+        let (fresh_until, refresh) = (now + fresh, now + fresh - ahead);
         Entry {
+            checked: AtomicU64::new(stamp.moves),
+            quiet_until: refresh,
             rows,
             stamp,
             as_of,
-            refresh: now + fresh - ahead,
-            fresh_until: now + fresh,
+            refresh,
+            fresh_until,
             useful_until: now + useful,
             refreshing: AtomicBool::new(false),
             tags: texts.into(),
         }
+    }
+
+    /// Of an answer that is given once and not kept.
+    pub fn unkept(rows: Rows, stamp: Stamp, as_of: u64) -> Self {
+        Entry {
+            checked: AtomicU64::new(stamp.moves),
+            quiet_until: 0,
+            rows,
+            stamp,
+            fresh_until: 0,
+            refresh: 0,
+            as_of,
+            useful_until: 0,
+            refreshing: AtomicBool::new(false),
+            tags: Box::default(),
+        }
+    }
+
+    /// True when it may be given, and nothing else is to be done. False says nothing: [`Validity::objection`] does.
+    #[inline]
+    pub fn is_good(&self, validity: &Validity, now: u64) -> bool {
+        self.checked.load(Ordering::Relaxed) == validity.moves() && now < self.quiet_until && now < validity.proven_until()
+    }
+
+    /// Why it may not be given as fresh.
+    pub fn objection(&self, validity: &Validity, now: u64) -> Option<Miss> {
+        let moves = validity.moves();
+        if let Some(objection) = validity.objection(&self.stamp, now) {
+            return Some(objection);
+        }
+        self.checked.store(moves, Ordering::Relaxed);
+        (now >= self.fresh_until).then_some(Miss::Expired)
+    }
+
+    /// For how long it has not been fresh, in milliseconds.
+    pub fn stale_for(&self, now: u64) -> u64 {
+        now.saturating_sub(self.fresh_until)
+    }
+
+    /// It ended already.
+    pub fn ended(mut self, at: u64) -> Self {
+        (self.fresh_until, self.quiet_until) = (at, self.quiet_until.min(at));
+        self
     }
 
     /// True for the first who asks once it is time to refresh.
@@ -189,6 +240,29 @@ mod tests {
 
     fn packed(text: &str) -> Packed {
         Packed { epoch: 7, tokens: vec![1, u64::MAX], as_of: 1, fresh_until: 2, useful_until: 3, load_micros: 4, rows: rows(text) }
+    }
+
+    #[test]
+    fn an_entry_is_looked_at_closely_once_after_each_move_and_never_given_past_its_own() {
+        let validity = Validity::new(false);
+        let (own, other) = ([Tag::new("user:1")], Tag::new("user:2"));
+        let stamp = validity.stamp(&own);
+        let now = stamp.at;
+        validity.replayed_until(now);
+        let entry = Entry::new(rows("a"), stamp, &own, now, Duration::ZERO, (60_000, 60_000));
+        assert!(entry.is_good(&validity, now));
+        validity.invalidate(other.hash);
+        assert!(!entry.is_good(&validity, now));
+        assert_eq!(entry.objection(&validity, now), None);
+        assert!(entry.is_good(&validity, now), "it was found current since");
+        assert!(!entry.is_good(&validity, now + 2000), "unproven");
+        validity.replayed_until(now + 70_000);
+        assert!(!entry.is_good(&validity, now + 70_000), "its time is over");
+        assert_eq!(entry.objection(&validity, now + 70_000), Some(Miss::Expired));
+        validity.invalidate(own[0].hash);
+        assert!(!entry.is_good(&validity, now));
+        assert_eq!(entry.objection(&validity, now), Some(Miss::Invalidated));
+        assert!(!entry.is_good(&validity, now), "an objection is no proof");
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
-use tokio_postgres::types::ToSql;
-use xxhash_rust::xxh3::xxh3_128;
+use tokio_postgres::types::{IsNull, ToSql};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::model::QueryKind;
 use crate::store::declared::Declaration;
 use crate::store::entry::Entry;
 use crate::store::load::{Ask, Loaded, Spans};
 use crate::store::metrics::Miss;
+use crate::store::params::encode;
 use crate::store::rows::Rows;
 use crate::store::validity::now_ms;
 use crate::store::{Declared, Inner, Store, StoreError};
@@ -21,7 +22,7 @@ use crate::store::{Declared, Inner, Store, StoreError};
 /// What one call may say about itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Call<'a> {
-    /// Instead of the declared one.
+    /// Instead of the declared one, for what this call itself has loaded; an answer that is kept already lives as long as it was given.
     pub ttl: Option<Duration>,
     /// Asks the database, whatever is kept; what it says is not kept either.
     pub fresh: bool,
@@ -62,6 +63,11 @@ pub struct Fetched {
     pub trace: Vec<(&'static str, Duration)>,
 }
 
+impl Call<'_> {
+    /// Nothing is said.
+    const PLAIN: Call<'static> = Call { ttl: None, fresh: false, scope: "", deadline: None, retries: None, trace: false };
+}
+
 impl Fetched {
     pub(super) fn new(entry: Arc<Entry>, source: Source) -> Self {
         Fetched { entry, source, trace: Vec::new() }
@@ -100,81 +106,118 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database and of the way to it. Redis has none here: without it a read is slower, and never fails.
+    #[inline]
     pub async fn fetch(&self, query: &Declared, params: &[&(dyn ToSql + Sync)]) -> Result<Fetched, StoreError> {
-        self.fetch_with(query, params, &Call::default()).await
+        self.fetch_with(query, params, &Call::PLAIN).await
     }
 
     /// The same, with what this call says about itself.
+    #[inline]
     pub async fn fetch_with(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Fetched, StoreError> {
-        let declared = &query.0;
-        let mut stale = None;
-        let mut key = 0;
-        if declared.kept && !call.fresh {
-            let is_sample = TICK.with(|tick| {
-                tick.set(tick.get().wrapping_add(1));
-                tick.get().is_multiple_of(SAMPLE)
-            });
-            let began = (is_sample || call.trace).then(Instant::now);
-            key = key_of(declared, params, call.scope)?;
-            if !declared.query.required {
-                let now = now_ms();
-                match self.0.look_in_memory(declared, key, now) {
-                    Memory::Hit(entry) => {
-                        declared.metrics.l1.hits.count();
-                        let mut fetched = Fetched::new(entry, Source::L1);
-                        if let Some(began) = began {
-                            declared.metrics.l1.latency.record(began.elapsed());
-                            if is_sample {
-                                self.0.calls.latency.record_for(began.elapsed(), u64::from(SAMPLE));
-                            }
-                            if call.trace {
-                                fetched.trace.push(("l1", began.elapsed()));
-                            }
-                        }
-                        if fetched.entry.begin_refresh(now) {
-                            self.refresh(query, params, call, key);
-                        }
-                        return Ok(fetched);
-                    }
-                    Memory::Miss(cause, kept) => {
-                        declared.metrics.l1.miss(cause);
-                        stale = kept;
-                    }
-                }
-            }
+        match self.hit(query, params, call) {
+            Ok(fetched) => Ok(fetched),
+            // In a box: the way of a hit stays small.
+            Err(missed) => Box::pin(self.miss(query, params, call, missed)).await,
         }
-        // In a box: the way of a hit stays small.
-        Box::pin(async {
-            let began = Instant::now();
-            let outcome = self.miss(query, params, call, key, stale).await;
-            self.0.calls.record(began, &outcome);
-            outcome
-        })
-        .await
     }
 
-    async fn miss(
+    /// The way of a hit. It waits for nothing, allocates nothing, and is short: while memory is slow the processor begins with the next.
+    fn hit(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Fetched, Missed> {
+        let declared = &*query.0;
+        // Another store's declaration is refused there too.
+        if !declared.kept || call.fresh || declared.store != self.0.id {
+            return Err(Missed::default());
+        }
+        let is_sample = is_sample();
+        let began = (is_sample || call.trace).then(Instant::now);
+        // Who misses encodes again, and says what does not fit.
+        let Ok(key) = key_of(declared, params, call.scope) else { return Err(Missed::default()) };
+        if declared.query.required {
+            return Err(Missed { key, stale: None });
+        }
+        let now = now_ms();
+        let entry = match self.0.l1.get(key) {
+            Some(entry) if entry.is_good(&self.0.validity, now) => entry,
+            found => self.look_closer(query, params, call, key, found, now)?,
+        };
+        declared.metrics.l1.hits.count();
+        let mut fetched = Fetched::new(entry, Source::L1);
+        if let Some(began) = began {
+            self.note_hit(declared, &mut fetched, began, is_sample, call.trace);
+        }
+        Ok(fetched)
+    }
+
+    /// What was found in memory and cannot be given without a second thought.
+    #[cold]
+    fn look_closer(
         &self,
         query: &Declared,
         params: &[&(dyn ToSql + Sync)],
         call: &Call<'_>,
         key: u128,
-        stale: Option<Arc<Entry>>,
-    ) -> Result<Fetched, StoreError> {
+        found: Option<Arc<Entry>>,
+        now: u64,
+    ) -> Result<Arc<Entry>, Missed> {
+        match self.0.judge_memory(&query.0, key, found, now) {
+            Memory::Hit(entry) => {
+                if entry.begin_refresh(now) {
+                    self.refresh(query, params, call, key);
+                }
+                Ok(entry)
+            }
+            Memory::Miss(cause, stale) => {
+                query.0.metrics.l1.miss(cause);
+                Err(Missed { key, stale })
+            }
+        }
+    }
+
+    #[cold]
+    fn note_hit(&self, declared: &Declaration, fetched: &mut Fetched, began: Instant, is_sample: bool, trace: bool) {
+        declared.metrics.l1.latency.record(began.elapsed());
+        if is_sample {
+            self.0.calls.latency.record_for(began.elapsed(), u64::from(SAMPLE));
+        }
+        if trace {
+            fetched.trace.push(("l1", began.elapsed()));
+        }
+    }
+
+    async fn miss(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>, missed: Missed) -> Result<Fetched, StoreError> {
         let began = Instant::now();
+        let outcome = self.load(query, params, call, missed, began).await;
+        self.0.calls.record(began, &outcome);
+        outcome
+    }
+
+    async fn load(
+        &self,
+        query: &Declared,
+        params: &[&(dyn ToSql + Sync)],
+        call: &Call<'_>,
+        missed: Missed,
+        began: Instant,
+    ) -> Result<Fetched, StoreError> {
+        let Missed { key, stale } = missed;
         let mut ask = self.ask(query, params, call, key)?;
         ask.spans = call.trace.then(Spans::default);
         let spans = ask.spans.clone();
         let deadline = call.deadline.unwrap_or(began + self.0.config.query_timeout);
         let kept = query.0.kept && !call.fresh;
-        let end = tokio::time::timeout_at(deadline.into(), async {
-            match (kept, query.0.query.required) {
-                (true, false) => self.0.join(ask, stale).await,
-                (true, true) => self.0.clone().checked(&ask, deadline).await,
-                (false, _) => self.0.uncached(&ask, deadline).await,
+        let late = || StoreError::DeadlineExceeded { waiting_for: "the answer", after: began.elapsed() };
+        // What has a limit of its own at every step needs no clock over all of them.
+        let mut fetched = match (kept, query.0.query.required) {
+            (false, _) => self.0.uncached(&ask, deadline).await?,
+            (true, true) => {
+                let checked = self.0.clone().checked(&ask, deadline);
+                tokio::time::timeout_at(deadline.into(), checked).await.map_err(|_| late())??
             }
-        });
-        let mut fetched = end.await.unwrap_or(Err(StoreError::DeadlineExceeded { waiting_for: "the answer", after: began.elapsed() }))?;
+            (true, false) => match self.0.take(&mut ask, stale.is_some(), deadline).await {
+                Some(fetched) => fetched,
+                None => tokio::time::timeout_at(deadline.into(), self.0.join(ask, stale, deadline)).await.map_err(|_| late())??,
+            },
+        };
         if let Source::Stale { .. } = fetched.source {
             query.0.metrics.stale.fetch_add(1, Ordering::Relaxed);
         }
@@ -189,7 +232,7 @@ impl Store {
     }
 
     fn ask(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>, key: u128) -> Result<Ask, StoreError> {
-        if query.0.query.kind == QueryKind::Write {
+        if self.0.own(query)?.query.kind == QueryKind::Write {
             return Err(StoreError::misuse(format!("query {:?} writes: use Store::write", query.0.query.name)));
         }
         let params = query.0.params(params)?;
@@ -209,6 +252,14 @@ impl Store {
     }
 }
 
+/// A call that memory did not answer.
+#[derive(Default)]
+struct Missed {
+    key: u128,
+    /// What may yet do as a stale answer.
+    stale: Option<Arc<Entry>>,
+}
+
 /// What memory says.
 pub(super) enum Memory {
     Hit(Arc<Entry>),
@@ -217,35 +268,99 @@ pub(super) enum Memory {
 }
 
 impl Inner {
-    #[inline]
-    pub(super) fn look_in_memory(&self, declared: &Declaration, key: u128, now: u64) -> Memory {
-        let Some(entry) = self.l1.get(key) else { return Memory::Miss(self.l1.absence(key), None) };
-        let objection = self.validity.objection(&entry.stamp, now);
-        if objection.is_none() && now < entry.fresh_until {
-            return Memory::Hit(entry);
+    /// The declaration, if it is of this store: another's has the key of another database or role.
+    pub(super) fn own<'a>(&self, query: &'a Declared) -> Result<&'a Declaration, StoreError> {
+        if query.0.store == self.id {
+            return Ok(&query.0);
         }
+        Err(StoreError::misuse(format!("query {:?} is declared with another store", query.0.query.name)))
+    }
+
+    pub(super) fn look_in_memory(&self, declared: &Declaration, key: u128, now: u64) -> Memory {
+        self.judge_memory(declared, key, self.l1.get(key), now)
+    }
+
+    fn judge_memory(&self, declared: &Declaration, key: u128, found: Option<Arc<Entry>>, now: u64) -> Memory {
+        let Some(entry) = found else { return Memory::Miss(self.l1.absence(key), None) };
+        let Some(objection) = entry.objection(&self.validity, now) else { return Memory::Hit(entry) };
         // What is old stays until a load takes its place: who asks meanwhile is told the same cause.
         let useful = now < entry.useful_until && !declared.query.grace.is_zero() && self.validity.allows_stale(&entry.stamp);
-        Memory::Miss(objection.unwrap_or(Miss::Expired), useful.then_some(entry))
+        Memory::Miss(objection, useful.then_some(entry))
     }
 
     /// A stale answer, if it may be given now.
     pub(super) fn stale(&self, entry: Arc<Entry>) -> Option<Loaded> {
         let now = now_ms();
-        let since = Duration::from_millis(now.saturating_sub(entry.fresh_until));
+        let since = Duration::from_millis(entry.stale_for(now));
         (now < entry.useful_until && self.validity.allows_stale(&entry.stamp)).then_some(Loaded { entry, source: Source::Stale { since } })
     }
 }
 
+/// One hit in [`SAMPLE`] is, on each thread.
+fn is_sample() -> bool {
+    TICK.with(|tick| {
+        tick.set(tick.get().wrapping_add(1));
+        tick.get().is_multiple_of(SAMPLE)
+    })
+}
+
 /// The key of one call: over everything that can change the answer. Nothing is allocated.
+///
+/// The fingerprint, then each parameter, then the scope, one step each. Each is hashed by itself, from where it was just written: of a text in one piece
+/// the hash would read across what was written piece by piece, and the processor waits with such a read until all that was written before is in
+/// memory, that of the hits before included.
 #[inline]
 pub(super) fn key_of(declared: &Declaration, params: &[&(dyn ToSql + Sync)], scope: &str) -> Result<u128, StoreError> {
+    declared.check_count(params)?;
     BUFFER.with_borrow_mut(|buffer| {
-        buffer.clear();
-        buffer.extend_from_slice(&declared.fingerprint);
-        buffer.extend_from_slice(&(scope.len() as u64).to_le_bytes());
-        buffer.extend_from_slice(scope.as_bytes());
-        declared.encode(params, buffer)?;
-        Ok(xxh3_128(buffer))
+        let mut key = declared.fingerprint;
+        for (at, (param, param_type)) in params.iter().zip(&declared.types).enumerate() {
+            buffer.clear();
+            key = match encode(*param, param_type, buffer).map_err(|error| declared.misfit(at, &*error))? {
+                IsNull::No => step(key, buffer),
+                // As far from every value as two values are from each other.
+                IsNull::Yes => key.rotate_left(41) ^ 0x6d0f_27bd_9c1e_84a3_58f2_c36b_07ad_e915,
+            };
+        }
+        Ok(if scope.is_empty() { key } else { step(key, scope.as_bytes()) })
     })
+}
+
+/// Two keys that differ stay as different as two hashes, whatever comes after.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "any half of a hash")]
+fn step(key: u128, value: &[u8]) -> u128 {
+    key.rotate_left(41) ^ xxh3_128_with_seed(value, key as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::model::{ParamType, Query};
+
+    #[test]
+    fn keys_differ_wherever_calls_do() {
+        const TWO: Query = Query::cached("two", "SELECT 1 WHERE $1 = $2", &[ParamType::Text, ParamType::Text]);
+        let two = Declaration::new(TWO, &[b"db"], 1).unwrap();
+        let texts = [None, Some(""), Some("a"), Some("ab"), Some("b"), Some("abc"), Some("c")];
+        let mut keys = HashSet::new();
+        for scope in ["", "a", "b"] {
+            for first in texts {
+                for second in texts {
+                    assert!(keys.insert(key_of(&two, &[&first, &second], scope).unwrap()), "{first:?} {second:?} {scope:?}");
+                }
+            }
+        }
+        let other = Declaration::new(TWO, &[b"other db"], 1).unwrap();
+        assert!(keys.insert(key_of(&other, &[&"a", &"b"], "").unwrap()));
+        let number = |param| Declaration::new(Query { params: param, sql: "SELECT $1", ..TWO }, &[b"db"], 1).unwrap();
+        let (long, short) = (number(&[ParamType::Int8]), number(&[ParamType::Int4]));
+        let numbers: HashSet<u128> = (0..100_000_i64).map(|n| key_of(&long, &[&n], "").unwrap()).collect();
+        let halves: HashSet<u64> = numbers.iter().flat_map(|key| [*key as u64, (key >> 64) as u64]).collect();
+        assert_eq!((numbers.len(), halves.len()), (100_000, 200_000), "each half is a hash by itself");
+        assert!(!numbers.contains(&key_of(&short, &[&7_i32], "").unwrap()));
+        assert!(key_of(&long, &[], "").is_err() && key_of(&long, &[&7_i32], "").is_err());
+    }
 }

@@ -13,7 +13,7 @@ use crate::store::entry::{Entry, Packed, lifetimes, wall_ms};
 use crate::store::fetch::{Fetched, Source};
 use crate::store::metrics::Miss;
 use crate::store::params::Params;
-use crate::store::redis_link::{LEASE_MS, Link, Look, Token, Unavailable};
+use crate::store::redis_link::{LEASE_MS, Lease, Link, Look, Token, Unavailable};
 use crate::store::retry::Limits;
 use crate::store::rows::Rows;
 use crate::store::timed::{Answer, Failed, Flight};
@@ -100,25 +100,29 @@ pub(super) struct Load {
 const MARGIN: Duration = Duration::from_secs(5);
 
 impl Inner {
-    /// The answer of a load that is under way, if it is new enough; else of one begun now. A stale answer is given when that fails or takes long.
-    pub(super) async fn join(self: &Arc<Self>, ask: Ask, stale: Option<Arc<Entry>>) -> Result<Fetched, StoreError> {
-        let (declared, patience) = (ask.declared.clone(), ask.declared.query.patience);
-        let mut ask = ask;
-        if let Some(link) = self.link.as_deref().filter(|_| stale.is_none())
-            && let Some(_place) = self.loads.look(ask.key)
-        {
-            let looked = Instant::now();
-            let look = link.look(ask.key, &ask.tags, true).await;
-            ask.span("l2", looked);
-            match look.map(|look| (self.judge(link, ask.key, &look), look)) {
-                Ok((Ok(packed), _)) => {
-                    let entry = self.take_from_redis(&ask, packed, looked);
-                    return Ok(Fetched::new(entry, Source::L2));
-                }
-                Ok((_, look)) => ask.looked = Some(Ok(look)),
-                Err(unavailable) => ask.looked = Some(Err(unavailable)),
-            }
+    /// What Redis has, if it may be used; else what it said is noted.
+    pub(super) async fn take(&self, ask: &mut Ask, has_stale: bool, deadline: Instant) -> Option<Fetched> {
+        let looked = Instant::now();
+        // Who has less time than Redis may take waits for a load, which goes on without him.
+        let link = self.link.as_deref().filter(|link| !has_stale && looked + link.deadline < deadline)?;
+        let _place = self.loads.look(ask.key)?;
+        // Whether somebody loads it is seen by who then wants to.
+        let look = link.look(ask.key, &ask.tags, false).await;
+        ask.span("l2", looked);
+        match look.map(|look| (self.judge(link, ask.key, &look), look)) {
+            Ok((Ok(packed), _)) => return Some(Fetched::new(self.take_from_redis(ask, packed, looked), Source::L2)),
+            Ok((_, look)) => ask.looked = Some(Ok(look)),
+            Err(unavailable) => ask.looked = Some(Err(unavailable)),
         }
+        None
+    }
+
+    /// The answer of a load that is under way, if it is new enough; else of one begun now. A stale answer is given when that fails or takes long.
+    pub(super) async fn join(self: &Arc<Self>, ask: Ask, stale: Option<Arc<Entry>>, deadline: Instant) -> Result<Fetched, StoreError> {
+        let declared = ask.declared.clone();
+        // Who has little time left is given the stale answer before it is over.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let patience = declared.query.patience.min(left.mul_f64(0.8));
         let (load, joined) = self.start(ask, false);
         let mut outcome = load.outcome.clone();
         let mut end = std::pin::pin!(ended(&mut outcome));
@@ -210,7 +214,7 @@ impl Inner {
             match self.judge(link, ask.key, &look) {
                 Ok(packed) if !ahead || pause > Duration::from_millis(2) => {
                     if counted {
-                        let entry = Arc::new(unpacked(ask, packed));
+                        let entry = Arc::new(self.unpacked(ask, packed));
                         self.l1.insert(ask.key, &entry, &self.validity);
                         return Ok(Loaded { entry, source: Source::L2 });
                     }
@@ -225,16 +229,25 @@ impl Inner {
             }
             counted = true;
             // Others load it: their answer comes here sooner than one of our own. Not past an invalidation, which their load may not know.
-            if look.is_leased && Instant::now() < deadline && !self.validity.is_outdated(&ask.stamp) {
+            if Instant::now() >= deadline {
+                let waited = ask.declared.query.timeout.min(self.config.query_timeout) + MARGIN;
+                return Err(StoreError::DeadlineExceeded { waiting_for: "another instance's load", after: waited });
+            }
+            if look.is_leased && !self.validity.is_outdated(&ask.stamp) {
                 tokio::time::sleep(pause).await;
                 ask.span("lease", looked);
                 pause = (pause * 2).min(Duration::from_millis(25));
                 continue;
             }
-            match link.lease(ask.key, &ask.tags, who).await {
-                Ok((true, tokens)) => break (true, known(&tokens)),
-                Ok((false, tokens)) if self.validity.is_outdated(&ask.stamp) => break (false, known(&tokens)),
-                Ok((false, _)) => pause = pause.max(Duration::from_millis(3)),
+            match link.lease(ask.key, &ask.tags, who, look.value.as_ref()).await {
+                Ok(Lease::Mine(tokens)) => break (true, known(&tokens)),
+                Ok(Lease::Others(tokens)) if self.validity.is_outdated(&ask.stamp) => break (false, known(&tokens)),
+                // Who refreshes ahead takes that as refreshed.
+                Ok(Lease::LookAgain) => pause = pause.max(Duration::from_millis(3)),
+                Ok(Lease::Others(_)) => {
+                    pause = pause.max(Duration::from_millis(3));
+                    tokio::time::sleep(pause).await;
+                }
                 Err(_) => break (false, None),
             }
         };
@@ -280,7 +293,7 @@ impl Inner {
     fn take_from_redis(&self, ask: &Ask, packed: Packed, looked: Instant) -> Arc<Entry> {
         ask.declared.metrics.l2.hits.count();
         ask.declared.metrics.l2.latency.record(looked.elapsed());
-        let entry = Arc::new(unpacked(ask, packed));
+        let entry = Arc::new(self.unpacked(ask, packed));
         self.l1.insert(ask.key, &entry, &self.validity);
         entry
     }
@@ -330,7 +343,7 @@ impl Inner {
             Some(packed)
                 if self.outbox.is_told() && packed.epoch == link.epoch() && known(&look.tokens).as_ref() == Some(&packed.tokens) =>
             {
-                self.stale(Arc::new(unpacked(ask, packed))).ok_or(error)
+                self.stale(Arc::new(self.unpacked(ask, packed))).ok_or(error)
             }
             _ => Err(error),
         }
@@ -350,12 +363,15 @@ impl Inner {
             Ok(packed) => {
                 ask.declared.metrics.l2.hits.count();
                 ask.declared.metrics.l2.latency.record(looked.elapsed());
-                return Ok(Fetched::new(Arc::new(unpacked(ask, packed)), Source::L2));
+                return Ok(Fetched::new(Arc::new(self.unpacked(ask, packed)), Source::L2));
             }
             Err(cause) => ask.declared.metrics.l2.miss(cause),
         }
         let who = chance::token();
-        let tokens = link.lease(ask.key, &ask.tags, who).await.ok().and_then(|(_, tokens)| known(&tokens));
+        let tokens = match link.lease(ask.key, &ask.tags, who, look.value.as_ref()).await {
+            Ok(Lease::Mine(tokens) | Lease::Others(tokens)) => known(&tokens),
+            Ok(Lease::LookAgain) | Err(Unavailable) => None,
+        };
         let epoch = link.epoch();
         let (entry, packed) = self.load_entry(ask, deadline, Life::Full).await?;
         if let Some(tokens) = tokens.filter(|_| self.fits(&packed.rows) && !self.must_not_keep(ask, link, epoch)) {
@@ -368,8 +384,9 @@ impl Inner {
 
     /// The database, and nothing else.
     pub(super) async fn uncached(&self, ask: &Ask, deadline: Instant) -> Result<Fetched, StoreError> {
-        let (entry, _) = self.load_entry(ask, deadline, Life::Full).await?;
-        Ok(Fetched::new(entry, Source::Database))
+        let as_of = now_ms();
+        let rows = self.load(ask, deadline).await?.rows;
+        Ok(Fetched::new(Arc::new(Entry::unkept(rows, ask.stamp, as_of)), Source::Database))
     }
 
     /// Asks the database; the answer as memory keeps it, and as Redis does (without its epoch and tokens).
@@ -397,6 +414,20 @@ impl Inner {
         Ok((Arc::new(Entry::new(rows, ask.stamp, &ask.tags, as_of, took, remaining)), packed))
     }
 
+    /// What Redis had, as memory keeps it.
+    fn unpacked(&self, ask: &Ask, packed: Packed) -> Entry {
+        let (wall, now) = (wall_ms(), now_ms());
+        let remaining = (packed.fresh_until.saturating_sub(wall), packed.useful_until.saturating_sub(wall));
+        // No longer than it was declared for, whatever another machine's clock says.
+        let most = u64::try_from(ask.ttl.unwrap_or(ask.declared.query.ttl).as_millis()).unwrap_or(u64::MAX / 4);
+        let grace = u64::try_from(ask.declared.query.grace.as_millis()).unwrap_or(u64::MAX / 4);
+        let remaining = (remaining.0.min(most), remaining.1.min(most.saturating_add(grace)));
+        let as_of = now.saturating_sub(wall.saturating_sub(packed.as_of));
+        let stamp = self.validity.stamp_of_shared(ask.stamp);
+        let entry = Entry::new(packed.rows, stamp, &ask.tags, as_of, Duration::from_micros(packed.load_micros.into()), remaining);
+        if packed.fresh_until < wall { entry.ended(now.saturating_sub(wall - packed.fresh_until)) } else { entry }
+    }
+
     pub(super) fn limits(&self, deadline: Instant, retries: u32) -> Limits {
         Limits { retries, deadline, away_until: Instant::now() + self.config.pool.reconnect_timeout }
     }
@@ -411,12 +442,14 @@ impl Inner {
             let began = Instant::now();
             let lease = self.pool.acquire(deadline).await;
             ask.span("pool", began);
-            let sent = Instant::now();
+            let sent = ask.spans.as_ref().map(|_| Instant::now());
             let outcome = match lease {
                 Ok(lease) => flight.run_on(lease).await,
                 Err(error) => Err(Failed::NotDone(error)),
             };
-            ask.span("database", sent);
+            if let Some(sent) = sent {
+                ask.span("database", sent);
+            }
             let failed = match outcome {
                 Ok(answer) => {
                     declared.metrics.database.record(began.elapsed());
@@ -457,21 +490,6 @@ enum Life {
 /// Every token, when every tag has one and nobody is writing.
 fn known(tokens: &[Token]) -> Option<Vec<u64>> {
     tokens.iter().map(|token| if let Token::Is(token) = token { Some(*token) } else { None }).collect()
-}
-
-fn unpacked(ask: &Ask, packed: Packed) -> Entry {
-    let (wall, now) = (wall_ms(), now_ms());
-    let remaining = (packed.fresh_until.saturating_sub(wall), packed.useful_until.saturating_sub(wall));
-    // No longer than it was declared for, whatever another machine's clock says.
-    let most = u64::try_from(ask.ttl.unwrap_or(ask.declared.query.ttl).as_millis()).unwrap_or(u64::MAX / 4);
-    let grace = u64::try_from(ask.declared.query.grace.as_millis()).unwrap_or(u64::MAX / 4);
-    let remaining = (remaining.0.min(most), remaining.1.min(most.saturating_add(grace)));
-    let as_of = now.saturating_sub(wall.saturating_sub(packed.as_of));
-    let mut entry = Entry::new(packed.rows, ask.stamp, &ask.tags, as_of, Duration::from_micros(packed.load_micros.into()), remaining);
-    if packed.fresh_until < wall {
-        entry.fresh_until = now.saturating_sub(wall - packed.fresh_until);
-    }
-    entry
 }
 
 /// Keeps the lease alive while the load runs.

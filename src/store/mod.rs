@@ -42,7 +42,9 @@
 //! 5. *Without that proof an answer is used for 0.8 s from when its load began*: then its age alone keeps the promise. So memory still shields the
 //!    database while Redis is down.
 //! 6. *What Redis could not take stands in the outbox*, committed with the write; every instance replays it three times a second, and uses nothing
-//!    from L1 or L2 when its last reading is 1.5 s old, and nothing from L2 while Redis has yet to be told of a row.
+//!    from L1 or L2 when its last reading is 1.5 s old, and nothing from L2 while Redis has yet to be told of a row. That reading is one short query by
+//!    a connection of its own; behind a pooler whose servers are all busy it waits like any other, and while it waits for a second, answers are used
+//!    within their grace only. Queries that matter then want a grace, and the pooler a `reserve_pool_size`.
 //! 7. *A server's epoch is bound to its run id*: after a restart or a failover, whoever connects first makes a new one, before anything is read.
 //!    Entries of another epoch are not used, and for a second nothing is kept, because the marks of writes under way may be lost. A write that takes
 //!    longer than half a second leaves a row in the outbox as well.
@@ -60,7 +62,7 @@
 //! [`Argument`](crate::postgres::Argument) becomes what the statement wants. Before the measured time take a [`Store::status`] and call
 //! [`Pool::restart_peaks`]; after it take another: `after.l1().since(&before.l1())` is what memory did meanwhile, `l2()` the same of Redis,
 //! `after.pool` has the peak and the waits. Connections and tasks live in the runtime that opened the store or first asked it; a store may be asked
-//! from any. Declare each query once: the counts are the store's and the query's.
+//! from any. The counts are the store's and the query's.
 //!
 //! # How it is built
 //!
@@ -134,6 +136,8 @@ use validity::Validity;
 pub struct Store(Arc<Inner>);
 
 pub(crate) struct Inner {
+    /// Tells this store from every other of the process.
+    id: u64,
     config: StoreConfig,
     pool: Pool,
     validity: Arc<Validity>,
@@ -159,14 +163,12 @@ impl Store {
         load::check(&config)?;
         let route = match config.route {
             Some(route) => route,
-            None => postgres::route(&config.address).await.context("find out whether a pooler answers")?,
+            None => postgres::route(&config.own_address()).await.context("find out whether a pooler answers")?,
         };
-        let outbox_ready = tokio::sync::OnceCell::new();
         // Who keeps nothing needs the outbox only once it writes.
         let keeps = config.layers != Layers::Pooled;
-        if keeps {
-            outbox_ready.get_or_try_init(|| Outbox::prepare(&config.address)).await?;
-        }
+        let since = if keeps { Some(Outbox::prepare(config.own_address()).await?) } else { None };
+        let outbox_ready = tokio::sync::OnceCell::new_with(since.as_ref().map(|_| ()));
         let link = match &config.redis {
             Some(url) => {
                 // The client's own error would show the URL.
@@ -180,8 +182,8 @@ impl Store {
         let l1 = Arc::new(L1::new(if config.layers == Layers::Cached { config.l1_bytes } else { 0 }));
         let outbox = Arc::new(Outbox::new(validity.clone(), link.is_some()));
         let mut tasks = Vec::new();
-        if keeps {
-            tasks.push(TaskGuard(tokio::spawn(outbox.clone().run(config.address.clone(), link.clone()))));
+        if let Some(since) = since {
+            tasks.push(TaskGuard(tokio::spawn(outbox.clone().run(config.own_address(), link.clone(), since))));
         }
         if let Some(link) = &link {
             let backplane = Backplane { link: link.clone(), validity: validity.clone(), l1: l1.clone(), outbox: outbox.clone() };
@@ -192,6 +194,7 @@ impl Store {
         let inner = Arc::new_cyclic(|inner| {
             tasks.push(TaskGuard(tokio::spawn(status::publish(inner.clone(), config.status_interval))));
             Inner {
+                id: chance::token(),
                 config,
                 pool,
                 validity,
@@ -210,20 +213,28 @@ impl Store {
         Ok(Store(inner))
     }
 
-    /// Checks a query once, and prepares what does not change from call to call. Once for each query and store: the store counts what it declares.
+    /// Checks a query once, and prepares what does not change from call to call. The same query again is the same declaration, and counted as one.
     pub fn declare(&self, query: Query) -> Result<Declared, StoreError> {
+        let mut all = self.0.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.iter().find(|known| known.query == query) {
+            return Ok(Declared(known.clone()));
+        }
         let config = &self.0.config;
-        let identity: [&[u8]; 5] = [
+        let address = &config.address;
+        let epoch = config.schema_epoch.to_le_bytes();
+        let mut identity: Vec<&[u8]> = vec![
             config.namespace.as_bytes(),
-            &config.schema_epoch.to_le_bytes(),
-            config.address.database().as_bytes(),
-            config.address.user().as_bytes(),
-            config.address.config.get_options().unwrap_or_default().as_bytes(),
+            &epoch,
+            address.database().as_bytes(),
+            address.user().as_bytes(),
+            address.config.get_options().unwrap_or_default().as_bytes(),
         ];
-        let mut declaration = Declaration::new(query, &identity)?;
+        // The role and the search path of its sessions, and whatever else is set there: each can change the answer.
+        identity.extend(address.session.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+        let mut declaration = Declaration::new(query, &identity, self.0.id)?;
         declaration.kept &= config.layers != Layers::Pooled;
         let declaration = Arc::new(declaration);
-        self.0.declared.lock().unwrap_or_else(PoisonError::into_inner).push(declaration.clone());
+        all.push(declaration.clone());
         Ok(Declared(declaration))
     }
 

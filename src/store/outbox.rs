@@ -30,25 +30,51 @@ pub(super) struct Outbox {
     has_redis: bool,
     /// It was more than is worth remembering: then everything there is old.
     overflow: AtomicBool,
+    /// What was there before this instance has been told too.
+    caught_up: AtomicBool,
 }
 
 /// More than this is not remembered one by one.
 const MOST: usize = 10_000;
 
+/// So many rows of before its own time an instance reads at once, to see that Redis knows them.
+const PAGE: i64 = 500;
+
+/// After a silence of this, in milliseconds, rows may have been pruned that were never seen here.
+const SILENCE_MS: u64 = 60_000;
+
+/// Rounds between two prunings: three minutes. Longer than [`SILENCE_MS`].
+const PRUNE_EVERY: u32 = 600;
+
 /// Where reading has come to.
 struct Progress {
+    /// The transaction from which on rows may not have been seen.
     next: String,
     seen: HashSet<i64>,
+    /// When it was read last, in [`now_ms`].
+    read: u64,
+    /// Every transaction before this one had ended when the last pruning was due.
+    ended: Option<String>,
+    rounds: u32,
+}
+
+/// The rows of before an instance's own time: memory has nothing of before them, but Redis may have.
+struct Backlog {
+    /// The transaction from which on rows are read anyway.
+    before: String,
+    /// The last row that was read.
+    last: i64,
+    is_read: bool,
 }
 
 impl Outbox {
     pub fn new(validity: Arc<Validity>, has_redis: bool) -> Self {
-        Outbox { validity, left: Mutex::default(), has_redis, overflow: AtomicBool::new(false) }
+        Outbox { validity, left: Mutex::default(), has_redis, overflow: AtomicBool::new(false), caught_up: AtomicBool::new(!has_redis) }
     }
 
-    /// Makes the table and the trigger's function where they are missing.
-    pub async fn prepare(address: &Address) -> Result<()> {
-        let client = postgres::connect(address).await?;
+    /// Makes the table and the trigger's function where they are missing. Gives the transaction from which on rows are to be read by who begins now.
+    pub async fn prepare(address: Address) -> Result<String> {
+        let client = postgres::connect(&address).await?;
         let there = client.query_typed("SELECT 1 WHERE to_regclass('candlefish.cache_outbox') IS NOT NULL", &[]).await?;
         if there.is_empty() {
             // Two instances that start together would both make it.
@@ -58,7 +84,8 @@ impl Outbox {
                 Failure::new("no_outbox", message).hint("Have src/store/queries/outbox.sql run once by a role that may, and SELECT, INSERT and DELETE on candlefish.cache_outbox granted.")
             })?;
         }
-        Ok(())
+        let now = client.query_typed("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await?;
+        Ok(now.first().context("the server did not say where it stands")?.try_get(0)?)
     }
 
     /// Tags that a committed write could leave nowhere else.
@@ -80,7 +107,8 @@ impl Outbox {
 
     /// True when Redis knows all that is known here: while it does not, what it has may be older than a write that is long pending.
     pub fn is_told(&self) -> bool {
-        !self.overflow.load(Ordering::SeqCst) && self.left.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        let knows_all = self.caught_up.load(Ordering::SeqCst) && !self.overflow.load(Ordering::SeqCst);
+        knows_all && self.left.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Tells Redis what it has yet to hear.
@@ -101,11 +129,11 @@ impl Outbox {
         }
     }
 
-    /// Reads and replays, for ever.
-    pub async fn run(self: Arc<Self>, address: Address, link: Option<Arc<Link>>) {
-        let mut progress = Progress { next: "0".to_string(), seen: HashSet::new() };
+    /// Reads and replays, for ever. `since`: from where [`Outbox::prepare`] said.
+    pub async fn run(self: Arc<Self>, address: Address, link: Option<Arc<Link>>, since: String) {
+        let mut progress = Progress { next: since.clone(), seen: HashSet::new(), read: now_ms(), ended: None, rounds: 0 };
+        let mut backlog = Backlog { before: since, last: 0, is_read: !self.has_redis };
         let mut client: Option<Client> = None;
-        let mut rounds = 0_u32;
         loop {
             let round = async {
                 let connected = match client.take() {
@@ -113,24 +141,36 @@ impl Outbox {
                     _ => postgres::connect(&address).await?,
                 };
                 self.replay(&connected, &mut progress).await?;
-                if rounds.is_multiple_of(600) {
-                    connected.batch_execute(include_str!("queries/outbox_prune.sql")).await?;
+                prune(&connected, &mut progress).await?;
+                if !backlog.is_read && self.is_empty() {
+                    self.read_backlog(&connected, &mut backlog).await?;
                 }
                 anyhow::Ok(connected)
             };
             // A round that failed leaves `replayed` where it was, and everything that relies on it unproven.
             client = tokio::time::timeout(LIMIT, round).await.ok().and_then(Result::ok);
-            rounds = rounds.wrapping_add(1);
             if let Some(link) = &link {
                 self.tell_what_is_left(link).await;
+            }
+            if backlog.is_read {
+                self.caught_up.store(true, Ordering::SeqCst);
+            } else if client.is_some() && self.is_empty() {
+                continue;
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     async fn replay(&self, client: &Client, progress: &mut Progress) -> Result<()> {
         let asked = now_ms();
         let rows = client.query_typed(include_str!("queries/outbox_read.sql"), &[(&progress.next, Type::TEXT)]).await?;
+        if asked.saturating_sub(progress.read) > SILENCE_MS {
+            self.validity.invalidate_all();
+        }
         let mut seen = HashSet::new();
         for row in &rows {
             progress.next = row.try_get("next")?;
@@ -143,8 +183,32 @@ impl Outbox {
             tags.iter().for_each(|tag| self.validity.invalidate(tag.hash));
             self.remember(id.to_string(), tags);
         }
-        progress.seen = seen;
+        (progress.seen, progress.read) = (seen, asked);
         self.validity.replayed_until(asked);
         Ok(())
     }
+
+    /// A page of what was there before; what Redis has been told of it before, by whomever, it is not told again.
+    async fn read_backlog(&self, client: &Client, backlog: &mut Backlog) -> Result<()> {
+        let sql = include_str!("queries/outbox_backlog.sql");
+        let rows = client.query_typed(sql, &[(&backlog.last, Type::INT8), (&backlog.before, Type::TEXT), (&PAGE, Type::INT8)]).await?;
+        for row in &rows {
+            backlog.last = row.try_get("id")?;
+            self.remember(backlog.last.to_string(), row.try_get::<_, Vec<String>>("tags")?.into_iter().map(Tag::new).collect());
+        }
+        backlog.is_read = rows.len() < usize::try_from(PAGE)?;
+        Ok(())
+    }
+}
+
+/// Removes old rows, of transactions that had ended when the last pruning was due: every instance that still reads has seen them.
+async fn prune(client: &Client, progress: &mut Progress) -> Result<()> {
+    if progress.rounds.is_multiple_of(PRUNE_EVERY) {
+        if let Some(ended) = &progress.ended {
+            client.execute_typed(include_str!("queries/outbox_prune.sql"), &[(ended, Type::TEXT)]).await?;
+        }
+        progress.ended = Some(progress.next.clone());
+    }
+    progress.rounds = progress.rounds.wrapping_add(1);
+    Ok(())
 }

@@ -17,15 +17,21 @@ pub(super) struct Params {
 #[derive(Debug)]
 pub(super) struct Encoded<'a>(Option<&'a [u8]>);
 
+/// Appends the binary value of a parameter.
+#[inline]
+pub(super) fn encode(param: &(dyn ToSql + Sync), param_type: &Type, into: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    // A text could be the binary value of something else, and have its key.
+    if let Format::Text = param.encode_format(param_type) {
+        return Err("it is sent as text; the store wants binary values".into());
+    }
+    param.to_sql_checked(param_type, into)
+}
+
 impl Params {
     pub fn push(into: &mut BytesMut, param: &(dyn ToSql + Sync), param_type: &Type) -> Result<(), Box<dyn Error + Sync + Send>> {
-        // A text could be the binary value of something else, and have its key.
-        if let Format::Text = param.encode_format(param_type) {
-            return Err("it is sent as text; the store wants binary values".into());
-        }
         let at = into.len();
         into.put_i32_le(-1);
-        if let IsNull::No = param.to_sql_checked(param_type, into)? {
+        if let IsNull::No = encode(param, param_type, into)? {
             let length = i32::try_from(into.len() - at - 4)?;
             into[at..at + 4].copy_from_slice(&length.to_le_bytes());
         }

@@ -2,8 +2,8 @@
 //! waits, and no connection handed out that still works for somebody who left.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -24,6 +24,8 @@ struct Inner {
     pool: deadpool_postgres::Pool,
     address: Address,
     route: Route,
+    /// What every transaction sets for itself behind a pooler, where sessions set nothing: `; SET LOCAL …`.
+    settings: String,
     config: PoolConfig,
     waiting: AtomicUsize,
     /// Leases that are out.
@@ -35,7 +37,11 @@ struct Inner {
     wait: Histogram,
     closed: AtomicBool,
     keeper: std::sync::OnceLock<AbortHandle>,
+    /// Opened by the keeper, for the pool to take.
+    ready: Ready,
 }
+
+type Ready = Arc<Mutex<Vec<Connected>>>;
 
 /// What a pool is doing, and did since it was made.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -62,10 +68,14 @@ pub struct PoolStatus {
 struct Opener {
     address: Address,
     connector: tokio_postgres_rustls::MakeRustlsConnect,
+    ready: Ready,
 }
 
 impl Connect for Opener {
     fn connect(&self, _: &Config) -> Pin<Box<dyn Future<Output = Result<Connected, tokio_postgres::Error>> + Send + '_>> {
+        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Box::pin(std::future::ready(Ok(ready)));
+        }
         Box::pin(postgres::open(&self.address, &self.connector))
     }
 }
@@ -74,7 +84,12 @@ impl Pool {
     /// Makes the pool and its keeper. Connections are made when they are needed, and by the keeper up to the floor; a server that is down is no error here.
     pub fn new(address: &Address, route: Route, config: PoolConfig) -> Result<Self> {
         let mut address = address.clone();
-        if route == Route::Direct {
+        let mut settings = String::new();
+        if route != Route::Direct {
+            for (name, value) in &address.session {
+                settings.push_str(&format!("; SET LOCAL {name} TO '{}'", value.replace('\'', "''")));
+            }
+        } else {
             // A pooler refuses such parameters; there, each transaction sets its own limit.
             let limit = config.statement_timeout.as_millis();
             let mut options = address.config.get_options().map(str::to_string).unwrap_or_default();
@@ -84,7 +99,8 @@ impl Pool {
             }
             address.config.options(options.trim_start());
         }
-        let opener = Opener { connector: connector(&address)?, address: address.clone() };
+        let ready = Ready::default();
+        let opener = Opener { connector: connector(&address)?, address: address.clone(), ready: ready.clone() };
         let manager = Manager::from_connect(address.config.clone(), opener, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let lifetime = config.max_lifetime;
         let pool = deadpool_postgres::Pool::builder(manager)
@@ -103,6 +119,7 @@ impl Pool {
             pool,
             address,
             route,
+            settings,
             config,
             waiting: AtomicUsize::new(0),
             in_use: AtomicUsize::new(0),
@@ -113,6 +130,7 @@ impl Pool {
             wait: Histogram::default(),
             closed: AtomicBool::new(false),
             keeper: std::sync::OnceLock::new(),
+            ready,
         };
         let pool = Pool(Arc::new(inner));
         let keeper = tokio::spawn(keep(Arc::downgrade(&pool.0)));
@@ -122,6 +140,11 @@ impl Pool {
 
     pub fn route(&self) -> Route {
         self.0.route
+    }
+
+    /// What a transaction's BEGIN is followed by.
+    pub(super) fn settings(&self) -> &str {
+        &self.0.settings
     }
 
     pub fn address(&self) -> &Address {
@@ -312,13 +335,19 @@ async fn keep(pool: std::sync::Weak<Inner>) {
     }
 }
 
-/// Opens up to so many connections. All are held until the last is there, else the pool would give the same one again.
+/// Opens so many connections, beside the pool: whoever wants an idle one meanwhile has it. Then the pool takes them, at once.
 async fn warm(inner: &Inner, missing: usize) {
+    let Ok(connector) = connector(&inner.address) else { return };
     let limit = Duration::from_secs(5);
-    let openings = (0..inner.pool.status().available + missing).map(|_| tokio::time::timeout(limit, inner.pool.get()));
+    let openings = (0..missing).map(|_| tokio::time::timeout(limit, postgres::open(&inner.address, &connector)));
     // A server that is down is met by the next caller, with its reason.
-    let opened = futures_util::future::join_all(openings).await;
-    drop(opened);
+    let opened: Vec<Connected> = futures_util::future::join_all(openings).await.into_iter().flatten().flatten().collect();
+    let count = opened.len();
+    inner.ready.lock().unwrap_or_else(PoisonError::into_inner).extend(opened);
+    // The idle ones are held for that moment, else the pool would give them again.
+    let taken = (0..inner.pool.status().available + count).map(|_| tokio::time::timeout(Duration::from_millis(100), inner.pool.get()));
+    drop(futures_util::future::join_all(taken).await);
+    inner.ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 /// What a spawned task is ended with.

@@ -40,7 +40,8 @@ pub(super) struct Link {
     announced_in: String,
     /// This instance's name in Redis.
     pub instance: String,
-    deadline: Duration,
+    /// The longest that a look takes.
+    pub deadline: Duration,
     connection: RwLock<Option<MultiplexedConnection>>,
     /// The server's; entries of another one are not used.
     epoch: AtomicU64,
@@ -62,6 +63,14 @@ pub(super) enum Token {
     /// Somebody is writing.
     Pending,
     Is(u64),
+}
+
+/// Who loads, and under which tokens.
+pub(super) enum Lease {
+    Mine(Vec<Token>),
+    Others(Vec<Token>),
+    /// Somebody has kept an answer since this one looked.
+    LookAgain,
 }
 
 /// What one look brings.
@@ -90,19 +99,32 @@ impl Link {
     }
 
     pub fn key(&self, what: &str) -> String {
-        format!("{}:{what}", self.namespace)
+        [self.namespace.as_str(), ":", what].concat()
+    }
+
+    fn tag_key(&self, tag: &Tag) -> String {
+        [self.namespace.as_str(), ":t:", &tag.text].concat()
     }
 
     fn tag_keys(&self, tags: &[Tag]) -> Vec<String> {
-        tags.iter().map(|tag| format!("{}:t:{}", self.namespace, tag.text)).collect()
+        tags.iter().map(|tag| self.tag_key(tag)).collect()
     }
 
     pub fn value_key(&self, key: u128) -> String {
-        format!("{}:v:{key:032x}", self.namespace)
+        self.hex_key(":v:", key)
     }
 
     fn lease_key(&self, key: u128) -> String {
-        format!("{}:l:{key:032x}", self.namespace)
+        self.hex_key(":l:", key)
+    }
+
+    fn hex_key(&self, what: &str, key: u128) -> String {
+        let digit = |at: u32| char::from(b"0123456789abcdef"[(key >> (124 - 4 * at)) as usize & 15]);
+        let mut text = String::with_capacity(self.namespace.len() + what.len() + 32);
+        text.push_str(&self.namespace);
+        text.push_str(what);
+        text.extend((0..32).map(digit));
+        text
     }
 
     pub fn epoch(&self) -> u64 {
@@ -147,11 +169,13 @@ impl Link {
         }
     }
 
-    /// The value and the tokens of its tags, in one round trip.
+    /// The value and the tokens of its tags, in one round trip; and whether somebody loads it, where that is asked.
     pub async fn look(&self, key: u128, tags: &[Tag], with_lease: bool) -> Result<Look, Unavailable> {
         let mut command = redis::cmd("MGET");
         command.arg(self.value_key(key));
-        command.arg(self.tag_keys(tags));
+        for tag in tags {
+            command.arg(self.tag_key(tag));
+        }
         if with_lease {
             command.arg(self.lease_key(key));
         }
@@ -165,16 +189,22 @@ impl Link {
         Ok(Look { value, tokens, is_leased })
     }
 
-    /// Asks for the right to load, and for the tokens to load under.
-    pub async fn lease(&self, key: u128, tags: &[Tag], who: u64) -> Result<(bool, Vec<Token>), Unavailable> {
-        let mut command = script(include_str!("scripts/lease.lua"), 2 + tags.len());
-        command.arg(self.lease_key(key)).arg(self.key("q"));
+    /// Asks for the right to load, and for the tokens to load under. `seen`: the value that was found wanting.
+    pub async fn lease(&self, key: u128, tags: &[Tag], who: u64, seen: Option<&Bytes>) -> Result<Lease, Unavailable> {
+        let mut command = script(include_str!("scripts/lease.lua"), 3 + tags.len());
+        command.arg(self.lease_key(key)).arg(self.key("q")).arg(self.value_key(key));
         command.arg(self.tag_keys(tags));
-        command.arg(format!("{who:016x}")).arg(LEASE_MS).arg(TOKEN_MS);
+        // Its checksum is in there.
+        let began = seen.map_or(&b""[..], |value| &value[..value.len().min(12)]);
+        command.arg(format!("{who:016x}")).arg(LEASE_MS).arg(TOKEN_MS).arg(began);
         command.arg(new_tokens(tags.len()));
         let values: Vec<Value> = self.call(&command, self.deadline).await?;
-        let got = matches!(values.first(), Some(Value::BulkString(one)) if one == b"1");
-        Ok((got, values.iter().skip(1).map(token).collect()))
+        let tokens = values.iter().skip(1).map(token).collect();
+        Ok(match values.first() {
+            Some(Value::BulkString(word)) if word == b"L" => Lease::LookAgain,
+            Some(Value::BulkString(word)) if word == b"1" => Lease::Mine(tokens),
+            _ => Lease::Others(tokens),
+        })
     }
 
     /// Makes the lease live on.
@@ -276,11 +306,9 @@ impl Link {
 
     /// Says that this instance has done what was asked under this name.
     pub async fn acknowledge(&self, ack: &str) {
-        let key = self.key(&format!("a:{ack}"));
-        let mut command = redis::cmd("INCR");
+        let mut command = script("redis.call('INCR', KEYS[1]) return redis.call('PEXPIRE', KEYS[1], 10000)", 1);
         // Who asked counts those who said so, and no others.
-        let _: Result<Value, Unavailable> = self.call(command.arg(&key), self.deadline * 4).await;
-        let _: Result<Value, Unavailable> = self.call(redis::cmd("PEXPIRE").arg(&key).arg(10_000), self.deadline * 4).await;
+        let _: Result<Value, Unavailable> = self.call(command.arg(self.key(&format!("a:{ack}"))), self.deadline * 4).await;
     }
 
     pub async fn acknowledged(&self, ack: &str) -> Result<usize, Unavailable> {
@@ -321,6 +349,10 @@ impl Link {
 pub(super) async fn epoch_of(connection: &mut MultiplexedConnection, keys: [String; 2]) -> RedisResult<u64> {
     let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
     let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_string();
+    if run_id.is_empty() {
+        // Then nobody could tell when it was restarted, or another took its place.
+        return Err((redis::ErrorKind::Client, "the server does not say which run it is").into());
+    }
     let mut command = script(include_str!("scripts/epoch.lua"), 2);
     let epoch: String = command.arg(&keys).arg(run_id).arg(format!("{:016x}", chance::token())).query_async(connection).await?;
     Ok(u64::from_str_radix(&epoch, 16).unwrap_or_default())

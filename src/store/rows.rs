@@ -122,8 +122,10 @@ impl<'a> Row<'a> {
         self.get(column.ok_or_else(|| StoreError::misuse(format!("the answer has no column {name:?}")))?)
     }
 
-    /// The value's bytes as PostgreSQL sent them; None is NULL.
+    /// The value's bytes as PostgreSQL sent them; None is NULL. Panics past the last column.
     pub fn raw(&self, column: usize) -> Option<&'a [u8]> {
+        let width = usize::from(self.rows.width());
+        assert!(column < width, "column {column} of {width}");
         let bytes = &self.rows.bytes;
         let mut at = self.at;
         for _ in 0..column {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_postgres::types::ToSql;
 
+use crate::model::LATENCY_BOUNDS;
 use crate::store::entry::{Packed, wall_ms};
 use crate::store::fetch::{Memory, key_of};
 use crate::store::metrics::{Latency, LayerStatus};
@@ -89,7 +90,7 @@ impl Store {
 
     /// Says which key and tags this call has, and which layer would answer it. Nothing is loaded, and nothing is counted.
     pub async fn explain(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Explanation, StoreError> {
-        let declared = &query.0;
+        let declared = self.0.own(query)?;
         let key = key_of(declared, params, call.scope)?;
         let tags = declared.tags(&declared.params(params)?);
         let in_l1 = match self.0.look_in_memory(declared, key, now_ms()) {
@@ -240,7 +241,19 @@ pub fn prometheus(status: &StoreStatus) -> String {
     family("store_database_total", "counter", "Statements that ran in the database.", of_queries(&|query| query.database.count));
     family("store_coalesced_total", "counter", "Answers of somebody else's load.", of_queries(&|query| query.coalesced));
     family("store_stale_total", "counter", "Stale answers.", of_queries(&|query| query.stale));
-    family("store_errors_total", "counter", "Calls that failed.", of_queries(&|query| query.errors));
+    family("store_errors_total", "counter", "Loads and writes that failed for good.", of_queries(&|query| query.errors));
+    family(
+        "store_call_failures_total",
+        "counter",
+        "Calls that failed, whoever else waited for the same.",
+        one(status.calls.failures as f64),
+    );
+    let calls = &status.calls.latency;
+    let bounds =
+        LATENCY_BOUNDS.iter().map(ToString::to_string).zip(calls.at_most.iter().copied()).chain([("+Inf".to_string(), calls.count)]);
+    let mut buckets: Vec<(String, f64)> = bounds.map(|(bound, count)| (format!("_bucket{{le=\"{bound}\"}}"), count as f64)).collect();
+    buckets.extend([("_sum".to_string(), calls.seconds), ("_count".to_string(), calls.count as f64)]);
+    family("store_call_seconds", "histogram", "From a call to its answer; hits in memory by a sample.", buckets);
     let latencies = queries.iter().flat_map(|(name, query)| {
         let quantiles = |layer: &'static str, of: &Latency| {
             [("0.5", of.p50_ms), ("0.95", of.p95_ms), ("0.99", of.p99_ms)].map(|(quantile, ms)| {

@@ -3,6 +3,7 @@
 //! Through a pooler the flight is `BEGIN; SET LOCAL statement_timeout` | the statement, unnamed and typed | `COMMIT`, sent together. Directly, a
 //! statement whose limit is the connection's own goes alone, prepared; one with less time goes the same way as through a pooler.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
@@ -60,10 +61,16 @@ impl Flight<'_> {
         lease.busy();
         // The server's own limit comes first; past it by this much, the server or the way to it is gone.
         let patience = limit + Duration::from_millis(500);
+        // Who reads waits no longer than until the deadline; of a write everybody wants to know how it ended.
+        let patience = if self.declared.query.kind == QueryKind::Write { patience } else { patience.min(left) };
         let work = async {
             match (alone, self.pool.route()) {
                 (true, _) => self.prepared(&lease).await,
-                (false, _) => self.transaction(&lease, limit).await,
+                (false, _) => match self.transaction(&lease, limit).await {
+                    // The server has taken all of it back.
+                    Err(Trouble::Wire(error)) if self.is_outdated(lease.client(), &error) => self.transaction(&lease, limit).await,
+                    sent => sent,
+                },
             }
         };
         match tokio::time::timeout(patience, work).await {
@@ -87,7 +94,11 @@ impl Flight<'_> {
                 }
                 Err(self.failed(&error))
             }
-            Ok(Err(Trouble::Ours(error))) => Err(Failed::NotDone(error)),
+            Ok(Err(Trouble::Ours(error))) => {
+                // Too large an answer was read to its end all the same.
+                lease.idle();
+                Err(Failed::NotDone(error))
+            }
             Err(_) => {
                 let error = StoreError::DeadlineExceeded { waiting_for: "PostgreSQL", after: began.elapsed() };
                 Err(match self.declared.query.kind {
@@ -117,11 +128,8 @@ impl Flight<'_> {
             let statement = client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await?;
             let sent = async { self.collect(client.query_raw(&statement, self.params.encoded()).await?).await }.await;
             match sent {
-                // Its tables have changed since it was prepared; nothing of it ran.
-                Err(Trouble::Wire(error)) if !tried && error.code().is_some_and(|code| matches!(code.code(), "0A000" | "26000")) => {
-                    let _ = client.statement_cache.remove(self.declared.query.sql, &self.declared.types);
-                    tried = true;
-                }
+                // Nothing of it ran.
+                Err(Trouble::Wire(error)) if !tried && self.is_outdated(client, &error) => tried = true,
                 sent => return sent,
             }
         }
@@ -132,10 +140,10 @@ impl Flight<'_> {
         let access = if self.declared.query.kind == QueryKind::Write { "" } else { " READ ONLY" };
         let limit = limit.as_millis().max(1);
         // Nothing is idle in this transaction: its COMMIT is sent with it.
-        let begin = format!("BEGIN{access}; SET LOCAL statement_timeout = {limit}");
+        let begin = format!("BEGIN{access}; SET LOCAL statement_timeout = {limit}{}", self.pool.settings());
         // Named statements are prepared before, so that all of the flight is sent at once.
         let named = match self.pool.route() {
-            Route::Pooled { prepared: true, .. } => Some(client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await?),
+            Route::Pooled { prepared: true, .. } => self.named(client).await?,
             _ => None,
         };
         let statement = self.send(client, named.as_ref());
@@ -159,12 +167,30 @@ impl Flight<'_> {
     pub async fn within(&self, lease: &Lease) -> Result<Answer, Trouble> {
         let client = lease.client();
         let named = match self.pool.route() {
-            Route::Direct | Route::Pooled { prepared: true, .. } => {
-                Some(client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await?)
-            }
+            Route::Direct | Route::Pooled { prepared: true, .. } => self.named(client).await?,
             Route::Pooled { .. } => None,
         };
         self.send(client, named.as_ref()).await
+    }
+
+    async fn named(&self, client: &deadpool_postgres::ClientWrapper) -> Result<Option<Statement>, Error> {
+        if self.declared.unnamed.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        client.prepare_typed_cached(self.declared.query.sql, &self.declared.types).await.map(Some)
+    }
+
+    /// The tables of the statement have changed since it was prepared. A connection of one's own prepares it anew; behind a pooler every server has
+    /// the plan of before under the name that the text has there, so from now on it goes without one.
+    pub fn is_outdated(&self, client: &deadpool_postgres::ClientWrapper, error: &Error) -> bool {
+        if !error.code().is_some_and(|code| matches!(code.code(), "0A000" | "26000")) {
+            return false;
+        }
+        let _ = client.statement_cache.remove(self.declared.query.sql, &self.declared.types);
+        if let Route::Pooled { prepared: true, .. } = self.pool.route() {
+            self.declared.unnamed.store(true, Ordering::Relaxed);
+        }
+        true
     }
 
     async fn send(&self, client: &deadpool_postgres::ClientWrapper, named: Option<&Statement>) -> Result<Answer, Trouble> {

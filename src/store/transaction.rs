@@ -168,10 +168,10 @@ impl Transaction {
 
     /// The same, with how many rows the statement returned or changed.
     pub async fn execute(&self, query: &Declared, params: &[&(dyn ToSql + Sync)]) -> Result<(Rows, u64), StoreError> {
-        let declared = &query.0;
-        let encoded = declared.params(params)?;
         let mut open = self.0.lock().await;
         let open = open.as_mut().ok_or_else(ended)?;
+        let declared = open.inner.own(query)?;
+        let encoded = declared.params(params)?;
         if let Some(failed) = &open.failed {
             return Err(failed.clone());
         }
@@ -219,9 +219,8 @@ impl Open {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Trouble::Ours(error))) => Err(error),
             Ok(Err(Trouble::Wire(error))) => {
-                if error.code().is_some_and(|code| matches!(code.code(), "0A000" | "26000")) {
-                    let _ = self.lease.client().statement_cache.remove(declared.query.sql, &declared.types);
-                }
+                // Tried again as a whole, if it is, it finds the statement new.
+                flight.is_outdated(self.lease.client(), &error);
                 Err(StoreError::of(&error))
             }
             Err(_) => Err(self.late("PostgreSQL")),
@@ -319,7 +318,8 @@ impl Inner {
         };
         let access = if options.read_only { "READ ONLY" } else { "READ WRITE" };
         let sql = format!(
-            "BEGIN ISOLATION LEVEL {isolation} {access}; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}"
+            "BEGIN ISOLATION LEVEL {isolation} {access}; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}{}",
+            self.pool.settings()
         );
         lease.busy();
         let open = Open { inner: self.clone(), lease, deadline, began, tags: Vec::new(), required: false, wrote: false, failed: None };

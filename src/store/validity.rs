@@ -3,6 +3,8 @@
 //! Every tag falls into one of 65,536 slots, a version each; an invalidation moves the versions of its tags, two tags of one slot at worst forget
 //! each other. A load takes a [`Stamp`] of its tags' versions *before* it asks anybody. What it brings is used only as long as the stamp is
 //! current: no version moved, the epoch is the same, and the instance can prove that it has heard of every invalidation that matters.
+//!
+//! Every such move is also counted: where the count is what it was when an entry was last found current, nothing of it can have moved.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -28,6 +30,8 @@ pub(super) struct Validity {
     slots: Box<[AtomicU32]>,
     /// Moves when anything may have been missed: nothing of before is used.
     epoch: AtomicU32,
+    /// Counts the moves of versions and of the epoch, each after it was made.
+    moves: AtomicU64,
     /// Moves with every glob.
     globs: AtomicU64,
     /// Until when, in [`now_ms`], every invalidation through Redis is known here: the time at which the last heartbeat that came back was sent.
@@ -44,6 +48,8 @@ pub(super) struct Validity {
 pub(super) struct Stamp {
     /// When, in [`now_ms`]: what the load brings is at least as new.
     pub at: u64,
+    /// [`Validity::moves`] of before.
+    pub moves: u64,
     epoch: u32,
     tags: u8,
     slots: [u16; Query::MAX_TAGS],
@@ -56,6 +62,7 @@ impl Validity {
         Validity {
             slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
             epoch: AtomicU32::new(1),
+            moves: AtomicU64::new(0),
             globs: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
@@ -67,6 +74,7 @@ impl Validity {
     pub fn stamp(&self, tags: &[Tag]) -> Stamp {
         let mut stamp = Stamp {
             at: now_ms(),
+            moves: self.moves(),
             epoch: self.epoch.load(Ordering::SeqCst),
             globs: self.globs.load(Ordering::SeqCst),
             tags: 0,
@@ -82,8 +90,26 @@ impl Validity {
         stamp
     }
 
-    /// Why what was loaded under this stamp may not be used now; None: it may. A glob is not looked at here: it takes its entries away itself.
+    /// The stamp of what came from Redis. What the outbox says is known there only as of its last reading: the answer is young no longer than that proves.
+    pub fn stamp_of_shared(&self, stamp: Stamp) -> Stamp {
+        let known = self.replayed.load(Ordering::Acquire) + REPLAYED_MS - YOUNG_MS;
+        Stamp { at: stamp.at.min(known), ..stamp }
+    }
+
+    /// How often anything has moved. What is found current *after* this was asked stays so as long as this stays the same.
     #[inline]
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::SeqCst)
+    }
+
+    /// Until when, in [`now_ms`], everything that was said is known here, whatever the entry.
+    #[inline]
+    pub fn proven_until(&self) -> u64 {
+        let replayed = self.replayed.load(Ordering::Acquire) + REPLAYED_MS;
+        if self.has_redis { replayed.min(self.heard.load(Ordering::Acquire) + HEARD_MS) } else { replayed }
+    }
+
+    /// Why what was loaded under this stamp may not be used now; None: it may. A glob is not looked at here: it takes its entries away itself.
     pub fn objection(&self, stamp: &Stamp, now: u64) -> Option<Miss> {
         if self.is_outdated(stamp) {
             return Some(Miss::Invalidated);
@@ -92,20 +118,14 @@ impl Validity {
     }
 
     /// True when something that the load depends on is known to have changed since.
-    #[inline]
     pub fn is_outdated(&self, stamp: &Stamp) -> bool {
         let moved = |at: usize| self.slots[usize::from(stamp.slots[at])].load(Ordering::Acquire) != stamp.versions[at];
         stamp.epoch != self.epoch.load(Ordering::Acquire) || (0..usize::from(stamp.tags)).any(moved)
     }
 
     /// True when everything that was said until a moment ago is known here.
-    #[inline]
     fn is_proven(&self, stamp: &Stamp, now: u64) -> bool {
-        if now.saturating_sub(stamp.at) < YOUNG_MS {
-            return true;
-        }
-        let hears = !self.has_redis || now.saturating_sub(self.heard.load(Ordering::Acquire)) < HEARD_MS;
-        hears && now.saturating_sub(self.replayed.load(Ordering::Acquire)) < REPLAYED_MS
+        now < stamp.at + YOUNG_MS || now < self.proven_until()
     }
 
     /// True when everything that the outbox said until a moment ago is known here.
@@ -126,10 +146,12 @@ impl Validity {
 
     pub fn invalidate(&self, tag_hash: u64) {
         self.slots[usize::from(slot(tag_hash))].fetch_add(1, Ordering::SeqCst);
+        self.moves.fetch_add(1, Ordering::SeqCst);
     }
 
     pub fn invalidate_all(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.moves.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Before the entries of a glob are taken away.

@@ -78,7 +78,7 @@ impl Store {
     }
 
     async fn write_until_done(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Written, StoreError> {
-        let declared = &query.0;
+        let declared = self.0.own(query)?;
         if declared.query.kind != QueryKind::Write {
             return Err(StoreError::misuse(format!("query {:?} is declared as a read", declared.query.name)));
         }
@@ -155,7 +155,7 @@ impl Inner {
         if tags.is_empty() || self.outbox_ready.initialized() {
             return Ok(());
         }
-        let ready = self.outbox_ready.get_or_try_init(|| Outbox::prepare(&self.config.address)).await;
+        let ready = self.outbox_ready.get_or_try_init(|| async { Outbox::prepare(self.config.own_address()).await.map(drop) }).await;
         ready.map(drop).map_err(|error| {
             Failed::NotDone(match error.downcast::<Failure>() {
                 Ok(failure) => StoreError::Unreachable(failure),

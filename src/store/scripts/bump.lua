@@ -1,7 +1,7 @@
 -- Each tag gets a new token, so that nothing kept under the old one is used. One that is pending for other writers stays pending.
 -- KEYS: the count of messages, a mark (may be empty), tags. ARGV: the writer ('-': none), the token's life in ms, the channel, what to tell, a token each tag.
--- With a mark: done once for all who ask. Gives how many were told.
-if KEYS[2] ~= '' and not redis.call('SET', KEYS[2], '1', 'NX', 'PX', 600000) then
+-- With a mark: done once for all who ask, as long as a row of the outbox lives. Gives how many were told.
+if KEYS[2] ~= '' and not redis.call('SET', KEYS[2], '1', 'NX', 'PX', 7200000) then
   return 0
 end
 local time = redis.call('TIME')

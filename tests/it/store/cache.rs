@@ -225,12 +225,10 @@ fn many_askers_in_many_instances_are_one_statement() {
         settled(&here).await;
         settled(&there).await;
         const SLOW: Query = Query::cached("slow", "SELECT slow() AS n", &[]).tags(&["slow"]);
+        let both = [&here, &there].map(|store| (store, store.declare(SLOW).unwrap()));
         let askers = (0..1000).map(|at| {
-            let store = if at % 2 == 0 { here.clone() } else { there.clone() };
-            async move {
-                let slow = store.declare(SLOW).unwrap();
-                store.fetch(&slow, &[]).await.unwrap().source
-            }
+            let (store, slow) = &both[at % 2];
+            async move { store.fetch(slow, &[]).await.unwrap().source }
         });
         let sources = futures_util::future::join_all(askers).await;
         let ran = here
@@ -334,6 +332,60 @@ fn a_watched_table_tells_of_changes_that_others_make() {
         assert!(took < Duration::from_secs(2), "{took:?}");
         store.watch_table(&table, &[]).await.unwrap();
         assert_eq!(database.value("SELECT count(*) FROM pg_trigger WHERE tgname = 'candlefish_cache'"), "0");
+    });
+}
+
+/// What the outbox has of before its time was told by others: it is not told again, and nobody loses anything.
+#[test]
+fn a_new_instance_takes_nothing_from_the_others() {
+    let database = items();
+    run(async {
+        let config = cached(&database);
+        let namespace = config.namespace.clone();
+        let mut redis = redis::Client::open(addresses().redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut ask = async |key: String| -> Option<String> {
+            redis::cmd("GET").arg(format!("{namespace}:{key}")).query_async(&mut redis).await.unwrap()
+        };
+        let last = || database.value("SELECT max(id) FROM candlefish.cache_outbox");
+        let here = Store::open(config.clone()).await.unwrap();
+        settled(&here).await;
+        database.execute("INSERT INTO candlefish.cache_outbox (tags) VALUES ('{item:1:7}')");
+        while ask(format!("o:{}", last())).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(here);
+        // More than anybody remembers one by one.
+        database.execute("INSERT INTO candlefish.cache_outbox (tags) SELECT ARRAY['other:' || n] FROM generate_series(1, 10500) n");
+        let before = (ask("e".into()).await, ask("t:item:1:7".into()).await);
+        assert!(before.0.is_some() && before.1.is_some(), "{before:?}");
+        let there = Store::open(config).await.unwrap();
+        while ask(format!("o:{}", last())).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!((ask("e".into()).await, ask("t:item:1:7".into()).await), before);
+        drop(there);
+    });
+}
+
+#[test]
+fn who_has_little_time_is_given_the_stale_row_before_it_is_over() {
+    let database = items();
+    run(async {
+        let store = Store::open(cached(&database)).await.unwrap();
+        settled(&store).await;
+        let item = store.declare(ITEM.ttl(Duration::from_millis(100)).grace(Duration::from_secs(60))).unwrap();
+        store.fetch(&item, &[&1_i64, &7_i64]).await.unwrap();
+        let blocker = candlefish::postgres::connect(&config(&database.url()).address).await.unwrap();
+        blocker.batch_execute("BEGIN; LOCK TABLE items").await.unwrap();
+        let began = Instant::now();
+        loop {
+            let call = Call { deadline: Some(Instant::now() + Duration::from_millis(60)), ..Call::default() };
+            match store.fetch_with(&item, &[&1_i64, &7_i64], &call).await.unwrap().source {
+                Source::Stale { .. } => break,
+                source => assert!(began.elapsed() < Duration::from_secs(5), "{source:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     });
 }
 

@@ -344,9 +344,9 @@ fn say(line: &str) {
 fn ten_thousand_misses_of_one_key_in_four_processes_are_one_statement() {
     // A process that the machine keeps from hearing Redis or the outbox for a second must not trust them, and asks for itself: with a hundred other
     // tests beside it that happens. Alone, as a long run is, it does not.
-    let most = if long() { 1 } else { 4 };
-    let calls: Vec<u64> = (0..3).map(|_| statements_of_ten_thousand_misses()).take_while(|calls| *calls > most).collect();
-    assert!(calls.len() < if long() { 1 } else { 3 }, "{calls:?} statements");
+    let tries = if long() { 1 } else { 4 };
+    let more: Vec<u64> = (0..tries).map(|_| statements_of_ten_thousand_misses()).take_while(|calls| *calls != 1).collect();
+    assert!(more.len() < tries, "{more:?} statements");
 }
 
 fn statements_of_ten_thousand_misses() -> u64 {
@@ -464,10 +464,17 @@ fn prepared_statements_go_through_a_pooler_that_carries_them() {
                 panic!("{version}: {:?}", store.pool().route())
             };
             assert_eq!(prepared, carries, "{version}");
-            let load = Load::of(&store, READ);
+            // Its tables change under a plan that is prepared on many servers, and what it answers with them.
+            let whole = Query { sql: "SELECT * FROM numbers WHERE n = $1", name: "whole", ..READ };
+            let load = Load::of(&store, whole);
             tokio::time::sleep(Duration::from_millis(300)).await;
-            // Its tables change under a plan that is prepared on many servers.
-            server.rows("ALTER TABLE numbers ADD COLUMN IF NOT EXISTS more int");
+            server.rows(&format!("ALTER TABLE numbers ADD COLUMN {} int", program.replace(|c: char| !c.is_alphanumeric(), "_")));
+            let declared = store.declare(whole).unwrap();
+            let in_one = store.transaction(TransactionOptions::default(), |t| {
+                let declared = &declared;
+                async move { t.run(declared, &[&1_i64]).await }
+            });
+            assert!(in_one.await.is_ok(), "{version}");
             tokio::time::sleep(Duration::from_millis(300)).await;
             let done = load.end().await;
             assert!(done.iter().all(|(.., source)| source.is_ok()), "{version}: {:?}", done.iter().find(|(.., source)| source.is_err()));

@@ -1,6 +1,7 @@
 //! Reading: memory, Redis, one load for all who ask, and stale rows where they are allowed.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -69,10 +70,12 @@ impl Call<'_> {
 }
 
 impl Fetched {
+    #[inline]
     pub(super) fn new(entry: Arc<Entry>, source: Source) -> Self {
         Fetched { entry, source, trace: Vec::new() }
     }
 
+    #[inline]
     pub fn rows(&self) -> &Rows {
         &self.entry.rows
     }
@@ -107,45 +110,53 @@ impl Store {
     /// # Errors
     /// Those of the database and of the way to it. Redis has none here: without it a read is slower, and never fails.
     #[inline]
-    pub async fn fetch(&self, query: &Declared, params: &[&(dyn ToSql + Sync)]) -> Result<Fetched, StoreError> {
-        self.fetch_with(query, params, &Call::PLAIN).await
+    pub fn fetch<'a>(
+        &'a self,
+        query: &'a Declared,
+        params: &'a [&'a (dyn ToSql + Sync)],
+    ) -> impl Future<Output = Result<Fetched, StoreError>> + Send + 'a {
+        self.fetch_with(query, params, &Call::PLAIN)
     }
 
     /// The same, with what this call says about itself.
     #[inline]
     pub async fn fetch_with(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Fetched, StoreError> {
-        match self.hit(query, params, call) {
-            Ok(fetched) => Ok(fetched),
-            // In a box: the way of a hit stays small.
-            Err(missed) => Box::pin(self.miss(query, params, call, missed)).await,
+        let mut missed = Missed::default();
+        match self.hit(query, params, call, &mut missed) {
+            Some(entry) => Ok(Fetched { entry, source: Source::L1, trace: missed.trace }),
+            None => self.boxed_miss(query, params, call, missed).await,
         }
     }
 
-    /// The way of a hit. It waits for nothing, allocates nothing, and is short: while memory is slow the processor begins with the next.
-    fn hit(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Fetched, Missed> {
+    /// The way of a hit. It waits for nothing, allocates nothing, and is short: while memory is slow the processor begins with the next. What it finds is
+    /// given back in a register, for the same reason.
+    fn hit(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>, missed: &mut Missed) -> Option<Arc<Entry>> {
         let declared = &*query.0;
         // Another store's declaration is refused there too.
         if !declared.kept || call.fresh || declared.store != self.0.id {
-            return Err(Missed::default());
+            return None;
         }
         let is_sample = is_sample();
         let began = (is_sample || call.trace).then(Instant::now);
         // Who misses encodes again, and says what does not fit.
-        let Ok(key) = key_of(declared, params, call.scope) else { return Err(Missed::default()) };
+        let key = key_of(declared, params, call.scope).ok()?;
         if declared.query.required {
-            return Err(Missed { key, stale: None });
+            missed.key = key;
+            return None;
         }
         let now = now_ms();
         let entry = match self.0.l1.get(key) {
             Some(entry) if entry.is_good(&self.0.validity, now) => entry,
-            found => self.look_closer(query, params, call, key, found, now)?,
+            found => {
+                missed.key = key;
+                self.look_closer(query, params, call, missed, found, now)?
+            }
         };
         declared.metrics.l1.hits.count();
-        let mut fetched = Fetched::new(entry, Source::L1);
         if let Some(began) = began {
-            self.note_hit(declared, &mut fetched, began, is_sample, call.trace);
+            self.note_hit(declared, began, is_sample, call.trace.then_some(missed));
         }
-        Ok(fetched)
+        Some(entry)
     }
 
     /// What was found in memory and cannot be given without a second thought.
@@ -155,33 +166,47 @@ impl Store {
         query: &Declared,
         params: &[&(dyn ToSql + Sync)],
         call: &Call<'_>,
-        key: u128,
+        missed: &mut Missed,
         found: Option<Arc<Entry>>,
         now: u64,
-    ) -> Result<Arc<Entry>, Missed> {
-        match self.0.judge_memory(&query.0, key, found, now) {
+    ) -> Option<Arc<Entry>> {
+        match self.0.judge_memory(&query.0, missed.key, found, now) {
             Memory::Hit(entry) => {
                 if entry.begin_refresh(now) {
-                    self.refresh(query, params, call, key);
+                    self.refresh(query, params, call, missed.key);
                 }
-                Ok(entry)
+                Some(entry)
             }
             Memory::Miss(cause, stale) => {
                 query.0.metrics.l1.miss(cause);
-                Err(Missed { key, stale })
+                missed.stale = stale;
+                None
             }
         }
     }
 
     #[cold]
-    fn note_hit(&self, declared: &Declaration, fetched: &mut Fetched, began: Instant, is_sample: bool, trace: bool) {
+    fn note_hit(&self, declared: &Declaration, began: Instant, is_sample: bool, traced: Option<&mut Missed>) {
         declared.metrics.l1.latency.record(began.elapsed());
         if is_sample {
             self.0.calls.latency.record_for(began.elapsed(), u64::from(SAMPLE));
         }
-        if trace {
-            fetched.trace.push(("l1", began.elapsed()));
+        if let Some(traced) = traced {
+            traced.trace.push(("l1", began.elapsed()));
         }
+    }
+
+    /// In a box, made elsewhere: the way of a hit stays small.
+    #[cold]
+    #[inline(never)]
+    fn boxed_miss<'a>(
+        &'a self,
+        query: &'a Declared,
+        params: &'a [&'a (dyn ToSql + Sync)],
+        call: &'a Call<'_>,
+        missed: Missed,
+    ) -> Pin<Box<dyn Future<Output = Result<Fetched, StoreError>> + Send + 'a>> {
+        Box::pin(self.miss(query, params, call, missed))
     }
 
     async fn miss(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>, missed: Missed) -> Result<Fetched, StoreError> {
@@ -199,7 +224,7 @@ impl Store {
         missed: Missed,
         began: Instant,
     ) -> Result<Fetched, StoreError> {
-        let Missed { key, stale } = missed;
+        let Missed { key, stale, .. } = missed;
         let mut ask = self.ask(query, params, call, key)?;
         ask.spans = call.trace.then(Spans::default);
         let spans = ask.spans.clone();
@@ -252,10 +277,12 @@ impl Store {
     }
 }
 
-/// A call that memory did not answer.
+/// What a call that memory does not answer goes on with.
 #[derive(Default)]
 struct Missed {
     key: u128,
+    /// Of a hit, where it was asked for.
+    trace: Vec<(&'static str, Duration)>,
     /// What may yet do as a stale answer.
     stale: Option<Arc<Entry>>,
 }

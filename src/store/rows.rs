@@ -29,10 +29,12 @@ pub struct Row<'a> {
 }
 
 impl Rows {
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

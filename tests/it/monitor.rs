@@ -81,6 +81,8 @@ impl Running {
     pub fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        // One that waits for its reader hears no signal before it is read.
+        self.lines.by_ref().for_each(drop);
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
 }

@@ -356,6 +356,11 @@ fn a_new_instance_takes_nothing_from_the_others() {
         drop(here);
         // More than anybody remembers one by one.
         database.execute("INSERT INTO candlefish.cache_outbox (tags) SELECT ARRAY['other:' || n] FROM generate_series(1, 10500) n");
+        // While a transaction of before them is open, anywhere on the server, whoever begins takes them for new.
+        let until = database.value("SELECT pg_snapshot_xmax(pg_current_snapshot())");
+        while database.value(&format!("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= {until}")) != "t" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let before = (ask("e".into()).await, ask("t:item:1:7".into()).await);
         assert!(before.0.is_some() && before.1.is_some(), "{before:?}");
         let there = Store::open(config).await.unwrap();

@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(15);
 const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
 
   interval: 15s
-  defaults: {min_samples: 20, on_no_data: hold}
+  defaults: {min_samples: 20, on_no_data: unknown}
   alerts:
     slow:
       condition: avg_query_time{app_instance=\"a\"}[2m] > 100ms
@@ -33,8 +33,8 @@ const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
       annotations: {summary: calls are slow}
 
 Fewer events than min_samples in the window begin no alarm, and end none while they are as bad. Without any,
-on_no_data says what holds: hold (the alert stays as it is: what fires goes on, what is idle is no alarm), unknown
-(the same, and idle is exit 2), inactive (as Prometheus has it) or firing. A window shorter than the time since the last sample reaches back to it.
+on_no_data says what holds: unknown (the alert stays as it is: what fires goes on, and idle is exit 2), hold (the same, but idle is
+no alarm and exit 0), inactive (as Prometheus has it) or firing. A window shorter than the time since the last sample reaches back to it.
 
 Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory.
 Units: us, ms, s, m; %; kB, MB, GB, KiB, MiB, GiB.

@@ -119,6 +119,13 @@ impl Alert {
         self
     }
 
+    /// A time in which nobody watched is none in which the condition held: what pends goes on from where it was.
+    pub fn was_unwatched(&mut self, for_ms: i64) {
+        if self.state == State::Pending {
+            self.active_at = self.active_at.map(|since| since + for_ms);
+        }
+    }
+
     /// Since when it is in its state.
     pub fn since(&self) -> Option<i64> {
         match self.state {
@@ -192,6 +199,10 @@ mod tests {
         let outage = 3_600_000;
         let mut resumed = pending.clone().resume(&rule(30_000, 0), 15_000, 30_000, outage);
         assert_eq!(resumed.step(&rule(30_000, 0), 30_000, Verdict::Holds), Some(Change::Fired));
+        let mut restarted = pending.clone();
+        restarted.was_unwatched(60_000);
+        assert_eq!(restarted.step(&rule(30_000, 0), 75_000, Verdict::Holds), None);
+        assert_eq!(restarted.step(&rule(30_000, 0), 90_000, Verdict::Holds), Some(Change::Fired));
         assert_eq!(pending.resume(&rule(30_000, 0), 0, outage + 1, outage), Alert::default());
         let firing = Alert { state: State::Firing, active_at: Some(0), fired_at: Some(30_000), ..Alert::default() };
         assert_eq!(

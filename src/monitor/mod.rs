@@ -113,10 +113,8 @@ impl Monitor {
                 self.series.begin_at_zero(before, key);
             });
         }
-        if let Some(last) = self.last.as_ref().filter(|_| self.spans_gaps) {
-            self.series.keep_at_least(at - last.at);
-        }
-        self.series.append(at, &sample.points, &sample.not_asked);
+        let gap_ms = self.last.as_ref().filter(|_| self.spans_gaps).map_or(0, |last| at - last.at);
+        self.series.append(at, &sample.points, &sample.not_asked, gap_ms);
         let mut notices = Vec::new();
         let mut alerts = Vec::new();
         for rule in &self.rules {
@@ -354,7 +352,7 @@ mod tests {
 
     #[test]
     fn nothing_to_judge_is_no_alarm_and_no_health() {
-        let text = "alerts:\n  a: {condition: error_rate > 1%}\n  b: {condition: error_rate > 1%, on_no_data: unknown}\n";
+        let text = "alerts:\n  a: {condition: error_rate > 1%, on_no_data: hold}\n  b: {condition: error_rate > 1%}\n";
         let mut monitor = Monitor::new(Rules::parse(text, "x").unwrap(), 15_000, "test");
         let mut status = None;
         for tick in 0..3 {

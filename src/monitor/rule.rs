@@ -29,11 +29,11 @@ pub struct Rule {
 /// What it means that nothing happened in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoData {
-    /// No event is no verdict: the alert stays as it is.
+    /// No event is no verdict: the alert stays as it is, and what neither pends nor fires is unknown.
     #[default]
-    Hold,
-    /// The same, and what neither pends nor fires is shown as unknown: for what is never idle.
     Unknown,
+    /// The same, and idle is no alarm: what neither pends nor fires is shown as inactive, with its reason.
+    Hold,
     /// As in Prometheus: the condition does not hold.
     Inactive,
     /// As if the condition held.

@@ -65,13 +65,10 @@ impl Series {
         Series { points: BTreeMap::new(), keep_ms: longest_window_ms.max(LOOKBACK_MS) + 60_000 }
     }
 
-    /// Keeps what is not older than this as well.
-    pub fn keep_at_least(&mut self, age_ms: i64) {
-        self.keep_ms = self.keep_ms.max(age_ms);
-    }
-
-    /// One sample of everything: a series that is neither in it nor among those that only were not asked has ended.
-    pub fn append(&mut self, at: i64, sample: &[Point], not_asked: &[Key]) {
+    /// One sample of everything: a series that is neither in it nor among those that only were not asked has ended. What is not older than `gap_ms`
+    /// is kept this time, too.
+    pub fn append(&mut self, at: i64, sample: &[Point], not_asked: &[Key], gap_ms: i64) {
+        let keep_ms = self.keep_ms.max(gap_ms);
         for point in sample {
             self.points.entry(point.key.clone()).or_default().push_back((at, point.value));
         }
@@ -79,7 +76,7 @@ impl Series {
             if points.back().is_some_and(|(last, value)| *last < at && !value.is_nan()) && !not_asked.contains(key) {
                 points.push_back((at, f64::NAN));
             }
-            while points.front().is_some_and(|(first, _)| *first < at - self.keep_ms) {
+            while points.front().is_some_and(|(first, _)| *first < at - keep_ms) {
                 points.pop_front();
             }
         }
@@ -222,9 +219,20 @@ mod tests {
         let mut series = Series::new(300_000);
         for (tick, value) in values.iter().enumerate() {
             let sample = if value.is_nan() { vec![] } else { vec![Point { key: Key::new("c", &[("i", "1")]), value: *value }] };
-            series.append(tick as i64 * 15_000, &sample, &[]);
+            series.append(tick as i64 * 15_000, &sample, &[], 0);
         }
         series
+    }
+
+    #[test]
+    fn a_gap_is_kept_until_the_next_sample() {
+        let mut series = series(&[0.0, 10.0, 20.0]);
+        let point = |value| [Point { key: Key::new("c", &[("i", "1")]), value }];
+        let day = 86_400_000;
+        series.append(day, &point(30.0), &[], day);
+        assert_eq!(series.points.values().next().unwrap().len(), 4);
+        series.append(day + 15_000, &point(40.0), &[], 15_000);
+        assert_eq!(series.points.values().next().unwrap().len(), 2);
     }
 
     #[test]

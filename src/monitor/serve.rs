@@ -108,10 +108,10 @@ impl Server {
         let address = listener.local_addr().context("ask where it listens")?;
         let shared = Shared { served: Arc::default(), token };
         let app = Router::new()
-            .route("/", get(page))
-            .route("/metrics", get(metrics))
-            .route("/api/v1/status", get(status))
-            .route("/api/v1/history", get(history))
+            .route(PAGES[0], get(page))
+            .route(PAGES[1], get(metrics))
+            .route(PAGES[2], get(status))
+            .route(PAGES[3], get(history))
             .layer(from_fn_with_state(shared.clone(), admit))
             .route("/token", post(enter))
             .route("/healthz", get(health))
@@ -163,12 +163,15 @@ async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Re
         }
         return refused(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …, or once /?token=…\n");
     }
-    if query.is_none() {
-        return next.run(request).await;
+    // Only to a page of ours: a path may name another host (//host/).
+    match PAGES.into_iter().find(|page| *page == request.uri().path()) {
+        Some(page) if query.as_deref().is_some_and(|given| token.is(given)) => kept(token, page),
+        _ => next.run(request).await,
     }
-    let path = request.uri().path().to_string();
-    kept(token, &path)
 }
+
+/// What wants the token.
+const PAGES: [&str; 4] = ["/", "/metrics", "/api/v1/status", "/api/v1/history"];
 
 const WRONG: &str = "<p class=\"bad\" role=\"alert\">That is not the token.</p>";
 

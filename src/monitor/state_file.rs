@@ -80,7 +80,11 @@ impl StateFile {
         }
         for rule in &monitor.rules {
             if let Some(alert) = saved.alerts.get(&rule.name) {
-                monitor.alerts.insert(rule.name.clone(), alert.clone().resume(rule, saved.at, now, silence as i64));
+                let mut alert = alert.clone().resume(rule, saved.at, now, silence as i64);
+                if let Silence::Outage = silence {
+                    alert.was_unwatched(now - saved.at);
+                }
+                monitor.alerts.insert(rule.name.clone(), alert);
             }
         }
         for (rule, name) in saved.used {

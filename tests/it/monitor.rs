@@ -285,15 +285,15 @@ fn fail(database: &Database, count: usize) {
 fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
     let database = Database::fresh();
     let case = Case::new("cron").database(&database);
-    std::fs::write(case.dir().join("rules.yaml"), ERRORS).unwrap();
+    std::fs::write(case.dir().join("rules.yaml"), ERRORS.replace("min_samples: 5", "min_samples: 5, on_no_data: hold")).unwrap();
     let line = "monitor --once --rules rules.yaml --state-file state.json --json -d {url}";
     // Nothing has happened yet: no alarm, and no word of health.
     let first = case.run(line).exit(0).json();
     let errors = alert(&first, "errors");
     assert!(errors["state"] == "inactive" && errors["value"].is_null(), "{first:#}");
     assert_eq!(errors["reason"], "nothing happened in the window");
-    // Who wants to be told of silence says so.
-    std::fs::write(case.dir().join("never.yaml"), ERRORS.replace("min_samples: 5", "on_no_data: unknown")).unwrap();
+    // Only where the rules say that silence is none: what was not seen is not known.
+    std::fs::write(case.dir().join("never.yaml"), ERRORS).unwrap();
     let never = case.run("monitor --once --rules never.yaml --ignore-for --json -d {url}").exit(2).json();
     assert_eq!(alert(&never, "errors")["state"], "unknown", "{never:#}");
     fail(&database, 40);
@@ -301,7 +301,7 @@ fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
     assert_eq!(alert(&second, "errors")["state"], "pending", "{second:#}");
     assert_eq!(alert(&second, "errors")["source"], "pg_stat_database");
     // Of its own short look alone nothing is to be said.
-    std::fs::write(case.dir().join("many.yaml"), ERRORS.replace("min_samples: 5", "min_samples: 5000")).unwrap();
+    std::fs::write(case.dir().join("many.yaml"), ERRORS.replace("min_samples: 5", "min_samples: 5000, on_no_data: hold")).unwrap();
     case.run("monitor --nagios --rules many.yaml --ignore-for -d {url}").exit(0).stdout_has("OK - 1 of 1 rules");
     let began = Instant::now();
     let third = loop {
@@ -345,7 +345,7 @@ fn a_job_may_be_rarer_than_its_windows() {
     let rules = "alerts:\n  errors: {condition: 'error_rate[1s] > 20%', min_samples: 5}\n";
     std::fs::write(case.dir().join("rules.yaml"), rules).unwrap();
     let line = "monitor --once --rules rules.yaml --state-file state.json --json -d {url}";
-    case.run(line).exit(0);
+    case.run(line).exit(2);
     let ran = Instant::now();
     fail(&database, 40);
     // What the window of a second reaches is past.
@@ -491,6 +491,11 @@ fn metrics_are_served_as_prometheus_wants_them_and_only_to_those_who_may() {
     // A browser is asked for it; programs are told.
     let (status, asked) = get(&format!("{page}/"), &[("Accept", "text/html,*/*")]);
     assert!(status == 401 && asked.contains("name=\"token\"") && !asked.contains("not the token"), "{asked}");
+    // It leads to no other host, and nowhere by a wrong one beside a right cookie.
+    assert_eq!(get(&format!("{page}//elsewhere.example/?token=0123456789abcdef0123"), &[]).0, 404);
+    let entered = [("Cookie", "candlefish=0123456789abcdef0123")];
+    assert_eq!(get(&format!("{page}//elsewhere.example/?token=wrong"), &entered).0, 404);
+    assert_eq!(get(&format!("{page}/api/v1/status?token=wrong"), &entered).0, 200);
     assert!(get(&format!("{page}/?token=wrong"), &[("Accept", "text/html")]).1.contains("That is not the token"));
     let answer = |token: &str| post(&format!("{page}/token"), &format!("token={token}"));
     assert!(answer("wrong").starts_with("HTTP/1.1 401"));

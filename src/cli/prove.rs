@@ -24,12 +24,12 @@ pub(super) async fn prove(
     jobs: usize,
 ) -> Result<()> {
     let started = Instant::now();
-    // Rows that were there before, or were not to come, have nothing to be compared with.
+    // Rows that were not to come have nothing to be compared with.
     let retry = retried.is_some();
     let all: Vec<CopyMap> = report.plan.tables.iter().map(TablePlan::copy_map).collect();
     let got_rows = |table: &TablePlan| report.tables.iter().any(|known| known.source == table.source);
     let comparable = |table: &&TablePlan| {
-        if retry { got_rows(table) } else { !table.without_data && (table.create.is_some() || table.truncate || !table.had_rows) }
+        if retry { got_rows(table) } else { !table.without_data }
     };
     // What was proved as it landed needs no second look.
     let proved = |table: &&TablePlan| report.tables.iter().any(|known| known.source == table.source && known.verified == Some(true));
@@ -38,8 +38,8 @@ pub(super) async fn prove(
     match how {
         Verify::None => return Ok(()),
         Verify::Counts => {
-            // What was there before a retry is not in its counts.
-            for map in maps.iter().filter(|_| !retry) {
+            // What was there before is not in the run's counts.
+            for map in maps.iter().filter(|map| !retry && !map.kept) {
                 let table = QualifiedName::new(map.schema.as_str(), map.target.as_str());
                 let rows = migrate::through_cuts(async || crate::postgres::count_rows(address, &table).await).await?;
                 let written = report.tables.iter().find(|table| table.source == map.source).map(|table| table.rows_written);
@@ -53,6 +53,7 @@ pub(super) async fn prove(
                 address: address.clone(),
                 maps: maps.clone(),
                 included: Arc::new(|_| true),
+                left_out: None,
                 schema: schema.clone(),
                 jobs,
                 sample: verify::Sample::ALL,
@@ -94,6 +95,7 @@ async fn compare_given(job: &verify::Job, inspected: &Inspected, maps: Vec<CopyM
         address: job.address.clone(),
         maps,
         included: Arc::clone(&job.included),
+        left_out: None,
         schema: job.schema.clone(),
         jobs: job.jobs,
         sample: job.sample,

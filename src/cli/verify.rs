@@ -1,6 +1,7 @@
 //! `candlefish verify`: every row of both sides compared.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -80,24 +81,24 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     say_target(&address, ui);
     let address = address.with_role(args.role.as_deref());
     let path = std::path::absolute(&args.source)?.display().to_string();
-    let maps = match maps_of_last_run(&address, &args.schema, &path).await? {
-        Some(maps) => maps,
+    let known = match Known::by_runs(&address, &args.schema, &path).await? {
+        Some(known) => known,
         None => {
             ui.say(&format!("no run of migrate has written into schema {:?}: tables and types are matched as migrate would", args.schema));
-            derived_maps(&args, &snapshot, &address, jobs, ui).await?
+            Known::derived(&args, &snapshot, &address, jobs, ui).await?
         }
     };
-    let rejects = match args.rejects.clone() {
-        Some(folder) => Some(folder),
-        None => rejects_of_last_run(&address, &args.schema, &path, ui).await?,
-    };
+    let Known { maps, left_out, rejects } = known;
+    let rejects = args.rejects.clone().or_else(|| rejects.filter(|folder| is_here(folder, ui)));
+    let tables = snapshot.reader()?.schema()?.tables.into_iter().map(|table| table.name).collect::<Vec<_>>();
     let progress = Arc::new(Progress::new(ui, ProgressStyleChoice::Auto));
     let shown = Arc::clone(&progress);
     let job = Job {
         snapshot,
         address,
-        included: included(&args, &maps)?,
+        included: included(&args, &maps, &tables)?,
         maps,
+        left_out: Some(left_out),
         schema: args.schema,
         jobs,
         sample: args.sample.map_or(Sample::ALL, Sample::percent),
@@ -127,69 +128,92 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     Ok(if report.outcome == Outcome::Different { Exit::Bad } else { Exit::Good })
 }
 
-async fn maps_of_last_run(address: &Address, schema: &str, source: &str) -> Result<Option<Vec<CopyMap>>> {
-    let client = connect(address).await?;
-    if Journal::exists(&client).await? { Journal::last_maps(&client, schema, source).await } else { Ok(None) }
+/// What is known of how the source came into the target.
+struct Known {
+    maps: Vec<CopyMap>,
+    /// Tables that were left out on purpose.
+    left_out: HashSet<String>,
+    /// The folder in which the last run set rows aside; it may be on another machine.
+    rejects: Option<PathBuf>,
 }
 
-/// The folder in which the last run set rows aside, as the journal knows it; it may be on another machine.
-async fn rejects_of_last_run(address: &Address, schema: &str, source: &str, ui: &Ui) -> Result<Option<PathBuf>> {
-    let client = connect(address).await?;
-    if !Journal::exists(&client).await? {
-        return Ok(None);
+impl Known {
+    /// What the journal says of the last run into the schema, and of earlier ones for tables that the last one left out; none without a run.
+    async fn by_runs(address: &Address, schema: &str, source: &str) -> Result<Option<Self>> {
+        let client = connect(address).await?;
+        if !Journal::exists(&client).await? {
+            return Ok(None);
+        }
+        let Some(mut maps) = Journal::last_maps(&client, schema, source).await? else { return Ok(None) };
+        for earlier in Journal::newest_maps(&client, schema, source).await? {
+            if !maps.iter().any(|map| map.source.eq_ignore_ascii_case(&earlier.source)) {
+                maps.push(earlier);
+            }
+        }
+        let settings = Journal::last_settings(&client, schema, source).await?;
+        let left_out = settings.get("left_out").cloned().map(serde_json::from_value).transpose();
+        Ok(Some(Known {
+            maps,
+            left_out: left_out.context("read from the journal what the last run left out")?.unwrap_or_default(),
+            rejects: settings.get("rejects_dir").and_then(|folder| folder.as_str()).map(PathBuf::from),
+        }))
     }
-    let settings = Journal::last_settings(&client, schema, source).await?;
-    let Some(folder) = settings.get("rejects_dir").and_then(|folder| folder.as_str()).map(PathBuf::from) else { return Ok(None) };
-    if folder.is_dir() {
-        return Ok(Some(folder));
+
+    /// How migrate would copy the source into the target as it stands.
+    async fn derived(args: &Args, snapshot: &Arc<Snapshot>, address: &Address, jobs: usize, ui: &Ui) -> Result<Self> {
+        let chosen = choose_mapping("auto", None, snapshot, ui)?;
+        let maps = migrate::derived_maps(&migrate::Job {
+            snapshot: Arc::clone(snapshot),
+            address: address.clone(),
+            mapping: chosen.mapping,
+            mapping_name: chosen.name,
+            // The tables are there already, however they were made.
+            migrations: None,
+            options: Options { schema: args.schema.clone(), given_schema: true, ..Options::default() },
+            jobs,
+            chunk_bytes: migrate::CHUNK_BYTES,
+            role: None,
+            grants: Vec::new(),
+            on_misfit: OnMisfit::Reject,
+            max_rejects: None,
+            rejects_dir: PathBuf::new(),
+            replace: false,
+            prove: false,
+            sections: migrate::RunSections::ALL,
+            run_id: String::new(),
+            call: migrate::Call::default(),
+            events: Arc::new(|_| {}),
+            began: std::time::Instant::now(),
+        })
+        .await?;
+        Ok(Known { maps, left_out: HashSet::new(), rejects: None })
     }
-    ui.warn(&format!("the last run set rows aside in {}, which is not here: --rejects DIR says where it is now", folder.display()));
-    Ok(None)
 }
 
-/// How migrate would copy the source into the target as it stands.
-async fn derived_maps(args: &Args, snapshot: &Arc<Snapshot>, address: &Address, jobs: usize, ui: &Ui) -> Result<Vec<CopyMap>> {
-    let chosen = choose_mapping("auto", None, snapshot, ui)?;
-    migrate::derived_maps(&migrate::Job {
-        snapshot: Arc::clone(snapshot),
-        address: address.clone(),
-        mapping: chosen.mapping,
-        mapping_name: chosen.name,
-        // The tables are there already, however they were made.
-        migrations: None,
-        options: Options { schema: args.schema.clone(), given_schema: true, ..Options::default() },
-        jobs,
-        chunk_bytes: migrate::CHUNK_BYTES,
-        role: None,
-        grants: Vec::new(),
-        on_misfit: OnMisfit::Reject,
-        max_rejects: None,
-        rejects_dir: PathBuf::new(),
-        replace: false,
-        prove: false,
-        sections: migrate::RunSections::ALL,
-        run_id: String::new(),
-        call: migrate::Call::default(),
-        events: Arc::new(|_| {}),
-        began: std::time::Instant::now(),
-    })
-    .await
+/// Says so where it is not.
+fn is_here(rejects: &Path, ui: &Ui) -> bool {
+    if !rejects.is_dir() {
+        ui.warn(&format!("the last run set rows aside in {}, which is not here: --rejects DIR says where it is now", rejects.display()));
+    }
+    rejects.is_dir()
 }
 
-fn included(args: &Args, maps: &[CopyMap]) -> Result<Included> {
-    let (include, exclude) = (globs(&args.include, maps)?, globs(&args.exclude, maps)?);
+fn included(args: &Args, maps: &[CopyMap], tables: &[String]) -> Result<Included> {
+    let known: Vec<&str> = maps.iter().map(|map| map.source.as_str()).chain(tables.iter().map(String::as_str)).collect();
+    let (include, exclude) = (globs(&args.include, &known)?, globs(&args.exclude, &known)?);
     let all = args.include.is_empty();
     Ok(Arc::new(move |table| (all || include.is_match(table)) && !exclude.is_match(table)))
 }
 
 /// A pattern that matches no table is a mistake.
-fn globs(patterns: &[String], maps: &[CopyMap]) -> Result<GlobSet> {
+fn globs(patterns: &[String], known: &[&str]) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let glob = Glob::new(pattern).map_err(|error| Failure::new("bad_glob", error.to_string()))?;
         let matcher = glob.compile_matcher();
-        if !maps.iter().any(|map| matcher.is_match(&map.source)) {
-            let failure = Failure::new("no_match", format!("the pattern {pattern:?} matches no table that was copied"));
+        if !known.iter().any(|table| matcher.is_match(table)) {
+            let failure =
+                Failure::new("no_match", format!("the pattern {pattern:?} matches no table of the source, and none that was copied"));
             bail!(failure.hint("Patterns are for the source's table names; * stands for any characters."));
         }
         set.add(glob);

@@ -95,6 +95,8 @@ fn write_value(raw: &RawValue, faithful: &mut bool, out: &mut Vec<u8>) -> Option
             out.pop();
             out.push(b'#');
             let number = write_number(text.as_bytes(), out);
+            // `jsonb` keeps the zeros at a fraction's end: 1.10 is not 1.1.
+            out.extend_from_slice(&number.map_or(0, |number| number.scale).to_le_bytes());
             *faithful &= number.is_some() && is_numeric(text) && !(first == b'-' && number.is_some_and(|number| number.digits == 0));
         }
     }

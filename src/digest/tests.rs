@@ -8,7 +8,7 @@ use crate::plan::{CopyColumn, SourceTz};
 
 fn map(conversion: Conversion) -> CopyMap {
     let column = CopyColumn { source: "c".into(), target: "c".into(), sql_type: "text".into(), conversion, computed: false };
-    CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column], kept: false }
+    CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column], ..CopyMap::default() }
 }
 
 fn source_of(conversion: Conversion, value: Value<'_>) -> Option<u128> {
@@ -268,7 +268,10 @@ fn json_is_its_text_and_jsonb_its_meaning() {
     misfits(TypeKind::Json, &[Value::Text(b"{"), Value::Text(b"\"\\ud800\""), Value::Text(b"\"\\udc00\\ud800\""), Value::Blob(b"{}")]);
     same(TypeKind::Json, Value::Text(b"\"\\\\ud800 \\ud83d\\ude00\""), b"\"\\\\ud800 \\ud83d\\ude00\"");
     let text = r#" {"b": [1.50, 1e2, -0.5], "a": {"x": null, "é": "\u00e9\n"}} "#;
-    same(TypeKind::Jsonb, Value::Text(text.as_bytes()), &jsonb(r#"{"a": {"x": null, "é": "é\n"}, "b": [1.5, 100, -0.50]}"#));
+    same(TypeKind::Jsonb, Value::Text(text.as_bytes()), &jsonb(r#"{"a": {"x": null, "é": "é\n"}, "b": [1.50, 100, -0.5]}"#));
+    differs(TypeKind::Jsonb, Value::Text(b"1.10"), &jsonb("1.1"));
+    differs(TypeKind::Jsonb, Value::Text(b"1.0"), &jsonb("1"));
+    same(TypeKind::Jsonb, Value::Text(b"[1.50e1, 15e-1, 0.0, 1e-7]"), &jsonb("[15.0, 1.5, 0.0, 0.0000001]"));
     same(TypeKind::Jsonb, Value::Text(b"[]"), &jsonb("[]"));
     differs(TypeKind::Jsonb, Value::Text(b"[1, 2]"), &jsonb("[2, 1]"));
     differs(TypeKind::Jsonb, Value::Text(b"[[1], 2]"), &jsonb("[[1, 2]]"));
@@ -348,7 +351,7 @@ fn a_large_value_has_the_digest_that_its_copy_would_have() {
         computed: false,
     };
     let columns = vec![column("k", TypeKind::Int8), column("a", TypeKind::TEXT), column("b", TypeKind::Bytea), column("n", TypeKind::Int8)];
-    let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns, kept: false };
+    let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns, ..CopyMap::default() };
     let (text, blob) = ("é".repeat(LARGE), vec![7u8; LARGE + 1]);
     let values = [Value::Integer(5), Value::Text(text.as_bytes()), Value::Blob(&blob), Value::Integer(6)];
     let fields: [&[u8]; 4] = [&5i64.to_be_bytes(), text.as_bytes(), &blob, &6i64.to_be_bytes()];

@@ -101,7 +101,14 @@ pub async fn copy_batch(
                     let (rowid, key, row) = &batch.rows[range.start];
                     let (column, reason) = explain(table, &error);
                     refuse(column.as_deref(), &reason, *rowid)?;
-                    rejected.push(RejectedRow { key: key.clone(), column, reason, sqlstate: sqlstate(&error), row: row.clone() });
+                    rejected.push(RejectedRow {
+                        key: key.clone(),
+                        column,
+                        reason,
+                        also: Vec::new(),
+                        sqlstate: sqlstate(&error),
+                        row: row.clone(),
+                    });
                     ranges.push(range.start + 1..range.end);
                     continue;
                 }
@@ -175,9 +182,8 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Batch>) -> Result<u64> {
                 batch.rows.push((row.key, key, original));
             }
             Err(misfit) => {
-                let column = encode::copied(plan).nth(misfit.column).map(|column| column.source.clone());
-                run.reject(plan, column.as_deref(), &misfit.reason, row.key)?;
-                batch.misfits.push(RejectedRow { key, column, reason: misfit.reason, sqlstate: None, row: original });
+                run.reject(plan, misfit.first.source(plan), &misfit.first.reason, row.key)?;
+                batch.misfits.push(RejectedRow::misfit(plan, misfit, key, original));
             }
         }
         if batch.starts.len() + batch.misfits.len() >= BATCH_ROWS || batch.bytes.len() >= BATCH_BYTES {

@@ -309,15 +309,9 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Piece>) -> Result<()> {
                 }
             }
             Err(misfit) => {
-                let column = encode::copied(plan).nth(misfit.column).map(|column| column.source.clone());
-                run.reject(plan, column.as_deref(), &misfit.reason, row.key)?;
-                aside.add(&RejectedRow {
-                    key: rejects::key(table, &columns, row),
-                    column,
-                    reason: misfit.reason,
-                    sqlstate: None,
-                    row: rejects::original(table, &columns, row),
-                })?;
+                run.reject(plan, misfit.first.source(plan), &misfit.first.reason, row.key)?;
+                let (key, original) = (rejects::key(table, &columns, row), rejects::original(table, &columns, row));
+                aside.add(&RejectedRow::misfit(plan, misfit, key, original))?;
             }
         }
         if buffer.len() >= BUFFER_BYTES {

@@ -52,12 +52,25 @@ impl Wire {
     }
 }
 
-/// Which column of a row did not fit, and why.
+/// Which columns of a row did not fit, and why; at least one.
 #[derive(Clone, Debug)]
 pub struct RowMisfit {
+    pub first: ColumnMisfit,
+    pub others: Vec<ColumnMisfit>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ColumnMisfit {
     /// The column's place among the plan's copied columns.
     pub column: usize,
     pub reason: String,
+}
+
+impl ColumnMisfit {
+    /// The column's name in SQLite.
+    pub fn source<'a>(&self, table: &'a TablePlan) -> Option<&'a str> {
+        copied(table).nth(self.column).map(|column| column.source.as_str())
+    }
 }
 
 /// The columns of the plan that COPY carries.
@@ -90,8 +103,19 @@ impl RowEncoder {
         };
         result.map_err(|(column, misfit)| {
             out.truncate(start);
-            RowMisfit { column, reason: misfit.reason }
+            RowMisfit { first: ColumnMisfit { column, reason: misfit.reason }, others: self.misfits_after(row, column) }
         })
+    }
+
+    /// Whoever mends the first column should not have to come back for the next.
+    fn misfits_after(&mut self, row: &Row<'_>, first: usize) -> Vec<ColumnMisfit> {
+        let mut others = Vec::new();
+        for (index, column) in self.columns.iter().enumerate().skip(first + 1) {
+            if let Err(misfit) = column.conversion.convert(row.value(column.place), &mut self.scratch) {
+                others.push(ColumnMisfit { column: index, reason: misfit.reason });
+            }
+        }
+        others
     }
 
     fn binary(&mut self, row: &Row<'_>, out: &mut Vec<u8>) -> Result<(), (usize, Misfit)> {

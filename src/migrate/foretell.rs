@@ -114,6 +114,7 @@ async fn fill(
         sent = careful::copy_batch(transaction.client(), &one.plan, &batch, &mut count, &mut refused, |_, _, _| Ok(())).await;
         for row in refused.drain(..) {
             let found = &mut rehearsal.tables[one.place];
+            found.rows_rejected += 1;
             found.note(row.column.as_deref().unwrap_or_default(), || row.key, row.reason);
         }
         if sent.is_err() {

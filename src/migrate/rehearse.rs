@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value as Json;
 
 use crate::migrate::copy::scanned_columns;
-use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::encode::RowEncoder;
 use crate::migrate::{Job, OnMisfit, Prepared, foretell, rejects};
 use crate::model::{Failure, ForeignKey, Schema, Table};
 use crate::plan::profile::RowRange;
@@ -50,7 +50,6 @@ pub struct Misfits {
 
 impl TableRehearsal {
     pub(super) fn note(&mut self, column: &str, key: impl FnOnce() -> Json, reason: String) {
-        self.rows_rejected += 1;
         let place = self.misfits.iter().position(|misfits| misfits.column == column).unwrap_or_else(|| {
             self.misfits.push(Misfits { column: column.to_string(), count: 0, examples: Vec::new() });
             self.misfits.len() - 1
@@ -128,8 +127,11 @@ fn encode_piece(reader: &Reader<'_>, schema: &Schema, plan: &Plan, place: usize,
             match encoder.encode(row, &mut bytes) {
                 Ok(()) => found.bytes += bytes.len() as u64,
                 Err(misfit) => {
-                    let column = encode::copied(table_plan).nth(misfit.column).map_or("", |column| column.source.as_str());
-                    found.note(column, || rejects::key(table, &columns, row), misfit.reason);
+                    found.rows_rejected += 1;
+                    for misfit in [misfit.first].into_iter().chain(misfit.others) {
+                        let column = misfit.source(table_plan).unwrap_or_default();
+                        found.note(column, || rejects::key(table, &columns, row), misfit.reason);
+                    }
                 }
             }
             Ok(())

@@ -12,7 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value as Json, json};
 
+use crate::migrate::encode::{ColumnMisfit, RowMisfit};
 use crate::model::{Kept, Table, Value};
+use crate::plan::TablePlan;
 use crate::sqlite::Row;
 
 /// The folder of rejects, made when the first row is set aside.
@@ -29,6 +31,8 @@ pub struct RejectedRow {
     pub key: Json,
     pub column: Option<String>,
     pub reason: String,
+    /// Further columns that do not fit: (column, reason).
+    pub also: Vec<(String, String)>,
     pub sqlstate: Option<String>,
     pub row: Json,
 }
@@ -142,16 +146,33 @@ fn unnamed(folder: &Path) -> std::io::Result<File> {
 }
 
 impl RejectedRow {
+    /// A row that could not be encoded.
+    pub fn misfit(plan: &TablePlan, misfit: RowMisfit, key: Json, row: Json) -> Self {
+        let name = |misfit: &ColumnMisfit| misfit.source(plan).map(str::to_string);
+        RejectedRow {
+            key,
+            column: name(&misfit.first),
+            reason: misfit.first.reason,
+            also: misfit.others.into_iter().filter_map(|other| Some((name(&other)?, other.reason))).collect(),
+            sqlstate: None,
+            row,
+        }
+    }
+
     /// What the file has of it.
     pub fn line(&self, table: &str) -> Json {
-        json!({
+        let mut line = json!({
             "table": table,
             "key": self.key,
             "column": self.column,
             "reason": self.reason,
             "sqlstate": self.sqlstate,
             "row": self.row,
-        })
+        });
+        if !self.also.is_empty() {
+            line["also"] = self.also.iter().map(|(column, reason)| json!({"column": column, "reason": reason})).collect();
+        }
+        line
     }
 }
 

@@ -43,6 +43,7 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
             "sections": job.sections.words(),
             "command": job.call.line,
             "folder": job.call.folder,
+            "left_out": plan.left_out,
             "rejects_into": absolute(&job.rejects_dir)?,
             "rows": plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum::<u64>(),
         }),

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::migrate::careful::{self, BATCH_ROWS, Batch};
 use crate::migrate::copy::{ChunkCount, TableCount, scanned_columns};
 use crate::migrate::course::{Incident, beat, interrupted, reconnect};
-use crate::migrate::encode::{self, RowEncoder};
+use crate::migrate::encode::RowEncoder;
 use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::{RejectedRow, Rejects};
 use crate::migrate::report::PhaseClock;
@@ -225,6 +225,7 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
             "mapping": job.mapping_name,
             "source_path": job.call.source_path,
             "retry_rejects": folder.display().to_string(),
+            "left_out": settings.get("left_out"),
         }),
     };
     let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();
@@ -411,6 +412,7 @@ async fn try_rows(run: &Run, client: &Client, table: usize, lines: &[Line], coun
                 key: line.key.clone(),
                 column: None,
                 reason: "the file does not have the value of every column that is copied now".into(),
+                also: Vec::new(),
                 sqlstate: None,
                 row: line.row.clone(),
             }),
@@ -427,9 +429,7 @@ async fn try_rows(run: &Run, client: &Client, table: usize, lines: &[Line], coun
                 batch.rows.push((row.key, line.key.clone(), line.row.clone()));
             }
             Err(misfit) => {
-                let column = encode::copied(plan).nth(misfit.column).map(|column| column.source.clone());
-                let (key, row) = (line.key.clone(), line.row.clone());
-                batch.misfits.push(RejectedRow { key, column, reason: misfit.reason, sqlstate: None, row });
+                batch.misfits.push(RejectedRow::misfit(plan, misfit, line.key.clone(), line.row.clone()));
             }
         }
         Ok(())

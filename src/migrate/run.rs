@@ -94,7 +94,7 @@ impl Run {
             bail!(
                 Failure::new("misfit", format!("table {:?}: {place}rowid {rowid}: {reason}", table.source))
                     .hint("Widen the column (the default), or set such rows aside with --on-misfit reject.")
-                    .target_changed(false)
+                    .target_changed()
             );
         }
         let rejected = self.rejected.fetch_add(1, Ordering::Relaxed) + 1;
@@ -104,7 +104,7 @@ impl Run {
             bail!(
                 Failure::new("too_many_rejects", format!("more than {most} rows do not fit; the last: table {:?}, {reason}", table.source))
                     .hint("Look at the rejects, change the mapping, or raise --max-rejects.")
-                    .target_changed(false)
+                    .target_changed()
             );
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::migrate::run::Run;
 use crate::migrate::standing::{columns_step, table_step};
 use crate::migrate::{Grant, Job};
 use crate::model::{Event, Failure, Name, QualifiedName, Schema, Section};
-use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning};
+use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning, names};
 use crate::postgres::{Address, Client, Journal, Migrations, Transaction, is_about_object, is_pooled, sql_failure, statement};
 
 /// Tables that are made in one transaction: some dozens, so that thousands never fill the lock table.
@@ -21,10 +21,7 @@ pub async fn refuse_pooler_and_standby(client: &Client, address: &Address) -> Re
                 .hint("Name PostgreSQL itself: its own host and port, not the pooler's.")
         );
     }
-    let row = client
-        .query_one("SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('server_encoding')", &[])
-        .await
-        .map_err(|error| sql_failure(error.into()))?;
+    let row = client.query_one(include_str!("queries/target_facts.sql"), &[]).await.map_err(|error| sql_failure(error.into()))?;
     if row.get(0) {
         bail!(Failure::new("target_is_standby", "the target is a standby, which takes no changes").hint("Name the primary."));
     }
@@ -46,10 +43,7 @@ pub async fn refuse_pooler_and_standby(client: &Client, address: &Address) -> Re
 
 /// One run at a time into a schema. The lock ends with its session, so a killed run never leaves it behind.
 pub async fn lock_schema(client: &Client, schema: &str) -> Result<()> {
-    let row = client
-        .query_one("SELECT pg_try_advisory_lock(hashtext('candlefish migrate'), hashtext($1))", &[&schema])
-        .await
-        .context("take the lock of the target schema")?;
+    let row = client.query_one(include_str!("queries/lock_schema.sql"), &[&schema]).await.context("take the lock of the target schema")?;
     if !row.get::<_, bool>(0) {
         bail!(
             Failure::new("run_in_progress", format!("another candlefish is migrating into schema {schema:?} right now"))
@@ -61,14 +55,7 @@ pub async fn lock_schema(client: &Client, schema: &str) -> Result<()> {
 
 /// The rights that the plan needs, asked for before anything is changed.
 pub async fn check_rights(client: &Client, plan: &Plan) -> Result<()> {
-    let row = client
-        .query_one(
-            "SELECT current_user::text, current_database()::text, has_database_privilege(current_database(), 'CREATE'),
-                    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1), true),
-                    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'candlefish'), false)",
-            &[&plan.schema],
-        )
-        .await?;
+    let row = client.query_one(include_str!("queries/rights.sql"), &[&plan.schema]).await?;
     let (user, database): (&str, &str) = (row.get(0), row.get(1));
     let (in_database, in_schema, in_journal): (bool, bool, bool) = (row.get(2), row.get(3), row.get(4));
     if !in_schema && plan.tables.iter().any(|table| table.create.is_some()) {
@@ -98,7 +85,7 @@ pub async fn check_rights(client: &Client, plan: &Plan) -> Result<()> {
 /// Roles that are to be granted something must be there: to learn otherwise when all is copied would be late.
 pub async fn check_roles(client: &Client, grants: &[Grant]) -> Result<()> {
     for Grant { role, .. } in grants {
-        let known = client.query_one("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", &[role]).await?;
+        let known = client.query_one(include_str!("queries/role_exists.sql"), &[role]).await?;
         if !known.get::<_, bool>(0) {
             bail!(
                 Failure::new("no_such_role", format!("role {role:?} of --grant does not exist"))
@@ -114,6 +101,7 @@ pub async fn check_roles(client: &Client, grants: &[Grant]) -> Result<()> {
 #[derive(Clone, Debug, Default)]
 pub struct Redo {
     pub tables: Vec<Redone>,
+    /// What the source's views were to be called.
     views: Vec<String>,
     /// Tables of those names that stay, each with the reason.
     pub kept: Vec<(QualifiedName, String)>,
@@ -165,13 +153,15 @@ pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, redo: &Red
     locked.map_err(|error| sql_failure(error.into()).context("lock what earlier runs have made"))?;
     let oids: Vec<u32> = redo.tables.iter().map(|table| table.oid).collect();
     let texts: Vec<String> = redo.tables.iter().map(|table| table.name.to_string()).collect();
-    let sql = "SELECT count(*) FROM unnest($1::text[], $2::oid[]) AS t (name, oid) WHERE to_regclass(name)::oid = t.oid";
-    if transaction.query_one(sql, &[&texts, &oids]).await?.get::<_, i64>(0) != oids.len() as i64 {
+    let same = include_str!("queries/same_tables.sql");
+    if transaction.query_one(same, &[&texts, &oids]).await?.get::<_, i64>(0) != oids.len() as i64 {
         bail!(
             Failure::new("target_changed", "a table that --replace would drop has been replaced by another meanwhile").hint("Try again.")
         );
     }
-    for view in own_views(transaction, schema).await?.iter().filter(|view| redo.views.iter().any(|name| name == view.name.as_str())) {
+    for view in
+        own_views(transaction, schema).await?.iter().filter(|view| redo.views.iter().any(|wanted| names::may_become(wanted, &view.name)))
+    {
         transaction.batch_execute(&format!("DROP VIEW {view}")).await.map_err(|error| sql_failure(error.into()))?;
     }
     transaction
@@ -179,9 +169,7 @@ pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, redo: &Red
         .await
         .map_err(|error| sql_failure(error.into()).context("drop what earlier runs have made"))?;
     // Functions last: triggers that went with their tables were what used them.
-    let sql = "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-               WHERE n.nspname = $1 AND obj_description(p.oid, 'pg_proc') = 'made by candlefish' \
-               AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgfoid = p.oid)";
+    let sql = include_str!("queries/own_functions.sql");
     for row in transaction.query(sql, &[&schema]).await.context("look for functions that candlefish made")? {
         let drop = format!("DROP FUNCTION {}", row.get::<_, &str>(0));
         transaction.batch_execute(&drop).await.map_err(|error| sql_failure(error.into()))?;
@@ -189,10 +177,9 @@ pub async fn drop_tables(transaction: &Transaction<'_>, schema: &str, redo: &Red
     Ok(())
 }
 
-/// Views that runs made: they are known by the comment that candlefish left on them. The newest comes first, because it may read older ones.
+/// Views that runs made, the newest first.
 async fn own_views(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<QualifiedName>> {
-    let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE n.nspname = $1 AND c.relkind = 'v' AND obj_description(c.oid, 'pg_class') = 'made by candlefish' ORDER BY c.oid DESC";
+    let sql = include_str!("queries/own_views.sql");
     let rows = transaction.query(sql, &[&schema]).await.context("look for views that candlefish made")?;
     Ok(rows.iter().map(|row| QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }

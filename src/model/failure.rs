@@ -35,9 +35,13 @@ impl Failure {
         self
     }
 
-    pub fn target_changed(mut self, resumable: bool) -> Self {
+    pub fn target_changed(mut self) -> Self {
         self.target_changed = true;
-        self.resumable = resumable;
+        self
+    }
+
+    pub fn resumable(mut self) -> Self {
+        self.resumable = true;
         self
     }
 }

@@ -19,7 +19,7 @@ pub use failure::{Failure, sentence};
 pub use kept::Kept;
 pub use kpi::{KPIS, Kpi, LATENCY_BOUNDS, Limit, Unit};
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
-pub use name::{Name, QualifiedName};
+pub use name::{MAX_NAME_BYTES, Name, QualifiedName};
 pub use query::{ParamType, Query, QueryKind, Uuid};
 pub use schema::{
     Affinity, Check, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,

@@ -117,11 +117,15 @@ pub fn build(input: &Input<'_>) -> Plan {
     let named = input.source.tables.iter().filter(|table| table.has_data()).map(|table| input.name_in_target(table)).collect();
     let mut taken = HashSet::new();
     for (index, table) in input.source.tables.iter().enumerate() {
-        if table.has_data() && filters.wants(&table.name) && !input.mapping.table(&table.name).is_some_and(|mapping| mapping.skip) {
-            let built =
-                TableBuilder { input, index, table, profile: &input.profiles[index], filters: &filters, there: &there, named: &named };
-            built.build(&mut plan, &mut relations, &mut taken);
+        if !table.has_data() {
+            continue;
         }
+        if !filters.wants(&table.name) || input.mapping.table(&table.name).is_some_and(|mapping| mapping.skip) {
+            plan.left_out.push(table.name.clone());
+            continue;
+        }
+        let built = TableBuilder { input, index, table, profile: &input.profiles[index], filters: &filters, there: &there, named: &named };
+        built.build(&mut plan, &mut relations, &mut taken);
     }
     note_shadow_tables(input.source, &mut plan);
     for (object, reason) in &input.source.unreadable {

@@ -16,6 +16,9 @@ pub struct Plan {
     /// `CREATE SCHEMA` is part of the work.
     pub create_schema: bool,
     pub tables: Vec<TablePlan>,
+    /// Tables of the source that are not wanted.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Keys, indexes, constraints, views and triggers, in the order in which they can be made.
     pub objects: Vec<ObjectPlan>,
     pub warnings: Vec<Warning>,
@@ -50,6 +53,9 @@ pub struct TablePlan {
     pub rebuild: Vec<Rebuildable>,
     /// Only the table, not its rows (`--exclude-data`).
     pub without_data: bool,
+    /// Columns of the source that the mapping leaves out.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 /// The parts of a CREATE TABLE statement, so that a part that PostgreSQL refuses can be left out.
@@ -282,12 +288,18 @@ pub struct Problem {
 }
 
 /// How one table was copied, kept in the journal so that `verify` and `--resume` know it without asking again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyMap {
     pub source: String,
     pub schema: String,
     pub target: String,
     pub columns: Vec<CopyColumn>,
+    /// Columns of the source that the run was told to leave out; any other that is not among `columns` came into the source later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// The run was told to bring the table without its rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_data: bool,
     /// The table had rows of its own, which `--existing keep` has left among those of the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
@@ -317,6 +329,8 @@ impl TablePlan {
             schema: self.target.schema.as_str().to_string(),
             target: self.target.name.as_str().to_string(),
             columns: self.columns.iter().map(column).collect(),
+            left_out: self.left_out.clone(),
+            without_data: self.without_data,
             kept: self.had_rows && !self.truncate && !self.without_data,
         }
     }

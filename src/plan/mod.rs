@@ -13,7 +13,7 @@ mod given;
 pub mod json;
 mod limits;
 pub mod mapping;
-mod names;
+pub mod names;
 mod objects;
 pub mod profile;
 pub mod rounding;

@@ -84,6 +84,12 @@ impl Namespace {
     }
 }
 
+/// True when a namespace may have answered the wish with this name.
+pub fn may_become(wanted: &str, name: &Name) -> bool {
+    let number = || name.as_str().rsplit_once('_').and_then(|(_, number)| number.parse::<u32>().ok());
+    Name::fit(wanted) == *name || number().is_some_and(|number| Name::with_suffix(wanted, &format!("_{number}")) == *name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +119,8 @@ mod tests {
         assert_eq!(columns.take("").as_str(), "_");
         let long = "x".repeat(64);
         assert_eq!(columns.take(&long).as_str().len(), 63);
-        assert_eq!(columns.take(&format!("{long}y")).as_str(), format!("{}_2", "x".repeat(61)));
+        let second = columns.take(&format!("{long}y"));
+        assert_eq!(second.as_str(), format!("{}_2", "x".repeat(61)));
+        assert!(may_become(&long, &second) && may_become(&long, &Name::fit(&long)) && !may_become("x", &second));
     }
 }

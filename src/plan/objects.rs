@@ -14,6 +14,7 @@ use crate::plan::{columns, express, views};
 
 /// Plans every object of every derived table. Keys come before the foreign keys that need them.
 pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) {
+    let view_names = views::names(input, plan, relations);
     let derived: Vec<usize> = (0..plan.tables.len()).filter(|table| plan.tables[*table].create.is_some()).collect();
     for index in &derived {
         columns::plan_columns(input, plan, *index);
@@ -42,7 +43,7 @@ pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespac
             ForeignKeyBuilder { input, plan, relations, constraints, index: *index, table, key, planned }.build();
         }
     }
-    views::plan_views(input, plan, relations);
+    views::plan_views(input, plan, &view_names);
 }
 
 /// Why a key or an index of a table is not made when a mapping leaves a column out.

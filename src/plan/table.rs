@@ -105,6 +105,7 @@ impl TableBuilder<'_> {
             truncate: false,
             rebuild: Vec::new(),
             without_data: self.filters.without_data(&self.table.name),
+            left_out: Vec::new(),
         };
         if existing.is_none() && self.input.options.data_only {
             plan.problems.push(Problem {
@@ -118,6 +119,9 @@ impl TableBuilder<'_> {
             Some(existing) => self.fill_existing(plan, &mut built, mapping, existing),
             None => self.derived(plan, &mut built, mapping),
         }
+        let columns = self.table.columns.iter().enumerate();
+        let left_out = columns.filter(|(index, _)| !built.columns.iter().any(|column| column.source_index == *index));
+        built.left_out = left_out.map(|(_, column)| column.name.clone()).collect();
         if !(built.without_data && existing.is_some()) {
             built.sequence = self.sequence(&built, existing);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::dialect::translate::{self, Catalog};
-use crate::model::{Name, QualifiedName, View};
+use crate::model::{MAX_NAME_BYTES, Name, QualifiedName, View};
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, ObjectPlan, Plan, Warning};
 use crate::plan::express;
@@ -13,10 +13,12 @@ use crate::plan::names::Namespace;
 pub const MARK: &str = "made by candlefish";
 
 /// Plans every view and trigger that has an exact form.
-pub fn plan_views(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) {
+pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Name>) {
     let mut catalog = express::catalog(input, plan);
     for view in in_reading_order(&input.source.views) {
-        plan_view(input, plan, relations, &mut catalog, view);
+        if let Some(name) = names.get(&view.name) {
+            plan_view(input, plan, &mut catalog, view, name);
+        }
     }
     let mut functions = Namespace::default();
     let mut firing: HashMap<(String, String), String> = HashMap::new();
@@ -50,27 +52,34 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace)
     }
 }
 
-fn plan_view(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace, catalog: &mut Catalog, view: &View) {
-    let wanted = input.options.names.apply(&view.name);
-    if input.target.other_relations.contains(&Name::new(wanted.as_str())) {
-        if !input.target.views.contains(&Name::new(wanted.as_str())) {
-            let reason = "its name is taken in PostgreSQL, and not by a view".to_string();
-            return cannot(plan, ObjectKind::View, &view.name, reason, &view.sql);
+/// What each view is called in the target, by its name in SQLite. They are given out before constraints get theirs, which nobody asks for by name.
+pub fn names(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) -> HashMap<String, Name> {
+    let mut names = HashMap::new();
+    let mut given = Namespace::default();
+    for view in &input.source.views {
+        let wanted = input.options.names.apply(&view.name);
+        let there = given.take(&wanted);
+        if input.target.views.contains(&there) {
+            plan.warnings.push(Warning::note("view_left_out", &view.name, "is left out: the target has one of that name"));
+            continue;
         }
-        plan.warnings.push(Warning::note("view_left_out", &view.name, "is left out: the target has one of that name"));
-        return;
+        let name = relations.take(&wanted);
+        if name.as_str() != wanted {
+            let why = if wanted.len() > MAX_NAME_BYTES { "names end at 63 bytes there" } else { "the name is taken there" };
+            plan.warnings.push(Warning::note("view_renamed", &view.name, format!("is {name} in PostgreSQL: {why}")));
+        }
+        names.insert(view.name.clone(), name);
     }
-    let target = QualifiedName::new(input.options.schema.as_str(), Name::fit(&wanted));
+    names
+}
+
+fn plan_view(input: &Input<'_>, plan: &mut Plan, catalog: &mut Catalog, view: &View, name: &Name) {
+    let target = QualifiedName::new(input.options.schema.as_str(), name.clone());
     match translate::view(&view.sql, catalog, &target) {
         Ok(translated) => {
-            let name = relations.take(&wanted);
-            if name != target.name {
-                let reason = format!("its name {wanted:?} is taken in PostgreSQL");
-                return cannot(plan, ObjectKind::View, &view.name, reason, &view.sql);
-            }
             note_differences(plan, "view_differs", &view.name, &translated.notes);
             let statements = vec![translated.sql, format!("COMMENT ON VIEW {target} IS '{MARK}'")];
-            plan.objects.push(object(ObjectKind::View, name, view.name.clone(), statements, &view.sql));
+            plan.objects.push(object(ObjectKind::View, name.clone(), view.name.clone(), statements, &view.sql));
             catalog.relations.push(translated.relation);
         }
         Err(error) => cannot(plan, ObjectKind::View, &view.name, error.reason, &view.sql),

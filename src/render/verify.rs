@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::render::{Format, Table, Ui, csv, units};
-use crate::verify::{ObjectsReport, Outcome, TableVerdict, VerifyReport};
+use crate::verify::{LeftOutPart, ObjectsReport, Outcome, TableVerdict, VerifyReport};
 
 /// The widest value in a table.
 const WIDEST: usize = 48;
@@ -21,6 +21,9 @@ pub fn verify(ui: &Ui, report: &VerifyReport, started_at: &str) -> Result<()> {
             }
             for table in report.tables.iter().filter(|table| table.identical == Some(false)) {
                 ui.print(&format!("\n{}", differences(table)))?;
+            }
+            if !report.left_out.is_empty() {
+                ui.print(&format!("\n{}", left_out(report)))?;
             }
             if let Some(objects) = &report.schema_objects {
                 ui.print(&format!("\n{}", schema_objects(objects)))?;
@@ -50,6 +53,7 @@ fn tables_csv(report: &VerifyReport) -> String {
         "differences_total",
         "source_digest",
         "target_digest",
+        "rows_kept",
     ];
     let number = |rows: Option<u64>| rows.map_or(String::new(), |rows| rows.to_string());
     csv(
@@ -57,7 +61,7 @@ fn tables_csv(report: &VerifyReport) -> String {
         report.tables.iter().map(|table| {
             [
                 table.source.clone(),
-                table.target.clone(),
+                table.target.clone().unwrap_or_default(),
                 number(table.source_rows),
                 number(table.target_rows),
                 table.rows_set_aside.to_string(),
@@ -65,6 +69,7 @@ fn tables_csv(report: &VerifyReport) -> String {
                 table.differences_total.to_string(),
                 table.source_digest.clone().unwrap_or_default(),
                 table.target_digest.clone().unwrap_or_default(),
+                table.rows_kept.to_string(),
             ]
         }),
     )
@@ -86,11 +91,28 @@ fn tables(report: &VerifyReport) -> Table {
 }
 
 fn said(verdict: &TableVerdict) -> String {
+    let kept = match verdict.rows_kept {
+        0 => String::new(),
+        rows => format!(" beside {} that {} kept", units::counted(rows, "row"), if rows == 1 { "was" } else { "were" }),
+    };
     match verdict.identical {
-        Some(true) => "identical".into(),
-        None => "no difference found".into(),
-        Some(false) => format!("{}{}", at_least(verdict.differences_exact), units::counted(verdict.differences_total, "difference")),
+        Some(true) => format!("identical{kept}"),
+        None => format!("no difference found{kept}"),
+        Some(false) => {
+            let total = units::counted(verdict.differences_total, "difference");
+            format!("{}{total}{kept}", at_least(verdict.differences_exact))
+        }
     }
+}
+
+/// What is not in the target on purpose, in the words of SQLite's names.
+fn left_out(report: &VerifyReport) -> String {
+    let name = |part: &crate::verify::LeftOut| match (part.what, &part.column) {
+        (LeftOutPart::Column, Some(column)) => format!("column {}.{column}", part.table),
+        (LeftOutPart::Rows, _) => format!("the rows of {}", part.table),
+        _ => format!("table {}", part.table),
+    };
+    format!("left out, as the last run was told: {}\n", report.left_out.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
 fn at_least(exact: bool) -> &'static str {
@@ -123,7 +145,10 @@ fn schema_objects(objects: &ObjectsReport) -> String {
 
 /// The rows of one table that differ, a line for each column.
 fn differences(verdict: &TableVerdict) -> String {
-    let mut text = format!("{} → {}\n", verdict.source, verdict.target);
+    let mut text = match &verdict.target {
+        Some(target) => format!("{} → {target}\n", verdict.source),
+        None => format!("{}\n", verdict.source),
+    };
     for problem in &verdict.problems {
         text.push_str(&format!("  {problem}\n"));
     }

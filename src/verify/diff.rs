@@ -25,6 +25,8 @@ pub struct Found {
     pub exact: bool,
     /// Rows that are missing because they stand in the rejects.
     pub rejected: u64,
+    /// Rows of the target alone, where a run has kept the target's own.
+    pub kept: u64,
     pub differences: Vec<Difference>,
 }
 
@@ -45,6 +47,7 @@ pub async fn find(
     mut rejects: HashMap<RowDigest, u64>,
     limit: usize,
 ) -> Result<Found> {
+    let keeps = sides.pairs[pair].map.kept;
     let groups = groups(sums.0, sums.1);
     let mut found = Found { exact: groups.len() <= MOST_READINGS, ..Found::default() };
     let mut findings = Vec::new();
@@ -60,6 +63,10 @@ pub async fn find(
             None => true,
         });
         match_keys(&source, &target, |finding| {
+            if keeps && finding.kind == DifferenceKind::Extra {
+                found.kept += 1;
+                return;
+            }
             found.total += 1;
             if findings.len() < limit {
                 findings.push(finding);

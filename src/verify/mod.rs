@@ -7,9 +7,10 @@ mod objects;
 mod promised;
 mod rejects;
 mod report;
+mod scope;
 mod shown;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,13 +18,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::digest::{Misfit, Sums};
-use crate::model::{Event, Events, Phase};
+use crate::model::{Event, Events, Phase, TableKind};
 use crate::plan::CopyMap;
 use crate::postgres::{Address, TypeReader, read_sessions};
-use crate::sides::{BUCKETS, Normaliser, Pair, Sides, pair};
+use crate::sides::{BUCKETS, Normaliser, Pair, Sides};
 use crate::sqlite::Snapshot;
 pub use objects::{MissingObject, ObjectsReport, WrongNextValue, missing_from_given, schema_objects};
 pub use report::{ColumnDifference, Difference, DifferenceKind, Outcome, TableVerdict, VerifyReport};
+pub use scope::{LeftOut, LeftOutPart};
+use scope::{Scope, ScopeOf};
 
 /// What a comparison was told.
 pub struct Job {
@@ -34,6 +37,8 @@ pub struct Job {
     pub maps: Vec<CopyMap>,
     /// Which of the source's tables are meant.
     pub included: Included,
+    /// Tables that the last run was told to leave out; any other of the source that has no map is a difference. None: only what has a map is meant.
+    pub left_out: Option<HashSet<String>>,
     pub schema: String,
     /// Readers of either side.
     pub jobs: usize,
@@ -72,8 +77,8 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
     (job.events)(Event::PhaseStarted(Phase::Verify));
     let sessions = read_sessions(&job.address, job.jobs.max(1)).await?;
     let target = sessions[0].schema(&job.schema).await?;
-    let (snapshot, maps) = (Arc::clone(&job.snapshot), job.maps.iter().filter(|map| (job.included)(&map.source)).cloned().collect());
-    let (schema, pairs, absent) = tokio::task::spawn_blocking(move || prepare(&snapshot, maps, &target)).await??;
+    let (snapshot, of) = (Arc::clone(&job.snapshot), ScopeOf::new(&job));
+    let Scope { schema, pairs, absent, left_out } = tokio::task::spawn_blocking(move || Scope::of(&of, &snapshot, &target)).await??;
     let mut sides = Sides::new(Arc::clone(&job.snapshot), schema, pairs, job.jobs, sessions);
     if sides.pairs.iter().any(Pair::has_foreign_types) {
         sides.types = Some(Arc::new(TypeReader::connect(&job.address).await?));
@@ -100,16 +105,18 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
         tables.push(judge(&sides, place, &sums, rejects.remove(&place).unwrap_or_default(), &job).await?);
     }
     tables.extend(absent);
-    tables.sort_by_key(|verdict| job.maps.iter().position(|map| map.source == verdict.source));
+    // Those without a map come last.
+    tables.sort_by_key(|verdict| job.maps.iter().position(|map| map.source == verdict.source).unwrap_or(usize::MAX));
     (job.events)(Event::PhaseEnded { phase: Phase::Verify, seconds: started.elapsed().as_secs_f64() });
 
     let differences_total = tables.iter().map(|table| table.differences_total).sum();
     let different = tables.iter().any(|table| table.identical == Some(false));
+    let notes = notes(&sides, &job)?;
     Ok(VerifyReport {
         source: job.snapshot.path().display().to_string(),
         target: job.address.shown(),
         // What cannot be read cannot be compared.
-        outcome: match (different, job.sample == Sample::ALL && job.snapshot.damage()?.is_empty()) {
+        outcome: match (different, job.sample == Sample::ALL && notes.is_empty()) {
             (true, _) => Outcome::Different,
             (false, true) => Outcome::Identical,
             (false, false) => Outcome::NoDifferenceFound,
@@ -118,43 +125,11 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
         differences_total,
         differences_exact: tables.iter().all(|table| table.differences_exact),
         source_changed: job.snapshot.source_changed(),
-        notes: notes(&sides, &job)?,
+        notes,
+        left_out,
         tables,
         schema_objects: None,
     })
-}
-
-type Prepared = (crate::model::Schema, Vec<Pair>, Vec<TableVerdict>);
-
-/// Every map with its tables on both sides; where one is missing, the verdict is known.
-fn prepare(snapshot: &Snapshot, maps: Vec<CopyMap>, target: &crate::plan::target::TargetSchema) -> Result<Prepared> {
-    let reader = snapshot.reader()?;
-    let schema = reader.schema()?;
-    let (mut pairs, mut absent) = (Vec::new(), Vec::new());
-    for map in maps {
-        let (source, name) = (map.source.clone(), crate::model::QualifiedName::new(map.schema.as_str(), map.target.as_str()));
-        match pair(map, &schema, target) {
-            Ok(mut pair) => {
-                let bounds = reader.rowid_bounds(&schema.tables[pair.source]);
-                pair.span = bounds.map(|(first, last)| last.abs_diff(first).saturating_add(1));
-                // A small table, of which there may be hundreds, is one bucket.
-                if pair.span.is_some_and(|span| span <= 10_000) {
-                    pair.buckets = 1;
-                }
-                pairs.push(pair);
-            }
-            Err(problem) => absent.push(TableVerdict {
-                source,
-                target: name.to_string(),
-                identical: Some(false),
-                differences_total: 1,
-                differences_exact: true,
-                problems: vec![problem],
-                ..TableVerdict::default()
-            }),
-        }
-    }
-    Ok((schema, pairs, absent))
 }
 
 /// What one reading of a table gave on the two sides.
@@ -292,7 +267,7 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
     let pair = &sides.pairs[place];
     let mut verdict = TableVerdict {
         source: pair.map.source.clone(),
-        target: pair.target.to_string(),
+        target: Some(pair.target.to_string()),
         source_rows: Some(sums.source_rows),
         target_rows: Some(sums.target_rows),
         rows_set_aside: sums.misfits,
@@ -316,6 +291,7 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
     if sums.source != sums.target {
         let found = diff::find(sides, place, (&sums.source, &sums.target), sample, rejects, job.limit).await?;
         verdict.rows_set_aside += found.rejected;
+        verdict.rows_kept = found.kept;
         verdict.differences_total += found.total;
         verdict.differences_exact = found.exact;
         verdict.differences = found.differences;
@@ -350,6 +326,7 @@ impl Job {
             address: self.address.clone(),
             maps: Vec::new(),
             included: Arc::clone(&self.included),
+            left_out: None,
             schema: self.schema.clone(),
             rejects: None,
             events: Arc::clone(&self.events),
@@ -358,12 +335,13 @@ impl Job {
     }
 }
 
-/// What a person should know besides.
+/// What of the source could not be read, and so not be compared.
 fn notes(sides: &Sides, job: &Job) -> Result<Vec<String>> {
-    let new = sides.schema.tables.iter().filter(|table| table.has_data() && (job.included)(&table.name));
-    let new = new.filter(|table| !job.maps.iter().any(|map| map.source.eq_ignore_ascii_case(&table.name)));
+    // Some are read all the same, and only not all of their definition.
+    let is_read = |name: &str| sides.schema.tables.iter().any(|table| table.kind != TableKind::Unreadable && table.name == name);
+    let unreadable = sides.schema.unreadable.iter().filter(|(object, _)| !is_read(object) && (job.included)(object));
     let mut notes: Vec<String> =
-        new.map(|table| format!("table {:?} was not compared: the mapping does not name it", table.name)).collect();
+        unreadable.map(|(table, reason)| format!("table {table:?} was not compared: it cannot be read: {reason}")).collect();
     for (table, damage) in job.snapshot.damage()? {
         notes.push(format!("table {table:?} is damaged, and only what can be read was compared; not {}", damage.text()));
     }

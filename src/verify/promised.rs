@@ -158,7 +158,7 @@ mod tests {
             conversion: Conversion::new(TypeKind::TEXT),
             computed: false,
         };
-        let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column], kept: false };
+        let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column], ..CopyMap::default() };
         let index = |name: &str, shape: &str| IndexShape {
             table: "t".into(),
             name: name.into(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use crate::verify::ObjectsReport;
+use crate::verify::{LeftOut, ObjectsReport};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyReport {
@@ -17,7 +17,10 @@ pub struct VerifyReport {
     pub differences_exact: bool,
     /// Somebody wrote to the source while it was read; one state of it was compared all the same.
     pub source_changed: bool,
+    /// What could not be read, and so not be compared.
     pub notes: Vec<String>,
+    /// What the runs were told to leave out.
+    pub left_out: Vec<LeftOut>,
     pub tables: Vec<TableVerdict>,
     /// Only when it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +43,7 @@ impl VerifyReport {
 pub enum Outcome {
     Identical,
     Different,
-    /// Of a sample: more cannot be said.
+    /// Of a sample, or of what can be read: more cannot be said.
     NoDifferenceFound,
 }
 
@@ -57,13 +60,15 @@ impl Outcome {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TableVerdict {
     pub source: String,
-    /// Schema-qualified and quoted, as SQL.
-    pub target: String,
+    /// Schema-qualified and quoted, as SQL; none for a table that no run has copied.
+    pub target: Option<String>,
     /// None where there is no such table.
     pub source_rows: Option<u64>,
     pub target_rows: Option<u64>,
     /// Rows that have no exact form in the target's types, or stand in the rejects.
     pub rows_set_aside: u64,
+    /// Rows of the target alone in a table whose own rows `--existing keep` has left.
+    pub rows_kept: u64,
     /// None when only a sample was compared, and agrees.
     pub identical: Option<bool>,
     pub source_digest: Option<String>,

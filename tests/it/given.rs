@@ -340,3 +340,22 @@ fn an_index_keeps_its_comment() {
     case.run("migrate {source} {url}").exit(0);
     assert_eq!(database.rows("SELECT obj_description('t_v'::regclass), v FROM t"), ["for the search page|a"]);
 }
+
+#[test]
+fn every_column_that_does_not_fit_is_named() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, n int, d date, v varchar(3))");
+    let case = Case::new("misfits")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, n, d, v); INSERT INTO t VALUES (1, 'lots', '2024-01-01', 'long'), (2, 5, 'soon', 'abc')")
+        .database(&database);
+    let plan = case.run("migrate {source} {url} --dry-run --json").exit(1).json();
+    let counts: Vec<_> = plan["tables"][0]["columns"].as_array().unwrap().iter().map(|column| column["misfits"]["count"].clone()).collect();
+    assert_eq!((counts, &plan["tables"][0]["rows_rejected"]), (vec![0.into(), 1.into(), 1.into(), 1.into()], &Json::from(2)));
+    let report = case.run("migrate {source} {url} --json").exit(1).json();
+    let folder = case.dir().join(report["rejects_dir"].as_str().unwrap());
+    let text = std::fs::read_to_string(folder.join("t.jsonl")).unwrap();
+    let rows: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&rows[0]["column"], &rows[0]["also"][0]["column"]), (&Json::from("n"), &Json::from("v")), "{text}");
+    assert!(rows[0]["also"][0]["reason"].as_str().unwrap().contains("3 characters"), "{text}");
+    assert_eq!((&rows[1]["column"], rows[1].get("also")), (&Json::from("d"), None));
+}

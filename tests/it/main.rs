@@ -30,6 +30,7 @@ mod retry;
 mod salvage;
 mod schema;
 mod schema_objects;
+mod scope;
 mod server;
 mod stack;
 mod stats;

@@ -233,3 +233,24 @@ fn keys_of_a_column_that_is_left_out_are_lost_and_said() {
     assert_eq!(objects["missing"].as_array().unwrap().len(), 3, "{objects}");
     assert!(objects["missing"].as_array().unwrap().iter().all(|missing| missing["declared"] == true), "{objects}");
 }
+
+#[test]
+fn views_whose_names_meet_have_names_of_their_own() {
+    let (database, stem) = (Database::fresh(), "v".repeat(63));
+    let case = Case::new("names of views")
+        .source_sql(&format!(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT CHECK (a > 0)); INSERT INTO t VALUES (1, 5);
+             CREATE VIEW {stem}_one AS SELECT id FROM t; CREATE VIEW {stem}_two AS SELECT a FROM t;
+             CREATE VIEW reads AS SELECT a + 1 AS b FROM {stem}_two; CREATE VIEW t_pkey AS SELECT 7 AS seven;"
+        ))
+        .database(&database);
+    for flags in ["", "--replace --yes"] {
+        let report = case.run(&format!("migrate {{source}} {{url}} --json {flags}")).exit(0).json();
+        let renamed: Vec<_> = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == "view_renamed").collect();
+        assert_eq!(renamed.len(), 2, "{report}");
+        assert_eq!(renamed[1]["message"], format!("is \"{}_2\" in PostgreSQL: names end at 63 bytes there", &stem[..61]));
+        assert_eq!(database.value("SELECT b FROM reads"), "6");
+        assert_eq!(database.value("SELECT seven FROM t_pkey"), "7", "a view keeps its name, and the key finds another");
+    }
+    case.run("verify {source} {url} --schema-objects").exit(0);
+}

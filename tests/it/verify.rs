@@ -66,7 +66,7 @@ fn write_journal(url: &str) {
                     computed: false,
                 };
                 let columns = table.columns.iter().map(column).collect();
-                (CopyMap { source: name.clone(), schema: "public".into(), target: name, columns, kept: false }, true)
+                (CopyMap { source: name.clone(), schema: "public".into(), target: name, columns, ..CopyMap::default() }, true)
             })
             .collect();
         let record = RunRecord {
@@ -201,7 +201,7 @@ fn equal_meaning_is_equal_however_it_is_written() {
                (2, 7.5, 'null', x'ff00', '2024-01-01', '', '25:00', '00112233-4455-6677-8899-aabbccddeeff'), (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL);"#,
         r#"CREATE TABLE m (id int, n numeric, j jsonb, b bytea, t timestamptz, c character(4), i interval, u uuid);
            SET timezone = 'UTC';
-           INSERT INTO m VALUES (1, 7.5, '{"a": [100], "b": 1}', 'text', '2024-01-01', 'ab', '24:00:00'::interval - '24:00:00' + '1 day', '00112233-4455-6677-8899-aabbccddeeff'),
+           INSERT INTO m VALUES (1, 7.5, '{"a": [100], "b": 1.0}', 'text', '2024-01-01', 'ab', '24:00:00'::interval - '24:00:00' + '1 day', '00112233-4455-6677-8899-aabbccddeeff'),
                (2, 7.500, 'null', '\xff00', '2024-01-01', '', '25 hours', '00112233-4455-6677-8899-aabbccddeeff'), (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL);"#,
     );
     copy.verify("").exit(0);
@@ -311,7 +311,7 @@ fn agree(sql_type: &str, kind: TypeKind, held: &[Held]) {
         conversion: Conversion::new(kind),
         computed: false,
     };
-    let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column], kept: false };
+    let map = CopyMap { source: "t".into(), schema: "public".into(), target: "t".into(), columns: vec![column], ..CopyMap::default() };
     let layout = Layout::new(&map, &[]);
     let mut source = SourceDigester::new(&map, &layout, &["c"]).unwrap();
     let mut target = TargetDigester::new(&map, &layout);

@@ -248,6 +248,7 @@ fn record(shared: &Shared, place: usize, mut errors: HashMap<i64, anyhow::Error>
             key: rejects::key(table, &pair.scanned, row.row),
             column,
             reason,
+            also: Vec::new(),
             sqlstate: careful::sqlstate(&error),
             row: rejects::original(table, &pair.scanned, row.row),
         });

@@ -241,6 +241,7 @@ fn rejected(shared: &Shared, pair: &Pair, row: &SourceRow<'_, '_>, misfit: Misfi
         key: rejects::key(table, &pair.scanned, row.row),
         column: Some(column.source.clone()),
         reason,
+        also: Vec::new(),
         sqlstate: None,
         row: rejects::original(table, &pair.scanned, row.row),
     })

@@ -169,9 +169,11 @@ fn maps(job: &Job, schema: &Schema, known: Vec<CopyMap>) -> Result<(Vec<CopyMap>
         }
         match known.iter().find(|map| map.source.eq_ignore_ascii_case(&table.name)) {
             None => new.push(format!("table {:?}", table.name)),
+            // Its rows were not to come.
+            Some(map) if map.without_data => {}
             Some(map) => {
                 let is_new = |column: &str| {
-                    !map.columns.iter().any(|known| known.source.eq_ignore_ascii_case(column))
+                    !map.columns.iter().map(|known| &known.source).chain(&map.left_out).any(|known| known.eq_ignore_ascii_case(column))
                         && !mapping.is_some_and(|mapping| {
                             mapping.columns.iter().any(|(name, column_mapping)| name.eq_ignore_ascii_case(column) && column_mapping.skip)
                         })
@@ -354,6 +356,7 @@ fn table_plan(pair: &Pair, schema: &Schema) -> TablePlan {
         truncate: false,
         rebuild: Vec::new(),
         without_data: false,
+        left_out: pair.map.left_out.clone(),
     }
 }
 
@@ -511,6 +514,7 @@ impl Compared {
             .collect();
         // As verify will look for it, from wherever it is called.
         let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
+        let before = Journal::last_settings(&self.control, &self.job.options.schema, &self.job.call.source_path).await?;
         let record = RunRecord {
             run_id: report.run_id.clone(),
             source: report.source.clone(),
@@ -518,6 +522,8 @@ impl Compared {
             status: "running".into(),
             settings: serde_json::json!({
                 "mapping": report.mapping, "source_path": self.job.call.source_path, "refresh": tables, "rejects_dir": rejects,
+                // A refresh brings rows alone: what else the run before it left out or lost is so still.
+                "left_out": before.get("left_out"), "losses": before.get("losses"),
             }),
         };
         let journal = Journal::open(&self.control).await?;

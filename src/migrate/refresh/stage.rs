@@ -136,7 +136,7 @@ fn encode_rows(
         let Ok(digest) = row.digest else { return Ok(()) };
         let Some(replaces) = next_of(&mut differences, digest) else { return Ok(()) };
         let start = buffer.len();
-        encoder.encode(row.row, &mut buffer).map_err(|misfit| anyhow!("the row {}: {}", row.row.key, misfit.reason))?;
+        encoder.encode(row.row, &mut buffer).map_err(|misfit| anyhow!("the row {}: {}", row.row.key, misfit.first.reason))?;
         extend(&mut buffer, start, binary, number, row.row.key, replaces);
         number += 1;
         sum = sum.wrapping_add(digest.row);

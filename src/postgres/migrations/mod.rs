@@ -303,7 +303,7 @@ fn explain(section: Section, file: &MigrationFile, line: usize, changed: bool, e
     if let Some(hint) = remedy(file, database) {
         failure = failure.hint(hint);
     }
-    if changed { failure.target_changed(true).into() } else { failure.into() }
+    if changed { failure.target_changed().resumable().into() } else { failure.into() }
 }
 
 /// Lines between the beginning of the SQL and the place that PostgreSQL points at.

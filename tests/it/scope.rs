@@ -1,0 +1,90 @@
+//! What `verify` compares: all that the source has, but for what the run was told to leave out, and beside the rows that the target had.
+
+use serde_json::json;
+
+use crate::support::{Case, Database};
+
+const SHOP: &str = "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT, secret TEXT);
+    CREATE TABLE orders(id INTEGER PRIMARY KEY, total REAL); CREATE TABLE logs(id INTEGER PRIMARY KEY, line TEXT);
+    CREATE TABLE audit(id INTEGER PRIMARY KEY, what TEXT);
+    INSERT INTO users VALUES (1, 'ann', 's'), (2, 'bob', 't'); INSERT INTO orders VALUES (1, 7.5);
+    INSERT INTO logs VALUES (1, 'x'); INSERT INTO audit VALUES (1, 'y');";
+
+fn change(case: &Case, sql: &str) {
+    rusqlite::Connection::open(case.source_path()).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn a_table_or_column_that_no_run_has_copied_is_a_difference() {
+    let database = Database::fresh();
+    let case = Case::new("gained").source_sql(SHOP).database(&database);
+    case.run("migrate {source} {url}").exit(0);
+    database.execute("ALTER TABLE users ADD COLUMN ours int DEFAULT 5; CREATE TABLE ours (a int)");
+    let same = case.run("verify {source} {url} --schema-objects --json").exit(0).json();
+    assert_eq!((&same["outcome"], &same["left_out"]), (&json!("identical"), &json!([])), "what the target has besides is its own");
+    change(
+        &case,
+        "ALTER TABLE users ADD COLUMN email TEXT; CREATE TABLE invoices(id INTEGER PRIMARY KEY); INSERT INTO invoices VALUES (1)",
+    );
+    for flags in ["", "--schema-objects", "-q", "--sample 50%"] {
+        let found = case.run(&format!("verify {{source}} {{url}} --json {flags}")).exit(1).json();
+        assert_eq!((&found["outcome"], &found["differences_total"]), (&json!("different"), &json!(2)), "{flags}");
+        let problems: Vec<_> = found["tables"].as_array().unwrap().iter().filter(|table| table["identical"] == false).collect();
+        assert_eq!(problems[0]["problems"], json!(["column \"email\" is in the source alone: no run has copied it"]));
+        assert_eq!(problems[1]["problems"], json!(["table \"invoices\" is in the source alone: no run has copied it"]));
+        assert_eq!((&problems[1]["source"], &problems[1]["target"]), (&json!("invoices"), &json!(null)));
+    }
+    let shown = case.run("verify {source} {url} -q").exit(1);
+    shown.stdout_has("column \"email\" is in the source alone").stdout_has("invoices\n  table \"invoices\" is in the source alone");
+    case.run("verify {source} {url} --exclude users --exclude invoices").exit(0);
+}
+
+#[test]
+fn what_was_left_out_on_purpose_is_shown_and_is_no_difference() {
+    let database = Database::fresh();
+    let case = Case::new("left out").source_sql(SHOP).database(&database);
+    std::fs::write(case.dir().join("m.toml"), "[tables.users.columns.secret]\nskip = true\n").unwrap();
+    case.run("migrate {source} {url} --mapping {dir}/m.toml --exclude audit --exclude-data logs").exit(0);
+    let found = case.run("verify {source} {url} --json").exit(0).json();
+    assert_eq!(found["outcome"], "identical");
+    assert_eq!(
+        found["left_out"],
+        json!([
+            {"table": "users", "column": "secret", "what": "column"},
+            {"table": "logs", "column": null, "what": "rows"},
+            {"table": "audit", "column": null, "what": "table"},
+        ])
+    );
+    assert_eq!(found["tables"].as_array().unwrap().len(), 2);
+    let shown = case.run("verify {source} {url} --schema-objects").exit(0);
+    shown.stdout_has("left out, as the last run was told: column users.secret, the rows of logs, table audit");
+    // One part after the other: what the first run brought is compared, though the last one leaves it out.
+    case.run("migrate {source} {url} --include audit").exit(0);
+    let both = case.run("verify {source} {url} --json").exit(0).json();
+    assert_eq!(both["tables"].as_array().unwrap().len(), 3);
+    database.execute("UPDATE users SET name = 'Bob' WHERE id = 2");
+    case.run("verify {source} {url}").exit(1).stdout_has("'bob'");
+    // A refresh brings rows alone, and none of what is left out.
+    case.run("migrate {source} {url} --refresh --yes --exclude audit --mapping {dir}/m.toml").exit(0);
+    let refreshed = case.run("verify {source} {url} --json").exit(0).json();
+    assert_eq!(refreshed["left_out"].as_array().unwrap().len(), 2);
+    assert_eq!(database.value("SELECT count(*) FROM logs"), "0");
+}
+
+#[test]
+fn rows_that_the_target_had_are_told_from_rows_that_differ() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE users (id int PRIMARY KEY, name text, secret text); INSERT INTO users VALUES (2, 'old', ''), (9, 'own', '')",
+    );
+    let case = Case::new("kept").source_sql(SHOP).database(&database);
+    let run = case.run("migrate {source} {url} --include users --existing keep --json").exit(1).json();
+    assert_eq!(run["tables"][0]["verified"], json!(true), "{run}");
+    let found = case.run("verify {source} {url} --include users --json").exit(0).json();
+    let table = &found["tables"][0];
+    assert_eq!((&table["identical"], &table["rows_kept"], &table["rows_set_aside"]), (&json!(true), &json!(2), &json!(1)));
+    case.run("verify {source} {url} --include users").exit(0).stdout_has("identical beside 2 rows that were kept");
+    database.execute("UPDATE users SET name = 'Ann' WHERE id = 1");
+    let found = case.run("verify {source} {url} --include users --json").exit(1).json();
+    assert_eq!((&found["differences_total"], &found["tables"][0]["differences"][0]["kind"]), (&json!(1), &json!("changed")));
+}

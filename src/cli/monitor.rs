@@ -32,9 +32,10 @@ const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
       labels: {team: data}
       annotations: {summary: calls are slow}
 
-Fewer events than min_samples in the window begin no alarm, and end none while they are as bad. Without any,
-on_no_data says what holds: unknown (the alert stays as it is: what fires goes on, and idle is exit 2), hold (the same, but idle is
-no alarm and exit 0), inactive (as Prometheus has it) or firing. A window shorter than the time since the last sample reaches back to it.
+Fewer events than min_samples in the window begin no alarm and end none. What they, or none at all, mean else says on_no_data: unknown
+(what fires goes on, what pends begins anew, idle is exit 2), hold (the same, but idle is no alarm and exit 0), inactive (no data is the end, as
+in Prometheus) or firing. Series that are gone end an alert; a source that is named and cannot be read leaves it as it is. A window shorter
+than the time since the last sample reaches back to it.
 
 Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory.
 Units: us, ms, s, m; %; kB, MB, GB, KiB, MiB, GiB.
@@ -212,7 +213,7 @@ impl Watch {
         let written = rules.interval_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         let interval = every.or(written).unwrap_or(INTERVAL);
         let mut monitor = Monitor::new(rules, interval.as_millis() as i64, &target);
-        monitor.spans_gaps = true;
+        monitor.is_live = true;
         Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target, namespace })
     }
 

@@ -220,7 +220,7 @@ impl Formula {
             Formula::MostUsed { of, over } => {
                 let whole = series.instant(over, selectors, at);
                 let used = series.instant(of, selectors, at).into_iter().filter_map(|(labels, part)| {
-                    let (_, most) = whole.iter().find(|(there, _)| *there == labels)?;
+                    let (_, most) = whole.iter().find(|(there, most)| *there == labels && *most > 0.0)?;
                     Some(part / most)
                 });
                 Some(Measured { value: used.reduce(f64::max)?, events: None })
@@ -243,7 +243,7 @@ impl Formula {
             }
             Formula::MostUsed { of, over } => {
                 let matchers = matchers(None, selectors);
-                format!("max({of}{matchers} / {over}{matchers})")
+                format!("max({of}{matchers} / ({over}{matchers} > 0))")
             }
             Formula::Greatest(family) => format!("max({family}{})", matchers(None, selectors)),
         }

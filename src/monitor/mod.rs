@@ -58,8 +58,9 @@ pub struct Monitor {
     target: String,
     /// Judge each sample alone, whatever `for` says.
     pub ignore_for: bool,
-    /// A window that is shorter than the time since the sample before reaches back to that one. Prometheus would see nothing in it, and so do scripts.
-    pub spans_gaps: bool,
+    /// Time is real, and samples come when they come: a window that is shorter than the time since the sample before reaches back to that one, and
+    /// the first of all says nothing yet. Scripts are judged as Prometheus would.
+    pub is_live: bool,
 }
 
 /// What one evaluation of a condition comes to.
@@ -67,10 +68,10 @@ enum Outcome {
     Value(Seen),
     /// The source is there, and nothing happened in the window.
     NoData(Seen),
-    /// The source is there, and has no such series any more.
-    NoSeries(Source),
-    /// No source could be read.
-    Unknown(Option<Source>, String),
+    /// There was one, and it has no such series any more, or is gone; and why.
+    NoSeries(Source, String),
+    /// The evaluation failed: a source that should be there could not be read, or too little of it yet.
+    Failed(Source, String),
     NotApplicable(String),
 }
 
@@ -89,7 +90,7 @@ impl Monitor {
             interval_ms,
             target: target.to_string(),
             ignore_for: false,
-            spans_gaps: false,
+            is_live: false,
         }
     }
 
@@ -113,16 +114,15 @@ impl Monitor {
                 self.series.begin_at_zero(before, key);
             });
         }
-        let gap_ms = self.last.as_ref().filter(|_| self.spans_gaps).map_or(0, |last| at - last.at);
+        let gap_ms = self.last.as_ref().filter(|_| self.is_live).map_or(0, |last| at - last.at);
         self.series.append(at, &sample.points, &sample.not_asked, gap_ms);
         let mut notices = Vec::new();
         let mut alerts = Vec::new();
         for rule in &self.rules {
             let mut alert = self.alerts.get(&rule.name).cloned().unwrap_or_default();
             let last = self.used.get(&rule.name).copied();
-            let is_active = matches!(alert.state, State::Pending | State::Firing);
-            let outcome = self.look(&rule.condition, &sample, last, is_active);
-            let verdict = verdict(rule, &outcome, is_active);
+            let outcome = self.look(&rule.condition, &sample, last, alert.state);
+            let verdict = verdict(rule, &outcome, alert.state);
             if let Outcome::Value(seen) = &outcome {
                 alert.value = Some(seen.measured.value);
             } else if let Outcome::NoData(_) = &outcome {
@@ -149,7 +149,7 @@ impl Monitor {
         let kpis = KPIS
             .iter()
             .zip(&self.kpis)
-            .map(|(kpi, rule)| KpiReport::new(kpi, rule, &self.look(&rule.condition, &sample, None, false)))
+            .map(|(kpi, rule)| KpiReport::new(kpi, rule, &self.look(&rule.condition, &sample, None, State::Inactive)))
             .collect();
         let metrics: BTreeMap<&'static str, MetricReport> = METRICS
             .iter()
@@ -157,7 +157,11 @@ impl Monitor {
                 let condition = Condition { metric, selectors: Vec::new(), window_ms: metric.window_ms, ..bare(metric) };
                 (
                     metric.name,
-                    MetricReport::new(metric, self.window_ms(&condition, sample.at), &self.look(&condition, &sample, None, false)),
+                    MetricReport::new(
+                        metric,
+                        self.window_ms(&condition, sample.at),
+                        &self.look(&condition, &sample, None, State::Inactive),
+                    ),
                 )
             })
             .collect();
@@ -179,45 +183,59 @@ impl Monitor {
     /// How far a condition looks back.
     fn window_ms(&self, condition: &Condition, at: i64) -> i64 {
         match &self.last {
-            Some(last) if self.spans_gaps && condition.window_ms > 0 => condition.window_ms.max(at - last.at),
+            Some(last) if self.is_live && condition.window_ms > 0 => condition.window_ms.max(at - last.at),
             _ => condition.window_ms,
         }
     }
 
     /// `last`: who the rule was seen by before.
-    fn look(&self, condition: &Condition, sample: &Sample, last: Option<Source>, is_active: bool) -> Outcome {
+    fn look(&self, condition: &Condition, sample: &Sample, last: Option<Source>, state: State) -> Outcome {
         let presence = |source: Source| sample.presence.iter().find(|(there, _)| *there == source).map(|(_, presence)| presence);
-        let asked = || condition.metric.formulas.iter().map(|(source, _)| *source);
-        // What was read before and cannot be now is not to be answered by somebody who counts something else.
-        let last = last.filter(|last| asked().any(|source| source == *last));
-        if let Some(last) = last {
-            match presence(last) {
-                Some(Presence::Failed(why)) => return Outcome::Unknown(Some(last), why.clone()),
-                Some(Presence::Absent(why)) if is_active => {
-                    return Outcome::Unknown(Some(last), format!("what it was seen by is gone: {why}"));
-                }
-                _ => {}
-            }
+        // A rule may have been rewritten since, for a metric that others count.
+        let last = last.filter(|last| condition.metric.formulas.iter().any(|(source, _)| source == last));
+        // What an alert was begun by and cannot be read now is not to be answered by somebody who counts something else.
+        if let Some(last) = last.filter(|_| matches!(state, State::Pending | State::Firing))
+            && let Some(Presence::Failed(why)) = presence(last)
+        {
+            return Outcome::Failed(last, why.clone());
         }
-        // An alert ends by who saw it begin: another source that is quiet is no proof.
-        let witness = last.filter(|_| is_active);
-        let may_say = |source: Source| presence(source) == Some(&Presence::There) && witness.is_none_or(|witness| witness == source);
-        let seen = condition.look(&self.series, sample.at, self.window_ms(condition, sample.at), may_say);
-        match seen {
-            Some(seen) if seen.measured.value.is_nan() => Outcome::NoData(seen),
-            Some(seen) => Outcome::Value(seen),
-            None => {
-                let mut why = Vec::new();
-                for source in asked() {
-                    match presence(source) {
-                        Some(Presence::Failed(reason)) => return Outcome::Unknown(Some(source), reason.clone()),
-                        Some(Presence::There) if last.is_some() => return Outcome::NoSeries(source),
-                        Some(Presence::There) => return Outcome::Unknown(Some(source), "a second sample is needed".to_string()),
-                        Some(Presence::Absent(reason)) => why.push(format!("{}: {reason}", source.name())),
+        let window_ms = self.window_ms(condition, sample.at);
+        let (mut quiet, mut there, mut absent) = (None, None, Vec::new());
+        for (source, formula) in condition.metric.formulas {
+            match presence(*source) {
+                // It was named: that it is down is no reason to ask who comes after it.
+                Some(Presence::Failed(why)) => return Outcome::Failed(*source, why.clone()),
+                Some(Presence::Absent(why)) => absent.push((*source, why)),
+                Some(Presence::There) => {
+                    there = there.or(Some(*source));
+                    match formula.evaluate(&self.series, &condition.selectors, sample.at, window_ms) {
+                        Some(measured) if !measured.value.is_nan() => return Outcome::Value(Seen { source: *source, measured }),
+                        Some(measured) => quiet = quiet.or(Some(Seen { source: *source, measured })),
                         None => {}
                     }
+                    // An alert ends by who saw it begin: that nobody calls there any more is not made good by whoever calls elsewhere.
+                    if let Some(quiet) = quiet.filter(|_| state == State::Firing && last == Some(*source)) {
+                        return Outcome::NoData(quiet);
+                    }
                 }
-                Outcome::NotApplicable(why.join("; "))
+                None => {}
+            }
+        }
+        match (quiet, there, last) {
+            (Some(quiet), ..) => Outcome::NoData(quiet),
+            (None, Some(source), None) if self.is_live => Outcome::Failed(source, "a second sample is needed".to_string()),
+            (None, Some(source), _) => {
+                Outcome::NoSeries(last.unwrap_or(source), "its series have ended, or are not old enough".to_string())
+            }
+            (None, None, last) => {
+                let gone = last.and_then(|last| absent.iter().find(|(source, _)| *source == last));
+                match gone {
+                    Some((source, why)) => Outcome::NoSeries(*source, format!("what it was seen by is gone: {why}")),
+                    None => {
+                        let why: Vec<String> = absent.iter().map(|(source, why)| format!("{}: {why}", source.name())).collect();
+                        Outcome::NotApplicable(why.join("; "))
+                    }
+                }
             }
         }
     }
@@ -228,7 +246,7 @@ impl Monitor {
         let value = |name: &str| {
             let metric = metric::find(name)?;
             let condition = Condition { metric, selectors: Vec::new(), window_ms, ..bare(metric) };
-            match self.look(&condition, sample, None, false) {
+            match self.look(&condition, sample, None, State::Inactive) {
                 Outcome::Value(seen) => Some(shown_value(metric, seen.measured.value)),
                 _ => None,
             }
@@ -263,16 +281,22 @@ fn shown_value(metric: &Metric, value: f64) -> f64 {
     if metric.unit == Unit::Milliseconds { value * 1000.0 } else { value }
 }
 
-fn verdict(rule: &Rule, outcome: &Outcome, is_active: bool) -> Verdict {
+fn verdict(rule: &Rule, outcome: &Outcome, state: State) -> Verdict {
+    let is_active = matches!(state, State::Pending | State::Firing);
+    // Nothing, or next to it, is no proof that what fired is over; and none that what pends has held.
+    let unproven = || match rule.on_no_data {
+        OnNoData::Hold | OnNoData::Unknown if state == State::Firing => Verdict::Unknown,
+        _ => Verdict::HoldsNot,
+    };
     match outcome {
         Outcome::Value(seen) if rule.holds(seen.measured, is_active) => Verdict::Holds,
+        Outcome::Value(seen) if !rule.has_enough(seen.measured) => unproven(),
         Outcome::Value(_) => Verdict::HoldsNot,
-        Outcome::NoData(_) | Outcome::NoSeries(_) => match rule.on_no_data {
-            OnNoData::Hold | OnNoData::Unknown => Verdict::Unknown,
-            OnNoData::Inactive => Verdict::HoldsNot,
-            OnNoData::Firing => Verdict::Holds,
-        },
-        Outcome::Unknown(..) | Outcome::NotApplicable(_) => Verdict::Unknown,
+        Outcome::NoData(_) | Outcome::NoSeries(..) | Outcome::NotApplicable(_) if rule.on_no_data == OnNoData::Firing => Verdict::Holds,
+        Outcome::NoData(_) => unproven(),
+        // As in Prometheus: what is no longer there has no condition that could hold. Only an evaluation that failed leaves everything as it is.
+        Outcome::NoSeries(..) | Outcome::NotApplicable(_) => Verdict::HoldsNot,
+        Outcome::Failed(..) => Verdict::Unknown,
     }
 }
 
@@ -299,8 +323,9 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_lost_holds_the_alert_and_health_is_not_claimed() {
+    fn a_source_that_cannot_be_read_holds_the_alert_and_one_that_is_gone_ends_it() {
         let mut monitor = monitor();
+        monitor.is_live = true;
         let there = || Presence::There;
         assert_eq!(states(&monitor.evaluate(sample(0, there(), Some((0.0, 0.0)))).0), (Shown::Unknown, Shown::Unknown));
         let mut changes = Vec::new();
@@ -309,24 +334,49 @@ mod tests {
             changes.push((status.alerts[0].state, notices.len()));
         }
         assert_eq!(changes, [(Shown::Pending, 0), (Shown::Pending, 0), (Shown::Firing, 1), (Shown::Firing, 0)]);
-        // Unreadable, then gone: neither is recovery.
-        for (tick, presence) in [(5, Presence::Failed("no route".to_string())), (6, Presence::Absent("gone".to_string()))] {
-            let (status, notices) = monitor.evaluate(sample(tick, presence, None));
-            assert_eq!((status.alerts[0].state, notices.len()), (Shown::Firing, 0));
-            assert!(status.alerts[0].reason.is_some());
-        }
+        let (status, notices) = monitor.evaluate(sample(5, Presence::Failed("no route".to_string()), None));
+        assert_eq!((status.alerts[0].state, notices.len()), (Shown::Firing, 0));
+        assert_eq!(status.alerts[0].reason.as_deref(), Some("no route"));
         // Back, and nobody calls: nobody knows either.
-        for tick in 7..13 {
+        for tick in 6..12 {
             let (status, _) = monitor.evaluate(sample(tick, there(), Some((400.0, 20.0))));
             assert_eq!(status.alerts[0].state, Shown::Firing, "tick {tick}");
         }
-        let (status, notices) =
-            (13..16).map(|tick| monitor.evaluate(sample(tick, there(), Some((tick as f64 * 100.0, 20.0))))).last().unwrap();
-        assert_eq!((status.alerts[0].state, notices.len()), (Shown::Resolved, 0));
+        // Gone: the alert is over, and nobody calls that health.
+        let (status, notices) = monitor.evaluate(sample(12, Presence::Absent("no instance is alive".to_string()), None));
+        assert_eq!((status.alerts[0].state, notices.len()), (Shown::Unknown, 1));
+        assert!(status.alerts[0].reason.as_deref().unwrap().contains("no instance is alive"), "{:?}", status.alerts[0]);
+        assert!(!notices[0].firing && notices[0].annotations["reason"].contains("is gone"), "{notices:?}");
     }
 
     #[test]
-    fn clients_that_gave_up_calling_are_no_recovery() {
+    fn what_pends_begins_anew_when_its_series_were_gone_or_nobody_called() {
+        for gap in [(Presence::Absent("gone".to_string()), None), (Presence::There, None), (Presence::There, Some((300.0, 30.0)))] {
+            let rules = Rules::parse("alerts:\n  errors: {condition: error_rate > 1%, duration: 2m}\n", "x").unwrap();
+            let mut monitor = Monitor::new(rules, 15_000, "test");
+            let failing = |tick: i64| sample(tick, Presence::There, Some((tick as f64 * 100.0, tick as f64 * 10.0)));
+            for tick in 0..3 {
+                monitor.evaluate(failing(tick));
+            }
+            assert_eq!(monitor.alerts["errors"].state, State::Pending);
+            // So long that nothing of before is left in the window.
+            for tick in 3..9 {
+                monitor.evaluate(sample(tick, gap.0.clone(), gap.1));
+            }
+            assert_eq!(monitor.alerts["errors"].state, State::Inactive, "{gap:?}");
+            let seen: Vec<State> = (9..20)
+                .map(|tick| {
+                    monitor.evaluate(failing(tick));
+                    monitor.alerts["errors"].state
+                })
+                .collect();
+            let pending = seen.iter().filter(|state| **state == State::Pending).count();
+            assert!(pending == 8 && seen.last() == Some(&State::Firing), "{gap:?}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn too_few_events_end_no_alert() {
         let mut monitor = monitor();
         let (mut calls, mut failures) = (0.0, 0.0);
         let mut minute = |monitor: &mut Monitor, from: i64, a_tick: f64, failing: f64| {
@@ -340,14 +390,38 @@ mod tests {
         };
         minute(&mut monitor, 0, 100.0, 0.0);
         assert_eq!(minute(&mut monitor, 4, 100.0, 1.0).0, Shown::Firing);
-        // Two calls a tick, of which every one fails; and then none.
+        // Two calls a tick, of which every one fails; then two that succeed: autovacuum's, perhaps.
         assert_eq!(minute(&mut monitor, 8, 2.0, 1.0), (Shown::Firing, Some(1.0), true));
         assert_eq!(minute(&mut monitor, 12, 2.0, 1.0), (Shown::Firing, Some(1.0), true));
-        // As few that succeed are all there is to know.
         minute(&mut monitor, 16, 2.0, 0.0);
-        assert_eq!(minute(&mut monitor, 20, 2.0, 0.0).0, Shown::Resolved);
-        // And they begin nothing.
-        assert_eq!(minute(&mut monitor, 24, 2.0, 1.0).0, Shown::Resolved);
+        assert_eq!(minute(&mut monitor, 20, 2.0, 0.0), (Shown::Firing, Some(0.0), true));
+        // Enough that succeed.
+        minute(&mut monitor, 24, 100.0, 0.0);
+        assert_eq!(minute(&mut monitor, 28, 100.0, 0.0).0, Shown::Resolved);
+        // And few begin nothing, and are no health.
+        minute(&mut monitor, 32, 2.0, 0.0);
+        assert_eq!(minute(&mut monitor, 36, 2.0, 1.0), (Shown::Unknown, Some(1.0), true));
+    }
+
+    /// Who is named and down is not replaced by somebody who counts something else.
+    #[test]
+    fn a_named_source_that_is_down_is_unknown_for_alerts_and_kpis() {
+        let mut monitor = monitor();
+        let gauges = [("candlefish_pg_connections", 5.0), ("candlefish_pg_connections_max", 100.0)];
+        let points: Vec<Point> = gauges.map(|(family, value)| Point { key: Key::new(family, &[]), value }).to_vec();
+        let down = Presence::Failed("nothing listens there".to_string());
+        for (pgbouncer, shown, met) in
+            [(Presence::Absent("no pooler is named".to_string()), Shown::Inactive, Some(true)), (down, Shown::Unknown, None)]
+        {
+            let presence = vec![
+                (Source::Instances, Presence::Absent("none".to_string())),
+                (Source::Pgbouncer, pgbouncer),
+                (Source::Database, Presence::There),
+            ];
+            let (status, _) = monitor.evaluate(Sample { points: points.clone(), presence, ..Sample::default() });
+            let kpi = status.kpis.iter().find(|kpi| kpi.name == "pool_utilization").unwrap();
+            assert_eq!((status.alerts[1].state, kpi.met), (shown, met), "{kpi:?}");
+        }
     }
 
     #[test]
@@ -366,9 +440,9 @@ mod tests {
 
     #[test]
     fn samples_further_apart_than_a_window_are_still_compared_when_time_is_real() {
-        let seen = |spans_gaps| {
+        let seen = |is_live| {
             let mut monitor = monitor();
-            monitor.spans_gaps = spans_gaps;
+            monitor.is_live = is_live;
             monitor.evaluate(sample(0, Presence::There, Some((0.0, 0.0))));
             monitor.evaluate(sample(1, Presence::There, Some((100.0, 0.0))));
             // Ten minutes later, as of a cron job; error_rate looks back one.
@@ -387,7 +461,7 @@ mod tests {
         assert_eq!(states(&status), (Shown::NotApplicable, Shown::NotApplicable));
         monitor.evaluate(sample(1, Presence::There, Some((0.0, 0.0))));
         let (status, _) = monitor.evaluate(sample(2, Presence::There, Some((3.0, 1.0))));
-        assert_eq!((status.alerts[0].state, status.alerts[0].value), (Shown::Inactive, Some(1.0 / 3.0)));
+        assert_eq!((status.alerts[0].state, status.alerts[0].value), (Shown::Unknown, Some(1.0 / 3.0)));
         assert!(status.alerts[0].reason.as_deref().unwrap().contains("3 of the 20"), "{:?}", status.alerts[0].reason);
         assert_eq!(status.kpis.iter().find(|kpi| kpi.name == "error_rate").unwrap().met, None);
     }

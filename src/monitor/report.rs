@@ -150,8 +150,7 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
             (value, Some(seen.source.name()), None)
         }
         Outcome::NoData(seen) => (None, Some(seen.source.name()), Some("nothing happened in the window".to_string())),
-        Outcome::NoSeries(source) => (None, Some(source.name()), Some("its series have ended, or are not old enough".to_string())),
-        Outcome::Unknown(source, why) => (None, source.map(Source::name), Some(why.clone())),
+        Outcome::NoSeries(source, why) | Outcome::Failed(source, why) => (None, Some(source.name()), Some(why.clone())),
         Outcome::NotApplicable(why) => (None, None, Some(why.clone())),
     }
 }
@@ -159,8 +158,8 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
 /// Said where there were too few events for a verdict.
 fn too_few(rule: &Rule, outcome: &Outcome) -> Option<String> {
     let Outcome::Value(seen) = outcome else { return None };
-    let events = seen.measured.events.filter(|events| *events < rule.min_samples - 1e-6)?;
-    Some(format!("only {events:.0} of the {} events by which an alert begins, or a target is met or missed", rule.min_samples))
+    let events = seen.measured.events.filter(|_| !rule.has_enough(seen.measured))?;
+    Some(format!("only {events:.0} of the {} events by which an alert begins or ends, or a target is met or missed", rule.min_samples))
 }
 
 impl MetricReport {
@@ -175,14 +174,18 @@ impl AlertReport {
     pub(super) fn new(rule: &Rule, alert: &Alert, outcome: &Outcome) -> Self {
         let metric = rule.condition.metric;
         let (value, source, reason) = parts(metric, outcome);
+        let few = too_few(rule, outcome);
         let state = match (alert.state, outcome) {
             (State::Pending, _) => Shown::Pending,
             (State::Firing, _) => Shown::Firing,
             (State::Inactive | State::Resolved, Outcome::NotApplicable(_)) => Shown::NotApplicable,
-            (State::Inactive | State::Resolved, Outcome::Unknown(..)) => Shown::Unknown,
-            // That nothing happened was seen; that there is nothing to see is not known.
+            (State::Inactive | State::Resolved, Outcome::Failed(..)) => Shown::Unknown,
+            // That nothing happened was seen, and may be no alarm; that there is nothing to see is not known.
             (State::Inactive | State::Resolved, Outcome::NoData(_)) if rule.on_no_data == OnNoData::Unknown => Shown::Unknown,
-            (State::Inactive | State::Resolved, Outcome::NoSeries(_)) if matches!(rule.on_no_data, OnNoData::Hold | OnNoData::Unknown) => {
+            (State::Inactive | State::Resolved, Outcome::Value(_)) if rule.on_no_data == OnNoData::Unknown && few.is_some() => {
+                Shown::Unknown
+            }
+            (State::Inactive | State::Resolved, Outcome::NoSeries(..)) if matches!(rule.on_no_data, OnNoData::Hold | OnNoData::Unknown) => {
                 Shown::Unknown
             }
             (State::Resolved, _) => Shown::Resolved,
@@ -201,7 +204,7 @@ impl AlertReport {
             since: alert.since(),
             active_since: alert.active_at.filter(|_| matches!(alert.state, State::Pending | State::Firing)),
             source,
-            reason: reason.or_else(|| too_few(rule, outcome)),
+            reason: reason.or(few),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{KPIS, Kpi, Limit, Unit};
 use crate::monitor::metric::{METRICS, Measured, Metric, Source, find};
-use crate::monitor::series::{Selector, Series};
+use crate::monitor::series::Selector;
 
 /// One alert's rule.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub struct Rule {
     pub severity: String,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
-    /// With fewer events in the window no alert begins: one failure of three calls at night is no alarm. One that pends or fires goes on by however
-    /// few: clients that gave up calling are no recovery.
+    /// With fewer events in the window no alert begins: one failure of three calls at night is no alarm. None that fires ends by them either, unless
+    /// no data is to end it: clients that gave up calling are no recovery, whatever else a server commits meanwhile.
     pub min_samples: f64,
     pub on_no_data: OnNoData,
 }
@@ -29,10 +29,10 @@ pub struct Rule {
 /// What it means that nothing happened in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoData {
-    /// No event is no verdict: the alert stays as it is, and what neither pends nor fires is unknown.
+    /// No event is no verdict: what fires goes on, what pends begins anew, and what does not fire is unknown.
     #[default]
     Unknown,
-    /// The same, and idle is no alarm: what neither pends nor fires is shown as inactive, with its reason.
+    /// The same, and idle is no alarm: what does not fire is shown as inactive, with its reason.
     Hold,
     /// As in Prometheus: the condition does not hold.
     Inactive,
@@ -177,28 +177,30 @@ impl Condition {
         Some(Condition { text: missed, metric, selectors: Vec::new(), window_ms: metric.window_ms, sign, limit })
     }
 
-    /// From the first source among the given where something happened; else from the first that is there, as NaN.
-    /// `window_ms`: how far it looks back.
-    pub fn look(&self, series: &Series, at: i64, window_ms: i64, is_there: impl Fn(Source) -> bool) -> Option<Seen> {
-        let formulas = self.metric.formulas.iter().filter(|(source, _)| is_there(*source));
-        let mut seen = formulas.filter_map(|(source, formula)| {
-            let measured = formula.evaluate(series, &self.selectors, at, window_ms)?;
-            Some(Seen { source: *source, measured })
-        });
-        let first = seen.next()?;
-        if first.measured.value.is_nan() { Some(seen.find(|seen| !seen.measured.value.is_nan()).unwrap_or(first)) } else { Some(first) }
-    }
-
-    /// The condition for Prometheus, with the guard of the alert of this name.
-    fn promql(&self, min_samples: f64, alert: &str) -> String {
+    /// The condition for Prometheus, with what few events and none mean to the alert of `rule`.
+    fn promql(&self, rule: &Rule) -> String {
         let window = span_text(self.window_ms);
         let formulas = || self.metric.formulas.iter().map(|(_, formula)| formula);
         let values: Vec<String> = formulas().map(|formula| formula.promql(&self.selectors, &window)).collect();
         let mut text = format!("{} {} {}", first_of(&values, ">= 0"), self.sign.text(), self.limit);
         let events: Vec<String> = formulas().filter_map(|formula| formula.events_promql(&self.selectors, &window)).collect();
-        if min_samples > 0.0 && events.len() == values.len() {
+        let counted = (events.len() == values.len()).then(|| any_of(&events, " > 0"));
+        let (least, name) = (rule.min_samples, &rule.name);
+        if let Some(counted) = counted.as_ref().filter(|_| least > 0.0) {
             // ALERTS is what pends or fires already; without labels, as sums are.
-            text.push_str(&format!(" and ({} >= {min_samples} or max(ALERTS{{alertname=\"{alert}\"}}))", first_of(&events, "> 0")));
+            text.push_str(&format!(" and ({counted} >= {least} or max(ALERTS{{alertname=\"{name}\"}}))"));
+        }
+        match (rule.on_no_data, &counted) {
+            // What fires goes on, of unknown value, while there are series and too few events.
+            (OnNoData::Hold | OnNoData::Unknown, Some(counted)) => text.push_str(&format!(
+                " or ((max(ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}) * NaN and {}) unless {counted} >= {least})",
+                any_of(&values, "")
+            )),
+            (OnNoData::Firing, counted) => {
+                let known = counted.clone().unwrap_or_else(|| any_of(&values, ""));
+                text.push_str(&format!(" or (vector(NaN) unless {known})"));
+            }
+            _ => {}
         }
         text
     }
@@ -210,6 +212,11 @@ fn first_of(expressions: &[String], is_known: &str) -> String {
         [one] => format!("({one})"),
         all => format!("({})", all.iter().map(|one| format!("({one}) {is_known}")).collect::<Vec<_>>().join(" or ")),
     }
+}
+
+/// The first of several that is there at all, and of which this is true.
+fn any_of(expressions: &[String], is_true: &str) -> String {
+    format!("({})", expressions.iter().map(|one| format!("({one}){is_true}")).collect::<Vec<_>>().join(" or "))
 }
 
 impl Rule {
@@ -241,14 +248,18 @@ impl Rule {
 
     /// True when the condition holds for what was seen: the comparison is true, and there were enough events, or the alert is active already.
     pub fn holds(&self, measured: Measured, is_active: bool) -> bool {
+        (is_active || self.has_enough(measured)) && self.condition.sign.holds(measured.value, self.condition.limit)
+    }
+
+    /// True when there were enough events for a verdict; of what is no count of events it always is.
+    pub fn has_enough(&self, measured: Measured) -> bool {
         // `increase` is a product of floats: 20 events may come as 19.999….
-        let enough = is_active || measured.events.is_none_or(|events| events >= self.min_samples - 1e-6);
-        enough && self.condition.sign.holds(measured.value, self.condition.limit)
+        measured.events.is_none_or(|events| events >= self.min_samples - 1e-6)
     }
 
     /// The same for Prometheus.
     pub fn promql(&self) -> String {
-        self.condition.promql(self.min_samples, &self.name)
+        self.condition.promql(self)
     }
 }
 
@@ -380,16 +391,23 @@ mod tests {
 
     #[test]
     fn the_expression_for_prometheus_has_every_source_and_the_guard() {
-        let condition = Condition::parse("error_rate > 1%").unwrap();
-        assert_eq!(
-            condition.promql(20.0, "errors"),
-            "((sum(rate(candlefish_query_failures_total[1m])) / sum(rate(candlefish_query_duration_seconds_count[1m]))) >= 0 or \
-             (sum(rate(candlefish_pg_rollbacks_total[1m])) / (sum(rate(candlefish_pg_commits_total[1m])) + sum(rate(candlefish_pg_rollbacks_total[1m])))) >= 0) > 0.01 \
-             and (((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 or \
-             (sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0) >= 20 \
-             or max(ALERTS{alertname=\"errors\"}))"
+        let rule = |text: &str, on_no_data| Rule { on_no_data, ..Rule::new("errors", Condition::parse(text).unwrap()) };
+        let events = "((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 or \
+             (sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0)";
+        let rates = [
+            "(sum(rate(candlefish_query_failures_total[1m])) / sum(rate(candlefish_query_duration_seconds_count[1m])))",
+            "(sum(rate(candlefish_pg_rollbacks_total[1m])) / (sum(rate(candlefish_pg_commits_total[1m])) + sum(rate(candlefish_pg_rollbacks_total[1m]))))",
+        ];
+        let inactive =
+            format!("({} >= 0 or {} >= 0) > 0.01 and ({events} >= 20 or max(ALERTS{{alertname=\"errors\"}}))", rates[0], rates[1]);
+        assert_eq!(rule("error_rate > 1%", OnNoData::Inactive).promql(), inactive);
+        let held = format!(
+            " or ((max(ALERTS{{alertname=\"errors\",alertstate=\"firing\"}}) * NaN and ({} or {})) unless {events} >= 20)",
+            rates[0], rates[1]
         );
-        assert_eq!(Condition::parse("pool_usage > 90%").unwrap().promql(20.0, "pool").matches(" and ").count(), 0);
+        assert_eq!(rule("error_rate > 1%", OnNoData::Hold).promql(), inactive.clone() + &held);
+        assert_eq!(rule("error_rate > 1%", OnNoData::Firing).promql(), format!("{inactive} or (vector(NaN) unless {events})"));
+        assert!(!rule("pool_usage > 90%", OnNoData::Hold).promql().contains("ALERTS"));
     }
 
     proptest::proptest! {

@@ -119,7 +119,7 @@ impl Series {
     pub fn instant(&self, family: &str, selectors: &[Selector], at: i64) -> Vec<(BTreeMap<String, String>, f64)> {
         let now = |points: &VecDeque<Dated>| {
             let (when, value) = points.iter().rev().find(|(when, _)| *when <= at)?;
-            (*when > at - LOOKBACK_MS && !value.is_nan()).then_some(*value)
+            (*when >= at - LOOKBACK_MS && !value.is_nan()).then_some(*value)
         };
         self.matching(family, selectors).filter_map(|(key, points)| Some((key.labels.clone(), now(points)?))).collect()
     }

@@ -71,6 +71,10 @@ impl Notice {
         if let Some(source) = report.source {
             annotations.insert("source".to_string(), source.to_string());
         }
+        // An end that nobody saw is told as one.
+        if let Some(reason) = &report.reason {
+            annotations.insert("reason".to_string(), reason.clone());
+        }
         Notice {
             labels,
             annotations,

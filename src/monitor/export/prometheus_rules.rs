@@ -1,9 +1,9 @@
 //! Rules for Prometheus, from what `monitor --serve` gives it under `/metrics`.
 
 use crate::model::Unit;
+use crate::monitor::Rules;
 use crate::monitor::export::quoted;
 use crate::monitor::rule::{Rule, Sign, span_text};
-use crate::monitor::{OnNoData, Rules};
 
 /// How often Prometheus evaluates them: less than the shortest duration.
 const INTERVAL: &str = "15s";
@@ -33,9 +33,6 @@ pub fn prometheus_rules(rules: &Rules) -> String {
 
 fn one(rule: &Rule) -> String {
     let mut text = format!("      - alert: {}\n        expr: {}\n", quoted(&rule.name), quoted(&rule.promql()));
-    if matches!(rule.on_no_data, OnNoData::Hold | OnNoData::Unknown) {
-        text.push_str("        # Without data Prometheus lets this alert end; candlefish's own monitor holds it.\n");
-    }
     if rule.for_ms > 0 {
         text.push_str(&format!("        for: {}\n", span_text(rule.for_ms)));
     }

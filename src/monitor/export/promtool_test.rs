@@ -5,7 +5,7 @@ use crate::model::LATENCY_BOUNDS;
 use crate::monitor::Rules;
 use crate::monitor::alert::State;
 use crate::monitor::export::quoted;
-use crate::monitor::rule::{OnNoData, Rule, span_text};
+use crate::monitor::rule::{Rule, span_text};
 use crate::monitor::script::{Scripted, states};
 use crate::monitor::series::Key;
 
@@ -25,8 +25,6 @@ pub fn promtool_test(rules: &Rules, rules_file: &str) -> String {
 pub fn promtool_test_of(rules: &Rules, rules_file: &str, series: &[Scripted], ticks: usize) -> String {
     let mut all = rules.clone();
     all.rules.extend(Rule::of_kpis());
-    // What Prometheus does: there a condition without a value does not hold.
-    all.rules.iter_mut().for_each(|rule| rule.on_no_data = OnNoData::Inactive);
     let states = states(&all, series, INTERVAL_MS, ticks);
     let mut text = format!(
         "# Made by `candlefish monitor export promtool-test` {}: run it with `promtool test rules`, beside {rules_file}.\n\

@@ -18,7 +18,7 @@ use candlefish::monitor::{Key, Rules, Scripted};
 use serde_json::Value;
 
 use crate::server::{Server, machine};
-use crate::stats::session;
+use crate::stats::{session, session_at};
 use crate::support::{Case, Database};
 
 /// Promtool, which `cargo xtask setup` installs.
@@ -464,6 +464,32 @@ fn what_cannot_be_kept_stops_no_watch_and_hides_no_alert() {
     once("pool_usage > 100%", "--once").exit(2).stdout_has("inactive");
     once("pool_usage >= 0%", "--nagios").exit(1).stdout_has("WARNING - pool");
     once("pool_usage > 100%", "--nagios").exit(3).stdout_has("UNKNOWN - write the state file");
+}
+
+/// The clients have given up, and what the server does by itself succeeds.
+#[tokio::test(flavor = "multi_thread")]
+async fn autovacuum_ends_no_outage() {
+    let server = Server::start(&machine(), &["autovacuum_naptime = 1"]);
+    let case = Case::new("autovacuum");
+    let rules = "interval: 200ms\nalerts:\n  errors: {condition: 'error_rate[2s] > 1%', min_samples: 2}\n";
+    std::fs::write(case.dir().join("rules.yaml"), rules).unwrap();
+    let client = session_at(&server.url()).await;
+    let ask = |sql: &'static str| tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(client.batch_execute(sql)));
+    let mut running = Running::start(&case, &["monitor", "--rules", "rules.yaml", "--json", "-d", &server.url()]);
+    running.until(
+        "the outage",
+        || ask("SELECT 1/0").unwrap_err().to_string().clear(),
+        |sample| alert(sample, "errors")["state"] == "firing",
+    );
+    // Nobody calls; our own looks are not counted, and it comes by every second.
+    let nobody = |sample: &Value| alert(sample, "errors")["reason"].is_string() && alert(sample, "errors")["state"] == "firing";
+    running.until("silence", || {}, nobody);
+    for _ in 0..20 {
+        let sample = running.next();
+        assert!(alert(&sample, "errors")["state"] == "firing", "{sample:#}");
+    }
+    running.until("good times", || (0..20).for_each(|_| ask("SELECT 1").unwrap()), |sample| alert(sample, "errors")["state"] == "resolved");
+    running.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ pub async fn session(database: &Database) -> Client {
     session_at(&database.url()).await
 }
 
-async fn session_at(url: &str) -> Client {
+pub async fn session_at(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client

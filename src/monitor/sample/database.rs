@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::sentence;
 use crate::monitor::metric::Source;
+use crate::monitor::sample::clients::{Autovacuum, Clients};
 use crate::monitor::sample::statements::{Counted, is_transaction_control};
 use crate::monitor::sample::{Connections, LIMIT, Part, Presence, SlowQuery};
 use crate::postgres::{Address, Observer};
@@ -14,6 +15,9 @@ use crate::stats::{Cell, Look, OVERVIEW, Options, Rates, Sheet, find};
 
 /// How often the database's size is asked for: it grows slowly, and of many tables it takes seconds.
 const SIZE_EVERY: Duration = Duration::from_secs(600);
+
+/// Its statement may take 5 s, of the 10 s that a sample may.
+const SIZE_BEFORE: Duration = Duration::from_secs(4);
 
 /// How many statements are shown.
 const SHOWN: usize = 10;
@@ -34,26 +38,9 @@ pub(super) struct Database {
 #[serde(default)]
 pub struct Carried {
     statements: Counted,
-    commits: Others,
-    rollbacks: Others,
+    clients: Clients,
     /// Transactions of our connections that are gone: committed, and rolled back.
     looked: (u64, u64),
-}
-
-/// What others counted: all, without our own looking; never less than before, unless everything was reset.
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Others {
-    all: f64,
-    others: f64,
-}
-
-impl Others {
-    fn count(&mut self, all: f64, own: f64) -> f64 {
-        // Our own transactions are known here before the server has counted them.
-        self.others = if all < self.all { all } else { self.others.max(all - own) };
-        self.all = all;
-        self.others
-    }
 }
 
 impl Database {
@@ -103,6 +90,7 @@ impl Database {
             self.observer = Some(Observer::connect(&self.address, "candlefish monitor").await?);
         }
         let Some(observer) = &self.observer else { return Ok(Part::default()) };
+        let began = Instant::now();
         let options = Options { for_rates: true, with_size: false, ..Options::default() };
         let look = Look { observer, options: &options };
         let overview = OVERVIEW.sheet(&look).await.context("read pg_stat_database")?;
@@ -110,10 +98,12 @@ impl Database {
         let mut part = Part::of(Source::Database, presence);
         part.facts.server_version = Some(observer.server.version.clone());
         let number = |name: &str| overview.value(name).and_then(Cell::number);
+        let autovacuum = autovacuum(observer).await?;
         let own = self.looked();
         let counts = &mut self.counts;
-        part.add("candlefish_pg_commits_total", &[], number("commits").map(|all| counts.commits.count(all, own.0 as f64)));
-        part.add("candlefish_pg_rollbacks_total", &[], number("rollbacks").map(|all| counts.rollbacks.count(all, own.1 as f64)));
+        let commits = |all| counts.clients.commits(all, own.0 as f64, autovacuum, seconds.unwrap_or_default());
+        part.add("candlefish_pg_commits_total", &[], number("commits").map(commits));
+        part.add("candlefish_pg_rollbacks_total", &[], number("rollbacks").map(|all| counts.clients.rollbacks(all, own.1 as f64)));
         part.add("candlefish_pg_deadlocks_total", &[], number("deadlocks"));
         part.add("candlefish_pg_temp_bytes_total", &[], number("temp_bytes"));
         part.add("candlefish_pg_connections", &[], number("connections"));
@@ -155,8 +145,10 @@ impl Database {
                 part.presence.push((Source::Statements, if sheet.passing { Presence::Failed(why) } else { Presence::Absent(why) }));
             }
         }
-        // The last: where it takes too long, the rest is there.
-        if self.size.is_none_or(|(asked, _)| asked.elapsed() >= SIZE_EVERY) {
+        // The last, and only where there is time for it: where it takes too long, the rest is there, now and at the next sample.
+        if self.size.is_none_or(|(asked, _)| asked.elapsed() >= SIZE_EVERY) && began.elapsed() < SIZE_BEFORE {
+            let before = self.size.and_then(|(_, bytes)| bytes);
+            self.size = Some((Instant::now(), before));
             let answer = observer.ask(include_str!("queries/database_size.sql"), &[]).await;
             if observer.is_closed() {
                 answer.as_ref().map_err(|error| anyhow::anyhow!("read the database's size: {}", sentence(error)))?;
@@ -166,6 +158,19 @@ impl Database {
         }
         part.add("candlefish_pg_database_bytes", &[], self.size.and_then(|(_, bytes)| bytes));
         Ok(part)
+    }
+}
+
+async fn autovacuum(observer: &Observer) -> Result<Autovacuum> {
+    let answer = observer.ask(include_str!("queries/autovacuum.sql"), &[]).await;
+    match answer {
+        Ok(answer) => {
+            let number = |name: &str| answer.value(0, name).and_then(Cell::number);
+            Ok(Autovacuum { tables: number("tables"), every_seconds: number("every_seconds") })
+        }
+        Err(error) if observer.is_closed() => Err(error.context("read what autovacuum did")),
+        // A server that is too busy to tell: what it did is counted with the others.
+        Err(_) => Ok(Autovacuum::default()),
     }
 }
 
@@ -203,20 +208,4 @@ fn slowest(rates: &Sheet) -> Vec<SlowQuery> {
     found.sort_by(|a, b| by(b).total_cmp(&by(a)));
     found.truncate(SHOWN);
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_own_transactions_are_no_traffic() {
-        let mut others = Others::default();
-        assert_eq!(others.count(100.0, 4.0), 96.0);
-        // Four more of ours, none of which the server has counted yet; then it has.
-        assert_eq!(others.count(100.0, 8.0), 96.0);
-        assert_eq!(others.count(108.0, 12.0), 96.0);
-        assert_eq!(others.count(150.0, 12.0), 138.0);
-        assert_eq!(others.count(3.0, 16.0), 3.0, "a reset");
-    }
 }

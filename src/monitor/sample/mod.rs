@@ -1,5 +1,6 @@
 //! One look at every source that there may be. A source that cannot be read is no error of the loop: it is said, and the others go on.
 
+mod clients;
 mod database;
 mod instances;
 mod pgbouncer;

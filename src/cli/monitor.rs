@@ -11,7 +11,7 @@ use crate::cli::settings::{Settings, TargetArgs};
 use crate::cli::signals::{or_stopped, until_told};
 use crate::model::{Failure, sentence};
 use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
-use crate::monitor::{Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, Token, Webhook};
+use crate::monitor::{Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook, read_text};
 use crate::render::Ui;
 use crate::render::monitor::{monitor, monitor_tick, nagios, rules_checked, rules_tested};
 use crate::render::ui::nagios_unknown;
@@ -197,8 +197,6 @@ pub struct Watch {
     pub interval: Duration,
     /// Without secrets.
     pub target: String,
-    /// Of the instances that are looked for.
-    namespace: Option<String>,
 }
 
 impl Watch {
@@ -209,12 +207,11 @@ impl Watch {
         ui.explain(&format!("target: {target} (from {})", address.origin));
         let pooler = settings.pooler_beside(args.pooler.as_deref(), &address, ui)?;
         let fleet = settings.fleet_beside(args.redis.as_deref(), args.namespace.as_deref(), &address)?;
-        let namespace = fleet.as_ref().map(|fleet| fleet.namespace.clone());
         let written = rules.interval_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         let interval = every.or(written).unwrap_or(INTERVAL);
         let mut monitor = Monitor::new(rules, interval.as_millis() as i64, &target);
         monitor.is_live = true;
-        Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target, namespace })
+        Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target })
     }
 
     /// The next sample, taken in.
@@ -239,6 +236,10 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         true => None,
         false => Some(state_file(&args, settings, &watch)?),
     };
+    let _held = match &file {
+        Some(file) => file.hold().await?,
+        None => None,
+    };
     let mut unsent = match &file {
         Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Between)?,
         None => Vec::new(),
@@ -260,11 +261,13 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let lost = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, unsent).err());
     if args.nagios {
         let (line, code) = nagios(&status);
-        match lost.filter(|_| code == 0) {
-            Some(error) => {
+        match lost {
+            Some(error) if code == 0 => {
                 nagios_unknown(&sentence(&error));
                 return Ok(Exit::Code(3));
             }
+            // What comes after the first line is its long text.
+            Some(error) => ui.print(&format!("{line}\n{}; the next run begins anew", sentence(&error)))?,
             None => ui.print(&line)?,
         }
         return Ok(Exit::Code(code));
@@ -386,7 +389,7 @@ fn states(status: &Status) -> Vec<crate::monitor::Shown> {
 }
 
 fn read_token(path: &Path) -> Result<Token> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = read_text(path, TOKEN_BYTES).map_err(|error| {
         Failure::new("token_not_found", format!("read the token from {}: {error}", path.display()))
             .hint("openssl rand -hex 24 > FILE makes one.")
     })?;
@@ -400,6 +403,7 @@ fn state_file(args: &WatchArgs, settings: &Settings, watch: &Watch) -> Result<St
     }
     let folder = settings.environment().state_folder().context("find the user's state folder")?;
     let rules = args.source.rules.as_ref().map(|path| settings.environment().in_directory(path).display().to_string()).unwrap_or_default();
-    let identity = format!("{}\n{rules}\n{}", watch.target, watch.namespace.as_deref().unwrap_or_default());
+    // Not by whose Redis answers now: an alert goes on when that is down, or named for the first time.
+    let identity = format!("{}\n{rules}\n{}", watch.target, args.source.namespace.as_deref().unwrap_or_default());
     Ok(StateFile::at(folder.join(format!("monitor-{:016x}.json", xxhash_rust::xxh3::xxh3_64(identity.as_bytes())))))
 }

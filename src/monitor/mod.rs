@@ -9,6 +9,7 @@
 //! A metric is one table row ([`METRICS`]): a value here, an expression for Prometheus in [`export`].
 
 mod alert;
+mod bounded;
 pub mod export;
 mod exposition;
 mod metric;
@@ -25,6 +26,7 @@ mod webhook;
 use std::collections::{BTreeMap, VecDeque};
 
 pub use alert::{Alert, Change, State};
+pub use bounded::{TOKEN_BYTES, read_text};
 pub use metric::{METRICS, Metric, Source};
 pub use report::{AlertReport, HistoryPoint, KpiReport, MetricReport, Shown, SourceReport, Status};
 pub use rule::{Condition, OnNoData, Rule, Sign, span_text};

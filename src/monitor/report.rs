@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::model::{Kpi, Limit, Unit};
+use crate::model::{Kpi, Limit};
 use crate::monitor::alert::{Alert, State};
 use crate::monitor::metric::{Metric, Source};
 use crate::monitor::rule::{OnNoData, Rule, Sign};
@@ -123,14 +123,6 @@ pub struct HistoryPoint {
     pub slow_ms_per_s: Option<f64>,
 }
 
-pub fn unit_name(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Milliseconds => "ms",
-        Unit::Ratio => "ratio",
-        Unit::Bytes => "bytes",
-    }
-}
-
 impl SourceReport {
     pub fn new(source: Source, presence: &Presence) -> Self {
         let (state, reason) = match presence {
@@ -166,7 +158,7 @@ impl MetricReport {
     pub(super) fn new(metric: &Metric, window_ms: i64, outcome: &Outcome) -> Self {
         let (value, source, reason) = parts(metric, outcome);
         let window_seconds = (window_ms > 0).then_some(window_ms as f64 / 1000.0);
-        MetricReport { value, unit: unit_name(metric.unit), source, window_seconds, reason }
+        MetricReport { value, unit: metric.unit.short(), source, window_seconds, reason }
     }
 }
 
@@ -199,7 +191,7 @@ impl AlertReport {
             sign: rule.condition.sign,
             value,
             threshold: shown_value(metric, rule.condition.limit),
-            unit: unit_name(metric.unit),
+            unit: metric.unit.short(),
             for_seconds: rule.for_ms as f64 / 1000.0,
             since: alert.since(),
             active_since: alert.active_at.filter(|_| matches!(alert.state, State::Pending | State::Firing)),
@@ -223,7 +215,7 @@ impl KpiReport {
             value,
             target,
             comparison,
-            unit: unit_name(kpi.unit),
+            unit: kpi.unit.short(),
             // The table's own comparison, on the table's own unit.
             met: value.filter(|_| few.is_none()).map(|value| kpi.is_met(value)),
             source,

@@ -40,6 +40,19 @@ pub enum OnNoData {
     Firing,
 }
 
+impl OnNoData {
+    pub const ALL: [OnNoData; 4] = [OnNoData::Unknown, OnNoData::Hold, OnNoData::Inactive, OnNoData::Firing];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            OnNoData::Unknown => "unknown",
+            OnNoData::Hold => "hold",
+            OnNoData::Inactive => "inactive",
+            OnNoData::Firing => "firing",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Condition {
     pub text: String,
@@ -244,6 +257,12 @@ impl Rule {
             Some(Rule { for_ms: 300_000, severity: "info".to_string(), labels, ..Rule::new(&name, condition) })
         };
         KPIS.iter().filter_map(rule).collect()
+    }
+
+    /// Its limit as people are shown it, with the unit: milliseconds, a ratio of 0 to 1, bytes.
+    pub fn threshold(&self) -> (f64, &'static str) {
+        let unit = self.condition.metric.unit;
+        (if unit == Unit::Milliseconds { self.condition.limit * 1000.0 } else { self.condition.limit }, unit.short())
     }
 
     /// True when the condition holds for what was seen: the comparison is true, and there were enough events, or the alert is active already.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::model::Failure;
+use crate::monitor::bounded::{RULES_BYTES, read_text};
 use crate::monitor::rule::{Condition, MIN_SAMPLES, OnNoData, Rule, span_ms};
 
 /// The strategy's own alerts, word for word.
@@ -80,7 +81,7 @@ impl Rules {
     }
 
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = read_text(path, RULES_BYTES).map_err(|error| {
             Failure::new("rules_not_found", format!("read {}: {error}", path.display())).hint("--rules names a YAML file of alerts.")
         })?;
         Rules::parse(&text, &path.display().to_string()).context("read the rules")
@@ -133,15 +134,9 @@ impl Rules {
             };
             let on_no_data = match written.on_no_data.as_ref().or(defaults.on_no_data.as_ref()) {
                 None => OnNoData::default(),
-                Some(said) => match said.value.as_str() {
-                    "hold" => OnNoData::Hold,
-                    "unknown" => OnNoData::Unknown,
-                    "inactive" => OnNoData::Inactive,
-                    "firing" => OnNoData::Firing,
-                    other => {
-                        return Err(wrong(said, 0, format!("{other:?} is not what no data can mean: hold, unknown, inactive or firing")));
-                    }
-                },
+                Some(said) => OnNoData::ALL.into_iter().find(|meant| meant.name() == said.value).ok_or_else(|| {
+                    wrong(said, 0, format!("{:?} is not what no data can mean: hold, unknown, inactive or firing", said.value))
+                })?,
             };
             let over = |defaults: &BTreeMap<String, String>, own: &BTreeMap<String, String>| {
                 let mut all = defaults.clone();
@@ -204,6 +199,13 @@ fn not_read(name: &str, error: &serde_saphyr::Error) -> anyhow::Error {
     let first = first.rsplit_once(" at line ").map_or(first, |(first, _)| first);
     let first = first.split(", set DuplicateKeyPolicy").next().unwrap_or(first);
     let unknown = first.split("unknown field ").nth(1).and_then(|rest| rest.split('`').nth(1));
+    if unknown == Some("groups") {
+        let failure =
+            Failure::new("bad_rules", format!("{name}{place}: these are rules for Prometheus (groups), and not candlefish's (alerts)"));
+        return failure
+            .hint("`promtool check rules` and `promtool test rules` read those; give candlefish the file that they were exported from.")
+            .into();
+    }
     let near = unknown.and_then(|word| KEYS.iter().map(|key| (strsim::damerau_levenshtein(key, word), *key)).min());
     let question = near.filter(|(distance, _)| *distance <= 3).map_or(String::new(), |(_, key)| format!("; did you mean {key}?"));
     Failure::new("bad_rules", format!("{name}{place}: {first}{question}")).hint(HINT).into()

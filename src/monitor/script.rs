@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::model::Failure;
 use crate::monitor::alert::State;
+use crate::monitor::bounded::{RULES_BYTES, read_text};
 use crate::monitor::metric::Source;
 use crate::monitor::rule::span_ms;
 use crate::monitor::series::{Key, Point};
@@ -85,7 +86,7 @@ impl Script {
     /// Reads a file of tests with the rules that it names; they lie beside it.
     pub fn read(path: &Path) -> Result<(Self, Rules)> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = read_text(path, RULES_BYTES)
             .map_err(|error| Failure::new("rules_not_found", format!("read {name}: {error}")).hint("Name a YAML file of rule tests."))?;
         let script: Script = serde_saphyr::from_str(&text).map_err(|error| {
             let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));

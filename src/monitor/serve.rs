@@ -152,9 +152,11 @@ async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Re
         }
         return next.run(request).await;
     };
+    let name = cookie_name(headers);
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    let cookie = text(header::COOKIE).and_then(|cookies| cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("candlefish=")));
+    let cookie = text(header::COOKIE)
+        .and_then(|cookies| cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(name.as_str())?.strip_prefix('=')));
     let query = request.uri().query().and_then(written_token);
     if ![bearer, cookie, query.as_deref()].into_iter().flatten().any(|given| token.is(given)) {
         let is_browser = text(header::ACCEPT).is_some_and(|accepted| accepted.contains("text/html"));
@@ -165,7 +167,7 @@ async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Re
     }
     // Only to a page of ours: a path may name another host (//host/).
     match PAGES.into_iter().find(|page| *page == request.uri().path()) {
-        Some(page) if query.as_deref().is_some_and(|given| token.is(given)) => kept(token, page),
+        Some(page) if query.as_deref().is_some_and(|given| token.is(given)) => kept(&name, token, page),
         _ => next.run(request).await,
     }
 }
@@ -181,10 +183,10 @@ fn prompt(said: &'static str) -> Response {
 }
 
 /// What the prompt sends.
-async fn enter(State(shared): State<Shared>, form: String) -> Response {
+async fn enter(State(shared): State<Shared>, headers: HeaderMap, form: String) -> Response {
     match (&shared.token, written_token(&form)) {
         (None, _) => StatusCode::NOT_FOUND.into_response(),
-        (Some(token), Some(given)) if token.is(given.trim()) => kept(token, "/"),
+        (Some(token), Some(given)) if token.is(given.trim()) => kept(&cookie_name(&headers), token, "/"),
         _ => prompt(WRONG),
     }
 }
@@ -196,14 +198,25 @@ fn written_token(pairs: &str) -> Option<String> {
 }
 
 /// The browser keeps the token, and the address no longer shows it. It comes with links from elsewhere too: nothing here can be changed by one.
-fn kept(token: &Token, path: &str) -> Response {
-    let cookie = format!("candlefish={}; HttpOnly; SameSite=Lax; Path=/", token.0);
+fn kept(name: &str, token: &Token, path: &str) -> Response {
+    let cookie = format!("{name}={}; HttpOnly; SameSite=Lax; Path=/", token.0);
     (StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, path.to_string())]).into_response()
 }
 
+/// Browsers give a host's cookies to each of its ports: two monitors on one host have two names.
+fn cookie_name(headers: &HeaderMap) -> String {
+    format!("candlefish-{}", asked(headers).and_then(|(_, port)| port).unwrap_or("80"))
+}
+
+/// Host and port as whoever asks has them.
+fn asked(headers: &HeaderMap) -> Option<(&str, Option<&str>)> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let with_port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    Some(with_port.map_or((host, None), |(name, port)| (name, Some(port))))
+}
+
 fn is_named_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(name, _)| name);
+    let Some((name, _)) = asked(headers) else { return false };
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Failure;
 use crate::monitor::alert::Alert;
+use crate::monitor::bounded::{STATE_BYTES, read_text, too_long};
 use crate::monitor::metric::Source;
 use crate::monitor::sample::{Carried, Sampler};
 use crate::monitor::series;
 use crate::monitor::webhook::Notice;
 use crate::monitor::{Monitor, Sample};
+
+/// How long a run waits for another that has the file.
+const HELD: Duration = Duration::from_secs(60);
 
 /// The shape of the file; another one is begun anew.
 const VERSION: u32 = 1;
@@ -60,17 +65,58 @@ impl StateFile {
         &self.path
     }
 
+    /// Keeps other runs from the file until what comes back is dropped: each takes up what the one before it left. None where nobody can make a file
+    /// beside it: then nothing can be kept there either.
+    ///
+    /// # Errors
+    /// Another run has kept it for a minute.
+    pub async fn hold(&self) -> Result<Option<fs::File>> {
+        if let Some(folder) = self.folder() {
+            // Said when it is saved.
+            let _ = fs::create_dir_all(folder);
+        }
+        let Ok(lock) = fs::File::create(self.beside("lock")) else { return Ok(None) };
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Some(lock)),
+                Err(fs::TryLockError::Error(_)) => return Ok(None),
+                Err(fs::TryLockError::WouldBlock) if began.elapsed() < HELD => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(fs::TryLockError::WouldBlock) => {
+                    let failure = Failure::new("state_file_in_use", format!("another run holds the state file {}", self.path.display()));
+                    bail!(failure.hint("Let it end, or name another file with --state-file."));
+                }
+            }
+        }
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty())
+    }
+
+    fn beside(&self, end: &str) -> PathBuf {
+        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.path.with_file_name(format!(".{name}.{end}"))
+    }
+
     /// Takes up what an earlier run left for the same target; gives the notices that it could not send. A file that cannot be read is an error: to
     /// begin anew would be to forget a firing alert.
     pub fn restore(&self, monitor: &mut Monitor, sampler: &mut Sampler, now: i64, silence: Silence) -> Result<Vec<Notice>> {
-        let text = match fs::read_to_string(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            text => text.with_context(|| format!("read the state file {}", self.path.display()))?,
-        };
         let damaged = |why: String| {
             Failure::new("bad_state_file", format!("the state file {} cannot be used: {why}", self.path.display()))
                 .hint("Remove it to begin anew: alerts that fire now are then told again.")
         };
+        match fs::metadata(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            // A device or a pipe keeps nothing, and the next save would put a file in its place.
+            Ok(found) if !found.is_file() => {
+                let failure =
+                    Failure::new("bad_state_file", format!("the state file {} cannot be used: it is no file", self.path.display()));
+                bail!(failure.hint("Name a file, there or not; --ignore-for keeps nothing."));
+            }
+            _ => {}
+        }
+        let text = read_text(&self.path, STATE_BYTES).with_context(|| format!("read the state file {}", self.path.display()))?;
         let saved: Saved = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         if saved.version != VERSION {
             return Err(damaged(format!("it has version {}, not {VERSION}", saved.version)).into());
@@ -112,14 +158,18 @@ impl StateFile {
             series: monitor.series.saved(),
             counts: sampler.carried(),
         };
-        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let beside = self.path.with_file_name(format!(".{name}.{}", std::process::id()));
+        let beside = self.beside(&std::process::id().to_string());
         let write = || -> Result<()> {
-            if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            if let Some(folder) = self.folder() {
                 fs::create_dir_all(folder)?;
             }
+            let text = serde_json::to_vec(&saved)?;
+            if text.len() as u64 > STATE_BYTES {
+                // The next run would not read it.
+                bail!(too_long(STATE_BYTES));
+            }
             let mut file = fs::File::create(&beside)?;
-            file.write_all(&serde_json::to_vec(&saved)?)?;
+            file.write_all(&text)?;
             file.sync_all()?;
             Ok(fs::rename(&beside, &self.path)?)
         };

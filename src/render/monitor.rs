@@ -336,9 +336,12 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
             let rules: Vec<Value> = rules
                 .iter()
                 .map(|rule| {
+                    let (threshold, unit) = rule.threshold();
                     json!({
                         "name": rule.name, "condition": rule.condition.text, "metric": rule.condition.metric.name, "severity": rule.severity,
                         "for_seconds": rule.for_ms as f64 / 1000.0, "window_seconds": rule.condition.window_ms as f64 / 1000.0,
+                        "threshold": threshold, "unit": unit, "keep_firing_seconds": rule.keep_firing_ms as f64 / 1000.0,
+                        "min_samples": rule.min_samples, "on_no_data": rule.on_no_data.name(),
                         "promql": rule.promql(),
                     })
                 })
@@ -348,12 +351,30 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
             }))
         }
         _ => {
-            let mut table = Table::new(&["alert", "severity", "condition", "window", "for"]);
+            let header = ["alert", "severity", "condition", "holds", "window", "for", "keeps firing", "events", "no data"];
+            let mut table = Table::new(&header).right(7);
             for rule in rules {
                 let span = |ms: i64| if ms > 0 { span_text(ms) } else { String::new() };
-                table.push([&rule.name, &rule.severity, &rule.condition.text, &span(rule.condition.window_ms), &span(rule.for_ms)]);
+                let (threshold, unit) = rule.threshold();
+                table.push([
+                    &rule.name,
+                    &rule.severity,
+                    &rule.condition.text,
+                    // What is meant by it, with the unit that is not written.
+                    &format!("{} {}", rule.condition.sign.text(), shown(threshold, unit)),
+                    &span(rule.condition.window_ms),
+                    &span(rule.for_ms),
+                    &span(rule.keep_firing_ms),
+                    &if rule.condition.window_ms > 0 { rule.min_samples.to_string() } else { String::new() },
+                    rule.on_no_data.name(),
+                ]);
             }
-            table.print(ui)
+            table.print(ui)?;
+            for rule in rules.iter().filter(|rule| rule.condition.text.ends_with(|end: char| end.is_ascii_digit())) {
+                let (threshold, unit) = rule.threshold();
+                ui.say(&format!("{}: no unit is written, and its limit is taken as {}", rule.name, shown(threshold, unit)));
+            }
+            Ok(())
         }
     }
 }

@@ -295,6 +295,31 @@ fn rules_are_checked_and_tried() {
     write("bad.yaml", "alerts:\n  a:\n    condition: pool_usage > 100ms\n");
     case.run("monitor rules check bad.yaml").exit(2).stderr_has("bad.yaml:3:32: pool_usage is counted in ratios, and ms counts time");
     case.run("monitor rules check nowhere.yaml").exit(2).stderr_has("read nowhere.yaml");
+    // A device has no end, a pipe has one; and what is no file keeps no state.
+    for line in ["rules check /dev/zero", "rules test /dev/full", "--once --rules /dev/zero -d postgresql://x@127.0.0.1:1/x"] {
+        case.run(&format!("monitor {line}")).exit(2).stderr_has("longer than 1 MiB");
+    }
+    for device in ["/dev/null", "/dev/zero"] {
+        case.run(&format!("monitor --once --state-file {device} -d postgresql://x@127.0.0.1:1/x")).exit(2).stderr_has("it is no file");
+    }
+    let line = "monitor --serve 127.0.0.1:0 --token-file /dev/zero -d postgresql://x@127.0.0.1:1/x";
+    case.run(line).exit(2).stderr_has("longer than 64 KiB");
+    let mut piped = case.command();
+    let mut child = piped.args(["monitor", "rules", "check", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"alerts:\n  a: {condition: error_rate > 1}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // What is not written is said.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("a: no unit is written, and its limit is taken as 100 %"), "{said}");
+    // Prometheus's are not ours.
+    write("prometheus.yaml", &case.run("monitor export prometheus-rules").exit(0).stdout);
+    case.run("monitor rules check prometheus.yaml")
+        .exit(2)
+        .stderr_has("prometheus.yaml:2:1: these are rules for Prometheus")
+        .stderr_has("promtool");
+    write("exported.yaml", &case.run("monitor export promtool-test --rules-file prometheus.yaml").exit(0).stdout);
+    case.run("monitor rules test exported.yaml").exit(2).stderr_has("these are rules for Prometheus").stderr_has("promtool test rules");
     let test = |wanted: &str| {
         format!(
             "rule_files: [strategy.yaml]\nevaluation_interval: 15s\ntests:\n- name: full\n  input_series:\n  - {{series: 'candlefish_pool_in_use{{app_instance=\"a\"}}', values: '5x3 20x9 5x9'}}\n  \
@@ -462,7 +487,7 @@ fn what_cannot_be_kept_stops_no_watch_and_hides_no_alert() {
     };
     once("pool_usage >= 0%", "--once").exit(1).stdout_has("firing").stderr_has("the next run begins anew");
     once("pool_usage > 100%", "--once").exit(2).stdout_has("inactive");
-    once("pool_usage >= 0%", "--nagios").exit(1).stdout_has("WARNING - pool");
+    once("pool_usage >= 0%", "--nagios").exit(1).stdout_has("WARNING - pool").stdout_has("\nwrite the state file");
     once("pool_usage > 100%", "--nagios").exit(3).stdout_has("UNKNOWN - write the state file");
 }
 
@@ -549,11 +574,14 @@ fn metrics_are_served_as_prometheus_wants_them_and_only_to_those_who_may() {
         Running::start(&case, &["monitor", "--serve", "0.0.0.0:0", "--token-file", "token", "--interval", "300ms", "--json", "-d", &url]);
     let page = running.page().replace("0.0.0.0", "127.0.0.1");
     running.next();
+    // Each port has its own: browsers give a host's to all of them.
+    let cookie = format!("candlefish-{}=0123456789abcdef0123", page.rsplit_once(':').unwrap().1);
+    assert_eq!(get(&format!("{page}/"), &[("Cookie", "candlefish-1=0123456789abcdef0123")]).0, 401);
     for path in ["/", "/metrics", "/api/v1/status", "/api/v1/history"] {
         assert_eq!(get(&format!("{page}{path}"), &[]).0, 401, "{path}");
         assert_eq!(get(&format!("{page}{path}"), &[("Authorization", "Bearer 0123456789abcdef0124")]).0, 401, "{path}");
         assert_eq!(get(&format!("{page}{path}"), &[("Authorization", "Bearer 0123456789abcdef0123")]).0, 200, "{path}");
-        assert_eq!(get(&format!("{page}{path}"), &[("Cookie", "a=b; candlefish=0123456789abcdef0123")]).0, 200, "{path}");
+        assert_eq!(get(&format!("{page}{path}"), &[("Cookie", &format!("a=b; {cookie}"))]).0, 200, "{path}");
     }
     assert_eq!(get(&format!("{page}/?token=0123456789abcdef0123"), &[]).0, 303);
     // A browser is asked for it; programs are told.
@@ -561,14 +589,14 @@ fn metrics_are_served_as_prometheus_wants_them_and_only_to_those_who_may() {
     assert!(status == 401 && asked.contains("name=\"token\"") && !asked.contains("not the token"), "{asked}");
     // It leads to no other host, and nowhere by a wrong one beside a right cookie.
     assert_eq!(get(&format!("{page}//elsewhere.example/?token=0123456789abcdef0123"), &[]).0, 404);
-    let entered = [("Cookie", "candlefish=0123456789abcdef0123")];
+    let entered = [("Cookie", cookie.as_str())];
     assert_eq!(get(&format!("{page}//elsewhere.example/?token=wrong"), &entered).0, 404);
     assert_eq!(get(&format!("{page}/api/v1/status?token=wrong"), &entered).0, 200);
     assert!(get(&format!("{page}/?token=wrong"), &[("Accept", "text/html")]).1.contains("That is not the token"));
     let answer = |token: &str| post(&format!("{page}/token"), &format!("token={token}"));
     assert!(answer("wrong").starts_with("HTTP/1.1 401"));
     let right = answer("0123456789abcdef0123");
-    assert!(right.starts_with("HTTP/1.1 303") && right.contains("HttpOnly; SameSite=Lax"), "{right}");
+    assert!(right.starts_with("HTTP/1.1 303") && right.contains(&format!("{cookie}; HttpOnly; SameSite=Lax")), "{right}");
     assert_eq!(get(&format!("{page}/healthz"), &[]).0, 200);
 }
 

@@ -60,6 +60,20 @@ fn receiver() -> (String, Receiver<Value>) {
     (url, received)
 }
 
+/// Two jobs that share a file and come at once: the second takes up what the first has left, and tells nothing twice.
+#[test]
+fn jobs_at_the_same_time_tell_an_alert_once() {
+    let database = Database::fresh();
+    let (hook, told) = receiver();
+    let case = Case::new("at once").database(&database).env("CANDLEFISH_WEBHOOK", &hook);
+    std::fs::write(case.dir().join("rules.yaml"), "alerts:\n  pool: {condition: pool_usage >= 0%}\n").unwrap();
+    let url = database.url();
+    let line = ["monitor", "--once", "--rules", "rules.yaml", "--state-file", "state.json", "-d", &url];
+    let jobs = [(); 3].map(|()| case.command().args(line).spawn().unwrap());
+    jobs.into_iter().for_each(|mut job| assert_eq!(job.wait().unwrap().code(), Some(1)));
+    assert_eq!(told.try_iter().count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_the_strategys_alerts_fires_and_resolves_by_a_real_cause() {
     let database = Database::fresh();

@@ -1,5 +1,6 @@
 //! The end of a migration: both sides compared, and what a given schema lacks said.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,10 +8,10 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::cli::migrate::Verify;
-use crate::migrate::{self, Inspected, MigrateReport, PhaseTime};
-use crate::model::{Events, Failure, Phase, QualifiedName};
-use crate::plan::{CopyMap, TablePlan, Warning};
-use crate::postgres::Address;
+use crate::migrate::{self, Inspected, MigrateReport, PhaseTime, Prepared};
+use crate::model::{Events, Failure, Phase, QualifiedName, Section};
+use crate::plan::{CopyMap, Plan, TablePlan, Warning};
+use crate::postgres::{Address, Transaction, database_error, sql_failure};
 use crate::sqlite::Snapshot;
 use crate::verify;
 
@@ -84,13 +85,49 @@ pub(super) async fn prove(
 
 /// What the source has of keys, indexes and constraints, and a table that was there before has not: said, though its own schema is obeyed.
 async fn compare_given(job: &verify::Job, inspected: &Inspected, maps: Vec<CopyMap>, report: &mut MigrateReport) -> Result<()> {
-    let given: Vec<&TablePlan> = report.plan.tables.iter().filter(|table| table.create.is_none() && !table.without_data).collect();
     // The registry's own migrations have its schema in another form on purpose.
-    if given.is_empty() || report.mapping == "registry" {
-        return Ok(());
+    if report.mapping != "registry" {
+        let job = of_maps(job, maps);
+        let found = lacking(&job, inspected, &report.plan, &report.warnings, async |_| Ok(())).await?;
+        report.warnings.extend(found);
     }
-    let given = given.into_iter().map(|table| table.source.clone()).collect();
-    let whole = verify::Job {
+    Ok(())
+}
+
+/// The same before the run, for its plan.
+pub(super) async fn foretell_given(job: &migrate::Job, prepared: &Prepared, said: &[Warning]) -> Result<Vec<Warning>> {
+    let Some(inspected) = prepared.inspected.as_ref().filter(|_| job.mapping_name != "registry") else { return Ok(Vec::new()) };
+    let comparison = verify::Job {
+        snapshot: Arc::clone(&job.snapshot),
+        address: job.address.clone(),
+        maps: prepared.plan.tables.iter().map(TablePlan::copy_map).collect(),
+        included: Arc::new(|_| true),
+        left_out: None,
+        schema: prepared.plan.schema.clone(),
+        jobs: job.jobs,
+        sample: verify::Sample::ALL,
+        limit: 0,
+        strict: false,
+        rejects: None,
+        events: Arc::clone(&job.events),
+    };
+    let not_foretold = |why: &str| {
+        let message = format!("what tables that are there lack of the source's schema is not foretold: {why}");
+        vec![Warning::note("not_foretold", prepared.plan.schema.as_str(), message)]
+    };
+    if job.migrations.as_ref().is_some_and(|migrations| migrations.has_files_outside_transactions(Section::Indexes)) {
+        return Ok(not_foretold("a migration of --migrations runs outside a transaction"));
+    }
+    let ready = async |transaction: &Transaction<'_>| prepared.make_as_it_will_be(transaction, job).await;
+    match lacking(&comparison, inspected, &prepared.plan, said, ready).await {
+        // Rows that the run will take away may be in the way of what it then makes.
+        Err(error) if database_error(&error).is_some() => Ok(not_foretold(&sql_failure(error).to_string())),
+        found => found,
+    }
+}
+
+fn of_maps(job: &verify::Job, maps: Vec<CopyMap>) -> verify::Job {
+    verify::Job {
         snapshot: Arc::clone(&job.snapshot),
         address: job.address.clone(),
         maps,
@@ -103,17 +140,30 @@ async fn compare_given(job: &verify::Job, inspected: &Inspected, maps: Vec<CopyM
         strict: false,
         rejects: None,
         events: Arc::clone(&job.events),
-    };
-    match verify::missing_from_given(&whole, &inspected.schema, &inspected.profiles, given).await {
-        Ok(missing) => report.missing_from_given(missing.into_iter().map(|missing| (missing.kind, missing.object, missing.reason))),
+    }
+}
+
+async fn lacking(
+    job: &verify::Job,
+    inspected: &Inspected,
+    plan: &Plan,
+    said: &[Warning],
+    ready: impl AsyncFnOnce(&Transaction<'_>) -> Result<()>,
+) -> Result<Vec<Warning>> {
+    let given: HashSet<String> =
+        plan.tables.iter().filter(|table| table.create.is_none() && !table.without_data).map(|table| table.source.clone()).collect();
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    match verify::missing_from_given(job, (&inspected.schema, &inspected.profiles), given, ready).await {
+        Ok(missing) => Ok(migrate::lacking(said, missing.into_iter().map(|missing| (missing.kind, missing.object, missing.reason)))),
         // Without the right to temporary tables there is no telling.
         Err(error) => match error.downcast_ref::<Failure>() {
             Some(failure) if failure.code == "no_rehearsal" => {
                 let message = format!("was not compared with the source's schema: {}", failure.message);
-                report.warnings.push(Warning::note("schema_not_compared", report.plan.schema.clone(), message));
+                Ok(vec![Warning::note("schema_not_compared", plan.schema.clone(), message)])
             }
-            _ => return Err(error),
+            _ => Err(error),
         },
     }
-    Ok(())
 }

@@ -36,17 +36,17 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::model::{Event, Events, Failure, Phase, Schema};
+use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section};
 use crate::plan::mapping::Mapping;
 use crate::plan::{CopyMap, Options, Plan, Severity, TablePlan};
-use crate::postgres::{Address, Client, Journal, Migrations, PARTIAL, run_session, session, statement};
+use crate::postgres::{Address, Client, Journal, Migrations, PARTIAL, Transaction, run_session, session, statement};
 use crate::sqlite::Snapshot;
 
 pub use course::{Keeper, interrupted, through_cuts, wait_for};
 pub use generate::{Generated, generate};
 pub use prepare::{CHUNK_BYTES, Inspected};
 pub use rehearse::{Misfits, Rehearsal, TableRehearsal, rehearse};
-pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, RowChanges, TableReport};
+pub use report::{ExitReason, MigrateReport, Outcome, PhaseClock, PhaseTime, RowChanges, TableReport, lacking};
 pub use resume::{Resumable, look_for_run, rejects_folder, reopen, stop};
 pub use retry::{last_mapping, prepare_job as prepare_retry, retry};
 pub use run::{MaxRejects, OnMisfit};
@@ -142,6 +142,15 @@ impl Prepared {
     /// The tables that `--replace` drops first, with their rows.
     pub fn replaces(&self) -> &[Redone] {
         &self.redo.tables
+    }
+
+    /// The target as it will be when the run has made its part of it, in a transaction that the caller rolls back.
+    pub async fn make_as_it_will_be(&self, transaction: &Transaction<'_>, job: &Job) -> Result<()> {
+        prepare::make_ready(transaction, job, &self.redo).await?;
+        if let Some(migrations) = &job.migrations {
+            migrations.rehearse(transaction, &Name::new(job.options.schema.as_str()), Section::Indexes).await?;
+        }
+        Ok(())
     }
 
     /// The report of a dry run: what would be done, and that nothing was.

@@ -241,19 +241,6 @@ impl MigrateReport {
         }
     }
 
-    /// Objects of the source that a given table does not have, as (kind, object, reason); what was said of an object already is enough.
-    pub fn missing_from_given(&mut self, missing: impl Iterator<Item = (String, String, String)>) {
-        let said = self.warnings.len();
-        for (kind, object, reason) in missing {
-            if self.warnings[..said].iter().any(|warning| warning.object == object && warning.severity != Severity::Note) {
-                continue;
-            }
-            let class = ObjectKind::ALL.into_iter().find(|known| known.as_str() == kind).map_or("", ObjectKind::allow_class);
-            let message = format!("has no {kind} in the target's own schema: {reason}");
-            self.warnings.push(Warning { class: class.into(), ..Warning::weaker("object_not_in_target", object, message) });
-        }
-    }
-
     pub fn rows_read(&self) -> u64 {
         self.tables.iter().map(|table| table.rows_read).sum()
     }
@@ -269,4 +256,17 @@ impl MigrateReport {
     pub fn bytes(&self) -> u64 {
         self.tables.iter().map(|table| table.bytes).sum()
     }
+}
+
+/// What a given table does not have of the source's objects, as (kind, object, reason); what was said of an object already is enough.
+pub fn lacking(said: &[Warning], missing: impl Iterator<Item = (String, String, String)>) -> Vec<Warning> {
+    let is_said = |object: &str| said.iter().any(|warning| warning.object == object && warning.severity != Severity::Note);
+    let warning = |(kind, object, reason): (String, String, String)| {
+        // An identity is a column and the sequence that fills it.
+        let wanted = if kind == "identity" { ObjectKind::Sequence.as_str() } else { &kind };
+        let class = ObjectKind::ALL.into_iter().find(|known| known.as_str() == wanted).map_or("", ObjectKind::allow_class);
+        let message = format!("has no {kind} in the target's own schema: {reason}");
+        Warning { class: class.into(), ..Warning::weaker("object_not_in_target", object, message) }
+    };
+    missing.filter(|(_, object, _)| !is_said(object)).map(warning).collect()
 }

@@ -53,6 +53,9 @@ pub struct Rebuildable {
     pub definition: String,
     /// False for a foreign key that was NOT VALID.
     pub valid: bool,
+    /// What COMMENT ON says of a foreign key.
+    #[serde(default)]
+    pub comment: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

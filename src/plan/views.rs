@@ -30,6 +30,12 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
             plan.warnings.push(Warning::note("trigger_left_out", &label, message));
             continue;
         }
+        let is_it = |view: &&View| view.name.eq_ignore_ascii_case(&trigger.table);
+        if input.source.views.iter().find(is_it).is_some_and(|view| !names.contains_key(&view.name)) {
+            let message = format!("is left out: the view {} was there before, with triggers of its own", trigger.table);
+            plan.warnings.push(Warning::note("trigger_left_out", &label, message));
+            continue;
+        }
         let name = functions.take(&input.options.names.apply(&trigger.name));
         match translate::trigger(&trigger.sql, &catalog, &name) {
             Ok(translated) => {
@@ -61,6 +67,12 @@ pub fn names(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) -> H
         let there = given.take(&wanted);
         if input.target.views.contains(&there) {
             plan.warnings.push(Warning::note("view_left_out", &view.name, "is left out: the target has one of that name"));
+            continue;
+        }
+        // What an application asks for by this name is not to be found under another.
+        if input.target.other_relations.contains(&there) || input.target.tables.iter().any(|table| table.name.name == there) {
+            let reason = "its name is taken in PostgreSQL, and not by a view".to_string();
+            cannot(plan, ObjectKind::View, &view.name, reason, &view.sql);
             continue;
         }
         let name = relations.take(&wanted);

@@ -36,7 +36,8 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     let mut rebuildable: HashMap<u32, Vec<Rebuildable>> = HashMap::new();
     for row in client.query(include_str!("queries/rebuildable.sql"), &[&schema]).await? {
         let kind = RebuildKind::of(row.get(1));
-        let object = Rebuildable { kind, name: Name::new(row.get::<_, &str>(2)), definition: row.get(3), valid: row.get(4) };
+        let object =
+            Rebuildable { kind, name: Name::new(row.get::<_, &str>(2)), definition: row.get(3), valid: row.get(4), comment: row.get(5) };
         rebuildable.entry(row.get(0)).or_default().push(object);
     }
     for row in client.query(include_str!("queries/tables.sql"), &[&schema]).await? {

@@ -308,7 +308,16 @@ impl<'a> Journal<'a> {
         client
             .execute(
                 include_str!("queries/journal_keep.sql"),
-                &[&run_id, &table.schema.as_str(), &table.name.as_str(), &kind, &object.name.as_str(), &object.definition, &object.valid],
+                &[
+                    &run_id,
+                    &table.schema.as_str(),
+                    &table.name.as_str(),
+                    &kind,
+                    &object.name.as_str(),
+                    &object.definition,
+                    &object.valid,
+                    &object.comment,
+                ],
             )
             .await
             .context("keep a definition in the journal")?;
@@ -325,7 +334,13 @@ impl<'a> Journal<'a> {
             .iter()
             .map(|row| {
                 let kind = RebuildKind::of(row.get(1));
-                let object = Rebuildable { kind, name: row.get::<_, &str>(2).into(), definition: row.get(3), valid: row.get(4) };
+                let object = Rebuildable {
+                    kind,
+                    name: row.get::<_, &str>(2).into(),
+                    definition: row.get(3),
+                    valid: row.get(4),
+                    comment: row.get(5),
+                };
                 (QualifiedName::new(target_schema, row.get::<_, &str>(0)), object)
             })
             .collect())

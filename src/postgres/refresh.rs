@@ -44,7 +44,13 @@ pub async fn foreign_keys_of(client: &impl GenericClient, tables: &[String]) -> 
     let rows = client.query(sql, &[&tables]).await.context("read the foreign keys of the target")?;
     let facts = |row: &tokio_postgres::Row| ForeignKeyFacts {
         child: QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
-        key: Rebuildable { kind: RebuildKind::ForeignKey, name: row.get::<_, &str>(2).into(), definition: row.get(3), valid: row.get(4) },
+        key: Rebuildable {
+            kind: RebuildKind::ForeignKey,
+            name: row.get::<_, &str>(2).into(),
+            definition: row.get(3),
+            valid: row.get(4),
+            comment: row.get(8),
+        },
         acts_on_delete: row.get(5),
         acts_on_update: row.get(6),
         parent: row.get(7),

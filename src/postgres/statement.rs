@@ -117,9 +117,11 @@ pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable) -> Vec<String
         RebuildKind::Trigger => vec![format!("ALTER TABLE {table} {} TRIGGER {}", object.definition, object.name)],
         RebuildKind::ForeignKey => {
             let definition = object.definition.trim_end_matches(" NOT VALID");
+            let comment =
+                object.comment.iter().map(|text| format!(";\nCOMMENT ON CONSTRAINT {} ON {table} IS {}", object.name, literal(text)));
             // One that was NOT VALID before may well hold now.
             vec![
-                format!("ALTER TABLE {table} ADD CONSTRAINT {} {definition} NOT VALID", object.name),
+                format!("ALTER TABLE {table} ADD CONSTRAINT {} {definition} NOT VALID{}", object.name, comment.collect::<String>()),
                 format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", object.name),
             ]
         }

@@ -69,18 +69,20 @@ pub async fn schema_objects(job: &Job) -> Result<ObjectsReport> {
     let (snapshot, jobs) = (Arc::clone(&job.snapshot), job.jobs);
     let (source, profiles, promised) =
         tokio::task::spawn_blocking(move || inspect(&snapshot, jobs)).await.context("a reader of the source panicked")??;
-    compare(job, &source, &profiles, Whose::All(&promised)).await
+    compare(job, &source, &profiles, Whose::All(&promised), async |_| Ok(())).await
 }
 
 /// What the source promises of these of its tables, which were in the target before, and the target's own schema does not; and views that
-/// say something else there. Defaults, generated values and triggers of such a table are its application's matter.
+/// say something else there. What its defaults and expressions say, and its triggers, are its application's matter.
+///
+/// `ready` may change the target for the comparison alone: what it does is rolled back.
 pub async fn missing_from_given(
     job: &Job,
-    source: &Schema,
-    profiles: &[TableProfile],
+    (source, profiles): (&Schema, &[TableProfile]),
     given: HashSet<String>,
+    ready: impl AsyncFnOnce(&Transaction<'_>) -> Result<()>,
 ) -> Result<Vec<MissingObject>> {
-    Ok(compare(job, source, profiles, Whose::Given(given)).await?.missing)
+    Ok(compare(job, source, profiles, Whose::Given(given), ready).await?.missing)
 }
 
 /// Which tables are compared.
@@ -91,7 +93,13 @@ enum Whose<'a> {
     Given(HashSet<String>),
 }
 
-async fn compare(job: &Job, source: &Schema, profiles: &[TableProfile], whose: Whose<'_>) -> Result<ObjectsReport> {
+async fn compare(
+    job: &Job,
+    source: &Schema,
+    profiles: &[TableProfile],
+    whose: Whose<'_>,
+    ready: impl AsyncFnOnce(&Transaction<'_>) -> Result<()>,
+) -> Result<ObjectsReport> {
     let (promised, only) = match whose {
         Whose::All(promised) => (promised, None),
         Whose::Given(given) => (&[][..], Some(given)),
@@ -99,6 +107,7 @@ async fn compare(job: &Job, source: &Schema, profiles: &[TableProfile], whose: W
     let schema = Name::new(job.schema.as_str());
     let mut client = session(&job.address, None).await?;
     let transaction = client.build_transaction().read_only(false).start().await.map_err(|error| sql_failure(error.into()))?;
+    ready(&transaction).await?;
     let history = History::read(&transaction, job).await?;
     // What the path does not find, PostgreSQL writes with its schema: each side is read when its own names are found first.
     transaction.batch_execute(&format!("SET LOCAL search_path = {schema}")).await?;
@@ -128,6 +137,7 @@ async fn compare(job: &Job, source: &Schema, profiles: &[TableProfile], whose: W
     comparison.columns(&mut report);
     comparison.objects(&refused, &mut report);
     if only.is_some() {
+        comparison.inexact(&mut report);
         return Ok(report);
     }
     let said = plan.warnings.iter().chain(&history.losses).chain(&refused);
@@ -301,8 +311,7 @@ impl Comparison<'_> {
 
     /// A label begins with its table.
     fn is_of_table_left_out(&self, label: &str) -> bool {
-        let is_its = |table: &&TablePlan| label.strip_prefix(&table.source).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.plan.tables.iter().filter(|table| !self.is_included(table)).any(|table| is_its(&table))
+        self.plan.tables.iter().filter(|table| !self.is_included(table)).any(|table| is_of(label, table))
     }
 
     fn columns(&self, report: &mut ObjectsReport) {
@@ -320,10 +329,12 @@ impl Comparison<'_> {
                     Some(actual) if self.only.is_some() => {
                         // A column of SQLite may have gone into two, of which one keeps the promise.
                         let twice = table.columns.iter().filter(|other| other.source_index == column.source_index).count() > 1;
-                        if expected.not_null && !actual.not_null && !twice {
-                            report.miss(ObjectKind::NotNull.as_str(), &label, "the column takes NULL");
+                        if !twice {
+                            given_promises(report, &label, expected, actual);
                         }
                     }
+                    // A dry run looks before the column is added.
+                    None if self.only.is_some() => given_promises(report, &label, expected, &ColumnPromises::default()),
                     Some(actual) => promises(report, &label, expected, actual),
                     None => report.miss("column", &label, "the table has no such column"),
                 }
@@ -355,6 +366,36 @@ impl Comparison<'_> {
                 report.miss(object.kind.as_str(), &object.label, reason);
             }
         }
+    }
+
+    /// Keys, indexes and checks of given tables that have no exact form, and so cannot be looked for by what they say: one of the same name may be
+    /// its own application's form of it.
+    fn inexact(&self, report: &mut ObjectsReport) {
+        let kinds = [
+            ObjectKind::PrimaryKey,
+            ObjectKind::Unique,
+            ObjectKind::Index,
+            ObjectKind::Check,
+            ObjectKind::ForeignKey,
+            ObjectKind::Collation,
+        ];
+        for warning in self.plan.warnings.iter().filter(|warning| warning.severity == Severity::Loss) {
+            let kind = kinds.into_iter().find(|kind| *warning == Warning::loss(*kind, &warning.object, &warning.message));
+            let table = self.given_table(&warning.object);
+            let Some((kind, table)) = kind.zip(table) else { continue };
+            let (relation, name) = (table.target.name.as_str(), warning.object[table.source.len()..].trim_start_matches('.'));
+            let has_name = self.actual.indexes.iter().any(|index| index.table == relation && index.name == name)
+                || self.actual.constraints.iter().any(|constraint| constraint.relation == relation && constraint.name == name);
+            if !has_name {
+                report.miss(kind.as_str(), &warning.object, warning.message.as_str());
+            }
+        }
+    }
+
+    /// The given table that is compared and that a label begins with.
+    fn given_table(&self, label: &str) -> Option<&TablePlan> {
+        let compared = self.plan.tables.iter().filter(|table| self.is_included(table) && !self.is_given(table));
+        compared.filter(|table| is_of(label, table)).max_by_key(|table| table.source.len())
     }
 
     /// What the plan may have forgotten.
@@ -403,6 +444,11 @@ impl Comparison<'_> {
     }
 }
 
+/// True for the label of the table or of something of it.
+fn is_of(label: &str, table: &TablePlan) -> bool {
+    label.strip_prefix(&table.source).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// None where the object that was rehearsed under `name` is in the target too, under whatever name; else why it is not.
 fn shape(expected: &[Shape], actual: &[Shape], name: &str, relation: Option<&str>) -> Option<String> {
     let expected = expected.iter().find(|shape| shape.name == name && relation.is_none_or(|relation| shape.relation == relation))?;
@@ -437,6 +483,23 @@ fn promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, 
     }
     if let Some(reason) = is_other(&expected.generated, &actual.generated) {
         report.miss(ObjectKind::Generated.as_str(), label, reason);
+    }
+}
+
+/// What a column of a table's own schema lacks; that its default or its expression is another is its application's matter.
+fn given_promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
+    if expected.not_null && !actual.not_null {
+        report.miss(ObjectKind::NotNull.as_str(), label, "the column takes NULL");
+    }
+    let fills = actual.sequence || actual.default.is_some() || actual.generated.is_some();
+    if expected.sequence && !fills {
+        report.miss("identity", label, "no sequence fills the column");
+    }
+    if let Some(default) = expected.default.as_ref().filter(|_| !expected.sequence && !fills) {
+        report.miss(ObjectKind::Default.as_str(), label, format!("there is none; in SQLite it is {default}"));
+    }
+    if let Some(expression) = expected.generated.as_ref().filter(|_| !fills) {
+        report.miss(ObjectKind::Generated.as_str(), label, format!("nothing computes it; in SQLite it is {expression}"));
     }
 }
 

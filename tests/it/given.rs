@@ -331,14 +331,22 @@ fn keys_that_sqlite_tells_apart_stay_apart() {
 }
 
 #[test]
-fn an_index_keeps_its_comment() {
+fn an_index_and_a_foreign_key_keep_their_comments() {
     let database = Database::fresh();
-    database.execute("CREATE TABLE t(id int PRIMARY KEY, v text); CREATE INDEX t_v ON t(v); COMMENT ON INDEX t_v IS 'for the search page'");
+    database.execute(
+        "CREATE TABLE t(id int PRIMARY KEY, v text); CREATE INDEX t_v ON t(v); COMMENT ON INDEX t_v IS 'for the search page';
+         ALTER TABLE t ADD CONSTRAINT t_t FOREIGN KEY (id) REFERENCES t; COMMENT ON CONSTRAINT t_t ON t IS 'it''s its own'",
+    );
     let case = Case::new("comment")
         .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a');")
         .database(&database);
     case.run("migrate {source} {url}").exit(0);
-    assert_eq!(database.rows("SELECT obj_description('t_v'::regclass), v FROM t"), ["for the search page|a"]);
+    let comments =
+        "SELECT obj_description('t_v'::regclass), v, (SELECT obj_description(oid) FROM pg_constraint WHERE conname = 't_t') FROM t";
+    assert_eq!(database.rows(comments), ["for the search page|a|it's its own"]);
+    rusqlite::Connection::open(case.source_path()).unwrap().execute_batch("UPDATE t SET id = 2").unwrap();
+    case.run("migrate {source} {url} --refresh --yes").exit(0);
+    assert_eq!(database.rows(comments), ["for the search page|a|it's its own"]);
 }
 
 #[test]
@@ -358,4 +366,47 @@ fn every_column_that_does_not_fit_is_named() {
     assert_eq!((&rows[0]["column"], &rows[0]["also"][0]["column"]), (&Json::from("n"), &Json::from("v")), "{text}");
     assert!(rows[0]["also"][0]["reason"].as_str().unwrap().contains("3 characters"), "{text}");
     assert_eq!((&rows[1]["column"], rows[1].get("also")), (&Json::from("d"), None));
+}
+
+#[test]
+fn what_a_given_schema_lacks_is_said_though_it_is_obeyed() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE t(id bigint PRIMARY KEY, d text, e text DEFAULT 'other', g int, v text); CREATE VIEW tv AS SELECT id FROM t",
+    );
+    let case = Case::new("lacks")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, d TEXT DEFAULT 'x', e TEXT DEFAULT 'y', g INT AS (id * 2), v TEXT);
+             CREATE INDEX exact ON t(v); CREATE INDEX inexact ON t(json_extract(v, '$.a') + 1);
+             CREATE VIEW tv AS SELECT id FROM t; CREATE TRIGGER ti INSTEAD OF DELETE ON tv BEGIN DELETE FROM t WHERE id = OLD.id; END;
+             INSERT INTO t(id) VALUES (1);",
+        )
+        .database(&database);
+    let (_, report) = foretold(&case, &database, "");
+    let lacking = losses(&report).join("\n").replace("\"object_not_in_target\" ", "").replace(" in the target's own schema", "");
+    assert_eq!(
+        lacking,
+        r#""t.d" "has no default: there is none; in SQLite it is 'x'::text"
+"t.exact" "has no index: none is on t USING btree (v)"
+"t.g" "has no generated column: nothing computes it; in SQLite it is (id * 2)"
+"t.id" "has no identity: no sequence fills the column"
+"t.inexact" "has no index: json_extract() may give a number here and a text there; PostgreSQL wants one type""#
+    );
+    case.run("migrate {source} {url} --existing truncate --strict").exit(1);
+}
+
+#[test]
+fn generated_migrations_make_the_triggers_of_views_too() {
+    let database = Database::fresh();
+    let case = Case::new("generated")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); CREATE VIEW tv AS SELECT id, v FROM t; INSERT INTO t VALUES (1, 'a');
+             CREATE TRIGGER ti INSTEAD OF INSERT ON tv BEGIN INSERT INTO t VALUES (NEW.id, NEW.v || '!'); END;",
+        )
+        .database(&database);
+    case.run("schema generate {source} --out {dir}/files").exit(0);
+    let (_, report) = foretold(&case, &database, "--migrations {dir}/files");
+    assert_eq!(losses(&report), [""; 0], "{report}");
+    database.execute("INSERT INTO tv VALUES (2, 'b')");
+    assert_eq!(database.rows("SELECT v FROM t ORDER BY id"), ["a", "b!"]);
 }

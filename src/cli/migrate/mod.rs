@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::ValueEnum as _;
 
-use crate::cli::prove::prove;
+use crate::cli::prove::{foretell_given, prove};
 use crate::cli::resume::{Stop, command_line, hinted};
 use crate::cli::settings::{Settings, say_target};
 use crate::cli::{Exit, refresh};
@@ -410,6 +410,9 @@ async fn dry_run(job: &Job, mut prepared: Prepared, args: &Args, started_at: &st
     migrate::refuse_problems(&prepared.plan)?;
     let rehearsal = migrate::rehearse(job, &mut prepared).await?;
     rehearsal.refuse(job, &prepared.plan)?;
+    let said = [prepared.plan.warnings.as_slice(), &rehearsal.broken].concat();
+    let lacking = foretell_given(job, &prepared, &said).await?;
+    prepared.plan.warnings.extend(lacking);
     let report = prepared.into_planned(job, rehearsal);
     match ui.format {
         Format::Table => {

@@ -47,6 +47,11 @@ impl Migrations {
     }
 
     /// The same for the same files, whatever has become of them in a database.
+    /// True when `rehearse` passes over a file of the section.
+    pub fn has_files_outside_transactions(&self, section: Section) -> bool {
+        self.files(section).iter().any(|file| !file.transactional)
+    }
+
     pub fn fingerprint(&self) -> String {
         let mut hasher = Xxh3::new();
         for (section, file) in self.schema.iter().map(|file| ("schema", file)).chain(self.indexes.iter().map(|file| ("indexes", file))) {

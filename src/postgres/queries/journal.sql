@@ -72,6 +72,7 @@ CREATE TABLE IF NOT EXISTS candlefish.kept_definition (
     valid boolean NOT NULL,
     kept_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     rebuilt_at timestamptz,
+    comment text,
     PRIMARY KEY (run_id, target_schema, target, kind, name)
 );
 DO $$
@@ -81,6 +82,9 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'candlefish.run_table'::regclass AND attname = 'made_oid') THEN
         ALTER TABLE candlefish.run_table ADD COLUMN made_oid oid;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'candlefish.kept_definition'::regclass AND attname = 'comment') THEN
+        ALTER TABLE candlefish.kept_definition ADD COLUMN comment text;
     END IF;
 END
 $$;

@@ -1,6 +1,6 @@
 //! What PostgreSQL itself would refuse of the rows, found out before the run: tables that are there already are filled for a try, as temporary
 //! tables with the same types, constraints and unique indexes, in a transaction that is rolled back. So are tables with columns of types that
-//! only PostgreSQL knows, or that it computes.
+//! only PostgreSQL knows, or that it computes, and tables whose rows may be in the way of their keys.
 
 use std::sync::Arc;
 
@@ -14,14 +14,16 @@ use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::{Job, Prepared, finish, prepare, rejects};
 use crate::model::{Name, QualifiedName, Schema, TypeKind};
 use crate::plan::target::{RebuildKind, TargetSchema};
-use crate::plan::{TablePlan, Warning};
-use crate::postgres::{Transaction, database_error, foreign_key_sides, read_schema, regclass, sql_failure, statement};
+use crate::plan::{ColumnPlan, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
+use crate::postgres::{Transaction, database_error, foreign_key_sides, is_about_object, read_schema, regclass, sql_failure, statement};
 use crate::sqlite::{Scan, Snapshot};
 
 /// A table that is filled for a try.
 struct Try {
     /// Its place in the plan.
     place: usize,
+    /// Its rows may be in the way of its keys and indexes.
+    keys_fail: bool,
     /// The plan, into the temporary table.
     plan: TablePlan,
 }
@@ -35,10 +37,47 @@ fn is_asked(table: &TablePlan) -> bool {
         && (table.create.is_none() || computes() || encode::copied(table).any(|column| unknown(&column.column_type.kind)))
 }
 
+/// The most bytes of a value for which a B-tree has room, whatever else is in its row (of 2,704 in pages of 8 kB).
+const KEY_BYTES: u64 = 2_600;
+
+/// PostgreSQL may refuse a key or an index of a derived table for what is in its rows: values that became equal, values that are long.
+fn may_lose_a_key(prepared: &Prepared, place: usize) -> bool {
+    let table = &prepared.plan.tables[place];
+    if table.create.is_none() || !keys(&prepared.plan, place).any(|_| true) {
+        return false;
+    }
+    let merged = |warning: &Warning| {
+        warning.code == "values_merged"
+            && table.columns.iter().any(|column| warning.object == format!("{}.{}", table.source, column.source))
+    };
+    let profile = prepared.inspected.as_ref().and_then(|inspected| inspected.profiles.get(table.source_index));
+    let in_index = |column: usize| {
+        let source = &prepared.schema.tables[table.source_index];
+        let in_key = source.primary_key.as_ref().is_some_and(|key| key.columns.contains(&column));
+        // An expression may be of any column.
+        in_key || source.indexes.iter().flat_map(|index| &index.columns).any(|indexed| indexed.column.is_none_or(|known| known == column))
+    };
+    let is_long = |column: &ColumnPlan| {
+        profile.is_some_and(|profile| profile.columns[column.source_index].max_bytes > KEY_BYTES) && in_index(column.source_index)
+    };
+    prepared.plan.warnings.iter().any(merged) || table.columns.iter().any(is_long)
+}
+
+/// The keys and indexes that a table gets.
+fn keys(plan: &Plan, place: usize) -> impl Iterator<Item = &ObjectPlan> {
+    let kinds = [ObjectKind::PrimaryKey, ObjectKind::Unique, ObjectKind::Index];
+    plan.objects.iter().filter(move |object| object.table == Some(place) && kinds.contains(&object.kind))
+}
+
 /// Adds to the rehearsal the rows that PostgreSQL refuses, and the foreign keys of tables that are there which the rows would break. When it may
 /// not be asked in this way, a note says what is not foretold.
 pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) -> Result<()> {
-    let places: Vec<usize> = (0..prepared.plan.tables.len()).filter(|place| is_asked(&prepared.plan.tables[*place])).collect();
+    let tried = |place: usize| {
+        let table = &prepared.plan.tables[place];
+        let keys_fail = !table.without_data && table.rows > 0 && may_lose_a_key(prepared, place);
+        (is_asked(table) || keys_fail).then_some((place, keys_fail))
+    };
+    let places: Vec<(usize, bool)> = (0..prepared.plan.tables.len()).filter_map(tried).collect();
     if places.is_empty() {
         return Ok(());
     }
@@ -47,15 +86,18 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
         prepare::make_ready(&transaction, job, &prepared.redo).await?;
         let target = read_schema(&transaction, &job.options.schema).await?;
         let mut tries = Vec::new();
-        for place in places {
+        for (place, keys_fail) in places {
             let plan = &prepared.plan.tables[place];
             let temporary = make(&transaction, place, plan, &target).await.with_context(|| format!("try table {}", plan.target))?;
-            tries.push(Try { place, plan: TablePlan { target: temporary, ..plan.clone() } });
+            tries.push(Try { place, keys_fail, plan: TablePlan { target: temporary, ..plan.clone() } });
         }
         for one in &tries {
             fill(&transaction, &job.snapshot, &prepared.schema, one, rehearsal)
                 .await
                 .with_context(|| format!("try table {}", prepared.plan.tables[one.place].target))?;
+        }
+        for one in tries.iter().filter(|one| one.keys_fail) {
+            lost_keys(&transaction, &prepared.plan, one, rehearsal).await?;
         }
         for one in &tries {
             orphans(&transaction, &prepared.plan.tables, one, &tries, rehearsal).await?;
@@ -92,6 +134,24 @@ async fn make(transaction: &Transaction<'_>, place: usize, plan: &TablePlan, tar
         transaction.batch_execute(&statement::insert_all(&name, &plan.target, &kept)).await?;
     }
     Ok(name)
+}
+
+/// Keys and indexes that the rows do not let be, as the run will say it.
+async fn lost_keys(transaction: &Transaction<'_>, plan: &Plan, one: &Try, rehearsal: &mut Rehearsal) -> Result<()> {
+    let (target, temporary) = (plan.tables[one.place].target.to_string(), one.plan.target.to_string());
+    for object in keys(plan, one.place) {
+        transaction.batch_execute("SAVEPOINT key").await?;
+        let statements: Vec<String> = object.statements.iter().map(|sql| sql.replacen(&target, &temporary, 1)).collect();
+        match transaction.batch_execute(&statements.join(";\n")).await {
+            Ok(()) => transaction.batch_execute("RELEASE SAVEPOINT key").await?,
+            Err(error) if is_about_object(&error) => {
+                transaction.batch_execute("ROLLBACK TO SAVEPOINT key").await?;
+                rehearsal.broken.push(Warning::loss(object.kind, &object.label, sql_failure(error.into()).to_string()));
+            }
+            Err(error) => return Err(sql_failure(error.into())),
+        }
+    }
+    Ok(())
 }
 
 /// The rows of the source, as the run would bring them; what comes back is noted.

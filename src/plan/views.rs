@@ -21,6 +21,10 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
         }
     }
     let mut functions = Namespace::default();
+    let mut stand_ins: HashMap<String, usize> = HashMap::new();
+    for trigger in input.source.triggers.iter().filter(|trigger| translate::stands_in_for_update(&trigger.sql)) {
+        *stand_ins.entry(trigger.table.to_ascii_lowercase()).or_default() += 1;
+    }
     let mut firing: HashMap<(String, String), String> = HashMap::new();
     for trigger in &input.source.triggers {
         let label = format!("{}.{}", trigger.table, trigger.name);
@@ -37,7 +41,8 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
             continue;
         }
         let name = functions.take(&input.options.names.apply(&trigger.name));
-        match translate::trigger(&trigger.sql, &catalog, &name) {
+        let alone = stand_ins.get(&trigger.table.to_ascii_lowercase()).is_none_or(|number| *number < 2);
+        match translate::trigger(&trigger.sql, &catalog, &name, alone) {
             Ok(translated) => {
                 note_differences(plan, "trigger_differs", &label, &translated.notes);
                 let moment = (trigger.table.to_ascii_lowercase(), translated.fires.clone());

@@ -365,7 +365,9 @@ fn triggers_leave_the_same_rows() {
     for sql in triggers {
         source.execute_batch(sql).unwrap();
         let name = sql.split(' ').nth(2).unwrap();
-        for statement in translate::trigger(sql, &catalog, &Name::new(name)).unwrap_or_else(|error| panic!("{sql}: {error}")).statements {
+        for statement in
+            translate::trigger(sql, &catalog, &Name::new(name), false).unwrap_or_else(|error| panic!("{sql}: {error}")).statements
+        {
             target.execute(&statement);
         }
     }

@@ -410,3 +410,26 @@ fn generated_migrations_make_the_triggers_of_views_too() {
     database.execute("INSERT INTO tv VALUES (2, 'b')");
     assert_eq!(database.rows("SELECT v FROM t ORDER BY id"), ["a", "b!"]);
 }
+
+#[test]
+fn keys_that_the_rows_will_not_let_be_are_foretold() {
+    let database = Database::fresh();
+    let case = Case::new("keys that fail")
+        .source_sql(
+            "CREATE TABLE u(a UNIQUE, b); INSERT INTO u VALUES (1, 'x'), ('1', 'y'), (x'31', 'z');
+             CREATE TABLE p(k PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO p VALUES (1, 'x'), ('1', 'y');
+             CREATE TABLE i(x, y, z UNIQUE); INSERT INTO i VALUES (1, 1, 1), ('1', 2, 2); CREATE UNIQUE INDEX ix ON i(x, y);
+             CREATE TABLE long(t TEXT UNIQUE); INSERT INTO long VALUES (hex(randomblob(5000)));
+             CREATE TABLE fits(t TEXT UNIQUE); INSERT INTO fits VALUES (hex(zeroblob(5000)));",
+        )
+        .database(&database);
+    let (plan, _) = foretold(&case, &database, "");
+    let lost: Vec<&str> = plan["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|warning| warning["severity"] == "loss")
+        .map(|w| w["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(lost, ["values_merged", "values_merged", "values_merged", "unique_missing", "primary_key_missing", "unique_missing"]);
+}

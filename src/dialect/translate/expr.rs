@@ -34,6 +34,14 @@ impl<'c> Translator<'c> {
         }
     }
 
+    /// Where integers and reals stand in one column, PostgreSQL makes reals of all of them.
+    pub fn note_rounded(&mut self, values: &[Typed], class: Class) {
+        let is_long = |value: &Typed| matches!(value.class, Class::Integer | Class::Numeric) && value.constant.is_none() && !value.small;
+        if class == Class::Numeric && values.iter().any(is_long) {
+            self.note("integers and reals are in one column: an integer beyond 2^53 is the nearest real there");
+        }
+    }
+
     /// For functions whose answer depends on the moment or the session.
     pub fn not_immutable(&self, what: &str) -> Outcome<()> {
         if self.immutable { no(format!("{what} is not immutable")) } else { Ok(()) }
@@ -272,6 +280,7 @@ impl<'c> Translator<'c> {
             None => Typed::null(),
         });
         let (class, sqls, form) = unify(&values, "CASE")?;
+        self.note_rounded(&values, class);
         let mut sql = String::from("CASE");
         for (condition, value) in conditions.iter().zip(&sqls) {
             sql.push_str(&format!(" WHEN {condition} THEN {value}"));

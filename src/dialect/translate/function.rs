@@ -103,7 +103,11 @@ impl Translator<'_> {
                 Ok(Typed::atom(format!("{}({})", call.name, number.sql), number.class).from(&refs))
             }
             ("nullif", [left, right]) => nullif(left, right),
-            ("min" | "max", [_, _, ..]) => extreme(&call.name, arguments),
+            ("min" | "max", [_, _, ..]) => {
+                let typed = extreme(&call.name, arguments)?;
+                self.note_rounded(arguments, typed.class);
+                Ok(typed)
+            }
             ("typeof", [value]) => type_of(value),
             ("char", _) => {
                 let mut text = String::new();
@@ -165,6 +169,7 @@ impl Translator<'_> {
     fn coalesce(&mut self, arguments: &[Expr]) -> Outcome<Typed> {
         let values = self.exprs(arguments)?;
         let (class, sqls, form) = unify(&values, "coalesce()")?;
+        self.note_rounded(&values, class);
         let not_null = values.iter().any(|value| value.not_null);
         let refs: Vec<&Typed> = values.iter().collect();
         let non_negative = values.iter().all(|value| value.non_negative);

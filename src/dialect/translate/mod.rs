@@ -35,7 +35,7 @@ use scope::{Scope, ScopeSource};
 use typed::Class;
 
 pub use rowids::rowids;
-pub use trigger::trigger;
+pub use trigger::{stands_in_for_update, trigger};
 
 /// The type of a column in PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -72,7 +72,7 @@ impl Translator<'_> {
         if parts.iter().any(|part| part.names.len() != width) {
             return no("the parts of a compound SELECT have different widths");
         }
-        let columns = if parts.len() == 1 && parts[0].rows.len() == 1 { single(&mut parts[0])? } else { common(&mut parts)? };
+        let columns = if parts.len() == 1 && parts[0].rows.len() == 1 { single(&mut parts[0])? } else { self.common(&mut parts)? };
         let operators: Vec<Compound> = select.compound.iter().map(|(operator, _)| *operator).collect();
         // A part without a collation compares by that of another.
         let is_folded = |typed: &Typed| !matches!(typed.collation, None | Some(Collation::Binary));
@@ -207,7 +207,7 @@ impl Translator<'_> {
         let depth = self.scopes.len();
         let mut first = self.core(&select.first)?;
         self.scopes.truncate(depth);
-        let mut columns = common(std::slice::from_mut(&mut first))?;
+        let mut columns = self.common(std::slice::from_mut(&mut first))?;
         rename(&mut columns, &cte.columns)?;
         for column in &mut columns {
             column.not_null = false;
@@ -510,34 +510,37 @@ fn single(part: &mut Part) -> Outcome<Vec<RelationColumn>> {
     Ok(columns)
 }
 
-/// Brings each column of all parts to one class.
-fn common(parts: &mut [Part]) -> Outcome<Vec<RelationColumn>> {
-    let mut columns: Vec<RelationColumn> = Vec::new();
-    for index in 0..parts[0].names.len() {
-        let values: Vec<Typed> = parts.iter().flat_map(|part| part.rows.iter().map(move |row| row[index].clone())).collect();
-        let results = values.iter().map(Typed::result).collect::<Outcome<Vec<_>>>()?;
-        let (class, sqls, form) = unify_mixable(&results, mixed::all_mixable(&values), "a compound SELECT")?;
-        let first = &values[0];
-        let not_null = values.iter().all(|value| value.not_null);
-        let affinity = first.affinity.filter(|affinity| values.iter().all(|value| value.affinity == Some(*affinity)));
-        // Which affinity SQLite gives a compound of several is not said; a mixed one must not pass for having none.
-        let affinity = if form == Form::Mixed { affinity.or(Some(Affinity::Blob)) } else { affinity };
-        let merged = Typed { affinity, collation: first.collation.clone(), form, ..Typed::atom("", class) }.not_null(not_null);
-        let mut column = merged.as_column(&parts[0].names[index], parts[0].targets[index].clone());
-        make_unique(&mut column, &columns);
-        columns.push(column);
-        let mut sqls = sqls.into_iter();
-        for part in parts.iter_mut() {
-            for row in &mut part.rows {
-                let sql = sqls.next().unwrap_or_default();
-                // A collation of its own on both sides would be a conflict.
-                let sql = if class == Class::Text && !sql.ends_with("COLLATE \"C\"") { format!("({sql}) COLLATE \"C\"") } else { sql };
-                let was = &row[index];
-                row[index] = Typed { sql, atom: false, class, is_column: true, constant: None, ..was.clone() };
+impl Translator<'_> {
+    /// Brings each column of all parts to one class.
+    fn common(&mut self, parts: &mut [Part]) -> Outcome<Vec<RelationColumn>> {
+        let mut columns: Vec<RelationColumn> = Vec::new();
+        for index in 0..parts[0].names.len() {
+            let values: Vec<Typed> = parts.iter().flat_map(|part| part.rows.iter().map(move |row| row[index].clone())).collect();
+            let results = values.iter().map(Typed::result).collect::<Outcome<Vec<_>>>()?;
+            let (class, sqls, form) = unify_mixable(&results, mixed::all_mixable(&values), "a compound SELECT")?;
+            self.note_rounded(&results, class);
+            let first = &values[0];
+            let not_null = values.iter().all(|value| value.not_null);
+            let affinity = first.affinity.filter(|affinity| values.iter().all(|value| value.affinity == Some(*affinity)));
+            // Which affinity SQLite gives a compound of several is not said; a mixed one must not pass for having none.
+            let affinity = if form == Form::Mixed { affinity.or(Some(Affinity::Blob)) } else { affinity };
+            let merged = Typed { affinity, collation: first.collation.clone(), form, ..Typed::atom("", class) }.not_null(not_null);
+            let mut column = merged.as_column(&parts[0].names[index], parts[0].targets[index].clone());
+            make_unique(&mut column, &columns);
+            columns.push(column);
+            let mut sqls = sqls.into_iter();
+            for part in parts.iter_mut() {
+                for row in &mut part.rows {
+                    let sql = sqls.next().unwrap_or_default();
+                    // A collation of its own on both sides would be a conflict.
+                    let sql = if class == Class::Text && !sql.ends_with("COLLATE \"C\"") { format!("({sql}) COLLATE \"C\"") } else { sql };
+                    let was = &row[index];
+                    row[index] = Typed { sql, atom: false, class, is_column: true, constant: None, ..was.clone() };
+                }
             }
         }
+        Ok(columns)
     }
-    Ok(columns)
 }
 
 impl Part {

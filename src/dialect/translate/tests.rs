@@ -166,7 +166,7 @@ fn a_view_tells_what_it_reads() {
 fn a_trigger_does_not_set_itself_off() {
     let catalog = Catalog { relations: vec![users()] };
     let sql = "CREATE TRIGGER touch AFTER UPDATE OF a ON users BEGIN UPDATE users SET seen = datetime('now') WHERE id = NEW.id; END";
-    let statements = trigger(sql, &catalog, &Name::new("touch")).unwrap().statements;
+    let statements = trigger(sql, &catalog, &Name::new("touch"), true).unwrap().statements;
     insta::assert_snapshot!(statements.join(";\n"), @r#"
     CREATE FUNCTION "public"."touch"() RETURNS trigger LANGUAGE plpgsql AS $candlefish$
     #variable_conflict use_column
@@ -214,7 +214,7 @@ proptest! {
     fn nothing_panics(sql in mutated()) {
         let catalog = Catalog { relations: vec![users(), Relation { source: "t".into(), ..users() }] };
         let target = QualifiedName::new("public", "x");
-        let _ = (view(&sql, &catalog, &target), trigger(&sql, &catalog, &Name::new("x")), view_dependencies(&sql));
+        let _ = (view(&sql, &catalog, &target), trigger(&sql, &catalog, &Name::new("x"), false), view_dependencies(&sql));
         let rest = sql.get(15..).unwrap_or("");
         let _ = (check(rest, &users()), default_value(rest, &Type::Text), index_expression(rest, &users(), &Collation::Binary, false));
     }

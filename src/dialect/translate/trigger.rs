@@ -10,7 +10,8 @@ use crate::dialect::syntax;
 use crate::model::{Name, QualifiedName};
 
 /// The statements that make the trigger: its function, then the trigger itself. Both are named `target_name`; the function stands in the table's schema.
-pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<TranslatedTrigger> {
+/// `alone`: no other trigger of a view's stands in for the same event.
+pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name, alone: bool) -> Outcome<TranslatedTrigger> {
     let ddl = create_trigger(sql)?;
     let Some(relation) = catalog.relation(&ddl.table) else {
         return no(format!("it watches {}, which is not in PostgreSQL", ddl.table));
@@ -39,12 +40,16 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<Tran
             "looks at its own table: when one statement writes several rows it sees all of them each time, where SQLite's sees those up to its own",
         );
     }
+    let event = event(&ddl, relation, alone)?;
+    if ddl.timing == Timing::InsteadOf && matches!(&ddl.event, TriggerEvent::Update(columns) if !columns.is_empty()) {
+        translator.note("takes every UPDATE of the view, where SQLite refuses one that sets none of its columns");
+    }
     let statements = vec![
         format!("CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS {source}"),
         format!(
             "CREATE TRIGGER {target_name} {} {} ON {} FOR EACH ROW EXECUTE FUNCTION {function}()",
             timing(ddl.timing),
-            event(&ddl, relation)?,
+            event,
             relation.target
         ),
     ];
@@ -54,6 +59,11 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name) -> Outcome<Tran
         TriggerEvent::Update(_) => "UPDATE",
     };
     Ok(TranslatedTrigger { fires: format!("{} {kind}", timing(ddl.timing)), statements, notes: translator.notes })
+}
+
+/// True for INSTEAD OF UPDATE, of whatever columns.
+pub fn stands_in_for_update(sql: &str) -> bool {
+    create_trigger(sql).is_ok_and(|ddl| ddl.timing == Timing::InsteadOf && matches!(ddl.event, TriggerEvent::Update(_)))
 }
 
 /// Where the function is left early, until it is known what has to be done first.
@@ -77,16 +87,17 @@ fn timing(timing: Timing) -> &'static str {
     }
 }
 
-fn event(ddl: &TriggerDdl, relation: &Relation) -> Outcome<String> {
+fn event(ddl: &TriggerDdl, relation: &Relation, alone: bool) -> Outcome<String> {
     Ok(match &ddl.event {
         TriggerEvent::Insert => "INSERT".to_string(),
         TriggerEvent::Delete => "DELETE".to_string(),
         TriggerEvent::Update(columns) if columns.is_empty() => "UPDATE".to_string(),
         TriggerEvent::Update(columns) if ddl.timing == Timing::InsteadOf => {
             let names = |column: &RelationColumn| columns.iter().any(|name| name.eq_ignore_ascii_case(&column.source));
-            if !relation.columns.iter().all(names) {
-                // By the values alone nobody can tell a column that was set to what it was from one that was not named.
-                return no("PostgreSQL's INSTEAD OF triggers cannot name some of the columns");
+            // By the values alone nobody can tell a column that was set to what it was from one that was not named; but where no other trigger stands
+            // in, SQLite takes no UPDATE that names none of them.
+            if !alone && !relation.columns.iter().all(names) {
+                return no("PostgreSQL's INSTEAD OF triggers cannot name some of the columns, and another stands in for the others");
             }
             "UPDATE".to_string()
         }

@@ -495,8 +495,9 @@ fn known(tokens: &[Token]) -> Option<Vec<u64>> {
 /// Keeps the lease alive while the load runs.
 async fn renewing<T>(link: &Link, key: u128, loading: impl Future<Output = T>) -> T {
     let mut loading = std::pin::pin!(loading);
-    let mut due = tokio::time::interval(Duration::from_millis(LEASE_MS / 2));
-    due.tick().await;
+    let every = Duration::from_millis(LEASE_MS / 2);
+    // A tick that is due at once comes with tokio's next millisecond or the one after it: no load waits for that.
+    let mut due = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     loop {
         tokio::select! {
             biased;

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
-use crate::bench::report::{Assertion, BenchReport, LayerReport};
+use crate::bench::layer::Layer;
+use crate::bench::recorder::Tally;
+use crate::bench::report::{Assertion, BenchReport, LayerReport, OperationReport};
 use crate::bench::store_watch::FEWEST_LOOKUPS;
 use crate::model::{Failure, KPIS, Kpi, Unit};
 
@@ -154,38 +156,63 @@ impl fmt::Display for Claim {
 }
 
 impl Claim {
+    /// Before a run: are there such a layer, among those that run, and such a number? `operations`: what the workload is made of.
+    pub fn check(&self, layers: &[Layer], operations: &[&str]) -> Result<(), Failure> {
+        if let Some(name) = self.layer.as_deref().filter(|name| !layers.iter().any(|layer| layer.as_str() == *name)) {
+            let known = Layer::ALL.iter().map(|layer| layer.as_str());
+            let near = known
+                .map(|known| (strsim::damerau_levenshtein(known, name), known))
+                .min()
+                .filter(|(distance, _)| (1..=2).contains(distance));
+            let question = near.map_or(String::new(), |(_, near)| format!("; did you mean {near}?"));
+            let run: Vec<&str> = layers.iter().map(|layer| layer.as_str()).collect();
+            return Err(Failure::new("bad_assertion", format!("assertion {:?}: layer {name} is not run{question}", self.text))
+                .hint(format!("This run is of {}.", run.join(", "))));
+        }
+        let mut layer = LayerReport::with_everything();
+        layer.operations.extend(operations.iter().map(|operation| OperationReport::of(operation, &Tally::default())));
+        let document = serde_json::to_value(&layer).map_err(|error| Failure::new("report", error.to_string()))?;
+        self.resolve(&document, &self.path).map(drop)
+    }
+
     /// The verdict on a report. Of several runs of a layer the median counts.
-    pub fn judge(&self, report: &BenchReport) -> Result<Assertion, Failure> {
+    pub fn judge(&self, report: &BenchReport) -> Assertion {
         let name = match &self.layer {
             Some(layer) => layer,
             None => match report.layers.last() {
                 Some(last) => &last.layer,
-                None => return Ok(self.unknown("no layer was run")),
+                None => return self.unknown("no layer was run"),
             },
         };
         let layers: Vec<&LayerReport> = report.layers.iter().filter(|layer| layer.layer == *name).collect();
         if layers.is_empty() {
-            return Ok(self.unknown(&format!("layer {name} was not run")));
+            return self.unknown(&format!("layer {name} was not run"));
         }
         if let Some(lookups) = self.too_few(&layers) {
             let about = format!("{lookups} lookups are too few to judge");
-            return Ok(Assertion { passed: None, ..self.unknown(&about) });
+            return Assertion { passed: None, ..self.unknown(&about) };
         }
-        let actual = match self.median(&layers, &self.path)? {
+        let actual = match self.median(&layers, &self.path) {
             Ok(actual) => actual,
-            Err(why) => return Ok(self.unknown(&why)),
+            Err(why) => return self.unknown(&why),
         };
-        let about = (layers.len() > 1).then(|| format!("the median of {} runs", layers.len()));
+        if let Some(why) = layers.iter().find_map(|layer| layer.incomplete()).or(report.ended_early.clone()) {
+            return Assertion { actual: Some(actual), ..self.unknown(&why) };
+        }
+        if report.interrupted {
+            return Assertion { actual: Some(actual), passed: None, ..self.unknown("the run was interrupted") };
+        }
         if self.kpi.is_some_and(Kpi::is_hit_ratio) {
             return self.judge_both(actual, &layers);
         }
-        Ok(Assertion { expr: self.text.clone(), actual: Some(actual), passed: Some(self.holds(actual)), about })
+        let about = (layers.len() > 1).then(|| format!("the median of {} runs", layers.len()));
+        Assertion { expr: self.text.clone(), actual: Some(actual), passed: Some(self.holds(actual)), about }
     }
 
     /// A hit ratio of the table, raw and without what writes had just made old: no cache can answer those. Says which of both holds.
-    fn judge_both(&self, raw: f64, layers: &[&LayerReport]) -> Result<Assertion, Failure> {
+    fn judge_both(&self, raw: f64, layers: &[&LayerReport]) -> Assertion {
         let percent = |ratio: f64| format!("{:.2} %", ratio * 100.0);
-        let (actual, passed, about) = match self.median(layers, &format!("{}_undisturbed", self.path))? {
+        let (actual, passed, about) = match self.median(layers, &format!("{}_undisturbed", self.path)) {
             _ if self.holds(raw) => (raw, true, "raw".to_string()),
             Ok(undisturbed) => {
                 let held = if self.holds(undisturbed) { "holds" } else { "does not hold either" };
@@ -198,7 +225,7 @@ impl Claim {
             }
             Err(why) => (raw, false, format!("raw; without the lookups that a write had just made old: {why}")),
         };
-        Ok(Assertion { expr: self.text.clone(), actual: Some(actual), passed: Some(passed), about: Some(about) })
+        Assertion { expr: self.text.clone(), actual: Some(actual), passed: Some(passed), about: Some(about) }
     }
 
     /// The lookups behind a hit ratio, when they are too few to say anything.
@@ -211,57 +238,72 @@ impl Claim {
         layers.iter().filter_map(|layer| cache(layer)).min().filter(|lookups| *lookups < FEWEST_LOOKUPS)
     }
 
-    fn median(&self, layers: &[&LayerReport], path: &str) -> Result<Result<f64, String>, Failure> {
-        let mut values = Vec::new();
-        for layer in layers {
-            match self.value(layer, path)? {
-                Ok(value) => values.push(value),
-                Err(why) => return Ok(Err(why)),
-            }
-        }
+    /// Of the runs of a layer; or why it is not known.
+    fn median(&self, layers: &[&LayerReport], path: &str) -> Result<f64, String> {
+        let mut values = layers.iter().map(|layer| self.value(layer, path)).collect::<Result<Vec<f64>, String>>()?;
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
-        Ok(Ok(if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }))
+        Ok(if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 })
     }
 
     fn unknown(&self, why: &str) -> Assertion {
         Assertion { expr: self.text.clone(), actual: None, passed: Some(false), about: Some(why.to_string()) }
     }
 
-    /// The value in a layer's document; why it is not known; or an error where no document could ever have it.
-    fn value(&self, layer: &LayerReport, path: &str) -> Result<Result<f64, String>, Failure> {
-        let document = serde_json::to_value(layer).map_err(|error| Failure::new("report", error.to_string()))?;
-        let mut here = &document;
-        for (depth, name) in path.split('.').enumerate() {
+    /// The value in a layer's document, or why it is not known.
+    fn value(&self, layer: &LayerReport, path: &str) -> Result<f64, String> {
+        let document = serde_json::to_value(layer).map_err(|error| error.to_string())?;
+        match self.resolve(&document, path) {
+            Ok(Found::Number(value)) => Ok(value),
+            Ok(Found::Nothing(name)) => Err(format!("layer {} has no {name}", layer.layer)),
+            Ok(Found::Unknown) => Err("it is not known".to_string()),
+            Err(failure) => Err(failure.message),
+        }
+    }
+
+    /// What stands at this path; an error where no document of this version could ever have a number there.
+    fn resolve<'a>(&self, document: &Json, path: &'a str) -> Result<Found<'a>, Failure> {
+        let mut here = document;
+        let mut before = "";
+        for name in path.split('.') {
             here = match here {
-                Json::Null => return Ok(Err(format!("layer {} has no {}", layer.layer, path.split('.').next().unwrap_or_default()))),
+                // Of this layer, or of this server.
+                Json::Null => return Ok(Found::Nothing(before)),
                 Json::Array(items) => {
                     let named = |item: &&Json| ["operation", "code"].iter().any(|key| item[key].as_str() == Some(name));
                     match items.iter().find(named) {
                         Some(item) => item,
-                        None => return Ok(Err(format!("there is no {name:?} in {path}"))),
+                        // Before a run nobody knows which errors there will be.
+                        None if before == "errors_by_code" => return Ok(Found::Nothing(name)),
+                        None => return Err(self.no_such_name(here, name)),
                     }
                 }
-                object => match object.get(name) {
+                Json::Object(object) => match object.get(name) {
                     Some(value) => value,
-                    // Layers of later versions, and names that every report of caches has.
-                    None if depth == 0 && ["l1", "l2", "pool"].contains(&name) => {
-                        return Ok(Err(format!("layer {} has no {name}", layer.layer)));
-                    }
-                    None => return Err(self.no_such_name(object, name)),
+                    // The server's own counts are those of its version.
+                    None if before == "counts" => return Ok(Found::Nothing(name)),
+                    None => return Err(self.no_such_name(here, name)),
                 },
+                _ => return Err(self.no_number(path)),
             };
+            before = name;
         }
         match here {
-            Json::Number(number) => Ok(number.as_f64().ok_or_else(|| format!("{number} is no number that can be compared"))),
-            Json::Null => Ok(Err("it is not known".to_string())),
-            _ => Err(Failure::new("bad_assertion", format!("assertion {:?}: {path} is not a number", self.text))
-                .hint("Name a number of the report: `candlefish bench --json` shows them all.")),
+            Json::Number(number) => number.as_f64().map(Found::Number).ok_or_else(|| self.no_number(path)),
+            Json::Null => Ok(Found::Unknown),
+            _ => Err(self.no_number(path)),
         }
     }
 
+    fn no_number(&self, path: &str) -> Failure {
+        Failure::new("bad_assertion", format!("assertion {:?}: {path} is not a number", self.text))
+            .hint("Name a number of the report: `candlefish bench --json` shows them all.")
+    }
+
     fn no_such_name(&self, object: &Json, name: &str) -> Failure {
-        let known: Vec<&str> = object.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let names = object.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+        let items = object.as_array().into_iter().flatten().filter_map(|item| item["operation"].as_str());
+        let known: Vec<&str> = names.chain(items).collect();
         let shorts = SHORT.iter().map(|(short, _)| *short);
         let near = known.iter().copied().chain(shorts).map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
         let question = near.filter(|(distance, _)| *distance <= 2).map_or(String::new(), |(_, near)| format!("; did you mean {near}?"));
@@ -281,9 +323,18 @@ impl Claim {
     }
 }
 
+/// What stands at a path of a document.
+enum Found<'a> {
+    Number(f64),
+    Unknown,
+    /// The part of this name is not there.
+    Nothing(&'a str),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::report::ConnectionsReport;
     use crate::bench::store_watch::CacheReport;
 
     fn judged(claims: &str, l1: CacheReport) -> Vec<Assertion> {
@@ -291,7 +342,7 @@ mod tests {
         let mut layer = report.layers[0].clone();
         layer.l1 = Some(l1);
         report.layers = vec![layer];
-        parse(claims).unwrap().iter().map(|claim| claim.judge(&report).unwrap()).collect()
+        parse(claims).unwrap().iter().map(|claim| claim.judge(&report)).collect()
     }
 
     fn cache(lookups: u64, raw: f64, undisturbed: f64) -> CacheReport {
@@ -315,6 +366,51 @@ mod tests {
         // Written by hand it means what it says.
         assert_eq!(l1(&judged("l1_hit_ratio>95%", cache(1000, 0.6, 0.99))), (Some(0.6), Some(false), ""));
         assert_eq!(judged("l1.hit_ratio_undisturbed>95%", cache(1000, 0.6, 0.99))[0].passed, Some(true));
+    }
+
+    #[test]
+    fn a_name_that_no_report_has_is_known_before_the_run() {
+        let check =
+            |text: &str| parse(text).unwrap().iter().try_for_each(|claim| claim.check(&[Layer::Direct, Layer::Cached], &["one service"]));
+        for good in [
+            "kpi",
+            "cached:l1_hit_ratio>95%,direct:p95<5ms,not_sent=0",
+            "operations.one service.latency_ms.p99<5ms",
+            "errors_by_code.40001.count<5",
+            "server.counts.wal_bytes<5MB",
+            "connections.lost=0",
+            "l2.misses_by_cause.expired<3",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, said) in [
+            ("p59<5ms", "did you mean p50?"),
+            ("chached:p95<5ms", "layer chached is not run; did you mean cached?"),
+            ("sqlite:p95<5ms", "layer sqlite is not run"),
+            ("l1.hit_ration>5%", "did you mean hit_ratio?"),
+            ("operations.one servise.errors=0", "did you mean one service?"),
+            ("layer=3", "layer is not a number"),
+            ("tps.x=3", "tps.x is not a number"),
+        ] {
+            assert!(check(bad).unwrap_err().message.contains(said), "{bad}: {:?}", check(bad));
+        }
+    }
+
+    #[test]
+    fn no_assertion_passes_on_a_run_that_was_not_what_was_asked_for() {
+        let mut report: BenchReport = serde_json::from_str(include_str!("compare/result.json")).unwrap();
+        report.layers.truncate(1);
+        let claim = parse("error_rate<50%").unwrap().remove(0);
+        assert_eq!(claim.judge(&report).passed, Some(true));
+        report.layers[0].connections = Some(ConnectionsReport { lost: 3, away_at_end: 3, ..ConnectionsReport::default() });
+        let judged = claim.judge(&report);
+        assert_eq!((judged.passed, judged.actual), (Some(false), Some(0.0)));
+        assert!(judged.about.is_some_and(|about| about.contains("had lost their connection and found no other")));
+        report.layers[0].connections = Some(ConnectionsReport { lost: 3, away_ratio: 0.2, ..ConnectionsReport::default() });
+        assert_eq!(claim.judge(&report).passed, Some(false));
+        report.layers[0].connections = None;
+        report.interrupted = true;
+        assert_eq!(claim.judge(&report).passed, None);
     }
 
     #[test]

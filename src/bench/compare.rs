@@ -29,7 +29,7 @@ pub struct MetricComparison {
     pub metric: &'static str,
     pub runs_a: usize,
     pub runs_b: usize,
-    /// Medians; of `failed_ratio` means, because one run that fails is not to be overlooked.
+    /// Geometric means, of which `change` is the ratio; of `failed_ratio` means, because one run that fails is not to be overlooked.
     pub a: Option<f64>,
     pub b: Option<f64>,
     /// B to A, less one: 0.1 is a tenth more.
@@ -119,8 +119,8 @@ pub fn compare(a: &BenchReport, b: &BenchReport, max_regress: f64, paired: bool)
                 metric: name,
                 runs_a: of_a.len(),
                 runs_b: of_b.len(),
-                a: median(&of_a),
-                b: median(&of_b),
+                a: geometric_mean(&of_a),
+                b: geometric_mean(&of_b),
                 change: interval.map(|interval| interval.estimate - 1.0),
                 change_low: interval.map(|interval| interval.low - 1.0),
                 change_high: interval.map(|interval| interval.high - 1.0),
@@ -191,15 +191,9 @@ fn judge(interval: Ratio, more_is_good: bool, max_regress: f64) -> Verdict {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(sorted[middle]),
-        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
-    }
+/// None of nothing; 0 where one of them is.
+fn geometric_mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp())
 }
 
 fn notes(a: &BenchReport, b: &BenchReport, metrics: &[MetricComparison], paired: bool) -> Vec<String> {
@@ -253,9 +247,14 @@ fn notes(a: &BenchReport, b: &BenchReport, metrics: &[MetricComparison], paired:
 }
 
 fn length(report: &BenchReport) -> String {
-    match (report.config.seconds, report.config.transactions_per_client) {
+    let asked = match (report.config.seconds, report.config.transactions_per_client) {
         (_, Some(count)) => format!("{count} transactions a client"),
-        (seconds, None) => format!("{} s", seconds.unwrap_or_default()),
+        (Some(seconds), None) => format!("{seconds} s"),
+        (None, None) => "not given".to_string(),
+    };
+    match report.layers.last() {
+        Some(last) if report.interrupted => format!("{:.1} s ({asked}, interrupted)", last.seconds),
+        _ => asked,
     }
 }
 

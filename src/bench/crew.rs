@@ -1,6 +1,7 @@
 //! The threads of one run, and what is watched from beside them while they work.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,8 +85,10 @@ impl Crew {
             Length::Transactions(_) => None,
         };
         self.start.send_replace(Some(Window { start, measured_from, end }));
+        // In the open model what was due within the window is answered after its end, too.
+        let watched_to = end.filter(|_| job.rate.is_none());
         let (finish, finished) = oneshot::channel();
-        let server = watch.map(|watch| tokio::spawn(watch.run(measured_from, end, finished)));
+        let server = watch.map(|watch| tokio::spawn(watch.run(measured_from, watched_to, finished)));
 
         let workers = std::mem::take(&mut self.workers);
         let mut joined = tokio::task::spawn_blocking(move || workers.into_iter().map(thread::JoinHandle::join).collect::<Vec<_>>());
@@ -104,7 +107,7 @@ impl Crew {
                     }
                     cpu.from = Some(process_cpu());
                 }
-                _ = tokio::time::sleep_until(end.unwrap_or(start).into()), if end.is_some() && cpu.to.is_none() && cpu.from.is_some() => {
+                _ = tokio::time::sleep_until(watched_to.unwrap_or(start).into()), if watched_to.is_some() && cpu.to.is_none() && cpu.from.is_some() => {
                     cpu.to = Some(process_cpu());
                     if let Some(store) = &mut store {
                         store.end();
@@ -126,7 +129,8 @@ impl Crew {
                         told = Some((seconds.is_some(), second));
                         let store = store.as_mut().and_then(StoreWatch::now);
                         let second = series.last(second, 1);
-                        (job.ticks)(Tick { layer, seconds: seconds.map(f64::floor), length: job.length, second, store });
+                        let away = self.plan.away.load(Ordering::Relaxed);
+                        (job.ticks)(Tick { layer, seconds: seconds.map(f64::floor), length: job.length, second, store, away });
                     }
                 }
             }
@@ -151,12 +155,13 @@ impl Crew {
                 Some(all) => all.add(&outcome.record),
             }
         }
+        let seconds = end.map_or(ended, |end| end.min(ended)).saturating_duration_since(measured_from).as_secs_f64().ceil() as u64;
         Ok(Measured {
             record: record.context("a load test has a worker")?,
             elapsed: ended - measured_from,
             cpu: cpu.from.zip(cpu.to).map(|(from, to)| to.saturating_sub(from)),
             rss_bytes,
-            series: series.seconds(),
+            series: series.seconds(seconds),
             store: store.and_then(StoreWatch::report),
             server,
         })

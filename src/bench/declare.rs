@@ -50,13 +50,20 @@ async fn query(statement: &Statement, client: &Client) -> Result<Query> {
             None => failure,
         }
     };
-    // Without parameters there is nothing to ask: what it speaks of may be made by the statement before it.
-    let types = match statement.parameters.len() {
-        0 => Vec::new(),
-        _ => client.prepare(&statement.sql).await.map_err(|error| failed(&error))?.params().to_vec(),
+    let prepared = match client.prepare(&statement.sql).await {
+        Ok(prepared) => Some(prepared),
+        // What it speaks of may be made by the statement before it, and without parameters nothing else is to be asked.
+        Err(_) if statement.parameters.is_empty() => None,
+        Err(error) => return Err(failed(&error).into()),
     };
-    let (sql, params) = typed(statement, &types);
-    let kept = statement.reads_only && statement.keep == Keep::Nothing && is_select(&sql) && !calls_volatile(&sql, client).await?;
+    let types = prepared.as_ref().map_or(&[][..], |prepared| prepared.params());
+    let (sql, params) = typed(statement, types);
+    let kept = match &prepared {
+        Some(prepared) if statement.reads_only && statement.keep == Keep::Nothing && is_select(&sql) => {
+            !may_change(statement, types, prepared.columns().len(), client).await?
+        }
+        _ => false,
+    };
     // They live as long as the process: a load test has few.
     let (sql, params): (&'static str, &'static [ParamType]) = (sql.leak(), params.leak());
     let name = statement.place.to_string().leak();
@@ -80,10 +87,7 @@ fn typed(statement: &Statement, types: &[Type]) -> (String, Vec<ParamType>) {
                 let number = params.len();
                 match sent {
                     Some(_) => sql.push_str(&format!("${number}")),
-                    None => {
-                        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-                        sql.push_str(&format!("(${number}::text::{}.{})", quoted(wanted.schema()), quoted(wanted.name())));
-                    }
+                    None => sql.push_str(&format!("(${number}::text::{})", quoted(wanted))),
                 }
             }
         }
@@ -110,17 +114,33 @@ fn is_select(sql: &str) -> bool {
     ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| first.eq_ignore_ascii_case(word))
 }
 
-/// True when a function of a name that stands before a parenthesis answers differently each time, or does something.
-async fn calls_volatile(sql: &str, client: &Client) -> Result<bool> {
-    let names: Vec<String> = sql
-        .match_indices('(')
-        .map(|(at, _)| sql[..at].trim_end().rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default().to_lowercase())
-        .filter(|name| !name.is_empty())
-        .collect();
-    if names.is_empty() {
-        return Ok(false);
+/// True when its answer may change though no script writes: PostgreSQL is shown it as a view, which says all that it calls and reads, by whatever name.
+/// Also true of what is no view, and where nobody may make one for a moment.
+async fn may_change(statement: &Statement, types: &[Type], columns: usize, client: &Client) -> Result<bool> {
+    let names: Vec<String> = (1..=columns).map(|number| format!("c{number}")).collect();
+    let mut sql = format!("BEGIN; CREATE TEMPORARY VIEW candlefish_asked ({}) AS ", names.join(", "));
+    let mut types = types.iter();
+    for piece in &statement.pieces {
+        match (piece, piece.is_variable().then(|| types.next()).flatten()) {
+            (Piece::Text(text), _) => sql.push_str(text),
+            (_, Some(wanted)) => sql.push_str(&format!("(NULL::{})", quoted(wanted))),
+            (_, None) => return Ok(true),
+        }
     }
-    let asked = "SELECT EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proname = ANY($1) AND provolatile = 'v')";
-    let row = client.query_one(asked, &[&names]).await.context("ask which functions of a script may be kept")?;
-    Ok(row.get(0))
+    let asked = async {
+        client.batch_execute(&sql).await?;
+        client.query_one(include_str!("queries/may_change.sql"), &[&"pg_temp.candlefish_asked"]).await
+    };
+    let asked = asked.await;
+    client.batch_execute("ROLLBACK").await.context("ask which answers of a script may be kept")?;
+    match asked {
+        Ok(row) => Ok(row.get(0)),
+        Err(error) if error.as_db_error().is_some() => Ok(true),
+        Err(error) => Err(error).context("ask which answers of a script may be kept"),
+    }
+}
+
+fn quoted(wanted: &Type) -> String {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    format!("{}.{}", quoted(wanted.schema()), quoted(wanted.name()))
 }

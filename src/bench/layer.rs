@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::bench::instances::{Instance, Instances};
 use crate::bench::open_transaction::OpenTransaction;
+use crate::bench::reading::Reading;
 use crate::bench::recorder::Answered;
 use crate::bench::script::{Keep, Slot, Statement, Value};
 use crate::model;
@@ -61,7 +62,12 @@ impl Layer {
 /// Where the clients of one layer find their data.
 #[derive(Clone)]
 pub enum Entrance {
-    Direct { address: Box<Address>, protocol: Protocol },
+    /// `reads_only`: nothing says that the database may be written to.
+    Direct {
+        address: Box<Address>,
+        protocol: Protocol,
+        reads_only: bool,
+    },
     Sqlite(Arc<Mutex<sqlite::Session>>),
     Store(Arc<Instances>),
 }
@@ -69,6 +75,7 @@ pub enum Entrance {
 /// One client's way in.
 pub enum Connection {
     Direct(Box<Driver>),
+    Reading(Box<Reading>),
     Sqlite { file: Arc<Mutex<sqlite::Session>>, held: Option<OwnedMutexGuard<sqlite::Session>> },
     Store { instance: Arc<Instance>, open: Option<OpenTransaction> },
 }
@@ -93,7 +100,10 @@ impl Entrance {
     /// `alone`: its thread has no other.
     pub async fn connect(&self, client: usize, alone: bool) -> Result<Connection> {
         Ok(match self {
-            Entrance::Direct { address, protocol } => Connection::Direct(Box::new(Driver::connect(address, *protocol, alone).await?)),
+            Entrance::Direct { address, protocol, reads_only } => {
+                let driver = Driver::connect(address, *protocol, alone).await?;
+                if *reads_only { Connection::Reading(Box::new(Reading::new(driver))) } else { Connection::Direct(Box::new(driver)) }
+            }
             Entrance::Sqlite(file) => Connection::Sqlite { file: Arc::clone(file), held: None },
             Entrance::Store(instances) => Connection::Store { instance: instances.of(client).await?, open: None },
         })
@@ -145,6 +155,7 @@ impl Connection {
                 // The extended protocol brings values in binary; kept ones are wanted as text.
                 (Keep::Variables { .. }, _) => driver.fetch_simple(&statement.quoted(variables)).await.map(Answer::from),
             },
+            Connection::Reading(reading) => reading.execute(statement, variables, protocol).await,
             Connection::Sqlite { held, .. } => {
                 let Some(session) = held else { unreachable!("a statement runs within a transaction") };
                 let run = |sql: &str, slots: &[Slot]| {
@@ -167,6 +178,7 @@ impl Connection {
     pub async fn recover(&mut self) -> bool {
         match self {
             Connection::Direct(driver) => driver.execute_simple("ROLLBACK").await.is_ok() && !driver.is_closed(),
+            Connection::Reading(reading) => reading.recover().await,
             Connection::Sqlite { held, .. } => {
                 if let Some(session) = held {
                     session.rollback();
@@ -183,13 +195,13 @@ impl Connection {
     }
 }
 
-enum Parameters<'a> {
+pub enum Parameters<'a> {
     Few([Argument<'a>; FEW]),
     Many(Vec<Argument<'a>>),
 }
 
 impl<'a> Parameters<'a> {
-    fn as_slice(&self, statement: &Statement) -> &[Argument<'a>] {
+    pub fn as_slice(&self, statement: &Statement) -> &[Argument<'a>] {
         match self {
             Parameters::Few(few) => &few[..statement.parameters.len()],
             Parameters::Many(many) => many,
@@ -197,7 +209,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-fn parameters<'a>(statement: &Statement, variables: &'a [Value]) -> Parameters<'a> {
+pub fn parameters<'a>(statement: &Statement, variables: &'a [Value]) -> Parameters<'a> {
     let values = statement.parameters.iter().map(|slot| variables[slot.index()].argument());
     if statement.parameters.len() > FEW {
         return Parameters::Many(values.collect());

@@ -5,6 +5,7 @@
 //! one report a layer (`report`), which is judged (`assertion`, `compare`).
 
 mod assertion;
+mod client;
 mod compare;
 mod crew;
 mod declare;
@@ -14,6 +15,7 @@ mod improvement;
 mod instances;
 mod layer;
 mod open_transaction;
+mod reading;
 mod recorder;
 mod report;
 mod schedule;
@@ -27,6 +29,7 @@ mod workload;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Duration;
 
@@ -41,8 +44,8 @@ pub use improvement::Improvement;
 pub use layer::Layer;
 pub use recorder::{Second, Series};
 pub use report::{
-    AnsweredReport, Assertion, BenchReport, Config, ErrorReport, LatencyReport, LayerReport, OpenReport, OperationReport, PartReport,
-    SCHEMA_VERSION, SeriesPoint, StatementReport,
+    AnsweredReport, Assertion, BenchReport, Config, ConnectionsReport, ErrorReport, LatencyReport, LayerReport, OpenReport,
+    OperationReport, PartReport, SCHEMA_VERSION, SeriesPoint, StatementReport,
 };
 pub use server::{ServerReport, ServerStatement, Wait};
 pub use store_watch::{CacheReport, PoolReport, StoreNow};
@@ -130,6 +133,8 @@ pub struct Tick {
     pub second: Second,
     /// Of the data layer, where it is in the way.
     pub store: Option<StoreNow>,
+    /// Clients without a connection.
+    pub away: usize,
 }
 
 /// Where ticks go.
@@ -144,7 +149,9 @@ pub async fn run(job: &Job, started_at: String) -> Result<BenchReport> {
         report.notes.push(format!("layer {layer}: {}", failure.message));
     }
     match failed.into_iter().next() {
-        Some((layer, failure)) if !report.interrupted && report.layers.iter().all(|layer| layer.transactions == 0) => {
+        Some((layer, failure))
+            if !report.interrupted && report.ended_early.is_none() && report.layers.iter().all(|layer| layer.transactions == 0) =>
+        {
             Err(failure).with_context(|| format!("layer {layer}"))
         }
         _ => Ok(report),
@@ -166,6 +173,7 @@ async fn run_whatever_comes(job: &Job, started_at: String) -> Result<BenchReport
         assertions: Vec::new(),
         notes: notes(job),
         interrupted: false,
+        ended_early: None,
     };
     let ran = layers(job, &workload, &queries, &mut report).await;
     if let Some(kept) = job.own_keys() {
@@ -182,10 +190,16 @@ async fn run_whatever_comes(job: &Job, started_at: String) -> Result<BenchReport
 async fn layers(job: &Job, workload: &Workload, queries: &[Option<Query>], report: &mut BenchReport) -> Result<()> {
     for round in 1..=job.repeat {
         for layer in &job.layers {
-            let entrance = entrance(job, *layer, queries).await?;
-            report.layers.push(
-                run_layer(job, *layer, round, entrance, workload.clone()).await.with_context(|| format!("layer {}", layer.as_str()))?,
-            );
+            let ran = async { run_layer(job, *layer, round, entrance(job, *layer, queries).await?, workload.clone()).await };
+            match ran.await.with_context(|| format!("layer {}", layer.as_str())) {
+                Ok(ran) => report.layers.push(ran),
+                // What was measured is not lost with a server that has gone meanwhile.
+                Err(error) if !report.layers.is_empty() => {
+                    report.ended_early = Some(sentence(&error));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
             if *job.stop.borrow() {
                 report.interrupted = true;
                 return Ok(());
@@ -195,9 +209,23 @@ async fn layers(job: &Job, workload: &Workload, queries: &[Option<Query>], repor
     Ok(())
 }
 
-/// The layer of a run that names none: the whole data layer where it can run the workload.
-pub fn default_layer(workload: &[Choice]) -> Layer {
-    if workload.iter().all(Choice::is_declared) { Layer::Cached } else { Layer::Direct }
+/// The layer of a run that names none: the whole data layer. Where that cannot run the scripts, one connection a client, and why.
+pub fn default_layer(workload: &[Choice], may_write: bool, protocol: Protocol) -> (Layer, Option<&'static str>) {
+    let has_scripts = workload.iter().any(|choice| !choice.is_built_in());
+    match (has_scripts, may_write, protocol) {
+        (true, false, _) => {
+            (Layer::Direct, Some("the database may only be read, and the layers that keep answers make a table of their own"))
+        }
+        (true, true, Protocol::Simple) => (Layer::Direct, Some("the data layer sends values beside a statement, and -M simple within it")),
+        _ => (Layer::Cached, None),
+    }
+}
+
+/// Before a run: can these claims be judged on its report?
+pub fn check_claims(job: &Job, claims: &[Claim]) -> Result<()> {
+    let workload = Workload::load(&job.workload, job.scale, job.seed, job.protocol == Protocol::Simple, &job.defines)?;
+    let operations: Vec<&str> = workload.scripts.iter().map(|script| script.name.as_str()).collect();
+    Ok(claims.iter().try_for_each(|claim| claim.check(&job.layers, &operations))?)
 }
 
 fn check(job: &Job, workload: &Workload) -> Result<()> {
@@ -229,16 +257,15 @@ fn check(job: &Job, workload: &Workload) -> Result<()> {
             bail!(failure.hint("Name one with --redis or REDIS_URL, or choose --layer cached, which goes without."));
         }
     }
-    if job.only_reads() && !workload.reads_only() {
-        let failure = Failure::new(
-            "writes_not_allowed",
-            format!("the scripts write, and nothing says that database {:?} may be written to", job.address.database()),
-        );
-        let hint = format!(
-            "If it may: --allow-writes {}. Else use the local stack, or a database where `candlefish bench init` was run.",
-            job.address.database()
-        );
-        bail!(failure.hint(hint));
+    if job.only_reads()
+        && let Some((place, why)) =
+            workload.each_statement().find_map(|statement| Some((&statement.place, script::reading::objection(statement)?)))
+    {
+        let database = job.address.database();
+        let message = format!("{place}: {why}, and nothing says that database {database:?} may be written to");
+        let hint =
+            format!("If it may: --allow-writes {database}. Else use the local stack, or a database where `candlefish bench init` was run.");
+        bail!(Failure::new("writes_not_allowed", message).hint(hint));
     }
     Ok(())
 }
@@ -301,6 +328,7 @@ async fn entrance(job: &Job, layer: Layer, queries: &[Option<Query>]) -> Result<
         if layer == Layer::Pooled {
             config.redis = None;
         }
+        config.pool.read_only = job.only_reads();
         if job.only_reads() && layer == Layer::Pooled && config.address.shown() == job.address.shown() {
             // The words of a script do not tell everything: PostgreSQL refuses what they hide. Behind a pooler each transaction says so itself.
             config.address = config.address.with_setting("default_transaction_read_only", "on");
@@ -314,7 +342,7 @@ async fn entrance(job: &Job, layer: Layer, queries: &[Option<Query>]) -> Result<
                 // The words of a script do not tell everything: PostgreSQL refuses what they hide.
                 address = address.with_setting("default_transaction_read_only", "on");
             }
-            Ok(Entrance::Direct { address: Box::new(address), protocol: job.protocol })
+            Ok(Entrance::Direct { address: Box::new(address), protocol: job.protocol, reads_only: job.only_reads() })
         }
         Layer::Sqlite => {
             let path = job.scratch.join("registry.db");
@@ -356,6 +384,7 @@ async fn run_layer(job: &Job, layer: Layer, round: u32, entrance: Entrance, work
         series: Arc::clone(&series),
         pulse: watch::Sender::new(()),
         working: watch::Sender::new(()),
+        away: AtomicUsize::new(0),
     });
     let crew = Crew::gather(&plan, job.clients, threads, job.stop.clone())?;
     let server = (layer != Layer::Sqlite).then_some(&job.address);
@@ -367,15 +396,11 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
     let Measured { record, elapsed, cpu, rss_bytes, series, store, server } = measured;
     // Scripts that no worker ran for: interrupted before the start.
     let scripts = &plan.workload.scripts;
-    let all = record.latencies(|_| true);
-    let (transactions, errors) = (all.count(), record.failures());
+    let all = record.tally(|_| true);
+    let (transactions, errors) = (all.latencies.count(), all.failures);
     let seconds = elapsed.as_secs_f64();
     let (l1, l2, pool) = store.map_or((None, None, None), |store| (Some(store.l1), Some(store.l2), Some(store.pool)));
-    let part = |reads: bool| {
-        let chosen = |script: usize| scripts[script].reads_only == reads;
-        let failures = record.scripts.iter().enumerate().filter(|(script, _)| chosen(*script)).map(|(_, tally)| tally.failures).sum();
-        PartReport::of(&record.latencies(chosen), failures)
-    };
+    let part = |reads: bool| PartReport::of(&record.tally(|script| scripts[script].reads_only == reads));
     let statements = statement_reports(plan, &record);
     Ok(LayerReport {
         layer: layer.as_str().to_string(),
@@ -394,12 +419,13 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
             .iter()
             .map(|(code, error)| ErrorReport { code: code.clone(), count: error.count, message: error.message.clone() })
             .collect(),
-        latency_ms: LatencyReport::of(&all),
+        latency_ms: LatencyReport::of(&all.all_latencies()),
         reads: part(true),
         writes: part(false),
         operations: scripts.iter().zip(&record.scripts).map(|(script, tally)| OperationReport::of(&script.name, tally)).collect(),
         statements,
         open: job.rate.map(|target_tps| OpenReport { target_tps, not_sent: record.not_sent, lag_ms: LatencyReport::of(&record.lag) }),
+        connections: (layer == Layer::Direct).then(|| ConnectionsReport::of(&record.connections, job.clients, seconds)),
         rss_bytes,
         client_cpu_us_per_transaction: cpu.filter(|_| transactions > 0).map(|cpu| cpu.as_secs_f64() * 1e6 / (transactions + errors) as f64),
         answered: layer.of_store().map(|_| AnsweredReport::of(&record.answered)),

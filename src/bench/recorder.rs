@@ -34,9 +34,13 @@ impl Latencies {
     }
 
     pub fn record(&mut self, latency: Duration) {
+        self.record_several(latency, 1);
+    }
+
+    fn record_several(&mut self, latency: Duration, count: u64) {
         let ns = u64::try_from(latency.as_nanos()).unwrap_or(LONGEST_NS).min(LONGEST_NS);
-        self.histogram.record(ns).expect("a histogram that grows takes any value");
-        self.total_ns += u128::from(ns);
+        self.histogram.record_n(ns, count).expect("a histogram that grows takes any value");
+        self.total_ns += u128::from(ns) * u128::from(count);
         self.least_ns = self.least_ns.min(ns);
         self.most_ns = self.most_ns.max(ns);
     }
@@ -74,9 +78,53 @@ impl Latencies {
 /// One script's or statement's share.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
+    /// Of those that succeeded.
     pub latencies: Latencies,
+    /// Those without an answer are among them.
     pub failures: u64,
+    /// How long those had waited that were due and had no answer when the run was over: at least so long they would have taken.
+    pub unanswered: Latencies,
 }
+
+impl Tally {
+    /// With those that had no answer: who leaves them out hides the worst.
+    pub fn all_latencies(&self) -> Latencies {
+        let mut all = self.latencies.clone();
+        all.add(&self.unanswered);
+        all
+    }
+
+    fn add(&mut self, other: &Tally) {
+        self.latencies.add(&other.latencies);
+        self.failures += other.failures;
+        self.unanswered.add(&other.unanswered);
+    }
+}
+
+/// What became of the clients' own connections.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    /// How often one broke.
+    pub lost: u64,
+    /// Attempts at a new one that failed.
+    pub failed_attempts: u64,
+    /// How long clients had none, within the measured time, all of them added up.
+    pub away: Duration,
+    /// Clients that had none at the end.
+    pub away_at_end: u64,
+}
+
+impl Connections {
+    fn add(&mut self, other: &Connections) {
+        self.lost += other.lost;
+        self.failed_attempts += other.failed_attempts;
+        self.away += other.away;
+        self.away_at_end += other.away_at_end;
+    }
+}
+
+/// The code under which transactions are counted that were due and never begun.
+pub const NOT_SENT: &str = "not_sent";
 
 /// How often an error came, and its words the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +160,7 @@ pub struct Record {
     pub not_sent: u64,
     /// How long after their due time transactions began.
     pub lag: Latencies,
+    pub connections: Connections,
 }
 
 impl Record {
@@ -119,36 +168,30 @@ impl Record {
         Record { scripts: vec![Tally::default(); scripts], statements: vec![Tally::default(); statements], ..Record::default() }
     }
 
-    pub fn failed(&mut self, refusal: &Refusal) {
-        let count = self.errors.entry(refusal.code.clone()).or_insert_with(|| ErrorCount { count: 0, message: refusal.message.clone() });
-        count.count += 1;
+    fn failed(&mut self, code: &str, message: &str, count: u64) {
+        match self.errors.get_mut(code) {
+            Some(error) => error.count += count,
+            None => drop(self.errors.insert(code.to_string(), ErrorCount { count, message: message.to_string() })),
+        }
     }
 
     pub fn add(&mut self, other: &Record) {
         for (mine, others) in [(&mut self.scripts, &other.scripts), (&mut self.statements, &other.statements)] {
-            for (mine, other) in mine.iter_mut().zip(others) {
-                mine.latencies.add(&other.latencies);
-                mine.failures += other.failures;
-            }
+            mine.iter_mut().zip(others).for_each(|(mine, other)| mine.add(other));
         }
-        for (code, error) in &other.errors {
-            self.errors.entry(code.clone()).or_insert_with(|| ErrorCount { count: 0, message: error.message.clone() }).count += error.count;
-        }
+        other.errors.iter().for_each(|(code, error)| self.failed(code, &error.message, error.count));
         self.retries += other.retries;
         self.answered.iter_mut().zip(&other.answered).for_each(|(mine, other)| *mine += other);
         self.not_sent += other.not_sent;
         self.lag.add(&other.lag);
+        self.connections.add(&other.connections);
     }
 
-    /// All successful transactions of the scripts that are chosen.
-    pub fn latencies(&self, chosen: impl Fn(usize) -> bool) -> Latencies {
-        let mut all = Latencies::default();
-        self.scripts.iter().enumerate().filter(|(script, _)| chosen(*script)).for_each(|(_, tally)| all.add(&tally.latencies));
+    /// The scripts that are chosen, as one.
+    pub fn tally(&self, chosen: impl Fn(usize) -> bool) -> Tally {
+        let mut all = Tally::default();
+        self.scripts.iter().enumerate().filter(|(script, _)| chosen(*script)).for_each(|(_, tally)| all.add(tally));
         all
-    }
-
-    pub fn failures(&self) -> u64 {
-        self.scripts.iter().map(|script| script.failures).sum()
     }
 }
 
@@ -203,13 +246,14 @@ impl Series {
         }
     }
 
-    /// Every second so far; those without a transaction are there too.
-    pub fn seconds(&self) -> Vec<Second> {
+    /// Every second so far, and so many at least; those without a transaction are there too.
+    pub fn seconds(&self, at_least: u64) -> Vec<Second> {
         let seconds = lock(&self.seconds);
         let mut all = seconds.closed.clone();
         for (second, bucket) in &seconds.open {
             push(&mut all, bucket.summary(*second));
         }
+        fill(&mut all, at_least);
         all
     }
 
@@ -240,10 +284,15 @@ fn push(all: &mut Vec<Second>, second: Second) {
         there.errors += second.errors;
         return;
     }
-    while (all.len() as u64) < second.second {
+    fill(all, second.second);
+    all.push(second);
+}
+
+/// Silent seconds, up to so many.
+fn fill(all: &mut Vec<Second>, count: u64) {
+    while (all.len() as u64) < count {
         all.push(Second { second: all.len() as u64, transactions: 0, errors: 0, p50_ms: None, p95_ms: None, p99_ms: None });
     }
-    all.push(second);
 }
 
 impl Bucket {
@@ -267,11 +316,13 @@ pub struct Recorder {
     measured_from: Instant,
     second: u64,
     bucket: Bucket,
+    /// The clients without a connection, and since when.
+    away: BTreeMap<usize, Instant>,
 }
 
 impl Recorder {
     pub fn new(record: Record, series: Arc<Series>, measured_from: Instant) -> Self {
-        Recorder { record, series, measured_from, second: 0, bucket: Bucket::default() }
+        Recorder { record, series, measured_from, second: 0, bucket: Bucket::default(), away: BTreeMap::new() }
     }
 
     /// A transaction that ended at `ended`; `latency` is from when it was due.
@@ -282,10 +333,43 @@ impl Recorder {
     }
 
     pub fn failed(&mut self, script: usize, refusal: &Refusal, ended: Instant) {
-        self.record.scripts[script].failures += 1;
-        self.record.failed(refusal);
+        self.failed_several(script, refusal, 1, ended);
+    }
+
+    pub fn failed_several(&mut self, script: usize, refusal: &Refusal, count: u64, ended: Instant) {
+        self.record.scripts[script].failures += count;
+        self.record.failed(&refusal.code, &refusal.message, count);
         self.turn_to(ended);
-        self.bucket.errors += 1;
+        self.bucket.errors += count;
+    }
+
+    /// Transactions that were due at `due` and had no answer when nobody waited any longer. They failed, and they took that long at least.
+    pub fn unanswered(&mut self, script: usize, refusal: &Refusal, count: u64, due: Instant, until: Instant) {
+        self.record.scripts[script].unanswered.record_several(until.saturating_duration_since(due), count);
+        self.failed_several(script, refusal, count, due);
+    }
+
+    /// This client has lost its connection.
+    pub fn lost(&mut self, client: usize, now: Instant) {
+        self.record.connections.lost += 1;
+        self.away.insert(client, now.max(self.measured_from));
+    }
+
+    /// It has another one.
+    pub fn found(&mut self, client: usize, now: Instant) {
+        if let Some(since) = self.away.remove(&client) {
+            self.record.connections.away += now.saturating_duration_since(since);
+        }
+    }
+
+    /// The measured time is over.
+    pub fn end(mut self, now: Instant) -> Record {
+        self.hand_on();
+        self.record.connections.away_at_end = self.away.len() as u64;
+        for client in self.away.keys().copied().collect::<Vec<_>>() {
+            self.found(client, now);
+        }
+        self.record
     }
 
     /// Hands on the second that has passed; called now and then, so that it is not held back while nothing happens.
@@ -297,7 +381,7 @@ impl Recorder {
         }
     }
 
-    pub fn hand_on(&mut self) {
+    fn hand_on(&mut self) {
         if self.bucket.latencies.count() > 0 || self.bucket.errors > 0 {
             self.series.add(self.second, &self.bucket);
             self.bucket = Bucket::default();
@@ -330,6 +414,25 @@ mod tests {
     }
 
     #[test]
+    fn what_had_no_answer_failed_and_took_as_long_as_it_was_waited_for() {
+        let (series, start, second) = (Arc::new(Series::default()), Instant::now(), Duration::from_secs(1));
+        let mut recorder = Recorder::new(Record::new(1, 0), Arc::clone(&series), start);
+        recorder.succeeded(0, Duration::from_millis(1), start + second);
+        let refusal = Refusal { code: NOT_SENT.into(), message: "due".into(), broken: false };
+        recorder.unanswered(0, &refusal, 3, start + second, start + 5 * second);
+        recorder.lost(4, start + second);
+        recorder.lost(5, start + second);
+        recorder.found(4, start + 2 * second);
+        let record = recorder.end(start + 5 * second);
+        let tally = record.tally(|_| true);
+        assert_eq!((tally.latencies.count(), tally.failures, record.errors[NOT_SENT].count), (1, 3, 3));
+        assert!(tally.all_latencies().quantile_ms(0.5).is_some_and(|p50| (p50 - 4000.0).abs() < 4.0));
+        assert_eq!(series.seconds(0)[1].errors, 3);
+        let connections = &record.connections;
+        assert_eq!((connections.lost, connections.away_at_end, connections.away), (2, 1, 5 * second));
+    }
+
+    #[test]
     fn a_series_has_every_second_silent_ones_too() {
         let (series, start) = (Arc::new(Series::default()), Instant::now());
         let mut recorder = Recorder::new(Record::new(1, 0), Arc::clone(&series), start);
@@ -339,7 +442,8 @@ mod tests {
         let refusal = Refusal { code: "40001".into(), message: "could not serialize".into(), broken: false };
         recorder.failed(0, &refusal, start + ms(3500));
         recorder.hand_on();
-        let seconds = series.seconds();
+        assert_eq!(series.seconds(6).iter().map(|second| second.transactions).collect::<Vec<_>>(), [2, 0, 0, 0, 0, 0]);
+        let seconds = series.seconds(2);
         let counts: Vec<(u64, u64, u64)> = seconds.iter().map(|second| (second.second, second.transactions, second.errors)).collect();
         assert_eq!(counts, [(0, 2, 0), (1, 0, 0), (2, 0, 0), (3, 0, 1)]);
         assert!(seconds[0].p99_ms.is_some_and(|p99| (p99 - 4.0).abs() < 0.1) && seconds[1].p50_ms.is_none());
@@ -350,6 +454,6 @@ mod tests {
         }
         recorder.hand_on();
         assert!(lock(&series.seconds).open.len() <= KEPT_OPEN as usize + 1);
-        assert_eq!(series.seconds().iter().map(|second| second.transactions).sum::<u64>(), 98);
+        assert_eq!(series.seconds(0).iter().map(|second| second.transactions).sum::<u64>(), 98);
     }
 }

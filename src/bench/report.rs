@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::improvement::Improvement;
-use crate::bench::recorder::{Answered, Latencies, Second, Tally};
+use crate::bench::recorder::{Answered, Connections, Latencies, Second, Tally};
 use crate::bench::server::ServerReport;
 use crate::bench::store_watch::{CacheReport, PoolReport};
 use crate::model::Failure;
@@ -33,6 +33,9 @@ pub struct BenchReport {
     /// True when a signal ended the run: the results are of what had run by then.
     #[serde(default)]
     pub interrupted: bool,
+    /// Why not every layer and round could be run that was asked for; null where all were.
+    #[serde(default)]
+    pub ended_early: Option<String>,
 }
 
 /// Everything that the numbers depend on and that was chosen or found.
@@ -60,7 +63,7 @@ pub struct Config {
     pub server: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LayerReport {
     pub layer: String,
     /// From 1, with `--repeat`.
@@ -74,14 +77,15 @@ pub struct LayerReport {
     /// Those that succeeded.
     pub transactions: u64,
     pub tps: f64,
-    /// Those that failed for good.
+    /// Those that failed for good; those that were due and never sent are among them.
     pub errors: u64,
-    /// Of all; null when nothing ran.
+    /// Of all that were due; null when nothing was.
     pub error_rate: Option<f64>,
     /// Run again after a serialization failure or a deadlock.
     pub retries: u64,
     pub errors_by_code: Vec<ErrorReport>,
-    /// From due time to last byte (open model), from send to last byte (closed model).
+    /// From due time to last byte (open model), from send to last byte (closed model), of those that succeeded. What had no answer at the end is in it
+    /// with the time that it had waited.
     pub latency_ms: LatencyReport,
     pub reads: PartReport,
     pub writes: PartReport,
@@ -89,6 +93,9 @@ pub struct LayerReport {
     /// With `-r`.
     pub statements: Vec<StatementReport>,
     pub open: Option<OpenReport>,
+    /// Where each client has a connection of its own; null elsewhere.
+    #[serde(default)]
+    pub connections: Option<ConnectionsReport>,
     /// The client's memory at its most, bytes.
     pub rss_bytes: Option<u64>,
     pub client_cpu_us_per_transaction: Option<f64>,
@@ -188,13 +195,26 @@ pub struct ErrorReport {
 }
 
 /// How well the open model's schedule was kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OpenReport {
     pub target_tps: f64,
     /// Due, and never begun: the clients were too few or the system too slow.
     pub not_sent: u64,
     /// From due time to when a client was free for it.
     pub lag_ms: LatencyReport,
+}
+
+/// What became of the clients' connections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionsReport {
+    /// How often one broke.
+    pub lost: u64,
+    /// Attempts at a new one that failed.
+    pub failed_attempts: u64,
+    /// Of the clients' measured time, the share in which they had none.
+    pub away_ratio: f64,
+    /// Clients that had none at the end.
+    pub away_at_end: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -218,7 +238,35 @@ pub struct Assertion {
     pub about: Option<String>,
 }
 
+/// In the closed model a client without a connection sends nothing that could fail: past this share of the clients' time, what was measured is not
+/// what was asked for.
+const MOST_AWAY: f64 = 0.01;
+
 impl LayerReport {
+    /// An empty one that has every part that one can have.
+    pub fn with_everything() -> Self {
+        LayerReport {
+            open: Some(OpenReport::default()),
+            connections: Some(ConnectionsReport::default()),
+            answered: Some(AnsweredReport::default()),
+            l1: Some(CacheReport::empty()),
+            l2: Some(CacheReport::empty()),
+            pool: Some(PoolReport::default()),
+            server: Some(ServerReport::default()),
+            ..LayerReport::default()
+        }
+    }
+
+    /// Why this is not the load that was asked for: whatever its numbers are, no assertion passes on them.
+    pub fn incomplete(&self) -> Option<String> {
+        let connections = self.connections.as_ref()?;
+        if connections.away_at_end > 0 {
+            return Some(format!("{} of {} clients had lost their connection and found no other", connections.away_at_end, self.clients));
+        }
+        (self.open.is_none() && connections.away_ratio > MOST_AWAY)
+            .then(|| format!("clients were without a connection for {:.1} % of the time", connections.away_ratio * 100.0))
+    }
+
     /// Why not one transaction succeeded, where all that were tried failed.
     pub fn nothing_succeeded(&self) -> Option<Failure> {
         let error = self.errors_by_code.iter().max_by_key(|error| error.count).filter(|_| self.transactions == 0)?;
@@ -244,8 +292,21 @@ impl LatencyReport {
 }
 
 impl PartReport {
-    pub fn of(latencies: &Latencies, errors: u64) -> Self {
-        PartReport { transactions: latencies.count(), errors, latency_ms: LatencyReport::of(latencies) }
+    pub fn of(tally: &Tally) -> Self {
+        PartReport { transactions: tally.latencies.count(), errors: tally.failures, latency_ms: LatencyReport::of(&tally.all_latencies()) }
+    }
+}
+
+impl ConnectionsReport {
+    /// `seconds`: of the measured time.
+    pub fn of(connections: &Connections, clients: usize, seconds: f64) -> Self {
+        let all = clients as f64 * seconds;
+        ConnectionsReport {
+            lost: connections.lost,
+            failed_attempts: connections.failed_attempts,
+            away_ratio: if all > 0.0 { (connections.away.as_secs_f64() / all).min(1.0) } else { 0.0 },
+            away_at_end: connections.away_at_end,
+        }
     }
 }
 
@@ -255,7 +316,7 @@ impl OperationReport {
             operation: operation.to_string(),
             transactions: tally.latencies.count(),
             errors: tally.failures,
-            latency_ms: LatencyReport::of(&tally.latencies),
+            latency_ms: LatencyReport::of(&tally.all_latencies()),
         }
     }
 }

@@ -41,18 +41,28 @@ impl Schedule {
         due
     }
 
-    /// The next due time; one that is at the end or behind it is left.
-    pub fn take_before(&mut self, end: Option<Instant>) -> Instant {
-        if end.is_some_and(|end| self.next >= end) { self.next } else { self.take() }
+    /// The next due time; none at the end or behind it.
+    pub fn take_before(&mut self, end: Option<Instant>) -> Option<Instant> {
+        end.is_none_or(|end| self.next < end).then(|| self.take())
     }
 
-    /// How many were due before `end` and not taken.
-    pub fn left(mut self, end: Instant) -> u64 {
-        let mut left = 0;
-        while self.take() < end {
-            left += 1;
-        }
-        left
+    /// What was due before `end` and not taken: when, and how many. Far too high a rate leaves more than one would draw one by one: of those, each
+    /// hundred-thousandth part is taken together, in its middle.
+    pub fn left(mut self, end: Instant) -> impl Iterator<Item = (Instant, u64)> {
+        const DRAWN: u32 = 100_000;
+        let span = end.saturating_duration_since(self.next);
+        let expected = span.as_secs_f64() / self.mean_gap;
+        let one_by_one = expected < f64::from(DRAWN);
+        let mut part = 0u32;
+        std::iter::from_fn(move || {
+            if one_by_one {
+                return self.take_before(Some(end)).map(|due| (due, 1));
+            }
+            let share = |part: u32| (expected * f64::from(part) / f64::from(DRAWN)) as u64;
+            let due = self.next + span.mul_f64((f64::from(part) + 0.5) / f64::from(DRAWN));
+            part += 1;
+            (part <= DRAWN).then(|| (due, share(part) - share(part - 1)))
+        })
     }
 }
 
@@ -125,9 +135,13 @@ mod tests {
     #[test]
     fn what_was_not_taken_is_counted() {
         let start = Instant::now();
-        let schedule = Schedule::new(100.0, start, Random::new(1));
-        let left = schedule.left(start + Duration::from_secs(10));
-        assert!((900..1100).contains(&left), "{left}");
+        for (rate, counts) in [(100.0, 900..1100), (1e6, 9_990_000..10_010_000)] {
+            let end = start + Duration::from_secs(10);
+            let left: Vec<(Instant, u64)> = Schedule::new(rate, start, Random::new(1)).left(end).collect();
+            assert!(left.len() <= 100_000 && left.iter().all(|(due, _)| (start..end).contains(due)), "{}", left.len());
+            let count = left.iter().map(|(_, count)| count).sum::<u64>();
+            assert!(counts.contains(&count), "{count} at {rate}");
+        }
     }
 
     #[tokio::test(flavor = "current_thread")]

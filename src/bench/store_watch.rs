@@ -155,6 +155,11 @@ fn sum(layers: impl Iterator<Item = LayerStatus>) -> LayerStatus {
 }
 
 impl CacheReport {
+    /// Of no lookup, with every cause.
+    pub fn empty() -> Self {
+        CacheReport::of(&LayerStatus::default())
+    }
+
     fn of(layer: &LayerStatus) -> Self {
         let MissesByCause { cold, expired, evicted, invalidated, unproven, unavailable, damaged } = layer.misses_by_cause;
         let ratio = |lookups: u64| (lookups >= FEWEST_LOOKUPS).then(|| layer.hits as f64 / lookups as f64);

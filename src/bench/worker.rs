@@ -1,22 +1,22 @@
 //! One thread with its clients: a runtime of its own, connections pinned to it, nothing shared with other threads but the end.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::bench::layer::{Connection, Entrance};
-use crate::bench::recorder::{Record, Recorder, Series, lock};
-use crate::bench::schedule::{Alarm, Schedule, Window};
-use crate::bench::script::{Command, Keep, Pause, Place, Random, Script, Statement, Value, evaluate, is_true};
+use crate::bench::client::Client;
+use crate::bench::layer::Entrance;
+use crate::bench::recorder::{NOT_SENT, Record, Recorder, Series, lock};
+use crate::bench::schedule::{Schedule, Window};
+use crate::bench::script::Random;
 use crate::bench::workload::Workload;
-use crate::model::Failure;
-use crate::postgres::{Protocol, Refusal, TextRows};
+use crate::postgres::Refusal;
 
 /// What every worker of a run is told.
 pub struct Plan {
@@ -37,13 +37,12 @@ pub struct Plan {
     pub pulse: watch::Sender<()>,
     /// Open as long as a worker works: stores and their connections live in the runtimes of several.
     pub working: watch::Sender<()>,
+    /// Clients that have no connection at the moment.
+    pub away: AtomicUsize,
 }
 
 /// How long what is under way at the end may take.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// A client that never waits lets the others of its thread on after so many transactions.
-const TURNS: u32 = 8;
 
 /// What a worker leaves behind.
 pub struct Outcome {
@@ -118,7 +117,7 @@ async fn run(
             let start = if plan.fills { window.measured_from } else { window.start };
             Mutex::new(Schedule::new(rate, start, Random::stream(plan.seed, !thread)))
         }),
-        under_way: clients.clone().map(|_| AtomicUsize::new(NONE)).collect(),
+        under_way: clients.clone().map(|_| UnderWay::default()).collect(),
     });
     let mut running = JoinSet::new();
     for (place, (client, connection)) in clients.zip(connections).enumerate() {
@@ -128,14 +127,17 @@ async fn run(
     running.abort_all();
     while running.join_next().await.is_some() {}
     let ended = ended?;
-    let Some(shared) = Arc::into_inner(shared) else { unreachable!("every client has ended") };
-    let mut recorder = shared.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    recorder.hand_on();
-    if let (Some(schedule), Some(end)) = (shared.schedule, window.end) {
+    let Some(mut shared) = Arc::into_inner(shared) else { unreachable!("every client has ended") };
+    if let (Some(schedule), Some(end)) = (shared.schedule.take(), window.end) {
         let end = if *stop.borrow() { end.min(Instant::now()) } else { end };
-        recorder.record.not_sent = schedule.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).left(end);
+        let mut random = Random::stream(plan.seed, !thread - 1);
+        for (due, count) in schedule.into_inner().unwrap_or_else(PoisonError::into_inner).left(end) {
+            shared.not_sent(&mut random, due, count, ended);
+        }
     }
-    Ok(Outcome { record: recorder.record, ended })
+    let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let over = window.end.map_or(ended, |end| end.min(ended));
+    Ok(Outcome { record: recorder.end(over), ended })
 }
 
 /// Waits for the clients; hands on the seconds meanwhile, so that progress sees them while a server is silent.
@@ -159,8 +161,8 @@ async fn end_of(shared: &Shared, running: &mut JoinSet<Result<()>>, stop: &mut w
                         message: format!("no answer {} s after the end", GRACE.as_secs()),
                         broken: true,
                     };
-                    for script in shared.under_way.iter().map(|script| script.load(Ordering::Relaxed)).filter(|script| *script != NONE) {
-                        lock(&shared.recorder).failed(script, &refusal, now);
+                    for (script, due) in shared.under_way.iter().filter_map(|under_way| under_way.get(&shared.window)) {
+                        lock(&shared.recorder).unanswered(script, &refusal, 1, due, now);
                     }
                     return Ok(now);
                 }
@@ -170,260 +172,60 @@ async fn end_of(shared: &Shared, running: &mut JoinSet<Result<()>>, stop: &mut w
 }
 
 /// What the clients of one thread share.
-struct Shared {
-    plan: Arc<Plan>,
-    window: Window,
-    recorder: Mutex<Recorder>,
-    schedule: Option<Mutex<Schedule>>,
-    /// The script that each client is in, where its transaction counts; else [`NONE`].
-    under_way: Vec<AtomicUsize>,
+pub struct Shared {
+    pub plan: Arc<Plan>,
+    pub window: Window,
+    pub recorder: Mutex<Recorder>,
+    pub schedule: Option<Mutex<Schedule>>,
+    pub under_way: Vec<UnderWay>,
+}
+
+impl Shared {
+    /// Transactions that were due at `due` and that nobody has begun by `until`.
+    pub fn not_sent(&self, random: &mut Random, due: Instant, count: u64, until: Instant) {
+        if due < self.window.measured_from {
+            return;
+        }
+        let refusal = Refusal {
+            code: NOT_SENT.to_string(),
+            message: "due, and never sent: the clients were too few, or the system too slow".to_string(),
+            broken: false,
+        };
+        let script = self.plan.workload.draw(random);
+        let mut recorder = lock(&self.recorder);
+        recorder.record.not_sent += count;
+        recorder.unanswered(script, &refusal, count, due, until);
+    }
+}
+
+/// The transaction that a client is in, where it counts.
+pub struct UnderWay {
+    script: AtomicUsize,
+    /// Nanoseconds since the run began.
+    due: AtomicU64,
 }
 
 const NONE: usize = usize::MAX;
 
-struct Client {
-    number: usize,
-    /// Among those of its thread.
-    place: usize,
-    connection: Connection,
-    shared: Arc<Shared>,
-    variables: Vec<Value>,
-    random: Random,
-    protocol: Protocol,
-    alarm: Option<Alarm>,
-    /// Memory answers at once, and a thread with one connection waits by itself: the runtime would never get its turn.
-    never_waits: bool,
-}
-
-/// Why a transaction did not come to its end.
-enum Stopped {
-    Refused(Refusal),
-    /// The script itself is wrong, here: no transaction of it will ever run.
-    Script(Place, anyhow::Error),
-}
-
-impl From<Refusal> for Stopped {
-    fn from(refusal: Refusal) -> Self {
-        Stopped::Refused(refusal)
+impl Default for UnderWay {
+    fn default() -> Self {
+        UnderWay { script: AtomicUsize::new(NONE), due: AtomicU64::new(0) }
     }
 }
 
-impl Client {
-    fn new(number: usize, place: usize, connection: Connection, alone: bool, shared: Arc<Shared>) -> Result<Self> {
-        let plan = &shared.plan;
-        let mut variables = plan.workload.first_values.clone();
-        variables[plan.workload.client_id.index()] = Value::Int(number as i64);
-        let alarm = shared.schedule.is_some().then(Alarm::new).transpose()?;
-        // A client's numbers are its own, whatever the threads.
-        let random = Random::stream(plan.seed, number as u64);
-        Ok(Client {
-            number,
-            place,
-            never_waits: alone || matches!(connection, Connection::Store { .. }),
-            connection,
-            variables,
-            random,
-            protocol: plan.entrance.protocol(),
-            alarm,
-            shared,
-        })
+impl UnderWay {
+    pub fn begin(&self, script: usize, due: Instant, window: &Window) {
+        let since = due.saturating_duration_since(window.start).as_nanos();
+        self.due.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.script.store(script, Ordering::Relaxed);
     }
 
-    async fn run(mut self) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let window = shared.window;
-        let mut done = 0;
-        let mut turns = 0u32;
-        let mut now = Instant::now();
-        loop {
-            turns = turns.wrapping_add(1);
-            if turns.is_multiple_of(TURNS) && self.never_waits {
-                // The others of this thread want their turn.
-                tokio::task::yield_now().await;
-                now = Instant::now();
-            }
-            let filling = shared.plan.fills && now < window.measured_from;
-            let due = match &shared.schedule {
-                Some(schedule) if !filling => lock(schedule).take_before(window.end),
-                _ => now,
-            };
-            if window.end.is_some_and(|end| due >= end || now >= end) {
-                return Ok(());
-            }
-            if let Some(alarm) = self.alarm.as_mut().filter(|_| !filling) {
-                alarm.wait_until(due).await?;
-            }
-            let measured = due >= window.measured_from;
-            if let Some(wanted) = shared.plan.transactions
-                && measured
-            {
-                if done == wanted {
-                    return Ok(());
-                }
-                done += 1;
-            }
-            let begun = if shared.schedule.is_some() { Instant::now() } else { now };
-            let workload = &shared.plan.workload;
-            let number = if filling { workload.draw_read(&mut self.random) } else { workload.draw(&mut self.random) };
-            let under_way = &shared.under_way[self.place];
-            under_way.store(if measured { number } else { NONE }, Ordering::Relaxed);
-            let (result, retries) = self.transact(&workload.scripts[number], measured).await;
-            under_way.store(NONE, Ordering::Relaxed);
-            now = Instant::now();
-            let refusal = match result {
-                Ok(()) => None,
-                Err(Stopped::Refused(refusal)) => Some(refusal),
-                Err(Stopped::Script(place, error)) => {
-                    let failure = Failure::new("script_failed", format!("{place}: {error}"));
-                    return Err(failure.hint("Correct the expression; no transaction of this script can run.").into());
-                }
-            };
-            if measured {
-                let mut recorder = lock(&shared.recorder);
-                if shared.schedule.is_some() {
-                    recorder.record.lag.record(begun - due);
-                }
-                recorder.record.retries += u64::from(retries);
-                match &refusal {
-                    None => recorder.succeeded(number, now - due, now),
-                    Some(refusal) => recorder.failed(number, refusal, now),
-                }
-            }
-            if let Some(refusal) = refusal {
-                self.recover(&refusal).await;
-                now = Instant::now();
-            }
-        }
+    pub fn end(&self) {
+        self.script.store(NONE, Ordering::Relaxed);
     }
 
-    /// Runs a transaction to its end, again after a serialization failure or a deadlock; and how often again.
-    async fn transact(&mut self, script: &Script, measured: bool) -> (Result<(), Stopped>, u32) {
-        let mut retries = 0;
-        // The same numbers again, as pgbench does.
-        let before = (self.shared.plan.max_tries > 1).then(|| (self.random.clone(), self.variables.clone()));
-        loop {
-            self.connection.begin().await;
-            let result = self.commands(&script.commands, measured).await;
-            let again = match (&result, &before) {
-                (Err(Stopped::Refused(refusal)), Some(before)) if refusal.is_retryable() && retries + 1 < self.shared.plan.max_tries => {
-                    before
-                }
-                _ => {
-                    if result.is_ok() {
-                        self.connection.end();
-                    }
-                    return (result, retries);
-                }
-            };
-            (self.random, self.variables) = again.clone();
-            retries += 1;
-            if !self.connection.recover().await {
-                return (result, retries);
-            }
-            self.connection.end();
-        }
-    }
-
-    async fn commands(&mut self, commands: &[Command], measured: bool) -> Result<(), Stopped> {
-        let mut at = 0;
-        while let Some(command) = commands.get(at) {
-            at += 1;
-            match command {
-                Command::Draw(draw) => draw.fill(&mut self.random, &mut self.variables),
-                Command::Set(slot, expression, place) => {
-                    let value = evaluate(expression, &self.variables, &mut self.random);
-                    self.variables[slot.index()] = value.map_err(|error| Stopped::Script(place.clone(), error))?;
-                }
-                Command::Statement(statement) => self.statement(statement, measured).await?,
-                Command::Sleep(pause, place) => self.pause(pause).await.map_err(|error| Stopped::Script(place.clone(), error))?,
-                Command::Unless(condition, target, place) => {
-                    let value = evaluate(condition, &self.variables, &mut self.random);
-                    let holds = value.and_then(|value| is_true(&value)).map_err(|error| Stopped::Script(place.clone(), error))?;
-                    if !holds {
-                        at = *target;
-                    }
-                }
-                Command::Jump(target) => at = *target,
-            }
-        }
-        Ok(())
-    }
-
-    async fn statement(&mut self, statement: &Statement, measured: bool) -> Result<(), Stopped> {
-        let timed = (self.shared.plan.per_statement && measured).then(Instant::now);
-        let answer = self.connection.execute(statement, &self.variables, self.protocol).await;
-        if let Some(begun) = timed {
-            let tally = &mut lock(&self.shared.recorder).record.statements[statement.index];
-            match &answer {
-                Ok(_) => tally.latencies.record(begun.elapsed()),
-                Err(_) => tally.failures += 1,
-            }
-        }
-        let answer = answer.map_err(|refusal| Refusal { message: format!("{}: {}", statement.place, refusal.message), ..refusal })?;
-        if let Some(from) = answer.from.filter(|_| measured) {
-            lock(&self.shared.recorder).record.answered[from as usize] += 1;
-        }
-        match &statement.keep {
-            Keep::Nothing => Ok(()),
-            Keep::Variables { prefix, each } => {
-                self.keep(&answer.sets, prefix, *each).map_err(|error| Stopped::Script(statement.place.clone(), error))
-            }
-        }
-    }
-
-    /// `\gset` keeps the last result's one row; `\aset` each result's last row.
-    fn keep(&mut self, sets: &[TextRows], prefix: &str, each: bool) -> Result<()> {
-        let skipped = if each { 0 } else { sets.len().saturating_sub(1) };
-        for set in &sets[skipped..] {
-            if !each && set.rows.len() != 1 {
-                return Err(Failure::new("gset", format!("\\gset wants one row, and {} came", set.rows.len())).into());
-            }
-            let Some(row) = set.rows.last() else { continue };
-            for (column, value) in set.columns.iter().zip(row) {
-                if let Some(slot) = self.shared.plan.workload.names.find(&format!("{prefix}{column}")) {
-                    self.variables[slot.index()] = value.as_ref().map_or(Value::Null, |text| Value::text(text.as_str()));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn pause(&mut self, pause: &Pause) -> Result<()> {
-        let time = match pause {
-            Pause::For(time) => *time,
-            Pause::Variable(slot, unit) => match self.variables[slot.index()].read() {
-                Some(Value::Int(count)) => *unit * u32::try_from(count.max(0)).unwrap_or(u32::MAX),
-                Some(Value::Double(count)) => unit.mul_f64(count.clamp(0.0, 1e9)),
-                _ => bail!("\\sleep wants a number"),
-            },
-        };
-        if self.alarm.is_none() {
-            self.alarm = Some(Alarm::new()?);
-        }
-        if let Some(alarm) = &mut self.alarm {
-            alarm.wait_until(Instant::now() + time).await?;
-        }
-        Ok(())
-    }
-
-    /// After a failure: the transaction is ended, a broken connection is made anew, until that works or the run is over.
-    async fn recover(&mut self, refusal: &Refusal) {
-        if !refusal.broken && self.connection.recover().await {
-            self.connection.end();
-            return;
-        }
-        self.connection.end();
-        let mut wait = Duration::from_millis(10);
-        while self.shared.window.end.is_none_or(|end| Instant::now() < end) {
-            match self.shared.plan.entrance.connect(self.number, false).await {
-                Ok(connection) => {
-                    self.connection = connection;
-                    return;
-                }
-                // The transaction that broke has been counted; what falls due meanwhile waits, and its latency tells.
-                Err(_) => tokio::time::sleep(wait).await,
-            }
-            wait = (wait * 2).min(Duration::from_secs(1));
-        }
+    fn get(&self, window: &Window) -> Option<(usize, Instant)> {
+        let script = self.script.load(Ordering::Relaxed);
+        (script != NONE).then(|| (script, window.start + Duration::from_nanos(self.due.load(Ordering::Relaxed))))
     }
 }

@@ -92,12 +92,7 @@ impl Driver {
     /// statements apart, so that each is prepared once.
     pub async fn execute(&mut self, number: usize, sql: &str, parameters: &[Argument<'_>]) -> Result<u64, Refusal> {
         let answer = if self.protocol == Protocol::Prepared {
-            if self.prepared.len() <= number {
-                self.prepared.resize(number + 1, None);
-            }
-            if self.prepared[number].is_none() {
-                self.prepared[number] = Some(self.beside.run(self.client.prepare(sql)).await.map_err(|error| Refusal::of(&error))?);
-            }
+            self.prepare(number, sql).await?;
             let Some(statement) = &self.prepared[number] else { unreachable!("prepared just now") };
             self.beside.run(self.client.execute_raw(statement, parameters)).await
         } else {
@@ -108,6 +103,48 @@ impl Driver {
         answer.map_err(|error| Refusal::of(&error))
     }
 
+    #[inline]
+    async fn prepare(&mut self, number: usize, sql: &str) -> Result<(), Refusal> {
+        if self.prepared.len() <= number {
+            self.prepared.resize(number + 1, None);
+        }
+        if self.prepared[number].is_none() {
+            self.prepared[number] = Some(self.beside.run(self.client.prepare(sql)).await.map_err(|error| Refusal::of(&error))?);
+        }
+        Ok(())
+    }
+
+    /// The same in a transaction of its own that may only read and is rolled back, all in one flight.
+    pub async fn execute_reading(&mut self, number: usize, sql: &str, parameters: &[Argument<'_>]) -> Result<u64, Refusal> {
+        if self.protocol == Protocol::Prepared {
+            self.prepare(number, sql).await?;
+        }
+        let typed: Vec<(&(dyn ToSql + Sync), Type)> =
+            parameters.iter().map(|parameter| (parameter as &(dyn ToSql + Sync), self.unspecified.clone())).collect();
+        let (client, prepared) = (&self.client, self.prepared.get(number).and_then(Option::as_ref));
+        let statement = async {
+            match prepared {
+                Some(prepared) => client.execute_raw(prepared, parameters).await,
+                None => client.execute_typed(sql, &typed).await,
+            }
+        };
+        self.beside.run(reading(client, statement)).await.map_err(|error| Refusal::of(&error))
+    }
+
+    /// Runs one statement by the simple protocol and keeps what it returns; `by_itself`: in a transaction of its own that may only read and is rolled back.
+    pub async fn fetch_reading(&mut self, sql: &str, by_itself: bool) -> Result<Vec<TextRows>, Refusal> {
+        // What looks like one may be several, of which one ends the transaction: the parser of the extended protocol takes one alone.
+        if sql.contains(';') {
+            self.beside.run(self.client.prepare(sql)).await.map_err(|error| Refusal::of(&error))?;
+        }
+        if !by_itself {
+            return self.fetch_simple(sql).await;
+        }
+        let client = &self.client;
+        let messages = self.beside.run(reading(client, client.simple_query(sql))).await;
+        messages.map(text_rows).map_err(|error| Refusal::of(&error))
+    }
+
     /// Runs one or several statements by the simple protocol, and reads all of the answer.
     pub async fn execute_simple(&mut self, sql: &str) -> Result<(), Refusal> {
         self.beside.run(self.client.batch_execute(sql)).await.map_err(|error| Refusal::of(&error))
@@ -115,27 +152,43 @@ impl Driver {
 
     /// Runs statements by the simple protocol and keeps what they return: one entry a result set.
     pub async fn fetch_simple(&mut self, sql: &str) -> Result<Vec<TextRows>, Refusal> {
-        let messages = self.beside.run(self.client.simple_query(sql)).await.map_err(|error| Refusal::of(&error))?;
-        let mut sets: Vec<TextRows> = Vec::new();
-        for message in messages {
-            match message {
-                SimpleQueryMessage::RowDescription(columns) => {
-                    sets.push(TextRows { columns: columns.iter().map(|column| column.name().to_string()).collect(), rows: Vec::new() });
-                }
-                SimpleQueryMessage::Row(row) => {
-                    if let Some(set) = sets.last_mut() {
-                        set.rows.push((0..row.len()).map(|column| row.get(column).map(str::to_string)).collect());
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(sets)
+        let messages = self.beside.run(self.client.simple_query(sql)).await;
+        messages.map(text_rows).map_err(|error| Refusal::of(&error))
     }
 
     pub fn is_closed(&self) -> bool {
         self.beside.wire.is_none() || self.client.is_closed()
     }
+}
+
+fn text_rows(messages: Vec<SimpleQueryMessage>) -> Vec<TextRows> {
+    let mut sets: Vec<TextRows> = Vec::new();
+    for message in messages {
+        match message {
+            SimpleQueryMessage::RowDescription(columns) => {
+                sets.push(TextRows { columns: columns.iter().map(|column| column.name().to_string()).collect(), rows: Vec::new() });
+            }
+            SimpleQueryMessage::Row(row) => {
+                if let Some(set) = sets.last_mut() {
+                    set.rows.push((0..row.len()).map(|column| row.get(column).map(str::to_string)).collect());
+                }
+            }
+            _ => {}
+        }
+    }
+    sets
+}
+
+/// A statement in a transaction that may only read and is rolled back. Polled in this order, each part is sent at its first poll: nothing waits.
+async fn reading<T>(
+    client: &Client,
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, tokio_postgres::Error> {
+    let (began, answer, ended) = tokio::join!(biased; client.batch_execute("BEGIN READ ONLY"), statement, client.batch_execute("ROLLBACK"));
+    began?;
+    let answer = answer?;
+    ended?;
+    Ok(answer)
 }
 
 /// The connection's bytes, moved by the same task that waits for the answer: a statement costs the runtime one wake, when its answer has

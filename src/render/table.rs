@@ -50,9 +50,50 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// Prints the table to stdout, as wide as the terminal at most; in a pipe no line is ever wrapped.
+    /// Prints the table to stdout, as wide as the terminal at most: where that is too narrow for its columns, a line each cell. In a pipe no line is
+    /// ever wrapped.
     pub fn print(&self, ui: &Ui) -> Result<()> {
-        ui.print(&self.shown(ui))
+        match comfy_table::Table::new().width().filter(|width| self.narrowest() > usize::from(*width)) {
+            Some(width) => ui.print(&self.cells(width, ui.color_out)),
+            None => ui.print(&self.shown(ui)),
+        }
+    }
+
+    /// So many columns of a terminal it takes when all that can be wrapped is.
+    fn narrowest(&self) -> usize {
+        let table = self.arranged();
+        let widths = table.column_max_content_widths();
+        let width = |column: &comfy_table::Column| match column.constraint() {
+            Some(ColumnConstraint::LowerBoundary(Width::Fixed(header))) => usize::from(*header),
+            _ => usize::from(widths[column.index]),
+        };
+        table.column_iter().map(|column| width(column) + usize::from(column.padding_width())).sum()
+    }
+
+    /// The rows one after the other: the header's names at the left, what stands under them at the right.
+    fn cells(&self, width: u16, color: bool) -> String {
+        let row = |row: &Vec<String>| {
+            let mut table = comfy_table::Table::new();
+            table.force_no_tty().load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+            for (name, cell) in self.header.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
+                table.add_row([name, cell]);
+            }
+            for (index, column) in table.column_iter_mut().enumerate() {
+                column.set_padding((0, if index == 0 { 2 } else { 0 }));
+                if index == 0 {
+                    column.set_constraint(ColumnConstraint::ContentWidth);
+                }
+            }
+            let mut text = String::new();
+            for (number, line) in table.lines().enumerate() {
+                let line = line.trim_end();
+                // Where the next row begins.
+                text.push_str(&if number == 0 && color { format!("\x1b[1m{line}\x1b[0m") } else { line.to_string() });
+                text.push('\n');
+            }
+            text
+        };
+        self.rows.iter().map(row).collect::<Vec<_>>().join("\n")
     }
 
     /// The table as [`print`](Table::print) prints it.
@@ -206,6 +247,25 @@ mod tests {
              users                 4,182\n\
              service_dependencies     12  two orphans set\n\
              \x20                            aside\n"
+        );
+    }
+
+    #[test]
+    fn a_terminal_too_narrow_for_the_columns_gets_a_line_each_cell() {
+        let table = sample();
+        assert_eq!(table.narrowest(), 18);
+        assert_eq!(
+            table.cells(16, false),
+            "table  users\n\
+             rows   4,182\n\
+             \n\
+             table  service_d\n\
+             \x20      ependenci\n\
+             \x20      es\n\
+             rows   12\n\
+             note   two\n\
+             \x20      orphans\n\
+             \x20      set aside\n"
         );
     }
 

@@ -99,6 +99,8 @@ pub struct PoolConfig {
     pub reconnect_timeout: Duration,
     /// How long a connection that a caller left busy may take to become free again; else it is closed.
     pub drain_timeout: Duration,
+    /// Every statement stands in a transaction that PostgreSQL holds to reading, and that is rolled back: whatever it hides, nothing of it remains.
+    pub read_only: bool,
 }
 
 impl StoreConfig {
@@ -158,6 +160,7 @@ impl Default for PoolConfig {
             statement_timeout: Duration::from_secs(30),
             reconnect_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_millis(250),
+            read_only: false,
         }
     }
 }

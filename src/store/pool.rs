@@ -142,6 +142,11 @@ impl Pool {
         self.0.route
     }
 
+    /// What ends a transaction that went well.
+    pub(super) fn end_of_transaction(&self) -> &'static str {
+        if self.0.config.read_only { "ROLLBACK" } else { "COMMIT" }
+    }
+
     /// What a transaction's BEGIN is followed by.
     pub(super) fn settings(&self) -> &str {
         &self.0.settings

@@ -57,7 +57,10 @@ impl Flight<'_> {
         }
         let most = self.declared.query.timeout.min(self.pool.config().statement_timeout);
         let limit = left.min(most);
-        let alone = self.pool.route() == Route::Direct && limit >= self.pool.config().statement_timeout && self.also.is_none();
+        let alone = self.pool.route() == Route::Direct
+            && limit >= self.pool.config().statement_timeout
+            && self.also.is_none()
+            && !self.pool.config().read_only;
         lease.busy();
         // The server's own limit comes first; past it by this much, the server or the way to it is gone.
         let patience = limit + Duration::from_millis(500);
@@ -137,7 +140,8 @@ impl Flight<'_> {
 
     async fn transaction(&self, lease: &Lease, limit: Duration) -> Result<Answer, Trouble> {
         let client = lease.client();
-        let access = if self.declared.query.kind == QueryKind::Write { "" } else { " READ ONLY" };
+        let read_only = self.pool.config().read_only;
+        let access = if self.declared.query.kind == QueryKind::Write && !read_only { "" } else { " READ ONLY" };
         let limit = limit.as_millis().max(1);
         // Nothing is idle in this transaction: its COMMIT is sent with it.
         let begin = format!("BEGIN{access}; SET LOCAL statement_timeout = {limit}{}", self.pool.settings());
@@ -155,7 +159,7 @@ impl Flight<'_> {
         };
         // Polled in this order, each is sent at its first poll: nothing waits for an answer.
         let (began, answer, also, committed) =
-            tokio::join!(biased; client.batch_execute(&begin), statement, also, client.batch_execute("COMMIT"));
+            tokio::join!(biased; client.batch_execute(&begin), statement, also, client.batch_execute(self.pool.end_of_transaction()));
         began?;
         let answer = answer?;
         also?;

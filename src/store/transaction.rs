@@ -268,7 +268,7 @@ impl Open {
             }
         };
         let ended = async {
-            let (added, committed) = tokio::join!(biased; added, client.batch_execute("COMMIT"));
+            let (added, committed) = tokio::join!(biased; added, client.batch_execute(self.inner.pool.end_of_transaction()));
             // COMMIT of a transaction that failed is a ROLLBACK, and no error.
             added.and(committed)
         };
@@ -316,7 +316,8 @@ impl Inner {
             Isolation::RepeatableRead => "REPEATABLE READ",
             Isolation::Serializable => "SERIALIZABLE",
         };
-        let access = if options.read_only { "READ ONLY" } else { "READ WRITE" };
+        let read_only = options.read_only || self.config.pool.read_only;
+        let access = if read_only { "READ ONLY" } else { "READ WRITE" };
         let sql = format!(
             "BEGIN ISOLATION LEVEL {isolation} {access}; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}{}",
             self.pool.settings()

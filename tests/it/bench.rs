@@ -2,6 +2,8 @@
 
 mod find_max;
 mod layers;
+mod reading;
+mod unanswered;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -42,7 +44,7 @@ fn pgbenchs_own_scripts_run_unchanged_from_files() {
         fs::write(case.dir().join("script.sql"), shown.stderr).unwrap();
         for protocol in ["simple", "extended", "prepared"] {
             let line = format!(
-                "bench --to {{url}} -f {{dir}}/script.sql -M {protocol} -c 3 -t 7 --warmup 0 --allow-writes {} --json",
+                "bench --to {{url}} -f {{dir}}/script.sql --layer direct -M {protocol} -c 3 -t 7 --warmup 0 --allow-writes {} --json",
                 database.name
             );
             let report = case.run(&line).exit(0).json();
@@ -65,8 +67,10 @@ fn a_seed_draws_the_same_transactions_whatever_the_threads() {
     let script = "\\set x random(1, 1000000)\n\\set y random_zipfian(1, 1000000, 1.2)\nINSERT INTO t VALUES (:run, :client_id, :x, :y);\n";
     let case = case("seeds", &database, &[("draw.sql", script)]);
     for (run, words) in [(1, "--seed 7 -j 1"), (2, "--seed 7 -j 2"), (3, "--seed 8 -j 2")] {
-        let line =
-            format!("bench --to {{url}} -f {{dir}}/draw.sql -D run={run} {words} -c 3 -t 20 --warmup 0 --allow-writes {}", database.name);
+        let line = format!(
+            "bench --to {{url}} -f {{dir}}/draw.sql -D run={run} {words} --layer direct -c 3 -t 20 --warmup 0 --allow-writes {}",
+            database.name
+        );
         case.run(&line).exit(0);
     }
     let differences = |other: u32| {
@@ -84,7 +88,10 @@ fn scripts_branch_keep_and_pause() {
         \\else\nINSERT INTO seen VALUES ('wrong');\n\\endif\n";
     let case = case("branches", &database, &[("branch.sql", script)]);
     let report = case
-        .run(&format!("bench --to {{url}} -f {{dir}}/branch.sql -c 1 -t 2 --warmup 0 --json --allow-writes {}", database.name))
+        .run(&format!(
+            "bench --to {{url}} -f {{dir}}/branch.sql --layer direct -c 1 -t 2 --warmup 0 --json --allow-writes {}",
+            database.name
+        ))
         .exit(0)
         .json();
     assert_eq!(database.rows("SELECT * FROM seen"), ["it's", "it's"]);
@@ -119,7 +126,10 @@ fn a_rate_at_which_nothing_succeeds_is_a_step_and_no_error() {
     // The first two calls go well, and no other.
     let script = "SELECT 1 / (CASE WHEN nextval('s') > 2 THEN 0 ELSE 1 END);\n";
     let case = case("worn out", &database, &[("worn.sql", script)]);
-    let line = format!("bench find-max p95<10s --to {{url}} -f {{dir}}/worn.sql --allow-writes {} -c 1 -T 300ms --warmup 0", database.name);
+    let line = format!(
+        "bench find-max p95<10s --to {{url}} -f {{dir}}/worn.sql --layer direct --allow-writes {} -c 1 -T 300ms --warmup 0",
+        database.name
+    );
     let found = case.run(&format!("{line} --start 40 --json")).exit(1).json();
     assert!(found["max_rate"].is_null() && found["steps"].as_array().unwrap().len() > 3, "{found:#}");
     assert!(found["steps"][0]["tps"].as_f64().unwrap() > 0.0 && found["steps"][1]["tps"] == 0.0, "{found:#}");
@@ -141,13 +151,56 @@ fn what_never_ends_is_booked_to_its_own_script() {
 #[test]
 fn nothing_is_written_where_nobody_allowed_it() {
     let database = Database::fresh();
-    database.execute("CREATE TABLE t (a int); CREATE FUNCTION sly() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (1) RETURNING a'");
-    let case = case("read-only", &database, &[("write.sql", "INSERT INTO t VALUES (1);\n"), ("sly.sql", "SELECT sly();\n")]);
-    case.run("bench --to {url} -f {dir}/write.sql -t 1").exit(2).stderr_has("--allow-writes");
-    // What the words do not tell, PostgreSQL does.
-    case.run("bench --to {url} -f {dir}/sly.sql -t 1 --warmup 0").exit(2).stderr_has("read-only transaction");
+    database.execute("CREATE TABLE t (a int)");
+    let case = case("read-only", &database, &[("write.sql", "INSERT INTO t VALUES (1);\n"), ("read.sql", "SELECT a FROM t;\n")]);
+    case.run("bench --to {url} -f {dir}/write.sql -t 1").exit(2).stderr_has("write.sql:1:1: this writes").stderr_has("--allow-writes");
     case.run("bench --to {url} -f {dir}/write.sql -t 1 --allow-writes other").exit(2);
     assert_eq!(database.value("SELECT count(*) FROM t"), "0");
+    // The whole data layer is what is measured, where it can be.
+    let output = case
+        .run("bench --to {url} -f {dir}/read.sql -t 1 --warmup 0 --json")
+        .exit(0)
+        .stderr_has("layer direct: the database may only be read");
+    assert_eq!(output.json()["layers"][0]["layer"], "direct");
+    let line = format!("bench --to {{url}} -f {{dir}}/write.sql -t 1 -c 1 --warmup 0 --json --allow-writes {}", database.name);
+    let report = case.run(&line).exit(0).json();
+    assert_eq!((&report["layers"][0]["layer"], database.value("SELECT count(*) FROM t").as_str()), (&"cached".into(), "1"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_run() {
+    let database = Database::fresh();
+    let case = case("refused", &database, &[("one.sql", "SELECT 1;\n"), ("there.json", "kept\n")]);
+    let refused = |words: &str, said: &str| {
+        let line = format!("bench --to {{url}} --layer direct -f {{dir}}/one.sql -t 1 -c 1 --warmup 0 {words}");
+        let output = case.run(&line).exit(2).stderr_has(said);
+        assert!(!output.stderr.contains("warming up"), "{}", output.stderr);
+    };
+    refused("--save {dir}/nowhere/a.json", "nowhere/a.json cannot be written");
+    refused("--html {dir}", "is a folder");
+    refused("--save {dir}/a --html {dir}/a", "name the same file");
+    refused("--assert p59<1s --save {dir}/there.json", "did you mean p50?");
+    refused("--assert chached:p95<1s", "did you mean cached?");
+    refused("--assert cached:p95<1s", "layer cached is not run");
+    for words in ["-c 99999999999", "-c 10001", "-j 257", "--instances 65", "--repeat 1001", "-R 1000001", "-s 20001"] {
+        case.run(&format!("bench {words}")).exit(2).stderr_has("invalid value");
+    }
+    case.run("bench -T 0").exit(2).stderr_has("nothing is measured in no time");
+    case.run("bench -T 99999999999").exit(2).stderr_has("no longer than a week");
+    let compare = |a: &str, b: &str| case.run_args(["bench", "compare", "--interleave", a, b]);
+    let to = format!("--to {} -S", database.url());
+    compare(&format!("{to} --save a.json"), &to).exit(2).stderr_has("knows no --save");
+    let script = format!("--to {} -f {}/one.sql", database.url(), case.dir().display());
+    compare(&format!("{script} --layer direct"), &format!("{script} --layer pooled"))
+        .exit(2)
+        .stderr_has("no layer in common: direct and pooled");
+    // What stood there still does, and nothing else does.
+    assert_eq!(fs::read_to_string(case.dir().join("there.json")).unwrap(), "kept\n");
+    let mut files: Vec<_> = fs::read_dir(case.dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files, ["one.sql", "there.json"]);
+    case.run("bench --to {url} -f {dir}/one.sql -t 1 -c 1 --warmup 0 --save {dir}/there.json").exit(0);
+    assert!(fs::read_to_string(case.dir().join("there.json")).unwrap().starts_with("{\n"));
 }
 
 #[test]
@@ -157,7 +210,10 @@ fn errors_are_counted_by_their_code_and_the_rest_goes_on() {
     let script = "\\set a random(1, 5)\nBEGIN;\nINSERT INTO t VALUES (:a);\nEND;\n";
     let case = case("errors", &database, &[("insert.sql", script)]);
     let report = case
-        .run(&format!("bench --to {{url}} -f {{dir}}/insert.sql -c 2 -t 20 --warmup 0 --json --allow-writes {}", database.name))
+        .run(&format!(
+            "bench --to {{url}} -f {{dir}}/insert.sql --layer direct -c 2 -t 20 --warmup 0 --json --allow-writes {}",
+            database.name
+        ))
         .exit(0)
         .json();
     let layer = &report["layers"][0];
@@ -300,6 +356,8 @@ fn a_signal_prints_the_results_so_far() {
         &format!("{}/read.sql", case.dir().display()),
         "-T",
         "600",
+        "--layer",
+        "direct",
         "--warmup",
         "0",
         "--json",

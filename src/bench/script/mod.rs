@@ -4,6 +4,7 @@ mod evaluate;
 mod expression;
 pub mod random;
 mod read;
+pub mod reading;
 mod scan;
 mod value;
 
@@ -151,6 +152,12 @@ pub enum Piece {
     Variable(Slot),
     /// As a literal.
     Quoted(Slot),
+}
+
+impl Piece {
+    pub fn is_variable(&self) -> bool {
+        !matches!(self, Piece::Text(_))
+    }
 }
 
 /// What becomes of a statement's rows.

@@ -242,7 +242,7 @@ fn nothing_more(argument: &str, offset: usize, name: &str) -> Result<(), Fault> 
 }
 
 /// What its first word tells; a function that a SELECT calls may still write, and PostgreSQL is what forbids.
-fn reads_only(sql: &str) -> bool {
+pub fn reads_only(sql: &str) -> bool {
     let upper = sql.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(|c: char| !is_name(c)).filter(|word| !word.is_empty()).collect();
     let writes = ["INSERT", "UPDATE", "DELETE", "MERGE"];

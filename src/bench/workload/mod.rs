@@ -36,12 +36,16 @@ const BUILT_IN: [(&str, Source); 6] = [
     ("simple-update", Source::SimpleUpdate),
 ];
 
+const MOST_WEIGHT: u32 = 100_000;
+
 impl Choice {
     /// `registry`, `load.sql`, `load.sql@3`. A name that is not built in is a file's.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, weight) = match text.rsplit_once('@') {
             Some((name, weight)) if weight.bytes().all(|byte| byte.is_ascii_digit()) => {
-                (name, weight.parse().map_err(|_| format!("the weight {weight:?} is no whole number"))?)
+                // The registry's own weights are of ten thousand, and all of them add up.
+                let weight = weight.parse().ok().filter(|weight| *weight <= MOST_WEIGHT);
+                (name, weight.ok_or_else(|| format!("a weight is a whole number up to {MOST_WEIGHT}"))?)
             }
             _ => (text, 1),
         };
@@ -63,11 +67,6 @@ impl Choice {
             source => BUILT_IN.iter().find(|(_, known)| known == source).map_or_else(String::new, |(name, _)| name.to_string()),
         };
         if self.weight == 1 { name } else { format!("{name}@{}", self.weight) }
-    }
-
-    /// Made of queries that the data layer can be told of.
-    pub fn is_declared(&self) -> bool {
-        matches!(self.source, Source::Registry | Source::RegistryRead | Source::SelectOnly)
     }
 
     pub fn is_built_in(&self) -> bool {
@@ -164,10 +163,6 @@ impl Workload {
             _ => None,
         })
     }
-
-    pub fn reads_only(&self) -> bool {
-        self.scripts.iter().all(|script| script.reads_only)
-    }
 }
 
 fn read_file(path: &Path) -> Result<String> {
@@ -204,7 +199,8 @@ mod tests {
             assert!((share(name) - percent).abs() < 0.6, "{name}: {}", share(name));
         }
         assert_eq!(workload.scripts.iter().map(|script| script.weight).sum::<u32>(), 10_000);
-        assert!(load(&["registry-read"]).reads_only() && !workload.reads_only());
+        let reads_only = |workload: &Workload| workload.scripts.iter().all(|script| script.reads_only);
+        assert!(reads_only(&load(&["registry-read"])) && !reads_only(&workload));
     }
 
     #[test]
@@ -213,6 +209,7 @@ mod tests {
         assert_eq!(choice("tpcb@3"), Ok(("tpcb@3".into(), 3)));
         assert_eq!(choice("a/b.sql"), Ok(("a/b.sql".into(), 1)));
         assert_eq!(choice("a@b.sql"), Ok(("a@b.sql".into(), 1)));
+        assert!(choice("tpcb@99999999").unwrap_err().contains("up to 100000"));
         assert!(choice("selekt").unwrap_err().contains("select-only"));
         let weighted = load(&["tpcb@3", "select-only"]);
         let mut random = Random::new(1);

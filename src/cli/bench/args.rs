@@ -1,6 +1,5 @@
 //! The arguments of `candlefish bench`, and how each is read.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,7 +51,7 @@ pub(super) struct CompareArgs {
     #[arg(long, num_args = 2, value_names = ["ARGS", "ARGS"], allow_hyphen_values = true)]
     pub(super) interleave: Vec<String>,
     /// Runs of each side
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..), requires = "interleave")]
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = up_to(MOST_RUNS), requires = "interleave")]
     pub(super) repeat: u32,
     /// So much slower is no worse, such as 5%
     #[arg(long, value_name = "P%", default_value = "0%", value_parser = percent)]
@@ -98,7 +97,7 @@ pub(super) struct InitArgs {
     #[command(flatten)]
     pub(super) target: TargetArgs,
     /// 35 services, 1,000 users, 70,000 probes and 100,000 accounts for each 1
-    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    #[arg(short, long, default_value_t = 1, value_parser = up_to(MOST_SCALE))]
     pub(super) scale: u32,
 }
 
@@ -121,12 +120,12 @@ pub struct RunArgs {
     /// Redis, for the layers l2 and cached
     #[arg(long, value_name = "URL")]
     pub(super) redis: Option<String>,
-    /// The way to the data: sqlite is a file's one connection for all, direct one connection a client, pooled the pool, l2 Redis before it, cached memory before both, all each in turn [default: cached; direct for scripts, tpcb and simple-update]
+    /// The way to the data: sqlite is a file's one connection for all, direct one connection a client, pooled the pool, l2 Redis before it, cached memory before both, all each in turn [default: cached; direct for scripts where the database may only be read, or with -M simple: there the data layer cannot run them]
     #[arg(long, value_name = "LAYER", value_parser = layers)]
     pub(super) layer: Option<Layers>,
     /// Instances of the data layer, each with its own pool and memory; the clients are divided among them
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub(super) instances: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to(MOST_INSTANCES))]
+    pub(super) instances: u32,
     /// Layer sqlite works on a copy of this file [default: a file with the same data]
     #[arg(long, value_name = "FILE.db")]
     pub(super) source: Option<PathBuf>,
@@ -140,13 +139,13 @@ pub struct RunArgs {
     #[arg(short = 'N')]
     pub(super) simple_update: bool,
     /// Clients at the same time
-    #[arg(short, long, default_value = "10", value_name = "N")]
-    pub(super) clients: NonZeroUsize,
+    #[arg(short, long, default_value_t = 10, value_name = "N", value_parser = up_to(MOST_CLIENTS))]
+    pub(super) clients: u32,
     /// Threads that drive them [default: the machine's cores, at most 4]
-    #[arg(short = 'j', long, value_name = "N")]
-    pub(super) threads: Option<NonZeroUsize>,
+    #[arg(short = 'j', long, value_name = "N", value_parser = up_to(MOST_THREADS))]
+    pub(super) threads: Option<u32>,
     /// How long is measured, such as 30, 30s, 2m [default: 30s]
-    #[arg(short = 'T', long, value_name = "DURATION", value_parser = duration, conflicts_with = "transactions")]
+    #[arg(short = 'T', long, value_name = "DURATION", value_parser = length, conflicts_with = "transactions")]
     pub(super) time: Option<Duration>,
     /// So many transactions of each client, instead of a time
     #[arg(short = 't', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -170,7 +169,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,
     /// What :scale is in a script [default: what bench init has filled, else 1]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = up_to(MOST_SCALE))]
     pub(super) scale: Option<u32>,
     /// A variable for scripts (repeatable)
     #[arg(short = 'D', long = "define", value_name = "NAME=VALUE", value_parser = define)]
@@ -179,7 +178,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_tries: u32,
     /// Runs of each layer, in turn
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to(MOST_RUNS))]
     pub(super) repeat: u32,
     /// What must hold, else exit 1: p95<50ms, error_rate<0.1%, sqlite:p99<1s, any number of the JSON by its names, or kpi (repeatable)
     #[arg(long = "assert", value_name = "EXPR", value_parser = claims)]
@@ -221,11 +220,29 @@ impl ValueEnum for Protocol {
     }
 }
 
+/// What one machine can drive, generously; beyond that its memory ends before the server's.
+const MOST_CLIENTS: u32 = 10_000;
+const MOST_THREADS: u32 = 256;
+const MOST_INSTANCES: u32 = 64;
+const MOST_RUNS: u32 = 1000;
+const MOST_SCALE: u32 = 20_000;
+const MOST_RATE: f64 = 1e6;
+/// A week of seconds is kept as a series.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+fn up_to(most: u32) -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(most))
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= 1e7 => Ok(rate),
-        _ => Err("a rate is a number above 0, transactions a second".to_string()),
+        Ok(rate) if rate > 0.0 && rate <= MOST_RATE => Ok(rate),
+        _ => Err(format!("a rate is a number above 0 and up to {MOST_RATE}, transactions a second")),
     }
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| if time.is_zero() { Err("nothing is measured in no time".to_string()) } else { Ok(time) })
 }
 
 fn define(text: &str) -> Result<(String, String), String> {
@@ -247,7 +264,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("{unit:?} is no unit of time: ms, s, m, h")),
     };
     let number: f64 = number.parse().map_err(|_| "a duration is such as 30, 30s, 2m".to_string())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| "a duration is such as 30, 30s, 2m".to_string())
+    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| "a duration is such as 30, 30s, 2m".to_string())?;
+    if time > LONGEST { Err("a run is no longer than a week".to_string()) } else { Ok(time) }
 }
 
 #[cfg(test)]
@@ -259,6 +277,7 @@ mod tests {
         for (text, seconds) in [("60", 60.0), ("60s", 60.0), ("2m", 120.0), ("500ms", 0.5), ("1.5h", 5400.0)] {
             assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)));
         }
-        assert!(duration("2 weeks").is_err() && duration("m").is_err());
+        assert!(duration("2 weeks").is_err() && duration("m").is_err() && duration("99999999999").is_err());
+        assert!(duration("0").is_ok() && length("0").is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! `candlefish bench`: load tests through each layer, with a verdict.
 
 mod args;
+mod result_file;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 pub use args::Args;
 use args::{CleanArgs, CompareArgs, FindMaxArgs, InitArgs, Interleaved, Layers, RunArgs, Task};
+use result_file::ResultFile;
 
 use crate::bench::{self, BenchReport, Choice, Comparison, Job, Layer, Length, Verdict};
 use crate::cli::settings::{Settings, say_target};
@@ -58,30 +60,35 @@ async fn clean(args: &CleanArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
 }
 
 async fn load(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    let save = args.save.as_deref().map(ResultFile::prepare).transpose()?;
+    let page = args.html.as_deref().map(ResultFile::prepare).transpose()?;
+    if args.save.is_some() && args.save == args.html {
+        bail!(Failure::new("usage", "--save and --html name the same file").hint("Give each its own."));
+    }
+    let claims: Vec<bench::Claim> = args.asserts.iter().flat_map(|claims| claims.0.clone()).collect();
     let running = async |stopped| {
         let prepared = Prepared::new(args, settings, ui, stopped).await?;
+        bench::check_claims(&prepared.job, &claims)?;
         let report = bench::run(&prepared.job, ui.started_at.clone()).await.context("bench");
         prepared.progress.finish();
         let mut report = report?;
-        for claim in args.asserts.iter().flat_map(|claims| &claims.0) {
-            report.assertions.push(claim.judge(&report)?);
-        }
+        report.assertions = claims.iter().map(|claim| claim.judge(&report)).collect();
         anyhow::Ok(report)
     };
     let (report, signal) = match until_signal(running).await? {
         (Some(report), signal) => (report, signal),
         (None, signal) => return Ok(signal.map_or(Exit::Good, Exit::Signal)),
     };
-    if let Some(path) = &args.save {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("save the result in {}", path.display()))?;
+    if let Some(file) = save {
+        file.write(&(serde_json::to_string_pretty(&report)? + "\n")).context("save the result")?;
     }
-    if let Some(path) = &args.html {
-        std::fs::write(path, render::bench_html(&report)?).with_context(|| format!("write the page {}", path.display()))?;
+    if let Some(file) = page {
+        file.write(&render::bench_html(&report)?).context("save the page")?;
     }
     render::bench(ui, &report)?;
     let passed = report.assertions.iter().all(|assertion| assertion.passed != Some(false))
-        && report.layers.iter().all(|layer| layer.nothing_succeeded().is_none());
+        && report.layers.iter().all(|layer| layer.nothing_succeeded().is_none() && layer.incomplete().is_none())
+        && report.ended_early.is_none();
     Ok(match signal {
         Some(signal) => Exit::Signal(signal),
         None if passed => Exit::Good,
@@ -133,11 +140,19 @@ fn finish_comparison(comparison: &Comparison, ui: &Ui) -> Result<Exit> {
 /// A B, B A, A B …: what changes on the machine meanwhile meets both sides.
 async fn interleave(args: &CompareArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let sides = args.interleave.iter().map(|text| interleaved(text)).collect::<Result<Vec<_>>>()?;
+    sides.iter().try_for_each(|side| no_result_of_its_own(side, "bench compare"))?;
     let running = async |stopped: watch::Receiver<bool>| {
         let mut reports: Vec<Option<BenchReport>> = vec![None, None];
         let mut prepared = Vec::new();
         for side in &sides {
             prepared.push(Prepared::new(side, settings, ui, stopped.clone()).await?);
+        }
+        if let [a, b] = prepared.as_slice()
+            && !a.job.layers.iter().any(|layer| b.job.layers.contains(layer))
+        {
+            let of = |job: &Job| job.layers.iter().map(|layer| layer.as_str()).collect::<Vec<_>>().join(", ");
+            let message = format!("the two sides have no layer in common: {} and {}", of(&a.job), of(&b.job));
+            bail!(Failure::new("nothing_to_compare", message).hint("Layers are compared within one run: candlefish bench --layer all"));
         }
         for round in 1..=args.repeat {
             for turn in 0..2 {
@@ -167,6 +182,17 @@ async fn interleave(args: &CompareArgs, settings: &Settings, ui: &Ui) -> Result<
     Ok(signal.map_or(exit, Exit::Signal))
 }
 
+/// What only a run by itself writes and judges is not passed over in silence.
+fn no_result_of_its_own(args: &RunArgs, command: &str) -> Result<()> {
+    let given = [("--save", args.save.is_some()), ("--html", args.html.is_some()), ("--assert", !args.asserts.is_empty())];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => {
+            bail!(Failure::new("usage", format!("{command} knows no {flag}: it is of a run by itself")).hint(format!("Leave {flag} out.")))
+        }
+        None => Ok(()),
+    }
+}
+
 fn interleaved(text: &str) -> Result<RunArgs> {
     let words = text.split_whitespace().filter(|word| *word != "bench");
     match Interleaved::try_parse_from(words) {
@@ -183,11 +209,13 @@ fn interleaved(text: &str) -> Result<RunArgs> {
 }
 
 async fn find_max(args: &FindMaxArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    no_result_of_its_own(&args.run, "bench find-max")?;
     let running = async |stopped| {
         let mut run = args.run.clone();
         // Short runs: there will be a dozen.
         run.time.get_or_insert(Duration::from_secs(10));
         let prepared = Prepared::new(&run, settings, ui, stopped).await?;
+        bench::check_claims(&prepared.job, &args.claims.0)?;
         let start = match args.start {
             Some(start) => start,
             None => {
@@ -239,6 +267,7 @@ async fn job(
 ) -> Result<Job> {
     let address = settings.address(args.target.to.as_deref(), ui)?;
     ui.say(&format!("target: {address} (from {})", address.origin));
+    open_enough_files(args.clients, ui);
     let workload = chosen_workload(args);
     let on_stack = address.origin == "the local stack";
     let built_in = workload.iter().any(Choice::is_built_in);
@@ -258,18 +287,28 @@ async fn job(
         let failure = Failure::new("bench_scale", format!("the workload's tables are of scale {filled}, not {wanted}"));
         bail!(failure.hint(format!("Fill them anew: candlefish bench init --scale {wanted}")));
     }
-    let layers = args.layer.clone().unwrap_or_else(|| Layers(vec![bench::default_layer(&workload)])).0;
+    let may_write = on_stack || filled.is_some() || args.allow_writes.as_deref() == Some(address.database());
+    let layers = match &args.layer {
+        Some(Layers(layers)) => layers.clone(),
+        None => {
+            let (layer, why) = bench::default_layer(&workload, may_write, args.protocol);
+            if let Some(why) = why {
+                ui.say(&format!("layer {}: {why}", layer.as_str()));
+            }
+            vec![layer]
+        }
+    };
     let store = store(args, settings, &address, &layers, ui)?;
     let shown = Arc::clone(progress);
     Ok(Job {
-        may_write: on_stack || filled.is_some() || args.allow_writes.as_deref() == Some(address.database()),
+        may_write,
         address,
         store,
-        instances: args.instances.get().min(args.clients.get()),
+        instances: args.instances.min(args.clients) as usize,
         layers,
         workload,
-        clients: args.clients.get(),
-        threads: args.threads.map_or_else(default_threads, usize::from),
+        clients: args.clients as usize,
+        threads: args.threads.map_or_else(default_threads, |threads| threads as usize),
         length: args.transactions.map_or(Length::Time(args.time.unwrap_or(Duration::from_secs(30))), Length::Transactions),
         warmup: args.warmup,
         rate: args.rate,
@@ -316,6 +355,22 @@ fn chosen_workload(args: &RunArgs) -> Vec<Choice> {
         workload.extend(Choice::parse("registry"));
     }
     workload
+}
+
+/// A connection and a timer each client; many systems let a process open 1,024 files unless it asks for more.
+fn open_enough_files(clients: u32, ui: &Ui) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = u64::from(clients) * 2 + 512;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let most = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    // Where it stays too low, the first client that has none says so.
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+    if raised.is_err() || most < wanted {
+        ui.warn(&format!("{clients} clients want {wanted} open files, and the system allows {most}: raise it with ulimit -n"));
+    }
 }
 
 fn default_threads() -> usize {

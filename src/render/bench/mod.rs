@@ -15,6 +15,12 @@ pub use verdict::{bench_comparison, bench_find_max};
 
 /// Prints the report.
 pub fn bench(ui: &Ui, report: &BenchReport) -> Result<()> {
+    shown(ui, report)?;
+    warnings(ui, report);
+    Ok(())
+}
+
+fn shown(ui: &Ui, report: &BenchReport) -> Result<()> {
     match ui.format {
         Format::Json => ui.print_json(report),
         Format::Csv => ui.print(&layers_csv(report)),
@@ -49,7 +55,7 @@ pub fn bench(ui: &Ui, report: &BenchReport) -> Result<()> {
             }
             improvements(ui, report)?;
             assertions(ui, report)?;
-            notes(ui, report);
+            report.notes.iter().for_each(|note| ui.say(&format!("note: {note}")));
             Ok(())
         }
     }
@@ -59,6 +65,10 @@ pub fn bench(ui: &Ui, report: &BenchReport) -> Result<()> {
 fn headline(report: &BenchReport) -> String {
     let config = &report.config;
     let length = match (config.seconds, config.transactions_per_client) {
+        (Some(seconds), _) if report.interrupted => {
+            let ran = report.layers.last().map_or(0.0, |layer| layer.seconds);
+            format!("{} of {}", units::seconds(ran), units::seconds(seconds))
+        }
         (Some(seconds), _) => units::seconds(seconds),
         (None, Some(count)) => format!("{} of each client", units::counted(count, "transaction")),
         (None, None) => "no length".to_string(),
@@ -354,20 +364,35 @@ fn assertions(ui: &Ui, report: &BenchReport) -> Result<()> {
     table.print(ui)
 }
 
-fn notes(ui: &Ui, report: &BenchReport) {
+/// What nobody may overlook, whoever reads the numbers.
+fn warnings(ui: &Ui, report: &BenchReport) {
     for layer in &report.layers {
         if let Some(open) = &layer.open
             && open.not_sent > 0
         {
             ui.warn(&format!(
-                "layer {}: {} due and never sent: the rate was not reached; more clients (-c), or a lower rate",
+                "layer {}: {} of {} were due and never sent: the rate was not reached; more clients (-c), or a lower rate",
                 layer.layer,
-                units::counted(open.not_sent, "transaction")
+                units::count(open.not_sent),
+                units::counted(layer.transactions + layer.errors, "transaction")
             ));
         }
+        if let Some(connections) = layer.connections.as_ref().filter(|connections| connections.lost > 0) {
+            ui.warn(&format!(
+                "layer {}: {} broke; the clients were without one for {} of their time, and {} of {} had none at the end",
+                layer.layer,
+                units::counted(connections.lost, "connection"),
+                units::percent(connections.away_ratio),
+                connections.away_at_end,
+                units::counted(layer.clients as u64, "client")
+            ));
+        }
+        if let Some(why) = layer.incomplete() {
+            ui.warn(&format!("layer {}: this is not the load that was asked for, and no assertion passes on it: {why}", layer.layer));
+        }
     }
-    for note in &report.notes {
-        ui.say(&format!("note: {note}"));
+    if let Some(why) = &report.ended_early {
+        ui.warn(&format!("the run ended early: {why}"));
     }
     if report.interrupted {
         ui.warn("the run was interrupted: these are the results until then");

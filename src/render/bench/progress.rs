@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use super::ms;
 use crate::bench::{Length, Tick};
+use crate::render::progress::terminal_size;
 use crate::render::{Ui, units};
 
 pub struct BenchProgress {
@@ -50,7 +51,7 @@ impl BenchProgress {
         }
         if self.view {
             state.tps.push(tick.second.transactions);
-            let lines = view(tick, whole, &state.tps);
+            let lines = view(tick, whole, &state.tps, terminal_size().0);
             self.draw(&mut state, &lines);
         } else if whole.is_multiple_of(self.every) {
             self.ui.say(&line(tick, whole));
@@ -112,34 +113,51 @@ fn line(tick: &Tick, seconds: u64) -> String {
         }
         text += &format!(", pool {} of {}", store.in_use, store.max);
     }
+    if tick.away > 0 {
+        text += &format!(", {} without a connection", units::counted(tick.away as u64, "client"));
+    }
     text
 }
 
-fn view(tick: &Tick, seconds: u64, tps: &[u64]) -> Vec<String> {
+/// The column at which what is told begins.
+const TOLD: usize = 12;
+
+/// `columns`: of the terminal; no line is longer, or it could not be drawn over.
+fn view(tick: &Tick, seconds: u64, tps: &[u64], columns: usize) -> Vec<String> {
     let second = &tick.second;
+    let room = |beside: &str| columns.saturating_sub(TOLD + 1 + beside.chars().count());
+    let time = format!("{seconds} s{}", of_length(tick));
     let done = match tick.length {
-        Length::Time(time) => bar(seconds as f64 / time.as_secs_f64().max(1.0), 30),
+        Length::Time(length) => bar(seconds as f64 / length.as_secs_f64().max(1.0), room(&time).min(30)) + " ",
         Length::Transactions(_) => String::new(),
     };
+    let rate = format!("{} tps", units::count(second.transactions));
+    let shown = CURVE.min(room(&rate));
     let mut lines = vec![
-        format!("{:<11} {done} {seconds} s{}", tick.layer.as_str(), of_length(tick)),
-        format!("throughput  {} {} tps", curve(&tps[tps.len().saturating_sub(CURVE)..]), units::count(second.transactions)),
-        format!(
-            "latency     p50 {} ms   p95 {} ms   p99 {} ms   {}",
-            ms(second.p50_ms),
-            ms(second.p95_ms),
-            ms(second.p99_ms),
-            units::counted(second.errors, "error")
-        ),
+        format!("{:<11} {done}{time}", tick.layer.as_str()),
+        format!("throughput  {} {rate}", curve(&tps[tps.len().saturating_sub(shown)..])),
     ];
+    let (p50, p95, p99) = (ms(second.p50_ms), ms(second.p95_ms), ms(second.p99_ms));
+    let errors = units::counted(second.errors, "error");
+    let latency = format!("latency     p50 {p50} ms   p95 {p95} ms   p99 {p99} ms   {errors}");
+    if latency.chars().count() <= columns {
+        lines.push(latency);
+    } else {
+        lines.extend([format!("p50 95 99   {p50}  {p95}  {p99} ms"), format!("errors      {}", units::count(second.errors))]);
+    }
+    if tick.away > 0 {
+        lines.push(format!("clients     {} without a connection", tick.away));
+    }
     if let Some(store) = &tick.store {
         if tick.layer.caches() {
             lines.push(format!("caches      L1 {}   L2 {}", percent(store.l1_hit_ratio), percent(store.l2_hit_ratio)));
         }
         let share = store.in_use as f64 / store.max.max(1) as f64;
-        lines.push(format!("pool        {} {} of {} in use, {} waiting", bar(share, 20), store.in_use, store.max, store.waiting));
+        let used = format!("{} of {} in use, {} waiting", store.in_use, store.max, store.waiting);
+        let bar = if room(&used) >= 20 { bar(share, 20) + " " } else { String::new() };
+        lines.push(format!("pool        {bar}{used}"));
     }
-    lines
+    lines.iter().map(|line| line.chars().take(columns).collect()).collect()
 }
 
 fn bar(share: f64, width: usize) -> String {
@@ -156,7 +174,34 @@ fn curve(values: &[u64]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::bench::{Layer, Second, StoreNow};
+
+    #[test]
+    fn no_line_of_the_view_is_longer_than_the_terminal() {
+        let second =
+            Second { second: 3, transactions: 1_234_567, errors: 12_345, p50_ms: Some(0.1), p95_ms: Some(12.3), p99_ms: Some(45678.9) };
+        let store = Some(StoreNow { l1_hit_ratio: Some(0.5), l2_hit_ratio: None, in_use: 20, max: 20, waiting: 980 });
+        let tick = Tick { layer: Layer::Cached, seconds: Some(3.0), length: Length::Time(Duration::from_secs(30)), second, store, away: 7 };
+        for columns in [10, 40, 55, 80, 200] {
+            let lines = view(&tick, 3, &[5; 100], columns);
+            assert!(lines.iter().all(|line| line.chars().count() <= columns), "{lines:#?}");
+        }
+        assert_eq!(
+            view(&tick, 3, &[5; 100], 40),
+            [
+                "cached      ██░░░░░░░░░░░░░░ 3 s of 30 s",
+                "throughput  ██████████████ 1,234,567 tps",
+                "p50 95 99   0.100  12.3  45,679 ms",
+                "errors      12,345",
+                "clients     7 without a connection",
+                "caches      L1 50.0 %   L2 –",
+                "pool        20 of 20 in use, 980 waiting",
+            ]
+        );
+    }
 
     #[test]
     fn bars_and_curves_stay_within_their_room() {

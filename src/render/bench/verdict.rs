@@ -80,10 +80,11 @@ pub fn bench_find_max(ui: &Ui, found: &FindMax) -> Result<()> {
                 assertion.actual.map_or(format!("{}: unknown", assertion.expr), |actual| format!("{}: {actual:.3}", assertion.expr))
             })
             .collect();
-        match (step.passed, misses.is_empty()) {
-            (true, _) => "holds".to_string(),
-            (false, true) => "the rate was not reached".to_string(),
-            (false, false) => misses.join(", "),
+        let reasons: Vec<String> = misses.into_iter().chain(step.not_reached.clone()).collect();
+        match step.passed {
+            true => "holds".to_string(),
+            false if reasons.is_empty() => "interrupted".to_string(),
+            false => reasons.join(", "),
         }
     };
     match ui.format {

@@ -125,8 +125,8 @@ fn bars(count: &Arc<Mutex<Count>>, color: bool) -> ProgressBar {
     bar
 }
 
-/// Columns and lines; what a terminal has that does not say.
-fn terminal_size() -> (usize, usize) {
+/// Columns and lines of the terminal at stderr; what a terminal has that does not say.
+pub(in crate::render) fn terminal_size() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(std::io::stderr()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (usize::from(size.ws_col), usize::from(size.ws_row)),
         _ => (80, 24),

@@ -1,0 +1,95 @@
+//! A load that was not answered: servers that go, requests that were never sent. No assertion passes over it.
+
+use std::thread;
+
+use serde_json::Value as Json;
+
+use super::case;
+use crate::support::{Case, Database, Output};
+
+fn number(of: &Json, path: &str) -> f64 {
+    of.pointer(path).and_then(Json::as_f64).unwrap_or_else(|| panic!("no {path} in {of:#}"))
+}
+
+/// Runs this while the database lets nobody in any more, from when clients are at work, and for so many seconds.
+fn with_a_server_that_goes(case: &Case, database: &Database, line: &str, seconds: Option<f64>) -> Output {
+    thread::scope(|scope| {
+        let gone = scope.spawn(|| {
+            database.until("SELECT count(*) > 2 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%of_the_bench%' AND pid <> pg_backend_pid()");
+            let name = &database.name;
+            Database::maintain(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
+            Database::maintain(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
+            if let Some(seconds) = seconds {
+                Database::maintain(&format!("SELECT pg_sleep({seconds})"));
+                Database::maintain(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
+            }
+        });
+        let output = case.run(line);
+        gone.join().unwrap();
+        Database::maintain(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", database.name));
+        output
+    })
+}
+
+#[test]
+fn a_server_that_dies_under_a_run_is_no_good_answer() {
+    let database = Database::fresh();
+    let case = case("a server dies", &database, &[("one.sql", "SELECT pg_sleep(0.01) AS of_the_bench;\n")]);
+    let line =
+        "bench --to {url} -f {dir}/one.sql -c 3 -T 3 --warmup 0 --assert error_rate<99% --assert p95<10s --save {dir}/died.json --json";
+    let output = with_a_server_that_goes(&case, &database, line, None).exit(1);
+    let output = output.stderr_has("3 of 3 clients had none at the end").stderr_has("no assertion passes on it");
+    let report = output.json();
+    let layer = &report["layers"][0];
+    assert_eq!((&layer["connections"]["lost"], &layer["connections"]["away_at_end"]), (&3.into(), &3.into()), "{layer:#}");
+    // A client that finds no connection has failed, and the seconds in which nothing was answered are there.
+    let series = layer["series"].as_array().unwrap();
+    assert!(series.len() >= 3 && series[2]["tps"] == 0 && number(&series[2], "/errors") > 0.0, "{series:#?}");
+    assert!(number(layer, "/errors") >= 3.0 + number(layer, "/connections/failed_attempts"), "{layer:#}");
+    for assertion in report["assertions"].as_array().unwrap() {
+        assert!(assertion["passed"] == false && assertion["actual"].is_number(), "{assertion:#}");
+    }
+    // With a number of transactions and no end, a client gives up in the end, and what it had left has failed.
+    let line = "bench --to {url} -f {dir}/one.sql -c 3 -t 4000 --warmup 0 --assert error_rate<1% --json";
+    let report = with_a_server_that_goes(&case, &database, line, None).exit(1).json();
+    let layer = &report["layers"][0];
+    assert_eq!(number(layer, "/transactions") + number(layer, "/errors"), 12_000.0, "{layer:#}");
+    assert!(layer["errors_by_code"].to_string().contains("their client had lost its connection"), "{layer:#}");
+}
+
+#[test]
+fn a_server_that_comes_back_is_found_again_and_what_was_due_meanwhile_is_answered() {
+    let database = Database::fresh();
+    let case = case("a server restarts", &database, &[("one.sql", "SELECT pg_sleep(0.01) AS of_the_bench;\n")]);
+    let line = |words: &str| format!("bench --to {{url}} -f {{dir}}/one.sql -c 4 -T 4 --warmup 0 --assert error_rate<50% --json {words}");
+    let report = with_a_server_that_goes(&case, &database, &line("-R 100"), Some(1.0)).exit(0).json();
+    let layer = &report["layers"][0];
+    let connections = &layer["connections"];
+    assert!(
+        number(connections, "/lost") >= 4.0 && number(connections, "/failed_attempts") > 0.0 && connections["away_at_end"] == 0,
+        "{layer:#}"
+    );
+    assert!(layer["open"]["not_sent"] == 0 && number(layer, "/latency_ms/max") > 900.0, "{layer:#}");
+    // In the closed model nobody asked meanwhile, so it is not the load that was asked for.
+    let output = with_a_server_that_goes(&case, &database, &line(""), Some(1.0)).exit(1);
+    let output = output.stderr_has("clients were without a connection for");
+    assert_eq!(output.json()["assertions"][0]["passed"], false);
+}
+
+#[test]
+fn what_was_due_and_never_sent_has_failed_and_took_its_time() {
+    let database = Database::fresh();
+    let case = case("never sent", &database, &[("slow.sql", "SELECT pg_sleep(0.05);\n")]);
+    let line = "bench --to {url} -f {dir}/slow.sql -c 1 -R 500 -T 1 --warmup 0 --assert p95<500ms --assert error_rate<1% --assert not_sent<1 --json";
+    let output = case.run(line).exit(1).stderr_has("were due and never sent");
+    let report = output.json();
+    assert!(report["assertions"].as_array().unwrap().iter().all(|assertion| assertion["passed"] == false), "{:#}", report["assertions"]);
+    let layer = &report["layers"][0];
+    let (answered, failed, not_sent) = (number(layer, "/transactions"), number(layer, "/errors"), number(layer, "/open/not_sent"));
+    assert!((400.0..600.0).contains(&(answered + failed)) && answered < 60.0 && not_sent == failed, "{layer:#}");
+    assert_eq!((&layer["errors_by_code"][0]["code"], number(layer, "/errors_by_code/0/count")), (&"not_sent".into(), not_sent));
+    // The last to be begun was so a second after the end: all others waited longer than that.
+    assert!(number(layer, "/latency_ms/p50") > 1000.0 && number(layer, "/reads/latency_ms/p95") > 1500.0, "{layer:#}");
+    let in_series: f64 = layer["series"].as_array().unwrap().iter().map(|second| number(second, "/errors")).sum();
+    assert_eq!(in_series, failed);
+}

@@ -106,7 +106,7 @@ impl Job {
     /// What the run keeps in Redis, where its namespace is no application's.
     fn own_keys(&self) -> Option<FleetPlace> {
         let url = self.store.redis.clone().filter(|_| self.store.announce.is_some() && self.layers.iter().any(|layer| layer.caches()))?;
-        Some(FleetPlace { url, namespace: self.store.namespace.clone() })
+        Some(FleetPlace { url, origin: "this run".to_string(), namespace: self.store.namespace.clone() })
     }
 
     /// Nothing says that what a script hides may be done.

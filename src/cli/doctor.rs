@@ -44,7 +44,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let pooler = settings.pooler_beside(args.pooler.as_deref(), &address, ui)?;
     let redis = match settings.find_redis_beside(args.redis.as_deref(), &address)? {
         None => None,
-        Some(redis) => Some(RedisFacts::read(redis.secret()).await),
+        Some(redis) => Some((redis.origin.clone(), RedisFacts::read(redis.secret()).await)),
     };
     let observer = Observer::connect(&address, "candlefish doctor").await.context("examine the server")?;
     let patient = Patient::admit(&address, &observer, pooler.as_ref(), redis).await?;

@@ -47,7 +47,7 @@ pub const POOL_SUMS: Check = Check {
     about: "what PgBouncer may open fits into what the server allows",
     run: |patient| {
         async move {
-            let Some(pooler) = patient.pooler else { return Ok(Found::nothing("no pooler is named")) };
+            let Some(pooler) = patient.pooler else { return Ok(Found::not_named("no pooler is named")) };
             let Some(usable) = usable(patient) else { return Ok(Found::unknown("the server's limits are hidden from this user", GRANT)) };
             let console = match console(pooler).await {
                 Ok(console) => console,

@@ -109,9 +109,9 @@ impl Found {
         Found::unknown(notes.first().cloned().unwrap_or_default(), notes.get(1).cloned().unwrap_or_default())
     }
 
-    /// There is nothing to look at.
-    fn nothing(why: impl Into<String>) -> Self {
-        Found { verdict: Verdict::Ok, value: String::new(), why: why.into(), remedy: None }
+    /// Nobody named it, so it was not looked at: no health, and nothing to mend.
+    fn not_named(why: impl Into<String>) -> Self {
+        Found { verdict: Verdict::Unknown, value: String::new(), why: why.into(), remedy: None }
     }
 }
 
@@ -130,8 +130,8 @@ pub struct Patient<'a> {
     pub address: &'a Address,
     pub observer: &'a Observer,
     pub pooler: Option<&'a Address>,
-    /// None: no Redis is named; an error: it does not answer.
-    pub redis: Option<Result<RedisFacts>>,
+    /// Who named the Redis, and what it is; an error: it does not answer. None: none is named.
+    pub redis: Option<(String, Result<RedisFacts>)>,
     options: Options,
     /// Those that this user may see.
     settings: BTreeMap<String, Setting>,
@@ -150,7 +150,7 @@ impl<'a> Patient<'a> {
         address: &'a Address,
         observer: &'a Observer,
         pooler: Option<&'a Address>,
-        redis: Option<Result<RedisFacts>>,
+        redis: Option<(String, Result<RedisFacts>)>,
     ) -> Result<Self> {
         let answer = observer.ask(include_str!("queries/settings.sql"), &[]).await.context("read the settings")?;
         let text = |row: &[Cell], at: usize| row[at].text().map(str::to_string);

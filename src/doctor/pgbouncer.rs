@@ -6,12 +6,10 @@ use futures_util::FutureExt as _;
 use crate::doctor::{Check, Found, few};
 use crate::model::{Failure, sentence};
 use crate::postgres::{Address, Console, Route, route};
-use crate::stats::PoolUse;
+use crate::stats::{PoolUse, console_remedy};
 
 const NO_POOLER: &str = "no pooler is named";
 const STATS_USERS: &str = "Put this user into stats_users of pgbouncer.ini, and reload it.";
-
-const DEAD: &str = "Is it running, and are host and port those of --pooler or POOLER_URL?";
 
 /// It answers, and does not let this user in.
 fn is_refused(error: &anyhow::Error) -> bool {
@@ -22,9 +20,9 @@ fn is_refused(error: &anyhow::Error) -> bool {
 /// Its console; or what it means that there is none.
 pub async fn console(pooler: &Address) -> Result<Console, Found> {
     Console::connect(pooler).await.map_err(|error| match is_refused(&error) {
-        true => Found::unknown(sentence(&error), STATS_USERS),
+        true => Found::unknown(sentence(&error), console_remedy(pooler, &error)),
         // It was named: that it does not answer is no gap in what this user may see.
-        false => Found::error("unreachable", sentence(&error), DEAD),
+        false => Found::error("unreachable", sentence(&error), console_remedy(pooler, &error)),
     })
 }
 
@@ -41,7 +39,7 @@ pub const MODE: Check = Check {
     about: "PgBouncer pools by transaction",
     run: |patient| {
         async move {
-            let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
+            let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
             let pools = match pools(pooler).await? {
                 Ok(pools) => pools,
                 Err(unknown) => return Ok(unknown),
@@ -71,11 +69,11 @@ pub const PGBOUNCER_VERSION: Check = Check {
     about: "PgBouncer can carry prepared statements",
     run: |patient| {
         async move {
-            let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
+            let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
             let found = match route(pooler).await {
                 Ok(found) => found,
-                Err(error) if is_refused(&error) => return Ok(Found::unknown(sentence(&error), "Is it PgBouncer?")),
-                Err(error) => return Ok(Found::error("unreachable", sentence(&error), DEAD)),
+                Err(error) if is_refused(&error) => return Ok(Found::unknown(sentence(&error), console_remedy(pooler, &error))),
+                Err(error) => return Ok(Found::error("unreachable", sentence(&error), console_remedy(pooler, &error))),
             };
             Ok(match found {
                 Route::Direct => {
@@ -111,7 +109,7 @@ pub const LIVE: Check = Check {
     about: "no client waits for a server",
     run: |patient| {
         async move {
-            let Some(pooler) = patient.pooler else { return Ok(Found::nothing(NO_POOLER)) };
+            let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
             let pools = match pools(pooler).await? {
                 Ok(pools) => pools,
                 Err(unknown) => return Ok(unknown),

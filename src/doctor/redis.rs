@@ -4,6 +4,7 @@ use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found};
 use crate::model::sentence;
+use crate::stats::redis_remedy;
 
 pub const POLICY: Check = Check {
     name: "redis-policy",
@@ -11,11 +12,9 @@ pub const POLICY: Check = Check {
     run: |patient| {
         async move {
             let facts = match &patient.redis {
-                None => return Ok(Found::nothing("no Redis is named")),
-                Some(Err(error)) => {
-                    return Ok(Found::error("unreachable", sentence(error), "Start it, or mend --redis or REDIS_URL."));
-                }
-                Some(Ok(facts)) => facts,
+                None => return Ok(Found::not_named("no Redis is named")),
+                Some((origin, Err(error))) => return Ok(Found::error("unreachable", sentence(error), redis_remedy(origin))),
+                Some((_, Ok(facts))) => facts,
             };
             let value = format!("Redis {}, maxmemory {} MB, {}", facts.version, facts.maxmemory / 1_000_000, facts.policy);
             Ok(if facts.maxmemory == 0 {

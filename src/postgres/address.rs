@@ -18,6 +18,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the server sees as the client's name, when nobody says.
 pub const APPLICATION_NAME: &str = "candlefish";
 
+/// The origin of an address that nobody had to name: `candlefish stack up` starts what is there.
+pub const LOCAL_STACK: &str = "the local stack";
+
 /// An address with everything that a connection needs. `Display` and `Debug` never show the password.
 #[derive(Clone)]
 pub struct Address {
@@ -25,6 +28,8 @@ pub struct Address {
     pub config: Config,
     /// Which source named it: `--to`, `DATABASE_URL`, `the local stack`, …
     pub origin: String,
+    /// What is to answer there, for people: `PostgreSQL`, or `PgBouncer`.
+    pub expected: &'static str,
     pub tls: Tls,
     /// What was said, and by whom.
     pub parameters: Parameters,
@@ -93,6 +98,7 @@ impl Address {
         let mut address = Address {
             config: Config::new(),
             origin: origin.into(),
+            expected: "PostgreSQL",
             tls: tls(&parameters)?,
             parameters: Parameters::default(),
             session: Vec::new(),
@@ -111,6 +117,11 @@ impl Address {
         let mut address = self.clone();
         address.config.dbname(dbname);
         address
+    }
+
+    /// The console of the PgBouncer that is to be there.
+    pub fn console(&self) -> Self {
+        Address { expected: "PgBouncer", ..self.with_database("pgbouncer") }
     }
 
     /// The same server, told another name of the client.

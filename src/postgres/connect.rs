@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::model::Failure;
 use crate::postgres::local_socket::LocalSocket;
-use crate::postgres::{Address, CONNECT_TIMEOUT, SslMode, connector, tls};
+use crate::postgres::{Address, CONNECT_TIMEOUT, LOCAL_STACK, SslMode, connector, tls};
 
 /// Connects; the connection's task ends with its client. The error is a [`Failure`] whose code is one of `target_unreachable`,
 /// `wrong_password`, `no_database`, `permission_denied`, `too_many_connections`, `target_not_ready`, `not_postgresql`, `tls_failed`.
@@ -287,8 +287,11 @@ fn describe_io(error: &io::Error, connecting: bool, address: &Address, limit: Du
 }
 
 fn unreachable(address: &Address, why: String) -> Failure {
-    Failure::new("target_unreachable", format!("PostgreSQL cannot be reached at {}: {why}", address.server()))
-        .hint(format!("The address came from {}: is the server running, and are host and port right?", address.origin))
+    let hint = match address.origin.as_str() {
+        LOCAL_STACK => "It is the local stack's: `candlefish stack up` starts what is not running.".to_string(),
+        origin => format!("The address came from {origin}: is the server running, and are host and port right?"),
+    };
+    Failure::new("target_unreachable", format!("{} cannot be reached at {}: {why}", address.expected, address.server())).hint(hint)
 }
 
 fn not_postgresql(address: &Address, why: Option<String>) -> Failure {
@@ -298,5 +301,5 @@ fn not_postgresql(address: &Address, why: Option<String>) -> Failure {
 }
 
 fn at(address: &Address) -> String {
-    format!("PostgreSQL at {}", address.server())
+    format!("{} at {}", address.expected, address.server())
 }

@@ -28,7 +28,7 @@ mod session_lock;
 pub mod statement;
 mod tls;
 
-pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, SslMode, Tls};
+pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, LOCAL_STACK, SslMode, Tls};
 pub use argument::Argument;
 pub use cancel::cancel;
 pub use catalog::{ForeignKeySides, foreign_key_sides, foreign_keys_not_valid, read_schema, regclass};

@@ -22,7 +22,7 @@ pub enum Route {
 
 /// Asks PgBouncer's console, the database `pgbouncer` of every PgBouncer. PostgreSQL itself has no such database.
 pub async fn route(address: &Address) -> Result<Route> {
-    let console = match connect(&address.with_database("pgbouncer")).await {
+    let console = match connect(&address.console()).await {
         Ok(console) => console,
         Err(error) => match error.downcast_ref::<Failure>() {
             Some(failure) if failure.sqlstate.as_deref() == Some("3D000") => return Ok(Route::Direct),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::FutureExt as _;
 
 use crate::model::{Cell, sentence};
-use crate::stats::{Growth, Look, Reading, Stat, Unavailable};
+use crate::stats::{Growth, Look, Reading, Stat, Unavailable, redis_remedy};
 use crate::store::{Fleet, Instance, LayerStatus};
 
 pub const STAT: Stat = Stat {
@@ -57,8 +57,7 @@ pub(super) const NO_REDIS: &str = "no Redis is named, so no instance of the data
 pub(super) async fn fleet(look: &Look<'_>) -> Result<Option<Vec<Instance>>> {
     let Some(place) = &look.options.fleet else { return Ok(None) };
     let read = async { Fleet::connect(place).await?.instances().await };
-    let unavailable =
-        |error: anyhow::Error| Unavailable::new(sentence(&error), "Is Redis up, and is --redis or REDIS_URL the one that instances use?");
+    let unavailable = |error: anyhow::Error| Unavailable::new(sentence(&error), redis_remedy(&place.origin));
     read.await.map(Some).map_err(|error| unavailable(error).into())
 }
 

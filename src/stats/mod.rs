@@ -34,7 +34,7 @@ pub use sheet::{Column, Sheet};
 pub use slow_queries::Sort;
 pub use statements::Statements;
 pub use tables::locked_tables;
-pub use unavailable::{Unavailable, explain};
+pub use unavailable::{Unavailable, console_remedy, explain, redis_remedy, with_stack};
 
 /// The shelf, in the order in which a person would ask.
 pub const SHELF: [&Stat; 12] = [

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use crate::model::{Cell, sentence};
 use crate::postgres::{Address, Console, ConsoleRow};
 use crate::stats::cache::{NO_REDIS, fleet};
-use crate::stats::{Growth, Look, Reading, Stat, Unavailable};
+use crate::stats::{Growth, Look, Reading, Stat, Unavailable, console_remedy};
 use crate::store::Instance;
 
 pub const STAT: Stat = Stat {
@@ -74,10 +74,7 @@ fn own_pool(instance: &Instance) -> Vec<Cell> {
 }
 
 fn refused(pooler: &Address, error: &anyhow::Error) -> Unavailable {
-    Unavailable::new(
-        format!("the console of PgBouncer at {} does not answer: {:#}", pooler.server(), error),
-        format!("Is it PgBouncer, and is {:?} in its stats_users or admin_users?", pooler.user()),
-    )
+    Unavailable::new(sentence(error), console_remedy(pooler, error))
 }
 
 async fn pools(look: &Look<'_>, pooler: &Address) -> Result<Reading> {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use anyhow::Error;
 
-use crate::postgres::database_error;
+use crate::model::Failure;
+use crate::postgres::{Address, LOCAL_STACK, database_error};
 use crate::stats::GRANT;
 
 /// A statistic that this server does not give.
@@ -27,6 +28,37 @@ impl fmt::Display for Unavailable {
 }
 
 impl std::error::Error for Unavailable {}
+
+/// What to do where no Redis answers at the address that `origin` named.
+pub fn redis_remedy(origin: &str) -> String {
+    match origin {
+        LOCAL_STACK => "It is the local stack's: `candlefish stack up` starts what is not running.".to_string(),
+        origin => format!("Is Redis up, and is the address from {origin} the one that instances use?"),
+    }
+}
+
+/// What to do where PgBouncer's console does not answer as it should.
+pub fn console_remedy(pooler: &Address, error: &Error) -> String {
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    match failure {
+        Some(failure) if failure.code == "no_database" => {
+            format!(
+                "At that address answers PostgreSQL itself, or another pooler: is the address from {} that of PgBouncer?",
+                pooler.origin
+            )
+        }
+        Some(Failure { code: "target_refused", sqlstate: Some(state), .. }) if state == "08P01" => {
+            format!("Put {:?} into stats_users of pgbouncer.ini, and reload it.", pooler.user())
+        }
+        Some(Failure { hint: Some(hint), .. }) => hint.clone(),
+        _ => "Is it PgBouncer, and does it answer others?".to_string(),
+    }
+}
+
+/// The error, with what starts a server of the local stack again.
+pub fn with_stack(origin: &str, said: String) -> String {
+    if origin == LOCAL_STACK { format!("{said} (`candlefish stack up` starts it)") } else { said }
+}
 
 /// Why there is no answer.
 pub struct Lack {

@@ -17,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct FleetPlace {
     pub url: String,
+    /// Which source named it: `--redis`, `REDIS_URL`, `the local stack`.
+    pub origin: String,
     /// The start of their keys.
     pub namespace: String,
 }

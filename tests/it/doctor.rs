@@ -35,11 +35,17 @@ fn a_stack_of_ours_is_in_order() {
     case.run("doctor --ignore nonsense -d {url}").exit(2);
     case.run("doctor -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("cannot be reached");
     case.run("doctor --redis redis://127.0.0.1:1 -d {url}").exit(1).stdout_has("unreachable");
+    // What nobody named was not looked at.
+    let alone = Case::new("alone").database(&database).run("doctor --json -d {url}").exit(0).json();
+    for name in ["pool-sums", "pgbouncer-mode", "pgbouncer-version", "pgbouncer-waiting", "redis-policy"] {
+        assert!(check(&alone, name)["verdict"] == "unknown" && check(&alone, name)["remedy"].is_null(), "{alone:#}");
+    }
     // A pooler that was named and is dead is no pass, and no matter of privileges.
     let dead = case.run("doctor --pooler postgresql://x@127.0.0.1:1/x --json -d {url}").exit(1).json();
     for name in ["pgbouncer-mode", "pgbouncer-version", "pgbouncer-waiting", "pool-sums"] {
         let found = check(&dead, name);
-        assert!(found["verdict"] == "error" && found["remedy"].as_str().unwrap().contains("Is it running"), "{found:#}");
+        assert!(found["verdict"] == "error" && found["remedy"].as_str().unwrap().contains("is the server running"), "{found:#}");
+        assert!(found["why"].as_str().unwrap().contains("PgBouncer cannot be reached"), "{found:#}");
     }
 }
 
@@ -129,13 +135,21 @@ fn what_has_died_is_missed() {
         assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
     }
     let document = case.run("doctor --json").exit(1).json();
-    assert_eq!(check(&document, "redis-policy")["verdict"], "error", "{document:#}");
-    assert_eq!(check(&document, "pgbouncer-mode")["verdict"], "error", "{document:#}");
-    case.run("stats cache").exit(1).stderr_has("Connection refused");
-    case.run("stats pools").exit(1).stderr_has("nothing listens there");
+    for name in ["redis-policy", "pgbouncer-mode"] {
+        let found = check(&document, name);
+        assert!(found["verdict"] == "error" && found["remedy"].as_str().unwrap().contains("`candlefish stack up`"), "{found:#}");
+    }
+    case.run("stats cache").exit(1).stderr_has("Connection refused").stderr_has("`candlefish stack up`");
+    case.run("stats pools").exit(1).stderr_has("PgBouncer cannot be reached").stderr_has("`candlefish stack up`");
     let watch = case.run("monitor --once --ignore-for --json").exit(2).json();
     let sources = watch["sources"].as_array().unwrap();
-    assert!(sources.iter().any(|source| source["name"] == "instances" && source["state"] == "failed"), "{watch:#}");
+    for name in ["instances", "pgbouncer"] {
+        let source = sources.iter().find(|source| source["name"] == name).unwrap();
+        assert!(source["state"] == "failed" && source["reason"].as_str().unwrap().contains("`candlefish stack up`"), "{source:#}");
+    }
+    // Nobody who counts something else answers for them, in the alert or in the KPI.
+    assert_eq!(watch["alerts"].as_array().unwrap().iter().filter(|alert| alert["state"] == "unknown").count(), 4, "{watch:#}");
+    assert!(watch["kpis"].as_array().unwrap().iter().all(|kpi| kpi["met"].is_null()), "{watch:#}");
     case.run("--quiet stack down").exit(0);
     case.run("doctor").exit(2).stderr_has("the local stack in").stderr_has("is not up");
     case.run("--quiet stack down --destroy --yes").exit(0);

@@ -395,8 +395,12 @@ async fn pools_are_pgbouncers_own_numbers_and_the_servers_sessions() {
 
     let case = Case::new("no pooler").database(&database);
     case.run("stats pools -d {url}").exit(0).stderr_has("no pooler is named");
-    case.run("stats pools --pooler {url} -d {url}").exit(1).stderr_has("stats_users");
-    case.run("stats pools --pooler postgresql://x@127.0.0.1:1/ -d {url}").exit(1).stderr_has("nothing listens there");
+    // Each cause has its own remedy.
+    case.run("stats pools --pooler {url} -d {url}").exit(1).stderr_has("answers PostgreSQL itself");
+    case.run("stats pools --pooler postgresql://x@127.0.0.1:1/ -d {url}")
+        .exit(1)
+        .stderr_has("PgBouncer cannot be reached at 127.0.0.1:1: nothing listens there")
+        .stderr_has("The address came from --pooler");
 }
 
 #[test]

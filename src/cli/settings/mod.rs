@@ -16,7 +16,7 @@ pub use redis_url::RedisUrl;
 
 use crate::cli::settings::file::SettingsFile;
 use crate::model::Failure;
-use crate::postgres::{Address, Parameters};
+use crate::postgres::{Address, LOCAL_STACK, Parameters};
 use crate::render::Ui;
 use crate::stack::{ServerName, Stack};
 
@@ -195,9 +195,6 @@ impl Settings {
 pub fn say_target(address: &Address, ui: &Ui) {
     ui.say(&format!("target: {address} (from {})", address.origin));
 }
-
-/// Where an address came from that nobody had to name.
-const LOCAL_STACK: &str = "the local stack";
 
 /// The local stack, when it is up.
 fn local_stack() -> Result<Address> {

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::cli::duration::duration;
 use crate::cli::settings::{RedisUrl, Settings, file};
 use crate::model::Failure;
-use crate::postgres::Address;
+use crate::postgres::{Address, LOCAL_STACK};
 use crate::render::Ui;
 use crate::stack::{ServerName, Stack};
 use crate::store::{FleetPlace, StoreConfig};
@@ -130,7 +130,7 @@ impl Settings {
             Some(prefix) => prefix.to_string(),
             None => self.store(target.clone(), None, None)?.namespace,
         };
-        Ok(Some(FleetPlace { url: redis.secret().to_string(), namespace }))
+        Ok(Some(FleetPlace { url: redis.secret().to_string(), origin: redis.origin, namespace }))
     }
 
     /// The same without a word: for who only looks.
@@ -139,10 +139,10 @@ impl Settings {
             return Ok(Some(redis));
         }
         let stack = Stack::locate()?;
-        if let Some(addresses) = stack.addresses()?.filter(|_| target.origin == super::LOCAL_STACK)
+        if let Some(addresses) = stack.addresses()?.filter(|_| target.origin == LOCAL_STACK)
             && stack.has(ServerName::Redis)?
         {
-            return RedisUrl::parse(&addresses.redis_url(), super::LOCAL_STACK).map(Some);
+            return RedisUrl::parse(&addresses.redis_url(), LOCAL_STACK).map(Some);
         }
         Ok(None)
     }

@@ -11,7 +11,7 @@ use crate::monitor::sample::clients::{Autovacuum, Clients};
 use crate::monitor::sample::statements::{Counted, is_transaction_control};
 use crate::monitor::sample::{Connections, LIMIT, Part, Presence, SlowQuery};
 use crate::postgres::{Address, Observer};
-use crate::stats::{Cell, Look, OVERVIEW, Options, Rates, Sheet, find};
+use crate::stats::{Cell, Look, OVERVIEW, Options, Rates, Sheet, find, with_stack};
 
 /// How often the database's size is asked for: it grows slowly, and of many tables it takes seconds.
 const SIZE_EVERY: Duration = Duration::from_secs(600);
@@ -74,7 +74,7 @@ impl Database {
         };
         read.unwrap_or_else(|error| {
             self.disconnect();
-            let why = sentence(&error);
+            let why = with_stack(&self.address.origin, sentence(&error));
             let presence = [Source::Statements, Source::Database].map(|source| (source, Presence::Failed(why.clone())));
             Part { presence: presence.to_vec(), ..Part::default() }
         })

@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::model::{LATENCY_BOUNDS, sentence};
 use crate::monitor::metric::Source;
 use crate::monitor::sample::{InstanceFact, LIMIT, Part, PoolFact, Presence};
+use crate::stats::with_stack;
 use crate::store::{Fleet, FleetPlace, Instance};
 
 pub(super) struct Instances {
@@ -37,7 +38,7 @@ impl Instances {
         match read {
             Err(error) => {
                 self.fleet = None;
-                Part::of(Source::Instances, Presence::Failed(sentence(&error)))
+                Part::of(Source::Instances, Presence::Failed(with_stack(&place.origin, sentence(&error))))
             }
             Ok(instances) if instances.is_empty() => {
                 let why = format!("no instance is alive under {:?} in Redis", place.namespace);

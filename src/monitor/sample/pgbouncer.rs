@@ -6,7 +6,7 @@ use crate::model::sentence;
 use crate::monitor::metric::Source;
 use crate::monitor::sample::{LIMIT, Part, PoolFact, Presence};
 use crate::postgres::{Address, Console, ConsoleRow};
-use crate::stats::PoolUse;
+use crate::stats::{PoolUse, with_stack};
 
 pub(super) struct Pgbouncer {
     address: Option<Address>,
@@ -40,7 +40,7 @@ impl Pgbouncer {
         };
         read.unwrap_or_else(|error| {
             self.console = None;
-            Part::of(Source::Pgbouncer, Presence::Failed(sentence(&error)))
+            Part::of(Source::Pgbouncer, Presence::Failed(with_stack(&address.origin, sentence(&error))))
         })
     }
 }

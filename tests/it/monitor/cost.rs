@@ -43,7 +43,7 @@ fn thread_ms() -> f64 {
 fn a_statistic_costs_its_client_little() {
     let server = crowded();
     let address = Address::parse(&server.url(), "a test").unwrap();
-    let fleet = FleetPlace { url: addresses().redis_url(), namespace: "candlefish".to_string() };
+    let fleet = FleetPlace { url: addresses().redis_url(), origin: "a test".to_string(), namespace: "candlefish".to_string() };
     let pooler = Address::parse(&addresses().pooler_url(), "a test").unwrap();
     let options = Options { pooler: Some(pooler), fleet: Some(fleet), min_ms: 0.0, ..Options::default() };
     // The connection and all that it reads are this thread's work.

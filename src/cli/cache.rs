@@ -248,12 +248,19 @@ fn done(ui: &Ui, tags: &[String], pattern: Option<&str>, told: Option<Told>, inv
         ))?,
         _ => {
             let what = pattern.map_or_else(|| tags.join(" "), |pattern| format!("tags like {pattern}: {}", tags_changed.unwrap_or(0)));
-            let heard =
-                others.map_or("by way of the outbox".to_string(), |(all, heard)| format!("{heard} of {all} live instances acknowledged"));
+            let heard = others.map_or("by way of the outbox".to_string(), |(all, heard)| heard_by(all, heard));
             ui.print(&format!("{what}\n{heard}\n"))?;
         }
     }
     Ok(if instances == acknowledged { Exit::Good } else { Exit::Bad })
+}
+
+fn heard_by<N: std::fmt::Display + Default + PartialEq>(instances: N, acknowledged: N) -> String {
+    if instances == N::default() {
+        "no instance is alive that has any of it in memory; those that come find it gone".to_string()
+    } else {
+        format!("{acknowledged} of {instances} live instances acknowledged")
+    }
 }
 
 async fn flush(store: &Store, yes: bool, ui: &Ui) -> Result<Exit> {
@@ -271,7 +278,7 @@ async fn flush(store: &Store, yes: bool, ui: &Ui) -> Result<Exit> {
         Format::Json => {
             ui.print_json(&document(ui, "flushed", json!({ "keys": removed, "instances": instances, "acknowledged": acknowledged })))?
         }
-        _ => ui.print(&format!("{removed} removed\n{acknowledged} of {instances} live instances acknowledged\n"))?,
+        _ => ui.print(&format!("{removed} removed\n{}\n", heard_by(instances, acknowledged)))?,
     }
     Ok(if instances == acknowledged { Exit::Good } else { Exit::Bad })
 }

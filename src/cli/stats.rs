@@ -180,7 +180,7 @@ impl Watching<'_> {
                 Ok(found) => found,
                 Err(error) if observer.is_closed() => {
                     ui.warn(&format!("{}; connecting again", sentence(&error)));
-                    observer = self.connected_again(&mut ticks).await;
+                    observer = self.connected_again(&mut ticks).await?;
                     ui.say("connected again");
                     continue;
                 }
@@ -196,12 +196,24 @@ impl Watching<'_> {
         Ok(last)
     }
 
-    async fn connected_again(&self, ticks: &mut tokio::time::Interval) -> Observer {
+    /// # Errors
+    /// What no waiting mends: the password is another, the database is gone.
+    async fn connected_again(&self, ticks: &mut tokio::time::Interval) -> Result<Observer> {
+        const FOR_GOOD: [&str; 4] = ["wrong_password", "no_database", "permission_denied", "tls_failed"];
         loop {
             ticks.tick().await;
-            // Why it does not work has been said.
-            if let Ok(observer) = connect(self.address).await {
-                return observer;
+            match connect(self.address).await {
+                Ok(observer) => return Ok(observer),
+                Err(error)
+                    if error
+                        .chain()
+                        .filter_map(|cause| cause.downcast_ref::<Failure>())
+                        .any(|failure| FOR_GOOD.contains(&failure.code)) =>
+                {
+                    return Err(error);
+                }
+                // That it does not answer has been said.
+                Err(_) => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::doctor::{Check, Found};
+use crate::doctor::{Check, Found, few};
 use crate::model::Cell;
 
 pub const AUTOVACUUM: Check = Check {
@@ -18,15 +18,13 @@ pub const AUTOVACUUM: Check = Check {
                     "ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()",
                 ));
             }
-            let (count, names) = patient.names(include_str!("queries/no_autovacuum.sql")).await?;
-            Ok(if count > 0 {
-                Found::warning(
-                    names,
-                    "for these tables it is turned off",
-                    "ALTER TABLE … RESET (autovacuum_enabled), or vacuum them yourself.",
-                )
-            } else {
+            let answer = patient.observer.ask(include_str!("queries/no_autovacuum.sql"), &[]).await?;
+            let names: Vec<&str> = answer.rows.iter().filter_map(|row| row[0].text()).collect();
+            Ok(if names.is_empty() {
                 Found::ok("on", "it is on, for every table")
+            } else {
+                let each: Vec<String> = names.iter().take(4).map(|name| format!("ALTER TABLE {name} RESET (autovacuum_enabled)")).collect();
+                Found::warning(few(&names), "for these tables it is turned off: vacuum them yourself, or", each.join("; "))
             })
         }
         .boxed()
@@ -78,12 +76,19 @@ pub const SEQUENCES: Check = Check {
                 return Ok(Found::ok("", "no sequence has been used, as far as this user may see"));
             };
             let used = row[1].number().unwrap_or(0.0);
-            let value = format!("{}: {:.1} % used", row[0].text().unwrap_or_default(), used * 100.0);
+            let name = row[0].text().unwrap_or_default();
+            let value = format!("{name}: {:.1} % used", used * 100.0);
             let remedy = match (row[2].text(), row[3].text()) {
                 (Some(table), Some(column)) => {
-                    format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE bigint (it rewrites the table; foreign keys have to follow).")
+                    format!(
+                        "ALTER TABLE {table} ALTER COLUMN {column} TYPE bigint; ALTER SEQUENCE {name} AS bigint NO MAXVALUE; \
+                         -- it rewrites the table; foreign keys have to follow"
+                    )
                 }
-                _ => "No type counts further: raise its MAXVALUE where that is lower, else let it begin anew where numbers are free (ALTER SEQUENCE … RESTART).".to_string(),
+                _ if row[4] == Cell::Bool(true) => format!("ALTER SEQUENCE {name} AS bigint NO MAXVALUE"),
+                _ => format!(
+                    "ALTER SEQUENCE {name} RESTART; -- no type counts further: only where the numbers from its start on are free again"
+                ),
             };
             Ok(match used {
                 0.9.. => Found::error(value, "soon no row can be added", remedy),

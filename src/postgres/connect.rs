@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::model::Failure;
+use crate::model::{Failure, Name};
 use crate::postgres::local_socket::LocalSocket;
 use crate::postgres::{Address, CONNECT_TIMEOUT, LOCAL_STACK, SslMode, connector, tls};
 
@@ -231,8 +231,11 @@ fn describe_refusal(refusal: &tokio_postgres::error::DbError, address: &Address)
         &SqlState::CANNOT_CONNECT_NOW => {
             Failure::new("target_not_ready", format!("{} is not ready: {said}", at(address))).hint("Try again in a moment.")
         }
-        &SqlState::INSUFFICIENT_PRIVILEGE => Failure::new("permission_denied", format!("{} refuses: {said}", at(address)))
-            .hint(format!("Ask for the right: GRANT CONNECT ON DATABASE … TO …, for user {:?}.", address.user())),
+        &SqlState::INSUFFICIENT_PRIVILEGE => Failure::new("permission_denied", format!("{} refuses: {said}", at(address))).hint(format!(
+            "Ask for the right: GRANT CONNECT ON DATABASE {} TO {}",
+            Name::new(address.database()),
+            Name::new(address.user())
+        )),
         _ => Failure::new("target_refused", format!("{} refuses: {said}", at(address))),
     };
     failure.sqlstate(code.code())

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::doctor::{Report, Verdict};
+use crate::render::table::visible;
 use crate::render::{Format, Table, Ui, csv, units};
 
 pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
@@ -33,7 +34,7 @@ pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
             if !to_do.is_empty() {
                 ui.print(&format!("\n{}", ui.bold("what to do")))?;
                 for report in to_do {
-                    ui.print(&format!("  {}: {}", report.name, report.remedy.as_deref().unwrap_or_default()))?;
+                    ui.print(&format!("  {}: {}", report.name, visible(report.remedy.as_deref().unwrap_or_default())))?;
                 }
             }
             let count = |verdict: Verdict| reports.iter().filter(|report| report.verdict == verdict).count() as u64;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::monitor::{AlertReport, HistoryPoint, KpiReport, Shown, Sign, Status};
+use crate::render::table::visible;
 use crate::render::{Format, Table, Ui, csv, units};
 
 /// One sample, whole.
@@ -41,14 +42,14 @@ pub fn monitor_tick(ui: &Ui, status: &Status, before: Option<&Status>) -> Result
         Format::Json => ui.print_line(&serde_json::to_string(&document(ui, status))?),
         _ if ui.terminal => {
             ui.clear()?;
-            let alive = ui.print_line(&format!("{}  {}\n\n{}", clock(status.at), status.target, tables(ui, status)))?;
+            let alive = ui.print_line(&format!("{}  {}\n\n{}", clock(status.at), visible(&status.target), tables(ui, status)))?;
             sources(status).iter().for_each(|line| ui.say(line));
             Ok(alive)
         }
         _ => {
             let mut alive = true;
             for line in changes(status, before) {
-                alive = ui.print_line(&line)?;
+                alive = ui.print_line(&visible(&line))?;
             }
             Ok(alive)
         }
@@ -122,7 +123,7 @@ pub fn nagios(status: &Status) -> (String, u8) {
         }
     };
     // A bar would end the text for whoever reads it.
-    (format!("{word} - {}{perfdata}", what.replace('|', "/").replace('\n', " ")), code)
+    (format!("{word} - {}{perfdata}", visible(&what.replace('|', "/").replace('\n', " "))), code)
 }
 
 /// Where Nagios is to see an alarm: it takes a range for the good one, and a bare number for the end of one that begins at 0.
@@ -139,29 +140,29 @@ fn nagios_range(sign: Sign, limit: f64) -> String {
 pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): (usize, usize)) -> String {
     let mut lines: Vec<String> = Vec::new();
     let server = status.facts.server_version.as_ref().map_or(String::new(), |version| format!("  PostgreSQL {version}"));
-    lines.push(format!("{}  {}{server}", ui.bold("candlefish top"), status.target));
-    let mut state = format!("{}  every {}", clock(status.at), units::seconds(status.interval_seconds));
+    lines.push(format!("{}  {}{server}", ui.bold("candlefish top"), visible(&status.target)));
+    let mut state = vec![clock(status.at), format!("every {}", units::seconds(status.interval_seconds))];
     if let Some(connections) = &status.facts.connections {
         let number = |value: Option<f64>| value.map_or("?".to_string(), |value| format!("{value:.0}"));
-        state.push_str(&format!(
-            "  connections {}/{}, active {}, idle in transaction {}, waiting for locks {}",
-            number(connections.used),
-            number(connections.most),
-            number(connections.active),
-            number(connections.idle_in_transaction),
-            number(connections.waiting_for_locks)
-        ));
+        state.extend([
+            format!("connections {}/{},", number(connections.used), number(connections.most)),
+            format!("active {},", number(connections.active)),
+            format!("idle in transaction {},", number(connections.idle_in_transaction)),
+            format!("waiting for locks {}", number(connections.waiting_for_locks)),
+        ]);
     }
-    lines.push(state);
+    lines.extend(filled(&state, "  ", width));
     lines.extend(
         status
             .sources
             .iter()
             .filter(|source| source.state == "failed")
-            .map(|source| ui.alarm(&format!("{} cannot be read: {}", source.name, source.reason.as_deref().unwrap_or_default()))),
+            .map(|source| ui.alarm(&format!("{} cannot be read: {}", source.name, visible(source.reason.as_deref().unwrap_or_default())))),
     );
     lines.push(String::new());
-    let spark_width = width.saturating_sub(46).clamp(8, 60);
+    // Name, value, line; the greatest where there is room for it.
+    let is_narrow = width < 54;
+    let spark_width = width.saturating_sub(if is_narrow { 26 } else { 46 }).clamp(8, 60);
     type Line = (&'static str, &'static str, fn(&HistoryPoint) -> Option<f64>);
     let rows: [Line; 8] = [
         ("mean time", "ms", |point| point.values["avg_query_time"]),
@@ -180,17 +181,22 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
         }
         let now = values.last().copied().flatten().map_or("unknown".to_string(), |value| shown(value, unit));
         let greatest = values.iter().flatten().copied().reduce(f64::max).map_or(String::new(), |value| shown(value, unit));
-        lines.push(format!("{name:<12} {now:>10}  {}  most {greatest}", spark(&values, unit, spark_width)));
+        let most = if is_narrow { String::new() } else { format!("  most {greatest}") };
+        lines.push(format!("{name:<12} {now:>10}  {}{most}", spark(&values, unit, spark_width)));
     }
     lines.push(String::new());
-    let kpis = ["met", "missed", "unknown"].map(|word| {
-        let names: Vec<&str> = status.kpis.iter().filter(|kpi| verdict(kpi) == word).map(|kpi| kpi.name).collect();
-        (!names.is_empty()).then(|| format!("{word}: {}", names.join(" ")))
-    });
-    lines.push(format!("KPIs {}", kpis.into_iter().flatten().collect::<Vec<_>>().join("; ")));
+    for word in ["met", "missed", "unknown"] {
+        let names = status.kpis.iter().filter(|kpi| verdict(kpi) == word).map(|kpi| kpi.name.to_string());
+        let words: Vec<String> = [format!("KPIs {word}:")].into_iter().chain(names).collect();
+        lines.extend(filled(&words, " ", width).into_iter().filter(|_| words.len() > 1));
+    }
     lines.push(String::new());
     for alert in &status.alerts {
-        let line = format!("{:<15} {:<28} {}{}", alert.state.name(), alert.name, value_of(alert), reason(alert));
+        let (state, name, said) = (alert.state.name(), visible(&alert.name), value_of(alert));
+        let line = match is_narrow {
+            true => format!("{state} {said}  {name}"),
+            false => format!("{state:<15} {name:<28} {said}{}", visible(&reason(alert))),
+        };
         lines.push(if alert.state == Shown::Firing { ui.alarm(&line) } else { line });
     }
     lines.push(String::new());
@@ -201,6 +207,7 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
         for query in &status.facts.slow_queries {
             let number = |value: Option<f64>, unit: &str| value.map_or(String::new(), |value| shown(value, unit));
             let text = query.query.as_deref().unwrap_or("hidden from this user").split_whitespace().collect::<Vec<_>>().join(" ");
+            let text = visible(&text);
             lines.push(format!(
                 "{:>10} {:>10} {:>10}  {text}",
                 number(query.total_ms_per_s, "ms"),
@@ -213,6 +220,21 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
     lines.truncate(height.saturating_sub(2));
     lines.push("q quits".to_string());
     lines.iter().map(|line| fit(line, width)).collect::<Vec<_>>().join("\x1b[K\r\n") + "\x1b[K\x1b[J"
+}
+
+/// Words in lines of so many columns.
+fn filled(words: &[String], between: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + between.len() + word.chars().count() < width => {
+                line.push_str(between);
+                line.push_str(word);
+            }
+            _ => lines.push(word.clone()),
+        }
+    }
+    lines
 }
 
 /// A line that does not wrap; what colours it takes no place.

@@ -217,6 +217,11 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// The same, of text that has lines.
+pub fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

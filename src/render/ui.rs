@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::model::{Failure, sentence};
+use crate::render::table::{visible, visible_lines};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -100,14 +101,14 @@ impl Ui {
     /// Talk: a line to stderr, unless `-q`.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            talk(line);
+            talk("", line);
         }
     }
 
     /// Talk that only `-v` wants.
     pub fn explain(&self, line: &str) {
         if self.verbose > 0 && !self.quiet {
-            talk(line);
+            talk("", line);
         }
     }
 
@@ -123,7 +124,9 @@ impl Ui {
     }
 
     pub fn warn(&self, line: &str) {
-        self.say(&format!("{} {line}", self.paint("warning:", "33")));
+        if !self.quiet {
+            talk(&self.paint("warning: ", "33"), line);
+        }
     }
 
     /// Prints an error chain as one sentence and a hint, and gives the exit code 2.
@@ -148,9 +151,9 @@ impl Ui {
             // The exit code says the rest when even this cannot be written.
             let _ = self.print_json(&document);
         }
-        talk(&format!("{} {message}", self.paint("error:", "1;31")));
+        talk(&self.paint("error: ", "1;31"), &message);
         if let Some(hint) = hint {
-            talk(&format!("{} {hint}", self.paint("hint:", "1;36")));
+            talk(&self.paint("hint: ", "1;36"), &hint);
         }
         ExitCode::from(2)
     }
@@ -170,19 +173,20 @@ impl Ui {
     }
 }
 
-/// A line to stderr. A log that takes no more (its disk is full) stops no work: the answer is on stdout, and the exit code says the rest.
-fn talk(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+/// A line to stderr, behind a mark of ours; what names and other programs say in it moves no cursor. A log that takes no more (its disk is full)
+/// stops no work: the answer is on stdout, and the exit code says the rest.
+fn talk(mark: &str, said: &str) {
+    let _ = writeln!(io::stderr(), "{mark}{}", visible_lines(said));
 }
 
 /// What Nagios is told when nothing could be found out; and its code for it.
 pub fn nagios_unknown(why: &str) -> ExitCode {
-    println!("UNKNOWN - {}", why.replace('|', "/").replace('\n', " "));
+    println!("UNKNOWN - {}", visible(&why.replace('|', "/").replace('\n', " ")));
     ExitCode::from(3)
 }
 
 /// A panic for a person.
 pub fn panicked(what: &str) {
-    talk(&format!("error: candlefish made a mistake of its own: {}", what.replace('\n', ": ")));
-    talk("hint: Please report this, with the command that was run. The source was not written to.");
+    talk("error: ", &format!("candlefish made a mistake of its own: {}", what.replace('\n', ": ")));
+    talk("hint: ", "Please report this, with the command that was run. The source was not written to.");
 }

@@ -79,9 +79,16 @@ pub fn bytes_per_second(number: u64, time: Duration) -> Option<String> {
     per_second(number, time).map(|rate| format!("{}/s", bytes(rate)))
 }
 
-/// A ratio 0..1 as `95.3 %`. Only all is `100 %`: a rounded 99.99 % would claim too much.
+/// A ratio 0..1 as `95.3 %`, below 1 % as `0.04 %`. Only all is `100 %`, and only nothing `0.0 %`: a rounded 99.99 % or 0.001 % would claim too much.
 pub fn percent(ratio: f64) -> String {
-    if ratio >= 1.0 { format!("{:.0} %", ratio * 100.0) } else { format!("{:.1} %", (ratio * 1000.0).floor() / 10.0) }
+    let percent = ratio * 100.0;
+    match percent {
+        100.0.. => format!("{percent:.0} %"),
+        99.95..100.0 => "99.9 %".to_string(),
+        0.005..0.995 => format!("{percent:.2} %").replace("0 %", " %"),
+        percent if percent > 0.0 && percent < 0.005 => "<0.01 %".to_string(),
+        _ => format!("{percent:.1} %"),
+    }
 }
 
 fn per_second(number: u64, time: Duration) -> Option<u64> {
@@ -136,9 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn percents_never_round_up_to_all() {
+    fn percents_are_rounded_but_never_up_to_all_or_down_to_nothing() {
         assert_eq!(percent(0.9999), "99.9 %");
         assert_eq!(percent(1.0), "100 %");
         assert_eq!(percent(0.0), "0.0 %");
+        let shown = [0.9596, 0.9994, 0.99951, 0.0997, 0.00096, 0.001, 0.0004, 0.00001, 0.00994, 0.00996].map(percent);
+        assert_eq!(shown, ["96.0 %", "99.9 %", "99.9 %", "10.0 %", "0.1 %", "0.1 %", "0.04 %", "<0.01 %", "0.99 %", "1.0 %"]);
     }
 }

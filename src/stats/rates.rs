@@ -31,11 +31,13 @@ fn between(growth: &Growth, before: Sheet, mut now: Sheet, seconds: f64) -> Shee
     let counters: Vec<usize> = growth.counters.iter().filter_map(|name| at(name)).collect();
     let old: HashMap<String, Vec<Cell>> = told_apart(old, &key, &counters).into_iter().map(|row| (name(&row, &key), row)).collect();
     *rows = told_apart(std::mem::take(rows), &key, &counters);
-    let mut was_reset = before.since != now.since && before.since.is_some();
+    // What had grown past its old count again would pass for growth.
+    let mut was_reset = before.since != now.since && now.since.is_some();
+    let all_anew = was_reset;
     for row in rows.iter_mut() {
         let old = old.get(&name(row, &key));
         let fell = |old: &[Cell]| counters.iter().any(|&column| row[column].number() < old[column].number() && !row[column].is_null());
-        let shrank = old.is_some_and(|old| fell(old));
+        let shrank = all_anew || old.is_some_and(|old| fell(old));
         // A sum of hidden ones also falls when one of them goes.
         was_reset |= shrank && !is_sum(row, &key);
         let mut grown: Vec<Option<f64>> = Vec::with_capacity(counters.len());
@@ -155,5 +157,8 @@ mod tests {
         let now = between(&GROWTH, sheet(Some("2026-01-01"), &[("a", 1000, 10)]), sheet(Some("2026-01-02"), &[("a", 7, 1)]), 1.0);
         assert_eq!(now.rows.unwrap()[0][1..], [Cell::Null, Cell::Null, Cell::Null]);
         assert_eq!(now.notes.len(), 1);
+        // The first reset of all, and what has grown past where it was.
+        let now = between(&GROWTH, sheet(None, &[("a", 1000, 10)]), sheet(Some("2026-01-02"), &[("a", 5000, 11), ("b", 7, 1)]), 1.0);
+        assert!(now.rows.unwrap().iter().all(|row| row[1..] == [Cell::Null, Cell::Null, Cell::Null]) && now.notes.len() == 1);
     }
 }

@@ -3,7 +3,8 @@
 SELECT format('%I.%I', s.schemaname, s.sequencename) AS sequence,
     s.last_value / least(s.max_value::float8, coalesce(o.most, 9223372036854775807)::float8) AS used,
     CASE WHEN o.most < 9223372036854775807 THEN o.table_name END AS table_name,
-    CASE WHEN o.most < 9223372036854775807 THEN o.column_name END AS column_name
+    CASE WHEN o.most < 9223372036854775807 THEN o.column_name END AS column_name,
+    s.max_value < 9223372036854775807 AS is_bounded
 FROM pg_sequences s
 LEFT JOIN LATERAL (
     SELECT d.refobjid::regclass::text AS table_name, quote_ident(a.attname) AS column_name,

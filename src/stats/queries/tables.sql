@@ -48,7 +48,9 @@ SELECT
     s.n_dead_tup AS dead_est,
     s.n_dead_tup::float8 / nullif(s.n_live_tup + s.n_dead_tup, 0) AS dead_ratio,
     -- greatest() would take unknown for 0.
-    CASE WHEN z.reltuples > 0 AND w.row_bytes IS NOT NULL AND z.main_bytes > 10 * current_setting('block_size')::bigint THEN
+    -- A file that has grown since the planner's statistics holds rows that they do not know: most of a table that was just filled would seem to be bloat.
+    CASE WHEN z.reltuples > 0 AND w.row_bytes IS NOT NULL AND z.main_bytes > 10 * current_setting('block_size')::bigint
+        AND z.main_bytes <= 1.2 * z.relpages * current_setting('block_size')::bigint THEN
         greatest(
             z.main_bytes - ceil(
                 z.reltuples * w.row_bytes

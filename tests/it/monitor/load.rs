@@ -14,15 +14,24 @@ fn a_running_bench_is_on_the_page_within_an_interval() {
     let case = case.env("REDIS_URL", &crate::support::addresses().redis_url());
     case.run("bench init --to {url}").exit(0);
     let url = database.url();
-    let mut running = Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--interval", "2s", "--json", "-d", &url]);
+    let mut running = Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--interval", "5s", "--json", "-d", &url]);
     let page = running.page();
-    let before = running.next();
     let instances = |sample: &serde_json::Value| sample["instances"].as_array().unwrap().len();
-    assert_eq!(instances(&before), 0);
     let words = ["bench", "--to", &url, "--workload", "registry-read", "--instances", "2", "-c", "4", "-T", "60", "--warmup", "0"];
-    let mut bench = case.command().args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // It describes itself a second after it has opened its stores: the next sample has it, or the one after.
-    let seen = running.until("the load test", || {}, |sample| instances(sample) == 2);
+    // Begun right after a sample, it is in the very next; not at the first try for certain, because other tests want the machine too.
+    let mut tries = 0;
+    let (mut bench, seen) = loop {
+        running.until("nobody", || {}, |sample| instances(sample) == 0);
+        let mut bench = case.command().args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let seen = running.next();
+        if instances(&seen) == 2 {
+            break (bench, seen);
+        }
+        bench.kill().unwrap();
+        bench.wait().unwrap();
+        tries += 1;
+        assert!(tries < 4, "never within an interval: {seen:#}");
+    };
     let l1 = &seen["metrics"]["l1_hit_ratio"];
     assert!(l1["source"] == "instances" && l1["value"].as_f64().is_some(), "{seen:#}");
     assert!(seen["kpis"].as_array().unwrap().iter().any(|kpi| kpi["name"] == "p95" && kpi["met"].is_boolean()), "{seen:#}");

@@ -17,7 +17,7 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
         let type_ = express::translated_type(&created.column_type.kind, &created.column_type.sql);
         if let Some(generated) = &column.generated {
             if let Some(other) = another_generated(table, created.source_index, &generated.expression) {
-                let reason = format!("is a plain column with SQLite's values: it may read the generated column {other:?}");
+                let reason = format!("is a plain column with SQLite's values: it reads the generated column {other:?}");
                 cannot(plan, ObjectKind::Generated, label, reason, format!("GENERATED ALWAYS AS ({})", generated.expression));
                 continue;
             }
@@ -54,9 +54,9 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
     plan.tables[index].create = Some(create);
 }
 
-/// PostgreSQL's generated columns do not read each other. A name that occurs in the text is taken for a use of it.
+/// PostgreSQL's generated columns do not read each other.
 fn another_generated<'a>(table: &'a Table, index: usize, expression: &str) -> Option<&'a str> {
-    let text = expression.to_lowercase();
+    let read = translate::columns_read(expression);
     let others = table.columns.iter().enumerate().filter(|(other, column)| *other != index && column.generated.is_some());
-    others.map(|(_, column)| column.name.as_str()).find(|name| text.contains(&name.to_lowercase()))
+    others.map(|(_, column)| column.name.as_str()).find(|name| read.iter().any(|read| read.eq_ignore_ascii_case(name)))
 }

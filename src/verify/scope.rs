@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::model::{QualifiedName, Schema, Table};
+use crate::model::{QualifiedName, Schema, Table, TableKind};
 use crate::plan::CopyMap;
 use crate::plan::target::TargetSchema;
 use crate::sides::{Pair, pair};
-use crate::sqlite::Snapshot;
+use crate::sqlite::{Reader, Scan, Snapshot};
 use crate::verify::{Job, TableVerdict};
 
 /// Something of the source that is not in the target on purpose.
@@ -75,23 +75,34 @@ impl Scope {
                 Err(problem) => scope.absent.push(absent(&map.source, Some(name.to_string()), problem)),
             }
         }
-        scope.uncopied_tables(job);
+        scope.uncopied_tables(job, &reader);
         Ok(scope)
     }
 
     /// Tables of the source that no map names.
-    fn uncopied_tables(&mut self, job: &ScopeOf) {
+    fn uncopied_tables(&mut self, job: &ScopeOf, reader: &Reader<'_>) {
         if job.left_out.is_none() {
             return;
         }
-        let has_map = |table: &&Table| job.maps.iter().any(|map| map.source.eq_ignore_ascii_case(&table.name));
-        for table in self.schema.tables.iter().filter(|table| table.has_data() && (job.included)(&table.name) && !has_map(table)) {
+        let has_map = |table: &Table| job.maps.iter().any(|map| map.source.eq_ignore_ascii_case(&table.name));
+        for table in &mut self.schema.tables {
+            if !table.has_data() || !(job.included)(&table.name) || has_map(table) {
+                continue;
+            }
             if job.told_to_leave(&table.name) {
                 self.left_out.push(LeftOut { table: table.name.clone(), column: None, what: LeftOutPart::Table });
-            } else {
-                let problem = format!("table {:?} is in the source alone: no run has copied it", table.name);
-                self.absent.push(absent(&table.name, None, problem));
+                continue;
             }
+            // A module may know its table, and not give its rows; migrate has said so.
+            if matches!(table.kind, TableKind::Virtual { .. })
+                && let Err(error) = reader.scan(&Scan::table(table, &[]), |_| Ok(()))
+            {
+                table.kind = TableKind::Unreadable;
+                self.schema.unreadable.push((table.name.clone(), format!("{error:#}")));
+                continue;
+            }
+            let problem = format!("table {:?} is in the source alone: no run has copied it", table.name);
+            self.absent.push(absent(&table.name, None, problem));
         }
     }
 }

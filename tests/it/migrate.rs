@@ -461,8 +461,9 @@ fn an_interrupted_run_is_not_filled_up_as_if_it_were_whole() {
 #[test]
 fn a_generated_column_over_another_is_plain_and_said() {
     let database = Database::fresh();
-    let sql = "CREATE TABLE g(id INTEGER PRIMARY KEY, a INT, c INT AS (a*2), j AS (c+1)); INSERT INTO g(a) VALUES (1);";
+    let sql = "CREATE TABLE g(id INTEGER PRIMARY KEY, a INT, c INT AS (a*2), j AS (c+1), abc AS (abs(a))); INSERT INTO g(a) VALUES (1);";
     let case = Case::new("generated twice").source_sql(sql).database(&database);
-    case.run("migrate {source} {url}").exit(1).stdout_has("it may read the generated column \"c\"");
-    assert_eq!(database.rows("SELECT a, c, j FROM g"), ["1|2|3"]);
+    case.run("migrate {source} {url}").exit(1).stdout_has("it reads the generated column \"c\"");
+    database.execute("INSERT INTO g(a) VALUES (-7)");
+    assert_eq!(database.rows("SELECT a, c, j, abc FROM g ORDER BY id"), ["1|2|3|1", "-7|-14||7"]);
 }

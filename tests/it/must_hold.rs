@@ -40,6 +40,33 @@ fn a_file_in_utf_16_big_endian() {
 }
 
 #[test]
+fn half_of_a_pair_in_utf_16_is_set_aside_and_not_made_another_character() {
+    // 'a', the first half of a pair, 'b': SQLite's own UTF-8 makes one character of the last two.
+    for (encoding, text, pair) in [("UTF-16le", "61003DD86200", "3DD800DE"), ("UTF-16be", "0061D83D0062", "D83DDE00")] {
+        let database = Database::fresh();
+        let case = Case::new(encoding)
+            .source_sql(&format!(
+                "PRAGMA encoding = '{encoding}'; CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT);
+                 INSERT INTO t VALUES (1, CAST(x'{text}' AS TEXT)), (2, CAST(x'{pair}' AS TEXT));"
+            ))
+            .database(&database);
+        let report = case.run("migrate {source} {url} --json").exit(1).json();
+        assert_eq!(database.rows("SELECT id, s FROM t"), ["2|😀"], "{report}");
+        let aside = std::fs::read_to_string(case.dir().join(report["rejects_dir"].as_str().unwrap()).join("t.jsonl")).unwrap();
+        assert!(aside.contains("the text is not valid UTF-8") && aside.contains("\"base64\":\"Ye2gvWI=\""), "{aside}");
+        let verified = case.run("verify {source} {url} --json").exit(0).json();
+        assert_eq!((&verified["tables"][0]["rows_set_aside"], &verified["outcome"]), (&1.into(), &"identical".into()));
+        std::fs::write(case.dir().join("m.toml"), "[tables.t.columns.s]\nbad_text = \"replace\"\n").unwrap();
+        case.run(&format!(
+            "migrate {{source}} {{url}} --retry-rejects {} --mapping {{dir}}/m.toml",
+            report["rejects_dir"].as_str().unwrap()
+        ))
+        .exit(0);
+        assert_eq!(database.value("SELECT s FROM t WHERE id = 1"), "a\u{fffd}\u{fffd}\u{fffd}b", "one for each byte");
+    }
+}
+
+#[test]
 fn file_names_with_spaces_and_letters_beyond_ascii() {
     for name in
         ["my shop.db", "Kassenbücher 2024 (Kopie).sqlite", "表 😀.db", "a'b\"c?d#e%20f&g.db", "-rf.db", " .db", "file:x?mode=memory"]

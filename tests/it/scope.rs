@@ -88,3 +88,17 @@ fn rows_that_the_target_had_are_told_from_rows_that_differ() {
     let found = case.run("verify {source} {url} --include users --json").exit(1).json();
     assert_eq!((&found["differences_total"], &found["tables"][0]["differences"][0]["kind"]), (&json!(1), &json!("changed")));
 }
+
+#[test]
+fn what_cannot_be_read_is_not_called_identical() {
+    let database = Database::fresh();
+    let case = Case::new("unreadable")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY); CREATE VIRTUAL TABLE f USING fts4(content=\"\", a); INSERT INTO f(docid, a) VALUES (1, 'x');",
+        )
+        .database(&database);
+    case.run("migrate {source} {url}").exit(1).stdout_has("LOSS    f cannot be read");
+    let found = case.run("verify {source} {url} --json").exit(0).json();
+    assert_eq!((&found["outcome"], &found["tables"][0]["identical"]), (&json!("no_difference_found"), &json!(true)));
+    assert!(found["notes"][0].as_str().unwrap().starts_with("table \"f\" was not compared: it cannot be read"), "{found}");
+}

@@ -27,6 +27,7 @@ mod typed;
 
 use std::fmt;
 
+use super::ast::Expr;
 use super::parse::{ParseError, create_view};
 use super::syntax;
 use crate::model::{Affinity, Collation, Name, QualifiedName};
@@ -218,7 +219,7 @@ impl Catalog {
 pub fn default_value(sql: &str, type_: &Type) -> Outcome<Default> {
     let mut expr = syntax::expression(sql)?;
     // A bare word is a string to DEFAULT, whatever its quotes.
-    if let super::ast::Expr::Column(column) = &mut expr
+    if let Expr::Column(column) = &mut expr
         && !["true", "false"].contains(&column.name.to_ascii_lowercase().as_str())
     {
         column.double_quoted = column.table.is_none();
@@ -260,6 +261,19 @@ pub fn generated(sql: &str, relation: &Relation, result: &RelationColumn) -> Out
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
     translator.expr(&syntax::expression(sql)?)?.assigned_to(result)
+}
+
+/// The columns that an expression reads, as it spells them; none of one that cannot be read, which has no translation either.
+pub fn columns_read(sql: &str) -> Vec<String> {
+    let Ok(whole) = syntax::expression(sql) else { return Vec::new() };
+    let (mut open, mut columns) = (vec![&whole], Vec::new());
+    while let Some(expr) = open.pop() {
+        if let Expr::Column(column) = expr {
+            columns.push(column.name.clone());
+        }
+        collect::children(expr, &mut open);
+    }
+    columns
 }
 
 /// An expression of an index, to stand in parentheses; immutable. `collation` is that of the index's item. What PostgreSQL only has in another

@@ -46,6 +46,13 @@ enum Stopped {
     Script(Place, anyhow::Error),
 }
 
+/// The data layer's words, and PostgreSQL's, for a database that nobody could ask.
+fn is_away(code: &str) -> bool {
+    matches!(code, "target_unreachable" | "target_not_ready" | "too_many_connections" | "connection_lost" | "outcome_unknown")
+        || code.starts_with("08")
+        || code.starts_with("57P")
+}
+
 impl From<Refusal> for Stopped {
     fn from(refusal: Refusal) -> Self {
         Stopped::Refused(refusal)
@@ -133,6 +140,10 @@ impl Client {
                 match &refusal {
                     None => recorder.succeeded(number, now - due, now),
                     Some(refusal) => recorder.failed(number, refusal, now),
+                }
+                if refusal.as_ref().is_some_and(|refusal| !refusal.broken && is_away(&refusal.code)) {
+                    recorder.record.connections.failed_attempts += 1;
+                    recorder.without(begun, window.end.map_or(now, |end| end.min(now)));
                 }
             }
             if let Some(refusal) = refusal {

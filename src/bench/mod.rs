@@ -425,7 +425,7 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
         operations: scripts.iter().zip(&record.scripts).map(|(script, tally)| OperationReport::of(&script.name, tally)).collect(),
         statements,
         open: job.rate.map(|target_tps| OpenReport { target_tps, not_sent: record.not_sent, lag_ms: LatencyReport::of(&record.lag) }),
-        connections: (layer == Layer::Direct).then(|| ConnectionsReport::of(&record.connections, job.clients, seconds)),
+        connections: (layer != Layer::Sqlite).then(|| ConnectionsReport::of(&record.connections, job.clients, seconds)),
         rss_bytes,
         client_cpu_us_per_transaction: cpu.filter(|_| transactions > 0).map(|cpu| cpu.as_secs_f64() * 1e6 / (transactions + errors) as f64),
         answered: layer.of_store().map(|_| AnsweredReport::of(&record.answered)),

@@ -106,9 +106,9 @@ impl Tally {
 pub struct Connections {
     /// How often one broke.
     pub lost: u64,
-    /// Attempts at a new one that failed.
+    /// Attempts at a new one that failed; in the data layer, what failed for want of one.
     pub failed_attempts: u64,
-    /// How long clients had none, within the measured time, all of them added up.
+    /// How long clients had none, or waited in vain for one, within the measured time, all of them added up.
     pub away: Duration,
     /// Clients that had none at the end.
     pub away_at_end: u64,
@@ -314,6 +314,8 @@ pub struct Recorder {
     pub record: Record,
     series: Arc<Series>,
     measured_from: Instant,
+    /// When the last one that succeeded had its answer.
+    pub last_answer: Option<Instant>,
     second: u64,
     bucket: Bucket,
     /// The clients without a connection, and since when.
@@ -322,12 +324,13 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn new(record: Record, series: Arc<Series>, measured_from: Instant) -> Self {
-        Recorder { record, series, measured_from, second: 0, bucket: Bucket::default(), away: BTreeMap::new() }
+        Recorder { record, series, measured_from, last_answer: None, second: 0, bucket: Bucket::default(), away: BTreeMap::new() }
     }
 
     /// A transaction that ended at `ended`; `latency` is from when it was due.
     pub fn succeeded(&mut self, script: usize, latency: Duration, ended: Instant) {
         self.record.scripts[script].latencies.record(latency);
+        self.last_answer = self.last_answer.max(Some(ended));
         self.turn_to(ended);
         self.bucket.latencies.record(latency);
     }
@@ -352,13 +355,18 @@ impl Recorder {
     /// This client has lost its connection.
     pub fn lost(&mut self, client: usize, now: Instant) {
         self.record.connections.lost += 1;
-        self.away.insert(client, now.max(self.measured_from));
+        self.away.insert(client, now);
+    }
+
+    /// It had nobody to ask.
+    pub fn without(&mut self, from: Instant, to: Instant) {
+        self.record.connections.away += to.saturating_duration_since(from.max(self.measured_from));
     }
 
     /// It has another one.
     pub fn found(&mut self, client: usize, now: Instant) {
         if let Some(since) = self.away.remove(&client) {
-            self.record.connections.away += now.saturating_duration_since(since);
+            self.without(since, now);
         }
     }
 

@@ -93,7 +93,7 @@ pub struct LayerReport {
     /// With `-r`.
     pub statements: Vec<StatementReport>,
     pub open: Option<OpenReport>,
-    /// Where each client has a connection of its own; null elsewhere.
+    /// Null where there is no server.
     #[serde(default)]
     pub connections: Option<ConnectionsReport>,
     /// The client's memory at its most, bytes.
@@ -207,11 +207,11 @@ pub struct OpenReport {
 /// What became of the clients' connections.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionsReport {
-    /// How often one broke.
+    /// How often one of a client's own broke.
     pub lost: u64,
-    /// Attempts at a new one that failed.
+    /// Attempts at a new one that failed; in the data layer, what failed for want of one.
     pub failed_attempts: u64,
-    /// Of the clients' measured time, the share in which they had none.
+    /// Of the clients' measured time, the share in which they had none, or waited in vain for one.
     pub away_ratio: f64,
     /// Clients that had none at the end.
     pub away_at_end: u64,

@@ -47,7 +47,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What a worker leaves behind.
 pub struct Outcome {
     pub record: Record,
-    /// When its last transaction ended.
+    /// When the window was over, and the last answer had come.
     pub ended: Instant,
 }
 
@@ -137,6 +137,8 @@ async fn run(
     }
     let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
     let over = window.end.map_or(ended, |end| end.min(ended));
+    // Waiting for what never came is no part of the time in which the others had their answers.
+    let ended = if window.end.is_some() { recorder.last_answer.map_or(over, |last| last.max(over)) } else { ended };
     Ok(Outcome { record: recorder.end(over), ended })
 }
 

@@ -377,11 +377,12 @@ fn warnings(ui: &Ui, report: &BenchReport) {
                 units::counted(layer.transactions + layer.errors, "transaction")
             ));
         }
-        if let Some(connections) = layer.connections.as_ref().filter(|connections| connections.lost > 0) {
+        if let Some(connections) = layer.connections.as_ref().filter(|connections| connections.lost + connections.failed_attempts > 0) {
             ui.warn(&format!(
-                "layer {}: {} broke; the clients were without one for {} of their time, and {} of {} had none at the end",
+                "layer {}: {} broke, {} found none; the clients were without for {} of their time, and {} of {} had none at the end",
                 layer.layer,
                 units::counted(connections.lost, "connection"),
+                units::counted(connections.failed_attempts, "attempt"),
                 units::percent(connections.away_ratio),
                 connections.away_at_end,
                 units::counted(layer.clients as u64, "client")

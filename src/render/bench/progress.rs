@@ -84,10 +84,11 @@ fn over(lines: usize) -> String {
     if lines == 0 { String::new() } else { format!("\x1b[{lines}F") }
 }
 
-fn of_length(tick: &Tick) -> String {
+fn time(tick: &Tick, seconds: u64) -> String {
     match tick.length {
-        Length::Time(time) => format!(" of {}", units::duration(time)),
-        Length::Transactions(_) => String::new(),
+        Length::Time(time) if seconds > time.as_secs() => format!("{seconds} s, for what was under way after {}", units::duration(time)),
+        Length::Time(time) => format!("{seconds} s of {}", units::duration(time)),
+        Length::Transactions(_) => format!("{seconds} s"),
     }
 }
 
@@ -98,9 +99,9 @@ fn percent(ratio: Option<f64>) -> String {
 fn line(tick: &Tick, seconds: u64) -> String {
     let second = &tick.second;
     let mut text = format!(
-        "{}: {seconds} s{}, {} tps, p50 {} ms, p95 {} ms, p99 {} ms, {}",
+        "{}: {}, {} tps, p50 {} ms, p95 {} ms, p99 {} ms, {}",
         tick.layer.as_str(),
-        of_length(tick),
+        time(tick, seconds),
         units::count(second.transactions),
         ms(second.p50_ms),
         ms(second.p95_ms),
@@ -126,10 +127,12 @@ const TOLD: usize = 12;
 fn view(tick: &Tick, seconds: u64, tps: &[u64], columns: usize) -> Vec<String> {
     let second = &tick.second;
     let room = |beside: &str| columns.saturating_sub(TOLD + 1 + beside.chars().count());
-    let time = format!("{seconds} s{}", of_length(tick));
+    let time = time(tick, seconds);
     let done = match tick.length {
-        Length::Time(length) => bar(seconds as f64 / length.as_secs_f64().max(1.0), room(&time).min(30)) + " ",
-        Length::Transactions(_) => String::new(),
+        Length::Time(length) if seconds <= length.as_secs() => {
+            bar(seconds as f64 / length.as_secs_f64().max(1.0), room(&time).min(30)) + " "
+        }
+        _ => String::new(),
     };
     let rate = format!("{} tps", units::count(second.transactions));
     let shown = CURVE.min(room(&rate));

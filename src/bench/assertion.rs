@@ -157,7 +157,7 @@ impl fmt::Display for Claim {
 
 impl Claim {
     /// Before a run: are there such a layer, among those that run, and such a number? `operations`: what the workload is made of.
-    pub fn check(&self, layers: &[Layer], operations: &[&str]) -> Result<(), Failure> {
+    pub fn check(&self, layers: &[Layer], operations: &[String]) -> Result<(), Failure> {
         if let Some(name) = self.layer.as_deref().filter(|name| !layers.iter().any(|layer| layer.as_str() == *name)) {
             let known = Layer::ALL.iter().map(|layer| layer.as_str());
             let near = known
@@ -370,8 +370,9 @@ mod tests {
 
     #[test]
     fn a_name_that_no_report_has_is_known_before_the_run() {
-        let check =
-            |text: &str| parse(text).unwrap().iter().try_for_each(|claim| claim.check(&[Layer::Direct, Layer::Cached], &["one service"]));
+        let check = |text: &str| {
+            parse(text).unwrap().iter().try_for_each(|claim| claim.check(&[Layer::Direct, Layer::Cached], &["one service".to_string()]))
+        };
         for good in [
             "kpi",
             "cached:l1_hit_ratio>95%,direct:p95<5ms,not_sent=0",

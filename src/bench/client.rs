@@ -192,7 +192,7 @@ impl Client {
         while let Some(command) = commands.get(at) {
             at += 1;
             match command {
-                Command::Draw(draw) => draw.fill(&mut self.random, &mut self.variables),
+                Command::Draw(draw) => draw.fill(&mut self.random, &mut self.variables, self.shared.plan.fills && !measured),
                 Command::Set(slot, expression, place) => {
                     let value = evaluate(expression, &self.variables, &mut self.random);
                     self.variables[slot.index()] = value.map_err(|error| Stopped::Script(place.clone(), error))?;

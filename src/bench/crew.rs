@@ -84,6 +84,12 @@ impl Crew {
             Length::Time(time) => Some(measured_from + time),
             Length::Transactions(_) => None,
         };
+        let mut cpu = Span::default();
+        if job.warmup.is_zero() {
+            // Before the first of them has done anything.
+            store.iter_mut().for_each(StoreWatch::begin);
+            cpu.from = Some(process_cpu());
+        }
         self.start.send_replace(Some(Window { start, measured_from, end }));
         // In the open model what was due within the window is answered after its end, too.
         let watched_to = end.filter(|_| job.rate.is_none());
@@ -92,7 +98,6 @@ impl Crew {
 
         let workers = std::mem::take(&mut self.workers);
         let mut joined = tokio::task::spawn_blocking(move || workers.into_iter().map(thread::JoinHandle::join).collect::<Vec<_>>());
-        let mut cpu = Span::default();
         let mut rss_bytes = None;
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         let mut look = tokio::time::interval(StoreWatch::EVERY);

@@ -72,15 +72,16 @@ pub enum Command {
 #[derive(Clone)]
 pub struct Draw(Arc<Fill>);
 
-type Fill = dyn Fn(&mut Random, &mut [Value]) + Send + Sync;
+type Fill = dyn Fn(&mut Random, &mut [Value], bool) + Send + Sync;
 
 impl Draw {
-    pub fn new(fill: impl Fn(&mut Random, &mut [Value]) + Send + Sync + 'static) -> Self {
+    pub fn new(fill: impl Fn(&mut Random, &mut [Value], bool) + Send + Sync + 'static) -> Self {
         Draw(Arc::new(fill))
     }
 
-    pub fn fill(&self, random: &mut Random, variables: &mut [Value]) {
-        (self.0)(random, variables);
+    /// `evenly`: as a cache is filled, by the seldom as by the often wanted.
+    pub fn fill(&self, random: &mut Random, variables: &mut [Value], evenly: bool) {
+        (self.0)(random, variables, evenly);
     }
 }
 

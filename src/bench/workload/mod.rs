@@ -79,6 +79,15 @@ const ACCOUNT: Query =
     Query::cached("select-only", "SELECT abalance FROM candlefish_bench.pgbench_accounts WHERE aid = $1", &[ParamType::Int8])
         .tags(&["account:{1}"]);
 
+/// What the parts of these workloads are called in a report.
+pub fn operations(choices: &[Choice]) -> Vec<String> {
+    let of = |choice: &Choice| match choice.source {
+        Source::Registry | Source::RegistryRead => registry::names(choice.source == Source::RegistryRead),
+        _ => vec![Choice { weight: 1, ..choice.clone() }.name()],
+    };
+    choices.iter().flat_map(of).collect()
+}
+
 /// Everything that a client needs to know what to do next.
 #[derive(Clone, Debug)]
 pub struct Workload {

@@ -101,6 +101,12 @@ const OPERATIONS: [Operation; 11] = [
     },
 ];
 
+/// What the operations are called; `reads` leaves those out that write.
+pub fn names(reads: bool) -> Vec<String> {
+    let chosen = OPERATIONS.iter().filter(|operation| !reads || operation.query.kind != QueryKind::Write);
+    chosen.map(|operation| operation.query.name.to_string()).collect()
+}
+
 /// The operations as scripts; `reads` leaves those out that write.
 pub fn scripts(weight: u32, reads: bool, scale: u32, names: &mut Names, statements: &mut usize) -> Vec<Script> {
     let texts = Arc::new(Texts::new(scale));
@@ -117,7 +123,7 @@ pub fn scripts(weight: u32, reads: bool, scale: u32, names: &mut Names, statemen
         let sqlite_slot = |key: &Key| if *key == User { number } else { slot_of(key) };
         let draw = Draw::new({
             let (slots, texts) = (slots.clone(), Arc::clone(&texts));
-            move |random, variables| fill(&slots, number, &texts, random, variables)
+            move |random, variables, evenly| fill(&slots, number, &texts, random, variables, evenly)
         });
         let query = operation.query;
         let mut statement =
@@ -179,21 +185,29 @@ impl Texts {
     }
 }
 
-fn fill(slots: &[(Key, Slot)], number: Slot, texts: &Texts, random: &mut Random, variables: &mut [Value]) {
+/// Every second key is drawn evenly where caches are filled: by Zipf's law alone those that are seldom wanted, which together are many, would take a
+/// hundred draws each to come.
+const FILLED: i64 = 5000;
+
+fn fill(slots: &[(Key, Slot)], number: Slot, texts: &Texts, random: &mut Random, variables: &mut [Value], evenly: bool) {
     let mut service = 0;
+    let wanted = |random: &mut Random, count: i64| match evenly && random.uniform(0, 1) == 0 {
+        true => random.uniform(1, count.min(FILLED)),
+        false => random.zipfian(1, count, ZIPF),
+    };
     for (key, slot) in slots {
         variables[slot.index()] = match key {
             Service => {
-                service = random.zipfian(1, texts.services, ZIPF);
+                service = wanted(random, texts.services);
                 Value::Int(service)
             }
             NextService(further) => Value::Int((service - 1 + further) % texts.services + 1),
             User => {
-                let user = random.zipfian(1, texts.users, ZIPF);
+                let user = wanted(random, texts.users);
                 variables[number.index()] = Value::Int(user);
                 texts.person(user, 0)
             }
-            Token => texts.person(random.zipfian(1, texts.users, ZIPF), 1),
+            Token => texts.person(wanted(random, texts.users), 1),
             // Of an hour, four hours, a day.
             Probes => Value::Int(match random.uniform(1, 20) {
                 1 => 1440,

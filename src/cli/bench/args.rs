@@ -189,7 +189,7 @@ pub struct RunArgs {
     /// Write a page with charts here, for a browser; everything is in the one file
     #[arg(long, value_name = "FILE.html")]
     pub(super) html: Option<PathBuf>,
-    /// Lets scripts write in the database of this name
+    /// Lets scripts write in the database of this name. Without it, and not on the local stack or where bench init was run, each statement stands in a transaction that PostgreSQL holds to reading and that is rolled back; what a function of yours does beyond its transaction (dblink, signals to other sessions) is not seen
     #[arg(long, value_name = "DBNAME")]
     pub(super) allow_writes: Option<String>,
 }

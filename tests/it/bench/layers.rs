@@ -82,49 +82,53 @@ fn answers_are_kept_until_a_write_makes_them_old_and_everything_adds_up() {
     let (database, case) = filled("the whole layer");
     database.execute("CREATE EXTENSION pg_stat_statements");
     fs::write(case.dir().join("candlefish.toml"), format!("[cache]\nprefix = \"{}\"\n", database.name)).unwrap();
-    let line = "bench --to {url} --pooler {pooler} --redis {redis} --layer cached --instances 2 -c 8 -R 400 -T 3 --warmup 1 --json -P 1";
+    // So many transactions, and no time: what they add up to is the same on any machine.
+    let line = "bench --to {url} --pooler {pooler} --redis {redis} --layer cached --instances 2 -c 8 -R 800 -t 300 --warmup 0 --json -P 1";
     let output = case.run(line).exit(0).stderr_has(", L1 ").stderr_has("pool ");
     let report = output.json();
     let layer = &report["layers"][0];
-    // How much of the rate a busy machine keeps up with is another matter.
-    assert!(layer["errors"] == 0 && layer["instances"] == 2 && layer["open"]["not_sent"].is_number(), "{layer:#}");
-    // Nearly all is answered without the database; the shares are of all reads.
+    assert!(layer["errors"] == 0 && layer["instances"] == 2 && layer["transactions"] == 8 * 300, "{layer:#}");
+    let of = |operations: &[&str]| -> f64 {
+        let all = layer["operations"].as_array().unwrap().iter();
+        all.filter(|part| operations.contains(&part["operation"].as_str().unwrap())).map(|part| number(part, "/transactions")).sum()
+    };
+    let probes = of(&["record a probe"]);
+    // Of each read it is known where its answer came from; the shares are of all reads.
     let answered = &layer["answered"];
     let shares: f64 = ["l1", "l2", "database", "coalesced", "stale"].iter().map(|from| number(answered, &format!("/{from}"))).sum();
-    assert!((shares - 1.0).abs() < 1e-9 && number(answered, "/l1") > 0.3 && number(answered, "/l2") > 0.2, "{answered:#}");
+    assert!((shares - 1.0).abs() < 1e-9 && number(answered, "/l1") > 0.0 && number(answered, "/l2") > 0.0, "{answered:#}");
     assert_eq!(answered["reads"], layer["reads"]["transactions"]);
-    // Writes go through the data layer, and make old what they changed: for no other reason does a full cache miss so much.
-    assert!(layer["writes"]["transactions"].as_u64().unwrap() > 20, "{layer:#}");
+    assert_eq!(number(layer, "/reads/transactions") + number(layer, "/writes/transactions"), number(layer, "/transactions"));
+    assert_eq!(number(layer, "/writes/transactions"), probes + of(&["edit a service", "start or stop"]));
+    // Writes go through the data layer, and make old what they changed.
+    assert!(probes > 20.0, "{layer:#}");
     for cache in ["l1", "l2"] {
         let (of, misses) = (&layer[cache], &layer[cache]["misses_by_cause"]);
         let missed: u64 = misses.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
         assert_eq!(of["hits"].as_u64().unwrap() + missed, of["lookups"].as_u64().unwrap(), "{of:#}");
-        assert!(misses["invalidated"].as_u64().unwrap() > 10, "{cache} {of:#}");
+        assert!(misses["invalidated"].as_u64().unwrap() > 0, "{cache} {of:#}");
         assert!(number(of, "/hit_ratio_undisturbed") > number(of, "/hit_ratio"), "{of:#}");
     }
-    // Sessions are checked in Redis at every use, and never asked of memory; the window's edges may cut a call in two.
-    let sessions = layer["operations"].as_array().unwrap().iter().find(|part| part["operation"] == "session check").unwrap();
-    let (reads, sessions) = (number(answered, "/reads"), number(sessions, "/transactions"));
-    let lookups = number(layer, "/l1/lookups");
-    assert!((lookups - (reads - sessions)).abs() <= 60.0, "{lookups} of {reads} less {sessions}");
+    // Sessions are checked in Redis at every use, and never asked of memory.
+    assert_eq!(number(layer, "/l1/lookups"), number(answered, "/reads") - of(&["session check"]));
+    assert_eq!(number(layer, "/l1/hits"), (number(answered, "/l1") * number(answered, "/reads")).round());
     let pool = &layer["pool"];
     assert!(number(pool, "/max") == 20.0 && number(pool, "/utilization") > 0.0 && number(pool, "/waits") > 0.0, "{pool:#}");
     // The server's own account is of the window, and of these statements.
     let server = &layer["server"];
     assert!(number(server, "/counts/wal_bytes") > 0.0 && number(server, "/counts/commits") > 0.0, "{server:#}");
-    let probes = layer["operations"].as_array().unwrap().iter().find(|part| part["operation"] == "record a probe").unwrap();
     let statements = server["statements"].as_array().unwrap();
     let recorded =
         statements.iter().find(|statement| statement["query"].as_str().unwrap().contains("INSERT INTO candlefish_bench.health_metrics"));
+    // It is first asked when the clients begin, and last when they are done.
     let calls = number(recorded.unwrap(), "/calls");
-    assert!((calls - number(probes, "/transactions")).abs() <= 4.0, "{calls} of {probes:#}");
+    assert!(calls > 0.0 && calls <= probes, "{calls} of {probes}");
     // What it kept in Redis has gone with it; what announced it there goes by itself.
     let mut kept = redis::Client::open(addresses().redis_url()).unwrap().get_connection().unwrap();
     let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{}_bench_*", database.name)).query(&mut kept).unwrap();
     assert!(keys.is_empty(), "{} keys, such as {}", keys.len(), keys[0]);
     // What was written is there, once.
-    let written: f64 = database.value("SELECT count(*) - 70000 FROM candlefish_bench.health_metrics").parse().unwrap();
-    assert!(written >= number(probes, "/transactions"), "{written}");
+    assert_eq!(database.value("SELECT count(*) - 70000 FROM candlefish_bench.health_metrics"), probes.to_string());
     assert_eq!(database.value("SELECT count(*) FROM candlefish.cache_outbox"), "0");
 }
 

@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::cli::migrate::Verify;
 use crate::migrate::{self, Inspected, MigrateReport, PhaseTime, Prepared};
 use crate::model::{Events, Failure, Phase, QualifiedName, Section};
-use crate::plan::{CopyMap, Plan, TablePlan, Warning};
+use crate::plan::{CopyMap, NameStyle, Plan, TablePlan, Warning};
 use crate::postgres::{Address, Transaction, database_error, sql_failure};
 use crate::sqlite::Snapshot;
 use crate::verify;
@@ -18,6 +18,7 @@ use crate::verify;
 /// Both sides read again and compared, by code that the copy does not share.
 pub(super) async fn prove(
     (how, retried): (Verify, Option<&Path>),
+    names: NameStyle,
     report: &mut MigrateReport,
     snapshot: Arc<Snapshot>,
     address: &Address,
@@ -55,6 +56,7 @@ pub(super) async fn prove(
                 maps: maps.clone(),
                 included: Arc::new(|_| true),
                 left_out: None,
+                names,
                 schema: schema.clone(),
                 jobs,
                 sample: verify::Sample::ALL,
@@ -103,6 +105,7 @@ pub(super) async fn foretell_given(job: &migrate::Job, prepared: &Prepared, said
         maps: prepared.plan.tables.iter().map(TablePlan::copy_map).collect(),
         included: Arc::new(|_| true),
         left_out: None,
+        names: job.options.names,
         schema: prepared.plan.schema.clone(),
         jobs: job.jobs,
         sample: verify::Sample::ALL,
@@ -133,6 +136,7 @@ fn of_maps(job: &verify::Job, maps: Vec<CopyMap>) -> verify::Job {
         maps,
         included: Arc::clone(&job.included),
         left_out: None,
+        names: job.names,
         schema: job.schema.clone(),
         jobs: job.jobs,
         sample: job.sample,

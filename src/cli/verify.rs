@@ -13,7 +13,7 @@ use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
 use crate::migrate::{self, OnMisfit};
 use crate::model::Failure;
-use crate::plan::{CopyMap, Options};
+use crate::plan::{CopyMap, NameStyle, Options};
 use crate::postgres::{Address, Journal, connect};
 use crate::render::{self, Progress, ProgressStyleChoice, Ui};
 use crate::sqlite::Snapshot;
@@ -88,7 +88,7 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             Known::derived(&args, &snapshot, &address, jobs, ui).await?
         }
     };
-    let Known { maps, left_out, rejects } = known;
+    let Known { maps, left_out, names, rejects } = known;
     let rejects = args.rejects.clone().or_else(|| rejects.filter(|folder| is_here(folder, ui)));
     let tables = snapshot.reader()?.schema()?.tables.into_iter().map(|table| table.name).collect::<Vec<_>>();
     let progress = Arc::new(Progress::new(ui, ProgressStyleChoice::Auto));
@@ -99,6 +99,7 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         included: included(&args, &maps, &tables)?,
         maps,
         left_out: Some(left_out),
+        names,
         schema: args.schema,
         jobs,
         sample: args.sample.map_or(Sample::ALL, Sample::percent),
@@ -133,6 +134,7 @@ struct Known {
     maps: Vec<CopyMap>,
     /// Tables that were left out on purpose.
     left_out: HashSet<String>,
+    names: NameStyle,
     /// The folder in which the last run set rows aside; it may be on another machine.
     rejects: Option<PathBuf>,
 }
@@ -151,11 +153,11 @@ impl Known {
             }
         }
         let settings = Journal::last_settings(&client, schema, source).await?;
-        let left_out = settings.get("left_out").cloned().map(serde_json::from_value).transpose();
         Ok(Some(Known {
             maps,
-            left_out: left_out.context("read from the journal what the last run left out")?.unwrap_or_default(),
-            rejects: settings.get("rejects_dir").and_then(|folder| folder.as_str()).map(PathBuf::from),
+            left_out: Journal::setting(&settings, "left_out")?.unwrap_or_default(),
+            names: Journal::setting(&settings, "names")?.unwrap_or_default(),
+            rejects: Journal::setting(&settings, "rejects_dir")?,
         }))
     }
 
@@ -186,7 +188,7 @@ impl Known {
             began: std::time::Instant::now(),
         })
         .await?;
-        Ok(Known { maps, left_out: HashSet::new(), rejects: None })
+        Ok(Known { maps, left_out: HashSet::new(), names: NameStyle::default(), rejects: None })
     }
 }
 

@@ -44,6 +44,7 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
             "command": job.call.line,
             "folder": job.call.folder,
             "left_out": plan.left_out,
+            "names": job.options.names,
             "rejects_into": absolute(&job.rejects_dir)?,
             "rows": plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum::<u64>(),
         }),

@@ -213,8 +213,7 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
     Journal::open(control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
     // What the run lost besides rows is no nearer for their coming.
     let settings = Journal::last_settings(&*control, &run.plan.schema, &job.call.source_path).await?;
-    let losses = settings.get("losses").cloned().map(serde_json::from_value).transpose().context("read the last run's losses")?;
-    progress.warnings = losses.unwrap_or_default();
+    progress.warnings = Journal::setting(&settings, "losses")?.unwrap_or_default();
     let record = RunRecord {
         run_id: run.id.clone(),
         source: job.snapshot.path().display().to_string(),
@@ -226,6 +225,7 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
             "source_path": job.call.source_path,
             "retry_rejects": folder.display().to_string(),
             "left_out": settings.get("left_out"),
+            "names": settings.get("names"),
         }),
     };
     let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tokio_postgres::{Client, GenericClient, Row};
 
@@ -411,6 +412,16 @@ impl<'a> Journal<'a> {
             .await
             .context("read the last run's settings from the journal")?;
         row.map_or(Ok(Json::Null), |row| serde_json::from_str(row.get(1)).context("read the last run's settings from the journal"))
+    }
+
+    /// One of a run's settings; none where the run was told nothing of it.
+    pub fn setting<T: DeserializeOwned>(settings: &Json, key: &str) -> Result<Option<T>> {
+        let value = settings.get(key).filter(|value| !value.is_null());
+        value
+            .cloned()
+            .map(serde_json::from_value)
+            .transpose()
+            .with_context(|| format!("read {key:?} among a run's settings in the journal"))
     }
 
     /// Remembers the tables that a run has made now, out of these source tables; in the transaction that makes them.

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 
 use crate::digest::{Misfit, Sums};
 use crate::model::{Event, Events, Phase, TableKind};
-use crate::plan::CopyMap;
+use crate::plan::{CopyMap, NameStyle};
 use crate::postgres::{Address, TypeReader, read_sessions};
 use crate::sides::{BUCKETS, Normaliser, Pair, Sides};
 use crate::sqlite::Snapshot;
@@ -39,6 +39,8 @@ pub struct Job {
     pub included: Included,
     /// Tables that the last run was told to leave out; any other of the source that has no map is a difference. None: only what has a map is meant.
     pub left_out: Option<HashSet<String>>,
+    /// What the names of the source's views became.
+    pub names: NameStyle,
     pub schema: String,
     /// Readers of either side.
     pub jobs: usize,

@@ -13,7 +13,7 @@ use crate::model::{Failure, Name, QualifiedName, Schema};
 use crate::plan::mapping::Mapping;
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
-use crate::plan::{CopyMap, CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
+use crate::plan::{CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
 use crate::postgres::{
     ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, next_value, read_objects, session, sql_failure,
     statement,
@@ -112,7 +112,7 @@ async fn compare(
     // What the path does not find, PostgreSQL writes with its schema: each side is read when its own names are found first.
     transaction.batch_execute(&format!("SET LOCAL search_path = {schema}")).await?;
     let actual = read_objects(&transaction, Place::Schema(&schema)).await?;
-    let plan = plan(source, profiles, &job.maps, &actual);
+    let plan = plan(source, profiles, job, &actual);
     let mut report = ObjectsReport::default();
     if only.is_none() {
         report.missing.clone_from(&history.taken_away);
@@ -156,15 +156,16 @@ fn inspect(snapshot: &Arc<Snapshot>, jobs: usize) -> Result<(Schema, Vec<TablePr
 }
 
 /// The plan of an empty target with the names and types that the copy has.
-fn plan(source: &Schema, profiles: &[TableProfile], maps: &[CopyMap], actual: &SchemaObjects) -> Plan {
+fn plan(source: &Schema, profiles: &[TableProfile], job: &Job, actual: &SchemaObjects) -> Plan {
     let options = Options {
         schema: TEMPORARY.into(),
+        names: job.names,
         // As the copy was made: derived text is under "C" everywhere or nowhere.
         collate_c: actual.columns.values().any(|column| column.collated_c),
         ..Options::default()
     };
     let target = TargetSchema { exists: true, ..TargetSchema::default() };
-    build(&Input { source, profiles, mapping: &Mapping::of(source, maps), target: &target, options: &options })
+    build(&Input { source, profiles, mapping: &Mapping::of(source, &job.maps), target: &target, options: &options })
 }
 
 /// The session's own schema, by the name that every session may call it.
@@ -187,7 +188,7 @@ impl History {
         }
         let source = std::path::absolute(job.snapshot.path())?.display().to_string();
         let settings = Journal::last_settings(client, &job.schema, &source).await?;
-        let losses = settings.get("losses").cloned().map(serde_json::from_value).transpose().context("read the last run's losses")?;
+        let losses: Option<Vec<Warning>> = Journal::setting(&settings, "losses")?;
         // Without a run into this schema there is no telling whose the tables are: all of them are compared.
         let sources: Vec<String> = job.maps.iter().map(|map| map.source.clone()).collect();
         let made = if settings.is_null() { None } else { Some(Journal::made(client, &job.schema, &sources).await?.into_iter().collect()) };

@@ -52,11 +52,11 @@ fn half_of_a_pair_in_utf_16_is_set_aside_and_not_made_another_character() {
             .database(&database);
         let report = case.run("migrate {source} {url} --json").exit(1).json();
         assert_eq!(database.rows("SELECT id, s FROM t"), ["2|😀"], "{report}");
-        let aside = std::fs::read_to_string(case.dir().join(report["rejects_dir"].as_str().unwrap()).join("t.jsonl")).unwrap();
+        let aside = fs::read_to_string(case.dir().join(report["rejects_dir"].as_str().unwrap()).join("t.jsonl")).unwrap();
         assert!(aside.contains("the text is not valid UTF-8") && aside.contains("\"base64\":\"Ye2gvWI=\""), "{aside}");
         let verified = case.run("verify {source} {url} --json").exit(0).json();
         assert_eq!((&verified["tables"][0]["rows_set_aside"], &verified["outcome"]), (&1.into(), &"identical".into()));
-        std::fs::write(case.dir().join("m.toml"), "[tables.t.columns.s]\nbad_text = \"replace\"\n").unwrap();
+        fs::write(case.dir().join("m.toml"), "[tables.t.columns.s]\nbad_text = \"replace\"\n").unwrap();
         case.run(&format!(
             "migrate {{source}} {{url}} --retry-rejects {} --mapping {{dir}}/m.toml",
             report["rejects_dir"].as_str().unwrap()

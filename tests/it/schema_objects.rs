@@ -254,3 +254,21 @@ fn views_whose_names_meet_have_names_of_their_own() {
     }
     case.run("verify {source} {url} --schema-objects").exit(0);
 }
+
+#[test]
+fn names_in_another_style_are_compared_in_it() {
+    let database = Database::fresh();
+    let case = Case::new("snake")
+        .source_sql(
+            "CREATE TABLE userName(id INTEGER PRIMARY KEY, firstName TEXT); INSERT INTO userName VALUES (1, 'a');
+             CREATE VIEW firstView AS SELECT firstName FROM userName; CREATE VIEW first_view AS SELECT id FROM userName;
+             CREATE VIEW both_views AS SELECT a.firstName, b.id FROM firstView a, first_view b;",
+        )
+        .database(&database);
+    case.run("migrate {source} {url} --names snake").exit(0).stdout_has("first_view is \"first_view_2\" in PostgreSQL");
+    assert_eq!(database.rows("SELECT * FROM both_views"), ["a|1"]);
+    let verified = case.run("verify {source} {url} --schema-objects --json").exit(0).json();
+    assert_eq!(verified["schema_objects"]["missing"], serde_json::json!([]), "{verified}");
+    case.run("migrate {source} {url} --refresh --yes").exit(0);
+    case.run("verify {source} {url} --schema-objects").exit(0);
+}

@@ -245,7 +245,7 @@ async fn carry_out(args: &Args, job: &Job, prepared: Prepared, started_at: &str)
     };
     let how = (args.verify, args.values.retry_rejects.as_deref());
     let how = if job.sections.has(RunSection::Verify) { how } else { (Verify::None, None) };
-    let proof = prove(how, &mut report, Arc::clone(&job.snapshot), &job.address, Arc::clone(&job.events), job.jobs);
+    let proof = prove(how, job.options.names, &mut report, Arc::clone(&job.snapshot), &job.address, Arc::clone(&job.events), job.jobs);
     let proved = match &keeper {
         Some(keeper) => keeper.beside(Phase::Verify, proof).await,
         None => proof.await,

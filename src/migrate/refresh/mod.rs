@@ -523,7 +523,7 @@ impl Compared {
             settings: serde_json::json!({
                 "mapping": report.mapping, "source_path": self.job.call.source_path, "refresh": tables, "rejects_dir": rejects,
                 // A refresh brings rows alone: what else the run before it left out or lost is so still.
-                "left_out": before.get("left_out"), "losses": before.get("losses"),
+                "left_out": before.get("left_out"), "losses": before.get("losses"), "names": before.get("names"),
             }),
         };
         let journal = Journal::open(&self.control).await?;

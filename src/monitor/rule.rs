@@ -147,9 +147,9 @@ impl Condition {
             let Some(length) = text[at..].find(']') else { return wrong(at, "this [ has no ]".to_string()) };
             let inside = &text[at + 1..at + length];
             match span_ms(inside) {
-                Some(span) if span >= 1000 && metric.window_ms > 0 => window_ms = span,
+                Some(span) if (1000..=WINDOW_MOST_MS).contains(&span) && metric.window_ms > 0 => window_ms = span,
                 Some(_) if metric.window_ms == 0 => return wrong(at, format!("{name} is what is now, and has no window")),
-                _ => return wrong(at + 1, format!("{inside:?} is no window: write 30s, 2m, 1h; at least 1s")),
+                _ => return wrong(at + 1, format!("{inside:?} is no window: write 30s, 2m, 1h; at least 1s, at most 7d")),
             }
             at = skip(text, at + length + 1);
         }
@@ -282,6 +282,9 @@ impl Rule {
     }
 }
 
+/// The samples of a window are kept in memory.
+const WINDOW_MOST_MS: i64 = 7 * 86_400_000;
+
 /// Events that a verdict needs.
 pub const MIN_SAMPLES: f64 = 20.0;
 
@@ -395,6 +398,7 @@ mod tests {
             ("pool_usage > 100ms", 16, "counted in ratios, and ms counts time"),
             ("pool_usage[1m] > 90%", 10, "has no window"),
             ("error_rate[1y] > 1%", 11, "is no window"),
+            ("error_rate[8d] > 1%", 11, "at most 7d"),
             ("error_rate 1%", 11, "a comparison is missing"),
             ("error_rate > ", 13, "a number is missing"),
             ("p95 > 50", 8, "wants a unit of time"),

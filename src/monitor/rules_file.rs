@@ -66,7 +66,7 @@ struct Written {
     duration: Option<Spanned<String>>,
     keep_firing_for: Option<Spanned<String>>,
     severity: Option<Spanned<String>>,
-    min_samples: Option<f64>,
+    min_samples: Option<Spanned<f64>>,
     on_no_data: Option<Spanned<String>>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -106,12 +106,21 @@ impl Rules {
         };
         let span = |written: &Option<Spanned<String>>, default: &Option<Spanned<String>>| -> Result<i64> {
             let Some(written) = written.as_ref().or(default.as_ref()) else { return Ok(0) };
-            span_ms(&written.value).ok_or_else(|| wrong(written, 0, format!("{:?} is no span of time: write 30s, 2m, 1h", written.value)))
+            let is_sane = |ms: &i64| *ms <= SPAN_MOST_MS;
+            span_ms(&written.value)
+                .filter(is_sane)
+                .ok_or_else(|| wrong(written, 0, format!("{:?} is no span of time: write 30s, 2m, 1h; at most 366d", written.value)))
         };
         let interval_ms = match &file.interval {
             None => None,
-            Some(_) => Some(span(&file.interval, &None)?).filter(|ms| *ms >= 100),
+            Some(written) => match span(&file.interval, &None)? {
+                ms if ms >= 100 => Some(ms),
+                _ => return Err(wrong(written, 0, format!("{:?} is no interval: at least 100ms", written.value))),
+            },
         };
+        if file.alerts.0.is_empty() {
+            return Err(Failure::new("bad_rules", format!("{name}: there is no alert in it")).hint(HINT).into());
+        }
         let mut rules: Vec<Rule> = Vec::new();
         if let Some(condition) = &file.defaults.condition {
             return Err(wrong(condition, 0, "defaults have no condition: each alert has its own".to_string()));
@@ -138,6 +147,15 @@ impl Rules {
                     wrong(said, 0, format!("{:?} is not what no data can mean: hold, unknown, inactive or firing", said.value))
                 })?,
             };
+            let min_samples = match written.min_samples.as_ref().or(defaults.min_samples.as_ref()) {
+                None => MIN_SAMPLES,
+                Some(least) if least.value.is_finite() && least.value >= 0.0 => least.value,
+                Some(least) => {
+                    let (line, column) = (least.referenced.line(), least.referenced.column());
+                    let message = format!("{name}:{line}:{column}: {} is no number of events: 0 or more", least.value);
+                    return Err(Failure::new("bad_rules", message).hint(HINT).into());
+                }
+            };
             let over = |defaults: &BTreeMap<String, String>, own: &BTreeMap<String, String>| {
                 let mut all = defaults.clone();
                 all.extend(own.clone());
@@ -147,13 +165,17 @@ impl Rules {
             if let Some(label) = labels.keys().find(|label| !is_label(label)) {
                 return Err(wrong(key, 0, format!("{label:?} is no name for a label: letters, digits and _; not alertname or severity")));
             }
+            let annotations = over(&defaults.annotations, &written.annotations);
+            if let Some(name) = annotations.keys().find(|name| !is_word(name)) {
+                return Err(wrong(key, 0, format!("{name:?} is no name for an annotation: letters, digits and _")));
+            }
             rules.push(Rule {
                 for_ms: span(&written.duration, &defaults.duration)?,
                 keep_firing_ms: span(&written.keep_firing_for, &defaults.keep_firing_for)?,
                 severity,
                 labels,
-                annotations: over(&defaults.annotations, &written.annotations),
-                min_samples: written.min_samples.or(defaults.min_samples).unwrap_or(MIN_SAMPLES),
+                annotations,
+                min_samples,
                 on_no_data,
                 ..Rule::new(&key.value, condition)
             });
@@ -169,9 +191,15 @@ impl Rules {
 
 const HINT: &str = "`candlefish monitor rules check FILE` reads a file of rules; `monitor --help` has the grammar.";
 
+/// How long a duration may be.
+const SPAN_MOST_MS: i64 = 366 * 86_400_000;
+
 fn is_label(label: &str) -> bool {
-    let is_word = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    is_word && !label.is_empty() && !label.starts_with(|c: char| c.is_ascii_digit()) && !matches!(label, "alertname" | "severity")
+    is_word(label) && !matches!(label, "alertname" | "severity")
+}
+
+fn is_word(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 const KEYS: [&str; 13] = [
@@ -207,7 +235,9 @@ fn not_read(name: &str, error: &serde_saphyr::Error) -> anyhow::Error {
             .into();
     }
     let near = unknown.and_then(|word| KEYS.iter().map(|key| (strsim::damerau_levenshtein(key, word), *key)).min());
-    let question = near.filter(|(distance, _)| *distance <= 3).map_or(String::new(), |(_, key)| format!("; did you mean {key}?"));
+    let question = near
+        .filter(|(distance, key)| *distance <= 3 && distance * 2 < key.len())
+        .map_or(String::new(), |(_, key)| format!("; did you mean {key}?"));
     Failure::new("bad_rules", format!("{name}{place}: {first}{question}")).hint(HINT).into()
 }
 
@@ -244,6 +274,12 @@ mod tests {
             ("alerts: [\n", "x:", ""),
             ("alerts:\n  a: {condition: p95 > 1s}\n  a: {condition: p95 > 2s}\n", "x:3:3: duplicate mapping key: a\n", ""),
             ("alerts: word\n", "x:1:9: ", ""),
+            ("alerts: {}\n", "x: ", "no alert"),
+            ("interval: 0s\nalerts:\n  a: {condition: p95 > 1s}\n", "x:1:11:", "no interval"),
+            ("alerts:\n  a: {condition: p95 > 1s, for: 400d}\n", "x:2:33:", "at most 366d"),
+            ("alerts:\n  a: {condition: p95 > 1s, min_samples: -5}\n", "x:2:41:", "no number of events"),
+            ("alerts:\n  a: {condition: p95 > 1s, min_samples: .nan}\n", "x:2:41:", "no number of events"),
+            ("alerts:\n  a: {condition: p95 > 1s, annotations: {<b>: x}}\n", "x:2:3:", "no name for an annotation"),
             ("alerts:\n  \"a b\": {condition: error_rate > 1%}\n", "x:2:", "no name for an alert"),
         ] {
             let said = format!("{:#}", Rules::parse(text, "x").unwrap_err());

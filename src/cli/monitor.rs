@@ -1,7 +1,7 @@
 //! `candlefish monitor`: once, or sample after sample until told to stop.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -11,7 +11,9 @@ use crate::cli::settings::{Settings, TargetArgs};
 use crate::cli::signals::{or_stopped, until_told};
 use crate::model::{Failure, sentence};
 use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
-use crate::monitor::{Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook, read_text};
+use crate::monitor::{
+    Left, Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook, read_text,
+};
 use crate::render::Ui;
 use crate::render::monitor::{monitor, monitor_tick, nagios, rules_checked, rules_tested};
 use crate::render::ui::nagios_unknown;
@@ -197,6 +199,7 @@ pub struct Watch {
     pub interval: Duration,
     /// Without secrets.
     pub target: String,
+    clock: Clock,
 }
 
 impl Watch {
@@ -211,15 +214,43 @@ impl Watch {
         let interval = every.or(written).unwrap_or(INTERVAL);
         let mut monitor = Monitor::new(rules, interval.as_millis() as i64, &target);
         monitor.is_live = true;
-        Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target })
+        Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target, clock: Clock::new() })
     }
 
     /// The next sample, taken in.
     pub async fn step(&mut self) -> (Status, Vec<Notice>) {
-        let at = now_ms();
+        let (at, set_by) = self.clock.read(now_ms(), Instant::now());
+        if set_by != 0 {
+            self.monitor.shift(set_by);
+        }
         let seconds = self.monitor.last().map(|last| (at - last.at) as f64 / 1000.0);
         let sample = self.sampler.sample(at, seconds).await;
         self.monitor.evaluate(sample)
+    }
+}
+
+/// The time of day as people have it, and by how much it was set since it was last read: that the machine slept, or its clock was wrong, is no time in
+/// which anything was watched.
+struct Clock {
+    at: i64,
+    read: Instant,
+}
+
+impl Clock {
+    /// More than clocks are slewed by.
+    const SET_MS: i64 = 5000;
+
+    fn new() -> Self {
+        Clock { at: now_ms(), read: Instant::now() }
+    }
+
+    /// `at` in milliseconds since 1970, at `now`. Never earlier than before, but by what it was set back.
+    fn read(&mut self, at: i64, now: Instant) -> (i64, i64) {
+        let expected = self.at + i64::try_from((now - self.read).as_millis()).unwrap_or(i64::MAX);
+        let set_by = if (at - expected).abs() > Self::SET_MS { at - expected } else { 0 };
+        self.at = if set_by == 0 { at.max(self.at) } else { at };
+        self.read = now;
+        (self.at, set_by)
     }
 }
 
@@ -240,25 +271,28 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         Some(file) => file.hold().await?,
         None => None,
     };
-    let mut unsent = match &file {
+    let mut left = match &file {
         Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Between)?,
-        None => Vec::new(),
+        None => Left::default(),
     };
+    left.is_told |= webhook.is_some();
     if watch.monitor.last().is_none() {
         // Without an earlier run there is nothing to subtract from.
         let (_, notices) = watch.step().await;
-        unsent.extend(notices);
+        left.add(notices);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let (status, notices) = watch.step().await;
-    unsent.extend(notices);
-    if let Some(webhook) = &webhook {
-        unsent = tell(webhook, unsent, ui).await;
-    } else {
-        unsent.clear();
+    left.add(notices);
+    if let Some(webhook) = webhook.as_ref().filter(|_| !left.notices.is_empty()) {
+        if let Some(file) = &file {
+            // Whoever ends a job that waits for its receiver ends nothing that was seen; that it cannot be kept is said below.
+            let _ = file.save(&watch.monitor, &watch.sampler, left.clone());
+        }
+        left.notices = tell(webhook, left.notices, ui).await;
     }
     // What was seen is said even so. But without it the next run does not know how long a condition has held: that is no good answer.
-    let lost = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, unsent).err());
+    let lost = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, left).err());
     if args.nagios {
         let (line, code) = nagios(&status);
         match lost {
@@ -324,18 +358,20 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     };
     let left = match &file {
         Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Outage)?,
-        None => Vec::new(),
+        None => Left::default(),
     };
+    let is_told = left.is_told || webhook.is_some();
     // A slow receiver holds up no sample.
-    let (tellers, mut queue) = tokio::sync::watch::channel(left);
+    let (tellers, mut queue) = tokio::sync::watch::channel(Left { is_told, ..left });
     let teller = async {
         let Some(webhook) = &webhook else { return std::future::pending().await };
         loop {
-            let waiting = queue.borrow_and_update().clone();
-            if let Some(first) = waiting.first() {
+            let first = queue.borrow_and_update().notices.first().cloned();
+            if let Some(first) = first {
                 let unsent = tell(webhook, vec![first.clone()], ui).await;
                 if unsent.is_empty() {
-                    tellers.send_modify(|waiting| drop(waiting.remove(0)));
+                    // The oldest may have had to make room meanwhile.
+                    tellers.send_modify(|left| left.notices.retain(|notice| *notice != first));
                 } else {
                     tokio::time::sleep(Duration::from_secs(10)).await;
                 }
@@ -353,8 +389,8 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
             ticks.tick().await;
             let (status, notices) = watch.step().await;
             let is_news = !notices.is_empty() || before.as_ref().is_none_or(|before| states(before) != states(&status));
-            if webhook.is_some() && !notices.is_empty() {
-                tellers.send_modify(|waiting| waiting.extend(notices));
+            if !notices.is_empty() {
+                tellers.send_modify(|left| left.add(notices));
             }
             if let Some(server) = &server {
                 server.publish(&status, &watch.monitor, watch.interval);
@@ -406,4 +442,21 @@ fn state_file(args: &WatchArgs, settings: &Settings, watch: &Watch) -> Result<St
     // Not by whose Redis answers now: an alert goes on when that is down, or named for the first time.
     let identity = format!("{}\n{rules}\n{}", watch.target, args.source.namespace.as_deref().unwrap_or_default());
     Ok(StateFile::at(folder.join(format!("monitor-{:016x}.json", xxhash_rust::xxh3::xxh3_64(identity.as_bytes())))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_noticed_and_one_that_is_slewed_is_not() {
+        let began = Instant::now();
+        let mut clock = Clock { at: 1_000_000, read: began };
+        let mut read = |at: i64, seconds: u64| clock.read(at, began + Duration::from_secs(seconds));
+        assert_eq!(read(1_015_000, 15), (1_015_000, 0));
+        assert_eq!(read(1_030_900, 30), (1_030_900, 0));
+        assert_eq!(read(4_645_900, 45), (4_645_900, 3_600_000));
+        assert_eq!(read(1_060_900, 60), (1_060_900, -3_600_000));
+        assert_eq!(read(1_060_800, 60), (1_060_900, 0));
+    }
 }

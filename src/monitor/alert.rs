@@ -119,6 +119,13 @@ impl Alert {
         self
     }
 
+    /// The clock was set: what was is by so much later than it seemed.
+    pub fn shift(&mut self, by_ms: i64) {
+        for time in [&mut self.active_at, &mut self.fired_at, &mut self.resolved_at, &mut self.keep_firing_since] {
+            *time = time.map(|time| time + by_ms);
+        }
+    }
+
     /// A time in which nobody watched is none in which the condition held: what pends goes on from where it was.
     pub fn was_unwatched(&mut self, for_ms: i64) {
         if self.state == State::Pending {

@@ -35,7 +35,7 @@ pub use sample::{Connections, PoolFact, Presence, Sample, Sampler, SlowQuery};
 pub use script::{Script, ScriptReport, Scripted};
 pub use series::Key;
 pub use serve::{Server, Token};
-pub use state_file::{Silence, StateFile};
+pub use state_file::{Left, Silence, StateFile};
 pub use webhook::{Notice, Webhook};
 
 use crate::model::{KPIS, Unit};
@@ -180,6 +180,16 @@ impl Monitor {
         };
         self.last = Some(sample);
         (status, notices)
+    }
+
+    /// The clock was set, or the machine slept: everything is as long ago as it was, and no condition held while nobody looked.
+    pub fn shift(&mut self, by_ms: i64) {
+        self.series.shift(by_ms);
+        self.alerts.values_mut().for_each(|alert| alert.shift(by_ms));
+        self.history.iter_mut().for_each(|point| point.at += by_ms);
+        if let Some(last) = &mut self.last {
+            last.at += by_ms;
+        }
     }
 
     /// How far a condition looks back.
@@ -403,6 +413,26 @@ mod tests {
         // And few begin nothing, and are no health.
         minute(&mut monitor, 32, 2.0, 0.0);
         assert_eq!(minute(&mut monitor, 36, 2.0, 1.0), (Shown::Unknown, Some(1.0), true));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_no_duration_longer_or_shorter() {
+        for jump in [-3_600_000, 3_600_000] {
+            let mut monitor = monitor();
+            let failing = |tick: i64, jump: i64| {
+                let sample = sample(tick, Presence::There, Some((tick as f64 * 100.0, tick as f64 * 10.0)));
+                Sample { at: sample.at + jump, ..sample }
+            };
+            for tick in 0..3 {
+                monitor.evaluate(failing(tick, 0));
+            }
+            assert_eq!(monitor.alerts["errors"].state, State::Pending);
+            monitor.shift(jump);
+            // A third time it holds: so long it was to.
+            let status = monitor.evaluate(failing(3, jump)).0;
+            assert_eq!((status.alerts[0].state, status.alerts[0].active_since), (Shown::Firing, Some(15_000 + jump)), "{jump}");
+            assert!((status.alerts[0].value.unwrap() - 0.1).abs() < 1e-9, "{jump}");
+        }
     }
 
     /// Who is named and down is not replaced by somebody who counts something else.

@@ -83,6 +83,11 @@ impl Series {
         self.points.retain(|_, points| !points.is_empty());
     }
 
+    /// The clock was set: all of it is by so much later than it seemed.
+    pub fn shift(&mut self, by_ms: i64) {
+        self.points.values_mut().flatten().for_each(|(at, _)| *at += by_ms);
+    }
+
     /// A point of the past: for counters that are known to have been at 0 then.
     pub fn begin_at_zero(&mut self, at: i64, key: &Key) {
         let points = self.points.entry(key.clone()).or_default();

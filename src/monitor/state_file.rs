@@ -50,10 +50,35 @@ struct Saved {
     /// Unsent.
     #[serde(default)]
     notices: Vec<Notice>,
+    /// Some run tells them to a webhook.
+    #[serde(default)]
+    is_told: bool,
     #[serde(default)]
     series: Vec<series::Saved>,
     #[serde(default)]
     counts: Carried,
+}
+
+/// What there is to tell, for whoever comes next.
+#[derive(Clone, Debug, Default)]
+pub struct Left {
+    /// Nobody took them.
+    pub notices: Vec<Notice>,
+    /// There is a run with a webhook: one that has none leaves notices to it.
+    pub is_told: bool,
+}
+
+/// No more is kept for a webhook that never answers: the newest.
+const NOTICES_MOST: usize = 1000;
+
+impl Left {
+    pub fn add(&mut self, notices: Vec<Notice>) {
+        if self.is_told {
+            self.notices.extend(notices);
+            let too_many = self.notices.len().saturating_sub(NOTICES_MOST);
+            self.notices.drain(..too_many);
+        }
+    }
 }
 
 impl StateFile {
@@ -99,15 +124,15 @@ impl StateFile {
         self.path.with_file_name(format!(".{name}.{end}"))
     }
 
-    /// Takes up what an earlier run left for the same target; gives the notices that it could not send. A file that cannot be read is an error: to
+    /// Takes up what an earlier run left for the same target. A file that cannot be read is an error: to
     /// begin anew would be to forget a firing alert.
-    pub fn restore(&self, monitor: &mut Monitor, sampler: &mut Sampler, now: i64, silence: Silence) -> Result<Vec<Notice>> {
+    pub fn restore(&self, monitor: &mut Monitor, sampler: &mut Sampler, now: i64, silence: Silence) -> Result<Left> {
         let damaged = |why: String| {
             Failure::new("bad_state_file", format!("the state file {} cannot be used: {why}", self.path.display()))
                 .hint("Remove it to begin anew: alerts that fire now are then told again.")
         };
         match fs::metadata(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Left::default()),
             // A device or a pipe keeps nothing, and the next save would put a file in its place.
             Ok(found) if !found.is_file() => {
                 let failure =
@@ -126,7 +151,12 @@ impl StateFile {
         }
         for rule in &monitor.rules {
             if let Some(alert) = saved.alerts.get(&rule.name) {
-                let mut alert = alert.clone().resume(rule, saved.at, now, silence as i64);
+                let mut alert = alert.clone();
+                if now < saved.at {
+                    // The clock was set back.
+                    alert.shift(now - saved.at);
+                }
+                let mut alert = alert.resume(rule, saved.at.min(now), now, silence as i64);
                 if let Silence::Outage = silence {
                     alert.was_unwatched(now - saved.at);
                 }
@@ -143,18 +173,19 @@ impl StateFile {
             monitor.last = Some(Sample { at: saved.at, ..Sample::default() });
             sampler.carry(saved.counts);
         }
-        Ok(saved.notices)
+        Ok(Left { notices: saved.notices, is_told: saved.is_told })
     }
 
     /// Written whole beside the file, then put in its place: a crash leaves the one or the other.
-    pub fn save(&self, monitor: &Monitor, sampler: &Sampler, notices: Vec<Notice>) -> Result<()> {
+    pub fn save(&self, monitor: &Monitor, sampler: &Sampler, left: Left) -> Result<()> {
         let saved = Saved {
             version: VERSION,
             at: monitor.last.as_ref().map_or(0, |last| last.at),
             target: monitor.target.clone(),
             alerts: monitor.alerts.clone(),
             used: monitor.used.iter().map(|(rule, source)| (rule.clone(), source.name().to_string())).collect(),
-            notices,
+            notices: left.notices,
+            is_told: left.is_told,
             series: monitor.series.saved(),
             counts: sampler.carried(),
         };

@@ -72,6 +72,12 @@ fn jobs_at_the_same_time_tell_an_alert_once() {
     let jobs = [(); 3].map(|()| case.command().args(line).spawn().unwrap());
     jobs.into_iter().for_each(|mut job| assert_eq!(job.wait().unwrap().code(), Some(1)));
     assert_eq!(told.try_iter().count(), 1);
+    // Who only looks takes nothing from who tells.
+    std::fs::write(case.dir().join("rules.yaml"), "alerts:\n  pool: {condition: pool_usage > 100%}\n").unwrap();
+    let mut looks = case.command();
+    assert_eq!(looks.args(line).env_remove("CANDLEFISH_WEBHOOK").output().unwrap().status.code(), Some(0));
+    assert_eq!(case.run_args(line).code, Some(0));
+    assert_eq!(told.try_iter().next().unwrap()["status"], "resolved");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,8 +25,8 @@ use crate::sides::{BUCKETS, Normaliser, Pair, Sides};
 use crate::sqlite::Snapshot;
 pub use objects::{MissingObject, ObjectsReport, WrongNextValue, missing_from_given, schema_objects};
 pub use report::{ColumnDifference, Difference, DifferenceKind, Outcome, TableVerdict, VerifyReport};
+use scope::{Asked, Scope};
 pub use scope::{LeftOut, LeftOutPart};
-use scope::{Scope, ScopeOf};
 
 /// What a comparison was told.
 pub struct Job {
@@ -79,8 +79,8 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
     (job.events)(Event::PhaseStarted(Phase::Verify));
     let sessions = read_sessions(&job.address, job.jobs.max(1)).await?;
     let target = sessions[0].schema(&job.schema).await?;
-    let (snapshot, of) = (Arc::clone(&job.snapshot), ScopeOf::new(&job));
-    let Scope { schema, pairs, absent, left_out } = tokio::task::spawn_blocking(move || Scope::of(&of, &snapshot, &target)).await??;
+    let (snapshot, asked) = (Arc::clone(&job.snapshot), Asked::of(&job));
+    let Scope { schema, pairs, absent, left_out } = tokio::task::spawn_blocking(move || Scope::of(&asked, &snapshot, &target)).await??;
     let mut sides = Sides::new(Arc::clone(&job.snapshot), schema, pairs, job.jobs, sessions);
     if sides.pairs.iter().any(Pair::has_foreign_types) {
         sides.types = Some(Arc::new(TypeReader::connect(&job.address).await?));
@@ -118,7 +118,7 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
         source: job.snapshot.path().display().to_string(),
         target: job.address.shown(),
         // What cannot be read cannot be compared.
-        outcome: match (different, job.sample == Sample::ALL && notes.is_empty()) {
+        outcome: match (different, notes.is_empty() && job.sample == Sample::ALL && tables.iter().all(|table| table.identical.is_some())) {
             (true, _) => Outcome::Different,
             (false, true) => Outcome::Identical,
             (false, false) => Outcome::NoDifferenceFound,
@@ -306,10 +306,11 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
         verdict.differences.extend(sums.examples.iter().cloned());
         verdict.differences.truncate(job.limit);
     }
-    let sampled = job.sample != Sample::ALL;
-    verdict.identical = match (verdict.differences_total, sampled) {
-        (0, false) => Some(true),
-        (0, true) => None,
+    // Of a huge table that holds more than the source's rows, not all may have been matched.
+    let is_whole = job.sample == Sample::ALL && verdict.differences_exact;
+    verdict.identical = match (verdict.differences_total, is_whole) {
+        (0, true) => Some(true),
+        (0, false) => None,
         _ => Some(false),
     };
     (job.events)(Event::TableEnded {

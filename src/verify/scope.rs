@@ -41,11 +41,11 @@ pub(super) struct Scope {
 
 impl Scope {
     /// Every map with its tables on both sides, and what of the source has no map.
-    pub fn of(job: &ScopeOf, snapshot: &Snapshot, target: &TargetSchema) -> Result<Self> {
+    pub fn of(asked: &Asked, snapshot: &Snapshot, target: &TargetSchema) -> Result<Self> {
         let reader = snapshot.reader()?;
         let schema = reader.schema()?;
         let mut scope = Scope { schema, pairs: Vec::new(), absent: Vec::new(), left_out: Vec::new() };
-        for map in &job.maps {
+        for map in &asked.maps {
             let left_out = |what| LeftOut { table: map.source.clone(), column: None, what };
             if map.without_data {
                 scope.left_out.push(left_out(LeftOutPart::Rows));
@@ -54,7 +54,7 @@ impl Scope {
             let name = QualifiedName::new(map.schema.as_str(), map.target.as_str());
             let is_there = target.tables.iter().any(|table| table.name == name);
             // An earlier run may have brought it; where the last one leaves it out, it need not be there.
-            if !is_there && job.told_to_leave(&map.source) {
+            if !is_there && asked.told_to_leave(&map.source) {
                 scope.left_out.push(left_out(LeftOutPart::Table));
                 continue;
             }
@@ -67,7 +67,7 @@ impl Scope {
                     if pair.span.is_some_and(|span| span <= 10_000) {
                         pair.buckets = 1;
                     }
-                    if job.left_out.is_some() {
+                    if asked.left_out.is_some() {
                         scope.left_out.extend(uncopied_columns(map, table, &mut pair.problems));
                     }
                     scope.pairs.push(pair);
@@ -75,21 +75,21 @@ impl Scope {
                 Err(problem) => scope.absent.push(absent(&map.source, Some(name.to_string()), problem)),
             }
         }
-        scope.uncopied_tables(job, &reader);
+        scope.uncopied_tables(asked, &reader);
         Ok(scope)
     }
 
     /// Tables of the source that no map names.
-    fn uncopied_tables(&mut self, job: &ScopeOf, reader: &Reader<'_>) {
-        if job.left_out.is_none() {
+    fn uncopied_tables(&mut self, asked: &Asked, reader: &Reader<'_>) {
+        if asked.left_out.is_none() {
             return;
         }
-        let has_map = |table: &Table| job.maps.iter().any(|map| map.source.eq_ignore_ascii_case(&table.name));
+        let has_map = |table: &Table| asked.maps.iter().any(|map| map.source.eq_ignore_ascii_case(&table.name));
         for table in &mut self.schema.tables {
-            if !table.has_data() || !(job.included)(&table.name) || has_map(table) {
+            if !table.has_data() || !(asked.included)(&table.name) || has_map(table) {
                 continue;
             }
-            if job.told_to_leave(&table.name) {
+            if asked.told_to_leave(&table.name) {
                 self.left_out.push(LeftOut { table: table.name.clone(), column: None, what: LeftOutPart::Table });
                 continue;
             }
@@ -107,17 +107,17 @@ impl Scope {
     }
 }
 
-/// What decides the scope.
-pub(super) struct ScopeOf {
+/// What a comparison is asked for.
+pub(super) struct Asked {
     /// Of the tables that are meant.
     maps: Vec<CopyMap>,
     included: crate::verify::Included,
     left_out: Option<HashSet<String>>,
 }
 
-impl ScopeOf {
-    pub fn new(job: &Job) -> Self {
-        ScopeOf {
+impl Asked {
+    pub fn of(job: &Job) -> Self {
+        Asked {
             maps: job.maps.iter().filter(|map| (job.included)(&map.source)).cloned().collect(),
             included: job.included.clone(),
             left_out: job.left_out.clone(),

@@ -194,7 +194,7 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
     for alert in &status.alerts {
         let (state, name, said) = (alert.state.name(), visible(&alert.name), value_of(alert));
         let line = match is_narrow {
-            true => format!("{state} {said}  {name}"),
+            true => format!("{state} {name} {said}"),
             false => format!("{state:<15} {name:<28} {said}{}", visible(&reason(alert))),
         };
         lines.push(if alert.state == Shown::Firing { ui.alarm(&line) } else { line });
@@ -437,6 +437,7 @@ mod tests {
     fn lines_fit_and_colours_take_no_place() {
         assert_eq!(fit("abcdef", 4), "abc");
         assert_eq!(fit("\x1b[1mabcdef\x1b[0m", 4), "\x1b[1mabc\x1b[0m");
+        assert_eq!(filled(&["KPIs met:", "p50", "p95", "memory"].map(str::to_string), " ", 15), ["KPIs met: p50", "p95 memory"]);
     }
 
     #[test]

@@ -21,12 +21,13 @@ pub async fn filled_scale(address: &Address) -> Result<Option<u32>> {
 }
 
 async fn filled(client: &Client) -> Result<Option<u32>> {
-    let exists = client.query_one("SELECT to_regclass('candlefish_bench.filled_by_candlefish') IS NOT NULL", &[]).await?;
-    if !exists.get::<_, bool>(0) {
+    // Statements without a name: behind a pooler it may be another client's already.
+    let exists = client.query_typed("SELECT to_regclass('candlefish_bench.filled_by_candlefish') IS NOT NULL", &[]).await?;
+    if !exists.iter().any(|row| row.get(0)) {
         return Ok(None);
     }
-    let row = client.query_opt(MARKER, &[]).await.context("read what bench init has filled")?;
-    Ok(row.and_then(|row| u32::try_from(row.get::<_, i32>(0)).ok()))
+    let rows = client.query_typed(MARKER, &[]).await.context("read what bench init has filled")?;
+    Ok(rows.first().and_then(|row| u32::try_from(row.get::<_, i32>(0)).ok()))
 }
 
 /// Fills the schema anew, in one transaction: readers see all of it or nothing. In a database of candlefish's own, statements are counted from now on.

@@ -302,7 +302,9 @@ async fn config(job: &Job) -> Result<Config> {
 
 /// The version and the settings that numbers depend on.
 async fn server(address: &Address) -> Result<BTreeMap<String, String>> {
-    let rows = connect(address).await?.query(include_str!("queries/server.sql"), &[]).await.context("read the server's settings")?;
+    let client = connect(address).await?;
+    // Without a name: behind a pooler it may be another client's already.
+    let rows = client.query_typed(include_str!("queries/server.sql"), &[]).await.context("read the server's settings")?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 

@@ -272,7 +272,11 @@ impl LayerReport {
         let error = self.errors_by_code.iter().max_by_key(|error| error.count).filter(|_| self.transactions == 0)?;
         let failure = Failure::new("nothing_succeeded", format!("not one of {} transactions succeeded: {}", self.errors, error.message));
         let failure = if error.code.len() == 5 { failure.sqlstate(error.code.as_str()) } else { failure };
-        Some(failure.hint("Try the script's statements with `candlefish psql`."))
+        Some(failure.hint(match error.code.as_str() {
+            // Prepared in one of its sessions, asked for in another.
+            "26000" | "42P05" => "A pooler in between does not know prepared statements: -M extended.",
+            _ => "Try the script's statements with `candlefish psql`.",
+        }))
     }
 }
 

@@ -10,8 +10,11 @@ const PLACE: &str = "/*REPORT*/";
 
 /// The report as a page of its own.
 pub fn bench_html(report: &BenchReport) -> Result<String> {
+    // Who opens the page has not seen what was said beside the run.
+    let notes = super::warnings(report).into_iter().chain(report.notes.iter().cloned()).collect();
+    let report = BenchReport { notes, ..report.clone() };
     // Within a script, `</script>` and `<!--` would end or change it, wherever they stand.
-    let json = serde_json::to_string(report)?.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+    let json = serde_json::to_string(&report)?.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
     Ok(PAGE.replacen(PLACE, &json, 1))
 }
 
@@ -29,9 +32,11 @@ mod tests {
         }
         let text = include_str!("../../bench/compare/result.json");
         let mut report: BenchReport = serde_json::from_str(text).unwrap();
+        report.ended_early = Some("the server has gone".to_string());
         report.notes.push("</script><script>alert(1)</script><!--".to_string());
         let page = bench_html(&report).unwrap();
         assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
+        assert!(page.contains("the run ended early: the server has gone"));
         assert!(page.contains("\\u003c/script>") && !page.contains("<!--") && !page.contains(PLACE));
     }
 }

@@ -16,7 +16,7 @@ pub use verdict::{bench_comparison, bench_find_max};
 /// Prints the report.
 pub fn bench(ui: &Ui, report: &BenchReport) -> Result<()> {
     shown(ui, report)?;
-    warnings(ui, report);
+    warnings(report).iter().for_each(|warning| ui.warn(warning));
     Ok(())
 }
 
@@ -365,12 +365,13 @@ fn assertions(ui: &Ui, report: &BenchReport) -> Result<()> {
 }
 
 /// What nobody may overlook, whoever reads the numbers.
-fn warnings(ui: &Ui, report: &BenchReport) {
+fn warnings(report: &BenchReport) -> Vec<String> {
+    let mut warnings = Vec::new();
     for layer in &report.layers {
         if let Some(open) = &layer.open
             && open.not_sent > 0
         {
-            ui.warn(&format!(
+            warnings.push(format!(
                 "layer {}: {} of {} were due and never sent: the rate was not reached; more clients (-c), or a lower rate",
                 layer.layer,
                 units::count(open.not_sent),
@@ -378,7 +379,7 @@ fn warnings(ui: &Ui, report: &BenchReport) {
             ));
         }
         if let Some(connections) = layer.connections.as_ref().filter(|connections| connections.lost + connections.failed_attempts > 0) {
-            ui.warn(&format!(
+            warnings.push(format!(
                 "layer {}: {} broke, {} found none; the clients were without for {} of their time, and {} of {} had none at the end",
                 layer.layer,
                 units::counted(connections.lost, "connection"),
@@ -389,15 +390,16 @@ fn warnings(ui: &Ui, report: &BenchReport) {
             ));
         }
         if let Some(why) = layer.incomplete() {
-            ui.warn(&format!("layer {}: this is not the load that was asked for, and no assertion passes on it: {why}", layer.layer));
+            warnings.push(format!("layer {}: this is not the load that was asked for, and no assertion passes on it: {why}", layer.layer));
         }
     }
     if let Some(why) = &report.ended_early {
-        ui.warn(&format!("the run ended early: {why}"));
+        warnings.push(format!("the run ended early: {why}"));
     }
     if report.interrupted {
-        ui.warn("the run was interrupted: these are the results until then");
+        warnings.push("the run was interrupted: these are the results until then".to_string());
     }
+    warnings
 }
 
 fn layers_csv(report: &BenchReport) -> String {

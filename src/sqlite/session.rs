@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
@@ -16,8 +17,9 @@ impl Session {
     /// Opens a file that may be written to, or makes it.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).with_context(|| format!("open {}", path.display()))?;
+        let mut connection = Connection::open_with_flags(path, flags).with_context(|| format!("open {}", path.display()))?;
         connection.set_prepared_statement_cache_capacity(256);
+        connection.authorizer(Some(only_this_file)).context("hold the connection to its file")?;
         Ok(Session { connection })
     }
 
@@ -37,7 +39,12 @@ impl Session {
             }
             Ok(count)
         };
-        run().map_err(|error| error.to_string())
+        run().map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::AuthorizationForStatementDenied) => {
+                "the load runs on a copy, and opens no other file (ATTACH, VACUUM INTO)".to_string()
+            }
+            _ => error.to_string(),
+        })
     }
 
     /// Runs statements without parameters.
@@ -51,6 +58,18 @@ impl Session {
             // What cannot even be rolled back fails the next transaction, which tells of it.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
+    }
+}
+
+/// A copy that is loaded opens no other file, by ATTACH or by VACUUM INTO: it might be the very one that it was made of. VACUUM alone attaches one without
+/// a name.
+fn only_this_file(context: AuthContext<'_>) -> Authorization {
+    match context.action {
+        AuthAction::Attach { filename: "" } => Authorization::Allow,
+        AuthAction::Attach { .. } => Authorization::Deny,
+        // A name that is computed, which the library does not tell.
+        AuthAction::Unknown { code: rusqlite::ffi::SQLITE_ATTACH, .. } => Authorization::Deny,
+        _ => Authorization::Allow,
     }
 }
 

@@ -184,6 +184,20 @@ fn a_files_layer_works_on_a_copy() {
     let report = case.run(&line).exit(0).json();
     assert_eq!((&report["layers"][0]["transactions"], &report["layers"][0]["errors"]), (&20.into(), &0.into()), "{report:#}");
     assert_eq!(own.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    // Nor is there another way to the file itself, or to any other.
+    let (there, new) = (file.display(), case.dir().join("new.db"));
+    for sql in [
+        format!("ATTACH '{there}' AS own;\nINSERT INTO own.t VALUES (2);\n"),
+        format!("ATTACH '{there}' || '' AS own;\nINSERT INTO own.t VALUES (2);\n"),
+        format!("VACUUM INTO '{}';\n", new.display()),
+    ] {
+        fs::write(case.dir().join("add.sql"), sql).unwrap();
+        case.run(&line).exit(0).stdout_has("opens no other file");
+    }
+    assert!(!new.exists());
+    assert_eq!(own.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    fs::write(case.dir().join("add.sql"), "VACUUM;\n").unwrap();
+    assert_eq!(case.run(&line).exit(0).json()["layers"][0]["errors"], 0);
 }
 
 #[test]

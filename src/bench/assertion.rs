@@ -119,10 +119,12 @@ fn one(text: &str) -> Result<Claim, Failure> {
     };
     let path = SHORT.iter().find(|(short, _)| *short == path).map_or(path, |(_, path)| *path);
     let claim = Claim { text: text.trim().to_string(), layer, path: path.to_string(), sign, limit: number * factor, unit, kpi: None };
-    if let (Some(unit), Some(wanted)) = (claim.unit, unit_of(path))
-        && unit != wanted
-    {
-        return Err(wrong(limit_at + digits, format!("{name} is counted in {}, not {}", word(wanted), word(unit))));
+    match (claim.unit, unit_of(path)) {
+        (Some(unit), Some(wanted)) if unit != wanted => {
+            return Err(wrong(limit_at + digits, format!("{name} is counted in {}, not {}", word(wanted), word(unit))));
+        }
+        (Some(unit), None) => return Err(wrong(limit_at + digits, format!("{name} is a number without a unit, not {}", word(unit)))),
+        _ => {}
     }
     Ok(claim)
 }
@@ -132,7 +134,12 @@ fn unit_of(path: &str) -> Option<Unit> {
     let last = path.rsplit('.').next().unwrap_or(path);
     if path.contains("_ms") {
         Some(Unit::Milliseconds)
-    } else if last.ends_with("ratio") || last.ends_with("rate") || last == "utilization" {
+    } else if last.ends_with("ratio")
+        || last.ends_with("rate")
+        || last == "utilization"
+        || last == "share"
+        || (path.starts_with("answered.") && last != "reads")
+    {
         Some(Unit::Ratio)
     } else if last.ends_with("bytes") {
         Some(Unit::Bytes)
@@ -202,6 +209,10 @@ impl Claim {
         if report.interrupted {
             return Assertion { actual: Some(actual), passed: None, ..self.unknown("the run was interrupted") };
         }
+        if let Some(failed) = self.mostly_failed(&layers) {
+            let about = format!("{:.0} % of the transactions failed, and latencies are of those that succeeded", failed * 100.0);
+            return Assertion { actual: Some(actual), ..self.unknown(&about) };
+        }
         if self.kpi.is_some_and(Kpi::is_hit_ratio) {
             return self.judge_both(actual, &layers);
         }
@@ -226,6 +237,12 @@ impl Claim {
             Err(why) => (raw, false, format!("raw; without the lookups that a write had just made old: {why}")),
         };
         Assertion { expr: self.text.clone(), actual: Some(actual), passed: Some(passed), about: Some(about) }
+    }
+
+    /// The share of failures, where a latency is claimed and most of what was due has none: a server that refuses quickly is no fast server.
+    fn mostly_failed(&self, layers: &[&LayerReport]) -> Option<f64> {
+        let worst = layers.iter().filter_map(|layer| layer.error_rate).max_by(f64::total_cmp);
+        worst.filter(|failed| self.path.contains("latency_ms") && *failed > 0.5)
     }
 
     /// The lookups behind a hit ratio, when they are too few to say anything.
@@ -273,8 +290,8 @@ impl Claim {
                     let named = |item: &&Json| ["operation", "code"].iter().any(|key| item[key].as_str() == Some(name));
                     match items.iter().find(named) {
                         Some(item) => item,
-                        // Before a run nobody knows which errors there will be.
-                        None if before == "errors_by_code" => return Ok(Found::Nothing(name)),
+                        // An error that never came.
+                        None if before == "errors_by_code" => return Ok(Found::Number(0.0)),
                         None => return Err(self.no_such_name(here, name)),
                     }
                 }
@@ -291,6 +308,10 @@ impl Claim {
         match here {
             Json::Number(number) => number.as_f64().map(Found::Number).ok_or_else(|| self.no_number(path)),
             Json::Null => Ok(Found::Unknown),
+            // An error by its code: how often it came.
+            Json::Object(error) if error.contains_key("code") => {
+                error.get("count").and_then(Json::as_f64).map(Found::Number).ok_or_else(|| self.no_number(path))
+            }
             _ => Err(self.no_number(path)),
         }
     }
@@ -334,7 +355,7 @@ enum Found<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::ConnectionsReport;
+    use crate::bench::report::{ConnectionsReport, ErrorReport};
     use crate::bench::store_watch::CacheReport;
 
     fn judged(claims: &str, l1: CacheReport) -> Vec<Assertion> {
@@ -378,6 +399,8 @@ mod tests {
             "cached:l1_hit_ratio>95%,direct:p95<5ms,not_sent=0",
             "operations.one service.latency_ms.p99<5ms",
             "errors_by_code.40001.count<5",
+            "errors_by_code.40001=0",
+            "answered.l1>50%",
             "server.counts.wal_bytes<5MB",
             "connections.lost=0",
             "l2.misses_by_cause.expired<3",
@@ -401,6 +424,30 @@ mod tests {
     fn no_assertion_passes_on_a_run_that_was_not_what_was_asked_for() {
         let mut report: BenchReport = serde_json::from_str(include_str!("compare/result.json")).unwrap();
         report.layers.truncate(1);
+        let judged = |report: &BenchReport, text: &str| {
+            let judged = parse(text).unwrap()[0].judge(report);
+            (judged.passed, judged.about.unwrap_or_default())
+        };
+        // An error that never came came no times.
+        assert_eq!(judged(&report, "errors_by_code.40001=0").0, Some(true));
+        let error = |code: &str| ErrorReport { code: code.into(), count: 2, message: "no answer 10 s after the end".into() };
+        report.layers[0].errors_by_code = vec![error("40001")];
+        assert_eq!(
+            (judged(&report, "errors_by_code.40001=0").0, judged(&report, "errors_by_code.40001.count=2").0),
+            (Some(false), Some(true))
+        );
+        // Who refuses quickly is not fast.
+        report.layers[0].error_rate = Some(0.9);
+        assert!(
+            judged(&report, "error_rate<95%").0 == Some(true)
+                && judged(&report, "p95<999s").1.starts_with("90 % of the transactions failed")
+        );
+        report.layers[0].error_rate = Some(0.01);
+        // Of any layer: who had no answer is not among the fast ones.
+        (report.layers[0].connections, report.layers[0].errors_by_code) = (None, vec![error("unfinished")]);
+        let (passed, about) = judged(&report, "p95<999s");
+        assert!(passed == Some(false) && about.ends_with("clients had no answer 10 s after the end"), "{about}");
+        report.layers[0].errors_by_code.clear();
         let claim = parse("error_rate<50%").unwrap().remove(0);
         assert_eq!(claim.judge(&report).passed, Some(true));
         report.layers[0].connections = Some(ConnectionsReport { lost: 3, away_at_end: 3, ..ConnectionsReport::default() });

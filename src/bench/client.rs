@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::bench::layer::Connection;
 use crate::bench::recorder::{NOT_SENT, lock};
@@ -128,7 +128,7 @@ impl Client {
                 Err(Stopped::Refused(refusal)) => Some(refusal),
                 Err(Stopped::Script(place, error)) => {
                     let failure = Failure::new("script_failed", format!("{place}: {error}"));
-                    return Err(failure.hint("Correct the expression; no transaction of this script can run.").into());
+                    return Err(failure.hint("Correct the script; no transaction of this script can run.").into());
                 }
             };
             if measured {
@@ -188,7 +188,7 @@ impl Client {
     }
 
     async fn commands(&mut self, commands: &[Command], measured: bool) -> Result<(), Stopped> {
-        let mut at = 0;
+        let (mut at, mut open) = (0, None);
         while let Some(command) = commands.get(at) {
             at += 1;
             match command {
@@ -197,7 +197,14 @@ impl Client {
                     let value = evaluate(expression, &self.variables, &mut self.random);
                     self.variables[slot.index()] = value.map_err(|error| Stopped::Script(place.clone(), error))?;
                 }
-                Command::Statement(statement) => self.statement(statement, measured).await?,
+                Command::Statement(statement) => {
+                    self.statement(statement, measured).await?;
+                    match statement.leaves_open {
+                        Some(true) => open = open.or(Some(&statement.place)),
+                        Some(false) => open = None,
+                        None => {}
+                    }
+                }
                 Command::Sleep(pause, place) => self.pause(pause).await.map_err(|error| Stopped::Script(place.clone(), error))?,
                 Command::Unless(condition, target, place) => {
                     let value = evaluate(condition, &self.variables, &mut self.random);
@@ -209,7 +216,11 @@ impl Client {
                 Command::Jump(target) => at = *target,
             }
         }
-        Ok(())
+        // What the next one did would be in it, too, and nothing of all that would be kept.
+        match open {
+            Some(place) => Err(Stopped::Script(place.clone(), anyhow!("the script ends without ending the transaction that begins here"))),
+            None => Ok(()),
+        }
     }
 
     async fn statement(&mut self, statement: &Statement, measured: bool) -> Result<(), Stopped> {

@@ -34,8 +34,8 @@ pub struct Step {
 const RESOLUTION: f64 = 0.05;
 /// A rate counts as reached at this share of it.
 const REACHED: f64 = 0.97;
-/// Below a rate of one in ten seconds there is nothing to find.
-const LOWEST: f64 = 0.1;
+/// Below one a second a run of seconds has too few of them to tell.
+const LOWEST: f64 = 1.0;
 
 /// Finds where the rate stops holding, from `start` up or down by doubling, then by halving the gap. The answer has held twice.
 pub async fn find_max(job: &Job, claims: &[Claim], start: f64, started_at: &str) -> Result<FindMax> {

@@ -5,6 +5,7 @@
 //! one report a layer (`report`), which is judged (`assertion`, `compare`).
 
 mod assertion;
+mod beside;
 mod client;
 mod compare;
 mod crew;
@@ -162,6 +163,12 @@ async fn run_whatever_comes(job: &Job, started_at: String) -> Result<BenchReport
     let workload = Workload::load(&job.workload, job.scale, job.seed, job.protocol == Protocol::Simple, &job.defines)?;
     check(job, &workload)?;
     let through_store = job.layers.iter().any(|layer| layer.of_store().is_some());
+    if through_store {
+        beside::check_pooler(&job.address, &job.store.address).await?;
+    }
+    if let Some(redis) = job.store.redis.as_deref().filter(|_| job.layers.iter().any(|layer| layer.caches())) {
+        beside::check_redis(redis).await?;
+    }
     let queries = if through_store { declare::queries(&workload, &job.address).await? } else { Vec::new() };
     let mut report = BenchReport {
         schema_version: SCHEMA_VERSION,

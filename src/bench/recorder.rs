@@ -126,6 +126,9 @@ impl Connections {
 /// The code under which transactions are counted that were due and never begun.
 pub const NOT_SENT: &str = "not_sent";
 
+/// That of transactions which were begun and had no answer when nobody waited any longer.
+pub const UNFINISHED: &str = "unfinished";
+
 /// How often an error came, and its words the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorCount {

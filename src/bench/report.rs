@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::improvement::Improvement;
-use crate::bench::recorder::{Answered, Connections, Latencies, Second, Tally};
+use crate::bench::recorder::{Answered, Connections, Latencies, Second, Tally, UNFINISHED};
 use crate::bench::server::ServerReport;
 use crate::bench::store_watch::{CacheReport, PoolReport};
 use crate::model::Failure;
@@ -259,6 +259,9 @@ impl LayerReport {
 
     /// Why this is not the load that was asked for: whatever its numbers are, no assertion passes on them.
     pub fn incomplete(&self) -> Option<String> {
+        if let Some(unfinished) = self.errors_by_code.iter().find(|error| error.code == UNFINISHED) {
+            return Some(format!("{} of {} clients had {}", unfinished.count, self.clients, unfinished.message));
+        }
         let connections = self.connections.as_ref()?;
         if connections.away_at_end > 0 {
             return Some(format!("{} of {} clients had lost their connection and found no other", connections.away_at_end, self.clients));

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::bench::client::Client;
 use crate::bench::layer::Entrance;
-use crate::bench::recorder::{NOT_SENT, Record, Recorder, Series, lock};
+use crate::bench::recorder::{NOT_SENT, Record, Recorder, Series, UNFINISHED, lock};
 use crate::bench::schedule::{Schedule, Window};
 use crate::bench::script::Random;
 use crate::bench::workload::Workload;
@@ -159,7 +159,7 @@ async fn end_of(shared: &Shared, running: &mut JoinSet<Result<()>>, stop: &mut w
                 lock(&shared.recorder).turn_to(now);
                 if deadline.is_some_and(|deadline| now > deadline) {
                     let refusal = Refusal {
-                        code: "unfinished".to_string(),
+                        code: UNFINISHED.to_string(),
                         message: format!("no answer {} s after the end", GRACE.as_secs()),
                         broken: true,
                     };

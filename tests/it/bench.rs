@@ -107,6 +107,19 @@ fn what_is_wrong_with_a_script_is_said_with_its_place() {
         ("table.sql", "SELECT * FROM no_such_table;\n"),
     ];
     let case = case("bad scripts", &database, &scripts);
+    // Deeper than a thread's stack.
+    for (text, said) in [
+        (format!("{}1{}", "(".repeat(500), ")".repeat(500)), "deep.sql:1:109: the expression is nested more than 100 deep"),
+        ("-".repeat(100_000) + "1", "the expression is nested more than 100 deep"),
+        ("not ".repeat(5000) + "true", "the expression is nested more than 100 deep"),
+        ("1".to_string() + &"+1".repeat(3000), "the expression has more than 500 operators"),
+    ] {
+        fs::write(case.dir().join("deep.sql"), format!("\\set x {text}\nSELECT :x;\n")).unwrap();
+        case.run("bench --to {url} -f {dir}/deep.sql").exit(2).stderr_has(said);
+    }
+    let most = format!("\\set x {}{}{}\nSELECT :x;\n", "(".repeat(98), "1".to_string() + &"+1".repeat(500), ")".repeat(98));
+    fs::write(case.dir().join("most.sql"), most).unwrap();
+    case.run("bench --to {url} --layer direct -f {dir}/most.sql -t 1 --warmup 0").exit(0);
     case.run("bench --to {url} -f {dir}/bad.sql").exit(2).stderr_has("bad.sql:2:8: there is no function randm(); did you mean random()?");
     case.run("bench --to {url} -f {dir}/zero.sql").exit(2).stderr_has("zero.sql:1:8: division by zero");
     case.run("bench --to {url} -f {dir}/table.sql -t 1 --warmup 0").exit(2).stderr_has("table.sql:1:1: relation");
@@ -117,6 +130,8 @@ fn what_is_wrong_with_a_script_is_said_with_its_place() {
     assert_eq!((&error["error"]["code"], &error["error"]["sqlstate"]), (&"nothing_succeeded".into(), &"42P01".into()), "{error:#}");
     case.run_args(["bench", "--assert", "p95<<50ms"]).exit(2).stderr_has("character 5: a number is missing");
     case.run_args(["bench", "--assert", "p95<50%"]).exit(2).stderr_has("p95 is counted in milliseconds, not a ratio");
+    case.run_args(["bench", "--assert", "tps>1ms"]).exit(2).stderr_has("tps is a number without a unit, not milliseconds");
+    case.run_args(["bench", "find-max", "p95<1s", "-R", "5"]).exit(2).stderr_has("chooses the rates itself");
 }
 
 #[test]
@@ -408,4 +423,49 @@ fn statements_that_the_server_hides_are_not_counted() {
     let (calls, transactions) = (of_mine["calls"].as_f64().unwrap(), report["layers"][0]["transactions"].as_f64().unwrap());
     assert!((calls - transactions).abs() <= transactions * 0.2 + 50.0, "{calls} of {transactions}");
     assert!(!server["statements"].to_string().contains("insufficient privilege"), "{server:#}");
+}
+
+#[test]
+fn a_run_goes_to_the_target_and_to_nothing_else_that_somebody_names() {
+    let (database, other) = (Database::fresh(), Database::fresh());
+    other.execute("CREATE TABLE t (a int)");
+    database.execute("CREATE TABLE t (a int)");
+    let scripts = [("write.sql", "INSERT INTO t VALUES (1);\n"), ("read.sql", "SELECT 1;\n")];
+    let case = case("another database", &database, &scripts).env("POOLER_URL", &other.pooler_url());
+    for script in ["write", "read"] {
+        let line = format!("bench --to {{url}} -f {{dir}}/{script}.sql -t 1 -c 1 --warmup 0 --allow-writes {}", database.name);
+        case.run(&line).exit(2).stderr_has(&format!("leads to database \"{}\"", other.name));
+        case.run(&format!("{line} --pooler {{pooler}}")).exit(0);
+        case.run(&format!("{line} --pooler {{pooler}} --redis redis://127.0.0.1:1")).exit(2).stderr_has("Redis does not answer");
+    }
+    assert_eq!((other.value("SELECT count(*) FROM t"), database.value("SELECT count(*) FROM t")), ("0".into(), "1".into()));
+    assert_eq!(other.value("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'candlefish%'"), "0");
+}
+
+#[test]
+fn a_transaction_that_a_script_leaves_open_is_its_mistake() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (a int)");
+    let scripts = [("open.sql", "SELECT 1;\nBEGIN;\nINSERT INTO t VALUES (1);\n"), ("joined.sql", "BEGIN\\; SELECT 1\\; COMMIT;\n")];
+    let case = case("left open", &database, &scripts);
+    for layer in ["direct", "direct -M simple", "pooled", "sqlite --source {dir}/file.db"] {
+        if layer.starts_with("sqlite") {
+            rusqlite::Connection::open(case.dir().join("file.db")).unwrap().execute_batch("CREATE TABLE t (a int)").unwrap();
+        }
+        let line = format!("bench --to {{url}} --layer {layer} -f {{dir}}/open.sql -t 2 -c 1 --warmup 0 --allow-writes {}", database.name);
+        case.run(&line).exit(2).stderr_has("open.sql:2:1: the script ends without ending the transaction that begins here");
+    }
+    let line =
+        format!("bench --to {{url}} --layer direct -M simple -f {{dir}}/joined.sql -t 2 -c 1 --warmup 0 --allow-writes {}", database.name);
+    case.run(&line).exit(0);
+    assert_eq!(database.value("SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn a_result_is_shown_where_it_cannot_be_kept_and_a_pipe_is_read_once() {
+    let database = Database::fresh();
+    let case = case("a full disk", &database, &[]).input("SELECT 1;\n");
+    let output = case.run("bench --to {url} --layer direct -f /dev/stdin -t 2 -c 1 --warmup 0 --save /dev/full --json").exit(2);
+    assert_eq!(output.stderr_has("save the result").json()["layers"][0]["transactions"], 2);
+    case.run("bench find-max p95<1us --to {url} --layer direct -f /dev/stdin --start 3 -T 1 --warmup 0 -c 1").exit(1);
 }

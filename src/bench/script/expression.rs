@@ -29,7 +29,7 @@ const SIGNS: [&str; 22] =
 
 /// Reads `text`, which stands at `offset` of its file. Variables are looked up in `names`.
 pub fn parse(text: &str, offset: usize, names: &mut Names) -> Result<Expression, Fault> {
-    let mut parser = Parser { tokens: tokens(text, offset)?, at: 0, names };
+    let mut parser = Parser { tokens: tokens(text, offset)?, at: 0, names, depth: 0, chained: 0 };
     let expression = parser.binary(0)?;
     match parser.peek() {
         Token::End => Ok(expression),
@@ -106,7 +106,15 @@ struct Parser<'a> {
     tokens: Vec<(Token, usize)>,
     at: usize,
     names: &'a mut Names,
+    /// How deep the parser stands in parentheses, signs and calls.
+    depth: usize,
+    /// Operators so far: each may put what stands before it one level deeper.
+    chained: usize,
 }
+
+/// What reads an expression and what evaluates it go down as deep as it is, on the stack of a thread.
+const DEEPEST: usize = 100;
+const LONGEST: usize = 500;
 
 /// Weakest first, as pgbench's grammar has them. NOT and IS stand between AND and the comparisons.
 const LEVELS: [&[(&str, Function)]; 4] = [
@@ -166,6 +174,26 @@ impl Parser<'_> {
         if self.take(sign) { Ok(()) } else { Err(self.unexpected(&format!("\"{sign}\""))) }
     }
 
+    /// Reads what stands one level deeper.
+    fn deeper(&mut self, read: impl FnOnce(&mut Self) -> Result<Expression, Fault>) -> Result<Expression, Fault> {
+        if self.depth == DEEPEST {
+            return Err(Fault::new(self.tokens[self.at].1, format!("the expression is nested more than {DEEPEST} deep")));
+        }
+        self.depth += 1;
+        let inner = read(self)?;
+        self.depth -= 1;
+        Ok(inner)
+    }
+
+    /// An operator was read.
+    fn one_more(&mut self) -> Result<(), Fault> {
+        self.chained += 1;
+        if self.chained <= LONGEST {
+            return Ok(());
+        }
+        Err(Fault::new(self.tokens[self.at].1, format!("the expression has more than {LONGEST} operators: \\set a part of it first")))
+    }
+
     /// 0: OR, 1: AND, 2: NOT, 3: IS, then [`LEVELS`].
     fn binary(&mut self, level: usize) -> Result<Expression, Fault> {
         match level {
@@ -173,12 +201,13 @@ impl Parser<'_> {
                 let word = ["or", "and"][level];
                 let mut left = self.binary(level + 1)?;
                 while self.take_word(word) {
+                    self.one_more()?;
                     let both = Box::new((left, self.binary(level + 1)?));
                     left = if level == 0 { Expression::Or(both) } else { Expression::And(both) };
                 }
                 Ok(left)
             }
-            2 if self.take_word("not") => Ok(Expression::Call(Function::Not, vec![self.binary(2)?])),
+            2 if self.take_word("not") => Ok(Expression::Call(Function::Not, vec![self.deeper(|parser| parser.binary(2))?])),
             2 => self.binary(3),
             3 => {
                 let left = self.binary(4)?;
@@ -188,6 +217,7 @@ impl Parser<'_> {
                 let Some(signs) = LEVELS.get(level - 4) else { return self.unary() };
                 let mut left = self.binary(level + 1)?;
                 while let Some((_, function)) = signs.iter().find(|(sign, _)| self.take(sign)) {
+                    self.one_more()?;
                     left = Expression::Call(*function, vec![left, self.binary(level + 1)?]);
                     // a < b < c is no chain.
                     if level == 4 {
@@ -225,13 +255,13 @@ impl Parser<'_> {
                 self.next();
                 return Ok(Expression::Constant(Value::Int(i64::MIN)));
             }
-            return Ok(Expression::Call(Function::Subtract, vec![Expression::Constant(Value::Int(0)), self.unary()?]));
+            return Ok(Expression::Call(Function::Subtract, vec![Expression::Constant(Value::Int(0)), self.deeper(Self::unary)?]));
         }
         if self.take("+") {
-            return self.unary();
+            return self.deeper(Self::unary);
         }
         if self.take("~") {
-            return Ok(Expression::Call(Function::BitXor, vec![Expression::Constant(Value::Int(-1)), self.unary()?]));
+            return Ok(Expression::Call(Function::BitXor, vec![Expression::Constant(Value::Int(-1)), self.deeper(Self::unary)?]));
         }
         self.primary()
     }
@@ -250,7 +280,7 @@ impl Parser<'_> {
             }
             Token::Sign("(") => {
                 self.next();
-                let inner = self.binary(0)?;
+                let inner = self.deeper(|parser| parser.binary(0))?;
                 self.expect(")")?;
                 Ok(inner)
             }
@@ -273,16 +303,16 @@ impl Parser<'_> {
         self.next();
         let mut branches = Vec::new();
         while self.take_word("when") {
-            let condition = self.binary(0)?;
+            let condition = self.deeper(|parser| parser.binary(0))?;
             if !self.take_word("then") {
                 return Err(self.unexpected("THEN"));
             }
-            branches.push((condition, self.binary(0)?));
+            branches.push((condition, self.deeper(|parser| parser.binary(0))?));
         }
         if branches.is_empty() {
             return Err(self.unexpected("WHEN"));
         }
-        let otherwise = if self.take_word("else") { self.binary(0)? } else { Expression::Constant(Value::Null) };
+        let otherwise = if self.take_word("else") { self.deeper(|parser| parser.binary(0))? } else { Expression::Constant(Value::Null) };
         if self.take_word("end") { Ok(Expression::Case(branches, Box::new(otherwise))) } else { Err(self.unexpected("END")) }
     }
 
@@ -295,7 +325,7 @@ impl Parser<'_> {
         let mut arguments = Vec::new();
         if !self.take(")") {
             loop {
-                arguments.push(self.binary(0)?);
+                arguments.push(self.deeper(|parser| parser.binary(0))?);
                 if self.take(")") {
                     break;
                 }

@@ -117,6 +117,8 @@ pub struct Statement {
     pub reads_only: bool,
     /// It begins or ends a transaction.
     pub control: Option<Control>,
+    /// Whether a transaction is open after it; none where it neither begins nor ends one.
+    pub leaves_open: Option<bool>,
     /// Where it stands.
     pub place: Place,
 }
@@ -291,8 +293,8 @@ impl Statement {
             rest = &after[1..];
         }
         pieces.push(Piece::Text(rest.to_string()));
-        let (control, place) = (None, Place::default());
-        Statement { index, pieces, parameters, sqlite: Vec::new(), query: None, keep, reads_only, control, place, sql }
+        let (control, leaves_open, place) = (None, None, Place::default());
+        Statement { index, pieces, parameters, sqlite: Vec::new(), query: None, keep, reads_only, control, leaves_open, place, sql }
     }
 
     /// Its text with the values as literals of no type yet, just as the extended protocol sends them.

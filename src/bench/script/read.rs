@@ -98,6 +98,7 @@ impl Reader<'_> {
             query: None,
             keep: sql.keep.clone(),
             control: control(&text),
+            leaves_open: leaves_open(&text),
             place: self.place(sql.offset),
             sql: text,
         };
@@ -254,6 +255,20 @@ pub fn reads_only(sql: &str) -> bool {
         "WITH" => !words.iter().any(|word| writes.contains(word)),
         first => ["VALUES", "TABLE", "SHOW", "BEGIN", "START", "END", "COMMIT", "ROLLBACK", "SET", "EXPLAIN", "FETCH"].contains(&first),
     }
+}
+
+/// Whether a transaction is open after it: none where it neither begins nor ends one. Of several in one the last decides.
+fn leaves_open(sql: &str) -> Option<bool> {
+    let of = |part: &str| {
+        let mut words = part.split(|c: char| !is_name(c)).filter(|word| !word.is_empty()).map(str::to_ascii_uppercase);
+        match (words.next()?.as_str(), words.next().as_deref()) {
+            ("BEGIN", _) | ("START", Some("TRANSACTION")) => Some(true),
+            // ROLLBACK TO a savepoint, COMMIT AND CHAIN.
+            ("COMMIT" | "END" | "ROLLBACK" | "ABORT", None | Some("WORK" | "TRANSACTION" | "PREPARED")) => Some(false),
+            _ => None,
+        }
+    };
+    sql.split(';').filter_map(of).last()
 }
 
 /// What it does to the transaction; what says more than that (COMMIT PREPARED, ROLLBACK TO) is a statement like others.

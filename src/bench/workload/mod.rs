@@ -3,6 +3,7 @@
 mod registry;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -14,6 +15,8 @@ use crate::model::{Failure, ParamType, Query};
 pub struct Choice {
     pub source: Source,
     pub weight: u32,
+    /// What stands in its file, once it is read.
+    text: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,16 @@ impl Choice {
             let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
             return Err(format!("there is no workload {name:?} and no such file; built in are {}", names.join(", ")));
         }
-        Ok(Choice { source: known.unwrap_or_else(|| Source::File(PathBuf::from(name))), weight })
+        Ok(Choice { source: known.unwrap_or_else(|| Source::File(PathBuf::from(name))), weight, text: None })
+    }
+
+    /// With what stands in its file: that may be a pipe, which tells it once, and a search runs it many times.
+    pub fn read(self) -> Result<Self> {
+        let text = match &self.source {
+            Source::File(path) => Some(read_file(path)?.into()),
+            _ => None,
+        };
+        Ok(Choice { text, ..self })
     }
 
     /// As a person would write it.
@@ -120,7 +132,10 @@ impl Workload {
                 Source::SelectOnly => include_str!("select-only.sql").to_string(),
                 Source::Tpcb => include_str!("tpcb.sql").to_string(),
                 Source::SimpleUpdate => include_str!("simple-update.sql").to_string(),
-                Source::File(path) => read_file(path)?,
+                Source::File(path) => match &choice.text {
+                    Some(text) => text.to_string(),
+                    None => read_file(path)?,
+                },
             };
             let name = Choice { weight: 1, ..choice.clone() }.name();
             let read = script::read(&name, &text, choice.weight, quoted, &mut names, &mut statements);

@@ -20,7 +20,7 @@ use crate::bench::{self, BenchReport, Choice, Comparison, Job, Layer, Length, Ve
 use crate::cli::settings::{Settings, say_target};
 use crate::cli::signals::Signals;
 use crate::cli::{Exit, signals, stack};
-use crate::model::Failure;
+use crate::model::{Failure, sentence};
 use crate::postgres::Address;
 use crate::render::{self, BenchProgress, Ui};
 use crate::store::{Announce, StoreConfig};
@@ -79,13 +79,17 @@ async fn load(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         (Some(report), signal) => (report, signal),
         (None, signal) => return Ok(signal.map_or(Exit::Good, Exit::Signal)),
     };
-    if let Some(file) = save {
-        file.write(&(serde_json::to_string_pretty(&report)? + "\n")).context("save the result")?;
-    }
-    if let Some(file) = page {
-        file.write(&render::bench_html(&report)?).context("save the page")?;
-    }
+    // A run is not lost with a disk that is full: what it came to is shown first.
     render::bench(ui, &report)?;
+    let text = serde_json::to_string_pretty(&report)? + "\n";
+    let saved = save.map_or(Ok(()), |file| file.write(&text).context("save the result"));
+    let shown = page.map_or(Ok(()), |file| file.write(&render::bench_html(&report)?).context("save the page"));
+    let unwritten: Vec<String> = [saved, shown].into_iter().filter_map(Result::err).map(|error| sentence(&error)).collect();
+    if !unwritten.is_empty() {
+        // The result's own JSON is the one document on stdout.
+        unwritten.iter().for_each(|why| ui.warn(why));
+        return Ok(Exit::Code(2));
+    }
     let passed = report.assertions.iter().all(|assertion| assertion.passed != Some(false))
         && report.layers.iter().all(|layer| layer.nothing_succeeded().is_none() && layer.incomplete().is_none())
         && report.ended_early.is_none();
@@ -120,6 +124,11 @@ async fn until_signal<T>(running: impl AsyncFnOnce(watch::Receiver<bool>) -> Res
 fn compare_files(args: &CompareArgs, ui: &Ui) -> Result<Exit> {
     let [a, b] = args.files.as_slice() else { unreachable!("clap takes two") };
     let (a, b) = (saved(a)?, saved(b)?);
+    for (path, report) in args.files.iter().zip([&a, &b]) {
+        if report.interrupted || report.ended_early.is_some() {
+            ui.warn(&format!("{} is of a run that did not come to its end", path.display()));
+        }
+    }
     finish_comparison(&bench::compare(&a, &b, args.max_regress, false)?, ui)
 }
 
@@ -210,6 +219,11 @@ fn interleaved(text: &str) -> Result<RunArgs> {
 
 async fn find_max(args: &FindMaxArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     no_result_of_its_own(&args.run, "bench find-max")?;
+    if args.run.rate.is_some() {
+        bail!(
+            Failure::new("usage", "bench find-max chooses the rates itself, and --rate names one").hint("The rate to begin with: --start")
+        );
+    }
     let running = async |stopped| {
         let mut run = args.run.clone();
         // Short runs: there will be a dozen.
@@ -268,7 +282,7 @@ async fn job(
     let address = settings.address(args.target.to.as_deref(), ui)?;
     ui.say(&format!("target: {address} (from {})", address.origin));
     open_enough_files(args.clients, ui);
-    let workload = chosen_workload(args);
+    let workload = chosen_workload(args).into_iter().map(Choice::read).collect::<Result<Vec<_>>>()?;
     let on_stack = address.origin == "the local stack";
     let built_in = workload.iter().any(Choice::is_built_in);
     let filled = bench::filled_scale(&address).await?;

@@ -2,9 +2,9 @@
 
 use futures_util::FutureExt as _;
 
-use crate::doctor::pgbouncer::console;
+use crate::doctor::pgbouncer::{console, pools};
 use crate::doctor::{Check, Found, Patient};
-use crate::stats::{GRANT, PoolUse};
+use crate::stats::GRANT;
 
 /// What the server leaves to those who are no superusers.
 fn usable(patient: &Patient<'_>) -> Option<f64> {
@@ -49,12 +49,15 @@ pub const POOL_SUMS: Check = Check {
         async move {
             let Some(pooler) = patient.pooler else { return Ok(Found::not_named("no pooler is named")) };
             let Some(usable) = usable(patient) else { return Ok(Found::unknown("the server's limits are hidden from this user", GRANT)) };
+            let pools = match pools(patient, pooler).await? {
+                Ok(pools) => pools,
+                Err(found) => return Ok(found),
+            };
             let console = match console(pooler).await {
                 Ok(console) => console,
                 Err(found) => return Ok(found),
             };
-            let (pools, databases, config) =
-                (PoolUse::read(&console).await?, console.show("DATABASES").await?, console.show("CONFIG").await?);
+            let (databases, config) = (console.show("DATABASES").await?, console.show("CONFIG").await?);
             let number = |text: Option<&String>| text.and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
             let setting = |key: &str| {
                 number(config.iter().find(|row| row.get("key").is_some_and(|there| there == key)).and_then(|row| row.get("value")))

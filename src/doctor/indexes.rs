@@ -48,7 +48,7 @@ pub const INVALID: Check = Check {
                 Some((.., ddl)) => Found::error(
                     few(&names),
                     "a build failed: these are written, never read, and keep no promise of uniqueness",
-                    format!("{ddl}; (`candlefish stats indexes` has them all)"),
+                    format!("{ddl};\n-- `candlefish stats indexes` has them all"),
                 ),
             })
         }
@@ -69,7 +69,7 @@ pub const SUPERFLUOUS: Check = Check {
                 Some((.., ddl)) => Found::warning(
                     value,
                     "each index costs every write; a foreign key without one makes deletes read whole tables",
-                    format!("{ddl}; (`candlefish stats indexes` has them all)"),
+                    format!("{ddl};\n-- `candlefish stats indexes` has them all"),
                 ),
             })
         }

@@ -15,7 +15,7 @@ pub const AUTOVACUUM: Check = Check {
                 return Ok(Found::error(
                     "off",
                     "dead rows stay, tables grow, and the planner's statistics grow old",
-                    "ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()",
+                    "ALTER SYSTEM SET autovacuum = on;\nALTER SYSTEM SET track_counts = on;\nSELECT pg_reload_conf();",
                 ));
             }
             let answer = patient.observer.ask(include_str!("queries/no_autovacuum.sql"), &[]).await?;
@@ -23,8 +23,9 @@ pub const AUTOVACUUM: Check = Check {
             Ok(if names.is_empty() {
                 Found::ok("on", "it is on, for every table")
             } else {
-                let each: Vec<String> = names.iter().take(4).map(|name| format!("ALTER TABLE {name} RESET (autovacuum_enabled)")).collect();
-                Found::warning(few(&names), "for these tables it is turned off: vacuum them yourself, or", each.join("; "))
+                let each: Vec<String> =
+                    names.iter().take(4).map(|name| format!("ALTER TABLE {name} RESET (autovacuum_enabled);")).collect();
+                Found::warning(few(&names), "for these tables it is turned off: vacuum them yourself, or", each.join("\n"))
             })
         }
         .boxed()
@@ -72,8 +73,16 @@ pub const SEQUENCES: Check = Check {
     run: |patient| {
         async move {
             let answer = patient.observer.ask(include_str!("queries/sequences.sql"), &[]).await?;
+            let (hidden, names) = patient.names(include_str!("queries/hidden_sequences.sql")).await?;
+            let unseen = || {
+                let why = format!("how far these are is hidden from this user: {names}");
+                Found::unknown(
+                    why,
+                    format!("GRANT pg_read_all_data TO {}; -- PostgreSQL 14; before it: GRANT SELECT ON these SEQUENCES", patient.user),
+                )
+            };
             let Some(row) = answer.rows.first() else {
-                return Ok(Found::ok("", "no sequence has been used, as far as this user may see"));
+                return Ok(if hidden > 0 { unseen() } else { Found::ok("", "no sequence has been used") });
             };
             let used = row[1].number().unwrap_or(0.0);
             let name = row[0].text().unwrap_or_default();
@@ -93,6 +102,7 @@ pub const SEQUENCES: Check = Check {
             Ok(match used {
                 0.9.. => Found::error(value, "soon no row can be added", remedy),
                 0.7.. => Found::warning(value, "the end of its column can be seen", remedy),
+                _ if hidden > 0 => unseen(),
                 _ => Found::ok(value, "of the fullest; there is room"),
             })
         }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures_util::FutureExt as _;
 
-use crate::doctor::{Check, Found, few};
+use crate::doctor::{Check, Found, Patient, Verdict, few};
 use crate::model::{Failure, sentence};
 use crate::postgres::{Address, Console, Route, route};
 use crate::stats::{PoolUse, console_remedy};
@@ -26,12 +26,15 @@ pub async fn console(pooler: &Address) -> Result<Console, Found> {
     })
 }
 
-/// What its console says of each pool; or that it lets nobody in.
-async fn pools(pooler: &Address) -> Result<Result<Vec<PoolUse>, Found>> {
-    Ok(match console(pooler).await {
-        Ok(console) => Ok(PoolUse::read(&console).await?),
-        Err(found) => Err(found),
-    })
+/// What its console says of each pool; or that it lets nobody in. Asked once: one that hangs is waited for once.
+pub async fn pools<'a>(patient: &'a Patient<'_>, pooler: &Address) -> Result<Result<&'a [PoolUse], Found>> {
+    let read = async {
+        Ok::<_, anyhow::Error>(match console(pooler).await {
+            Ok(console) => Ok(PoolUse::read(&console).await?),
+            Err(found) => Err(found),
+        })
+    };
+    Ok(patient.pools.get_or_try_init(|| read).await?.as_deref().map_err(Found::clone))
 }
 
 pub const MODE: Check = Check {
@@ -40,7 +43,7 @@ pub const MODE: Check = Check {
     run: |patient| {
         async move {
             let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
-            let pools = match pools(pooler).await? {
+            let pools = match pools(patient, pooler).await? {
                 Ok(pools) => pools,
                 Err(unknown) => return Ok(unknown),
             };
@@ -70,6 +73,11 @@ pub const PGBOUNCER_VERSION: Check = Check {
     run: |patient| {
         async move {
             let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
+            if let Err(found) = pools(patient, pooler).await?
+                && found.verdict == Verdict::Error
+            {
+                return Ok(found);
+            }
             let found = match route(pooler).await {
                 Ok(found) => found,
                 Err(error) if is_refused(&error) => return Ok(Found::unknown(sentence(&error), console_remedy(pooler, &error))),
@@ -110,7 +118,7 @@ pub const LIVE: Check = Check {
     run: |patient| {
         async move {
             let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
-            let pools = match pools(pooler).await? {
+            let pools = match pools(patient, pooler).await? {
                 Ok(pools) => pools,
                 Err(unknown) => return Ok(unknown),
             };

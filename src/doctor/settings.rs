@@ -36,21 +36,21 @@ pub const DURABILITY: Check = Check {
                         patient.setting("full_page_writes").unwrap_or("?")
                     ),
                     "a crash of the machine can damage the whole cluster",
-                    "ALTER SYSTEM RESET fsync; ALTER SYSTEM RESET full_page_writes; SELECT pg_reload_conf()",
+                    "ALTER SYSTEM RESET fsync;\nALTER SYSTEM RESET full_page_writes;\nSELECT pg_reload_conf();",
                 ));
             }
             if is("zero_damaged_pages", "on") || is("ignore_checksum_failure", "on") {
                 return Ok(Found::error(
                     "damage is passed over",
                     "zero_damaged_pages or ignore_checksum_failure is on: damaged rows vanish without a word",
-                    "ALTER SYSTEM RESET zero_damaged_pages; ALTER SYSTEM RESET ignore_checksum_failure; SELECT pg_reload_conf()",
+                    "ALTER SYSTEM RESET zero_damaged_pages;\nALTER SYSTEM RESET ignore_checksum_failure;\nSELECT pg_reload_conf();",
                 ));
             }
             if is("synchronous_commit", "off") {
                 return Ok(Found::warning(
                     "synchronous_commit off",
                     "a crash loses what was committed in the last moments",
-                    "ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()",
+                    "ALTER SYSTEM RESET synchronous_commit;\nSELECT pg_reload_conf();",
                 ));
             }
             if is("data_checksums", "off") {
@@ -97,7 +97,9 @@ pub const RESTART: Check = Check {
         async move {
             let pending: Vec<&str> =
                 patient.settings.iter().filter(|(_, setting)| setting.pending_restart).map(|(name, _)| name.as_str()).collect();
-            Ok(if pending.is_empty() {
+            Ok(if pending.is_empty() && patient.setting("shared_preload_libraries").is_none() {
+                Found::unknown("of the settings that this user may see none waits for a restart; the others are hidden", GRANT)
+            } else if pending.is_empty() {
                 Found::ok("", "no setting waits for a restart")
             } else {
                 Found::warning(few(&pending), "these were changed, and wait for a restart", "Restart the server when it suits.")
@@ -117,7 +119,7 @@ pub const TIMEOUTS: Check = Check {
                 Some(0.0) => Found::warning(
                     "off",
                     "a client that forgets its transaction keeps its locks, and keeps vacuum from cleaning up, until it ends",
-                    "ALTER SYSTEM SET idle_in_transaction_session_timeout = '5min'; SELECT pg_reload_conf()",
+                    "ALTER SYSTEM SET idle_in_transaction_session_timeout = '5min';\nSELECT pg_reload_conf();",
                 ),
                 Some(ms) => Found::ok(format!("{} s", ms / 1000.0), "idle transactions are ended"),
             })
@@ -136,7 +138,7 @@ pub const IO_TIMING: Check = Check {
                 Some(_) => Found::warning(
                     "off",
                     "statistics cannot say whether a slow statement waits for the disk",
-                    "ALTER SYSTEM SET track_io_timing = on; SELECT pg_reload_conf() (pg_test_timing says what it costs)",
+                    "ALTER SYSTEM SET track_io_timing = on;\nSELECT pg_reload_conf();\n-- pg_test_timing says what it costs",
                 ),
                 None => Found::unknown("the setting is hidden from this user", GRANT),
             })

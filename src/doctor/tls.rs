@@ -42,12 +42,19 @@ pub const PASSWORDS: Check = Check {
     run: |patient| {
         async move {
             let method = patient.setting("password_encryption").unwrap_or("unknown").to_string();
-            let remedy = "ALTER SYSTEM SET password_encryption = 'scram-sha-256'; SELECT pg_reload_conf(); then set those passwords anew.";
+            let remedy =
+                "ALTER SYSTEM SET password_encryption = 'scram-sha-256';\nSELECT pg_reload_conf();\n-- then set those passwords anew";
             if matches!(method.as_str(), "md5" | "on") {
                 return Ok(Found::warning(method, "new passwords are kept as MD5, which newer servers drop", remedy));
             }
             if !patient.knows(include_str!("queries/reads_passwords.sql"), "pg_authid").await? {
-                return Ok(Found::ok(method, "new passwords are kept as SCRAM; how the old ones are kept only a superuser can see"));
+                return Ok(Found {
+                    value: method,
+                    ..Found::unknown(
+                        "new passwords are kept as SCRAM; how the old ones are kept only a superuser can see",
+                        "SELECT rolname FROM pg_authid WHERE rolpassword LIKE 'md5%'; -- as a superuser",
+                    )
+                });
             }
             let (count, names) = patient.names(include_str!("queries/weak_passwords.sql")).await?;
             Ok(if count > 0 {

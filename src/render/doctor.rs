@@ -34,7 +34,10 @@ pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
             if !to_do.is_empty() {
                 ui.print(&format!("\n{}", ui.bold("what to do")))?;
                 for report in to_do {
-                    ui.print(&format!("  {}: {}", report.name, visible(report.remedy.as_deref().unwrap_or_default())))?;
+                    ui.print(&format!("  {}:", report.name))?;
+                    for line in report.remedy.as_deref().unwrap_or_default().lines() {
+                        ui.print(&format!("    {}", visible(line)))?;
+                    }
                 }
             }
             let count = |verdict: Verdict| reports.iter().filter(|report| report.verdict == verdict).count() as u64;

@@ -137,6 +137,12 @@ fn each_sin_is_found_with_its_remedy() {
     // A user who sees little is told so, and no check falls over.
     let document = case.run_args(["doctor", "--json", "-d", &server.url_as("nobody")]).json();
     assert_eq!(document["checks"].as_array().unwrap().len(), 21, "{document:#}");
+    for (name, remedy) in
+        [("sequences", "GRANT pg_read_all_data TO nobody"), ("pending-restart", "GRANT pg_monitor TO nobody"), ("passwords", "pg_authid")]
+    {
+        let found = check(&document, name);
+        assert!(found["verdict"] == "unknown" && found["remedy"].as_str().unwrap().contains(remedy), "{found:#}");
+    }
 }
 
 /// A server of the stack that has died is missed; one that was stopped is no part of it.

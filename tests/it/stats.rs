@@ -59,6 +59,14 @@ fn each_sin_of_indexes_is_found_and_no_other() {
         database.execute(row["ddl"].as_str().unwrap());
     }
     Case::new("mended").database(&database).run("stats indexes -d {url}").exit(0).stderr_has("indexes: nothing to show");
+    // Two of a partitioned table; and what a table is clustered by stays, whatever begins with its columns.
+    database.execute(
+        "CREATE TABLE parts (a int, b int) PARTITION BY RANGE (a); CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (9); \
+         CREATE INDEX parts_x ON parts (b); CREATE INDEX parts_y ON parts (b); CREATE TABLE kept (a int, b int); \
+         CREATE INDEX kept_a ON kept (a); CREATE UNIQUE INDEX kept_ab ON kept (a, b); ALTER TABLE kept CLUSTER ON kept_a",
+    );
+    let document = Case::new("more sins").database(&database).run("stats indexes --json -d {url}").exit(0).json();
+    assert_eq!(rows(&document).iter().map(|row| row["ddl"].as_str().unwrap()).collect::<Vec<_>>(), ["DROP INDEX public.parts_y"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

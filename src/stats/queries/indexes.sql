@@ -1,6 +1,6 @@
 -- Indexes that cost more than they give, or are missing; one finding an index, with its reason and the statement that mends it.
 -- $1 bigint: the least size, in bytes, of an index that is called unused.
--- Primary keys, constraints, replica identities and the parts of partitioned indexes are never called superfluous.
+-- Primary keys, constraints, replica identities, what tables are clustered by and the parts of partitioned indexes are never called superfluous.
 WITH locked AS (
     SELECT DISTINCT relation FROM pg_locks
     WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()
@@ -26,7 +26,7 @@ indexes AS MATERIALIZED (
         coalesce(pg_get_expr(x.indexprs, x.indrelid), '') AS expressions,
         coalesce(pg_get_expr(x.indpred, x.indrelid), '') AS predicate,
         coalesce(to_jsonb(x) ->> 'indnullsnotdistinct', 'false') AS nulls_not_distinct,
-        x.indisprimary OR x.indisexclusion OR x.indisreplident
+        x.indisprimary OR x.indisexclusion OR x.indisreplident OR x.indisclustered
             OR EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = x.indexrelid)
             OR EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = x.indexrelid) AS is_bound,
         x.indisprimary AS is_primary,
@@ -60,14 +60,15 @@ invalid AS (
 duplicate AS (
     SELECT DISTINCT ON (i.indexrelid) i.*, 'duplicate' AS finding,
         format('the same as %s', k.indexrelid::regclass) AS reason,
-        format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass) AS ddl
+        -- Of a partitioned table it cannot be done concurrently.
+        format('DROP INDEX %s%s', CASE i.relkind WHEN 'i' THEN 'CONCURRENTLY ' END, i.indexrelid::regclass) AS ddl
     FROM indexes i
     JOIN indexes k ON k.indrelid = i.indrelid AND k.indexrelid <> i.indexrelid AND k.indisvalid AND k.relkind = i.relkind
         AND (k.amname, k.columns, k.n, k.classes, k.collations, k.options, k.expressions, k.predicate)
             = (i.amname, i.columns, i.n, i.classes, i.collations, i.options, i.expressions, i.predicate)
         AND (NOT i.indisunique OR (k.indisunique AND k.nulls_not_distinct = i.nulls_not_distinct))
         AND (k.is_bound, k.indisunique, -k.indexrelid::bigint) > (i.is_bound, i.indisunique, -i.indexrelid::bigint)
-    WHERE i.indisvalid AND NOT i.is_bound AND i.relkind = 'i'
+    WHERE i.indisvalid AND NOT i.is_bound
     ORDER BY i.indexrelid, k.is_primary DESC, k.is_bound DESC, k.indisunique DESC, k.indexrelid
 ),
 redundant AS (

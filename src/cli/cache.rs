@@ -62,11 +62,20 @@ struct Invalidate {
     #[command(subcommand)]
     whose: Option<Whose>,
     /// What is kept under this tag (repeatable)
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = tag)]
     tag: Vec<String>,
     /// What is kept under every tag that matches: *, ?, [abc]
-    #[arg(long, value_name = "GLOB", conflicts_with = "tag")]
+    #[arg(long, value_name = "GLOB", conflicts_with = "tag", value_parser = tag)]
     pattern: Option<String>,
+}
+
+/// What can be a tag: something, and nothing that a terminal would obey.
+fn tag(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it is empty".to_string()),
+        text if text.chars().any(char::is_control) => Err("it has control characters in it".to_string()),
+        text => Ok(text.to_string()),
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -76,6 +76,12 @@ fn an_operator_sees_what_is_kept_and_makes_it_go() {
         case.run(&format!("cache {at} invalidate user {USER}")).exit(0).stdout_has("1 of 1 live instances acknowledged");
         let fetched = store.fetch(&profile, &[&user]).await.unwrap();
         assert_eq!(fetched.rows().row(0).named::<&str>("username").unwrap(), "a");
+        let nobody = Case::new("nobody").database(&database);
+        fs::write(nobody.dir().join("candlefish.toml"), format!("[cache]\nprefix = \"it:{}:nobody\"\n", database.name)).unwrap();
+        nobody.run(&format!("cache {at} invalidate service 1")).exit(0).stdout_has("no instance is alive");
+        for wrong in ["", "a\nb\x1b[31m"] {
+            case.run_args(["cache", "invalidate", "--tag", wrong]).exit(2).stderr_has("invalid value");
+        }
         case.run(&format!("cache {at} invalidate --tag service:2")).exit(0);
         assert_eq!(name(2).await, "a2");
         change("b");

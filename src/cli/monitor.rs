@@ -39,6 +39,9 @@ Fewer events than min_samples in the window begin no alarm and end none. What th
 in Prometheus) or firing. Series that are gone end an alert; a source that is named and cannot be read leaves it as it is. A window shorter
 than the time since the last sample reaches back to it.
 
+Each sample is judged by the first source that has something to judge: instances, PgBouncer (the watched database alone), pg_stat_statements,
+pg_stat_database. PgBouncer counts a query when it begins and its time when it ends: mean times are of little use where one outlasts the window.
+
 Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory.
 Units: us, ms, s, m; %; kB, MB, GB, KiB, MiB, GiB.
 
@@ -307,7 +310,7 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         return Ok(Exit::Code(code));
     }
     if let Some(error) = &lost {
-        ui.warn(&format!("{}; the next run begins anew", sentence(error)));
+        ui.error(&format!("{}; the next run begins anew", sentence(error)));
     }
     monitor(ui, &status)?;
     Ok(if !status.firing().is_empty() {

@@ -53,6 +53,8 @@ fn own(status: &Status) -> Vec<(&'static str, &'static str, Vec<Point>)> {
     let truth = |yes: bool| f64::from(u8::from(yes));
     let sources =
         status.sources.iter().map(|source| point("candlefish_source_up", &[("source", source.name)], truth(source.state == "there")));
+    let failed =
+        status.sources.iter().map(|source| point("candlefish_source_failed", &[("source", source.name)], truth(source.state == "failed")));
     let alerts = status.alerts.iter().flat_map(|alert| {
         [Shown::Inactive, Shown::Pending, Shown::Firing, Shown::Resolved, Shown::Unknown, Shown::NotApplicable].map(|state| {
             let labels = [("alert", alert.name.as_str()), ("severity", alert.severity.as_str()), ("state", state.name())];
@@ -72,6 +74,7 @@ fn own(status: &Status) -> Vec<(&'static str, &'static str, Vec<Point>)> {
             vec![point("candlefish_last_sample_timestamp_seconds", &[], status.at as f64 / 1000.0)],
         ),
         ("candlefish_source_up", "1 where a source of metrics could be read.", sources.collect()),
+        ("candlefish_source_failed", "1 where a source that is named could not be read.", failed.collect()),
         ("candlefish_alert_state", "1 for the state that an alert is in.", alerts.collect()),
         ("candlefish_kpi_met", "1 where a KPI is met; nothing where it is not known.", kpis.collect()),
     ]

@@ -123,7 +123,7 @@ impl Monitor {
         for rule in &self.rules {
             let mut alert = self.alerts.get(&rule.name).cloned().unwrap_or_default();
             let last = self.used.get(&rule.name).copied();
-            let outcome = self.look(&rule.condition, &sample, last, alert.state);
+            let outcome = self.look(&rule.condition, &sample, last);
             let verdict = verdict(rule, &outcome, alert.state);
             if let Outcome::Value(seen) = &outcome {
                 alert.value = Some(seen.measured.value);
@@ -148,23 +148,13 @@ impl Monitor {
             alerts.push(report);
             self.alerts.insert(rule.name.clone(), alert);
         }
-        let kpis = KPIS
-            .iter()
-            .zip(&self.kpis)
-            .map(|(kpi, rule)| KpiReport::new(kpi, rule, &self.look(&rule.condition, &sample, None, State::Inactive)))
-            .collect();
+        let kpis =
+            KPIS.iter().zip(&self.kpis).map(|(kpi, rule)| KpiReport::new(kpi, rule, &self.look(&rule.condition, &sample, None))).collect();
         let metrics: BTreeMap<&'static str, MetricReport> = METRICS
             .iter()
             .map(|metric| {
                 let condition = Condition { metric, selectors: Vec::new(), window_ms: metric.window_ms, ..bare(metric) };
-                (
-                    metric.name,
-                    MetricReport::new(
-                        metric,
-                        self.window_ms(&condition, sample.at),
-                        &self.look(&condition, &sample, None, State::Inactive),
-                    ),
-                )
+                (metric.name, MetricReport::new(metric, self.window_ms(&condition, sample.at), &self.look(&condition, &sample, None)))
             })
             .collect();
         self.remember(&sample);
@@ -200,17 +190,11 @@ impl Monitor {
         }
     }
 
-    /// `last`: who the rule was seen by before.
-    fn look(&self, condition: &Condition, sample: &Sample, last: Option<Source>, state: State) -> Outcome {
+    /// At each sample the first source that has something to judge, as the exported rules have it. `last`: who the rule was seen by before.
+    fn look(&self, condition: &Condition, sample: &Sample, last: Option<Source>) -> Outcome {
         let presence = |source: Source| sample.presence.iter().find(|(there, _)| *there == source).map(|(_, presence)| presence);
         // A rule may have been rewritten since, for a metric that others count.
         let last = last.filter(|last| condition.metric.formulas.iter().any(|(source, _)| source == last));
-        // What an alert was begun by and cannot be read now is not to be answered by somebody who counts something else.
-        if let Some(last) = last.filter(|_| matches!(state, State::Pending | State::Firing))
-            && let Some(Presence::Failed(why)) = presence(last)
-        {
-            return Outcome::Failed(last, why.clone());
-        }
         let window_ms = self.window_ms(condition, sample.at);
         let (mut quiet, mut there, mut absent) = (None, None, Vec::new());
         for (source, formula) in condition.metric.formulas {
@@ -224,10 +208,6 @@ impl Monitor {
                         Some(measured) if !measured.value.is_nan() => return Outcome::Value(Seen { source: *source, measured }),
                         Some(measured) => quiet = quiet.or(Some(Seen { source: *source, measured })),
                         None => {}
-                    }
-                    // An alert ends by who saw it begin: that nobody calls there any more is not made good by whoever calls elsewhere.
-                    if let Some(quiet) = quiet.filter(|_| state == State::Firing && last == Some(*source)) {
-                        return Outcome::NoData(quiet);
                     }
                 }
                 None => {}
@@ -258,7 +238,7 @@ impl Monitor {
         let value = |name: &str| {
             let metric = metric::find(name)?;
             let condition = Condition { metric, selectors: Vec::new(), window_ms, ..bare(metric) };
-            match self.look(&condition, sample, None, State::Inactive) {
+            match self.look(&condition, sample, None) {
                 Outcome::Value(seen) => Some(shown_value(metric, seen.measured.value)),
                 _ => None,
             }
@@ -468,6 +448,24 @@ mod tests {
         assert_eq!(states(&status), (Shown::Inactive, Shown::Unknown));
         let (alert, kpi) = (&status.alerts[0], status.kpis.iter().find(|kpi| kpi.name == "error_rate").unwrap());
         assert_eq!((alert.value, alert.reason.as_deref(), kpi.met), (None, Some("nothing happened in the window"), None));
+    }
+
+    /// Whoever is there and idle leaves the verdict to the next, whoever was seen before: as the exported rules do.
+    #[test]
+    fn each_sample_is_judged_by_the_first_source_that_has_something_to_judge() {
+        let mut monitor = monitor();
+        let mut seen = Vec::new();
+        for tick in 0..20 {
+            let calls = 100.0 * tick.min(8) as f64;
+            let mut sample = sample(tick, Presence::There, Some((calls, calls / 10.0)));
+            sample.presence.push((Source::Database, Presence::There));
+            let counts = [("candlefish_pg_commits_total", 1000.0 * tick as f64), ("candlefish_pg_rollbacks_total", 0.0)];
+            sample.points.extend(counts.map(|(family, value)| Point { key: Key::new(family, &[]), value }));
+            let alert = monitor.evaluate(sample).0.alerts.swap_remove(0);
+            seen.push((alert.state, alert.source));
+        }
+        assert_eq!(seen[8], (Shown::Firing, Some("instances")));
+        assert_eq!(seen[19], (Shown::Resolved, Some("pg_stat_database")));
     }
 
     #[test]

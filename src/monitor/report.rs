@@ -51,6 +51,8 @@ pub struct AlertReport {
     pub severity: String,
     pub state: Shown,
     pub condition: String,
+    /// What it is about: a name of `metrics`.
+    pub metric: &'static str,
     /// How the value stands to the threshold when the condition holds.
     #[serde(skip)]
     pub sign: Sign,
@@ -188,6 +190,7 @@ impl AlertReport {
             severity: rule.severity.clone(),
             state,
             condition: rule.condition.text.clone(),
+            metric: rule.condition.metric.name,
             sign: rule.condition.sign,
             value,
             threshold: shown_value(metric, rule.condition.limit),

@@ -159,6 +159,9 @@ impl Condition {
         at = skip(text, at + sign_text.len());
         let number_end = at + text[at..].find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-'))).unwrap_or(text.len() - at);
         let Ok(number) = text[at..number_end].parse::<f64>() else { return wrong(at, "a number is missing".to_string()) };
+        if number < 0.0 {
+            return wrong(at, format!("{name} is never below 0"));
+        }
         let unit_at = skip(text, number_end);
         let unit = text[unit_at..].trim_end();
         let limit = match UNITS.iter().find(|(name, ..)| *name == unit) {
@@ -168,6 +171,9 @@ impl Condition {
             }
             None if unit.is_empty() && metric.unit == Unit::Milliseconds => {
                 return wrong(unit_at, format!("{name} wants a unit of time: us, ms, s or m"));
+            }
+            None if unit.is_empty() && metric.unit == Unit::Ratio && number > 1.0 => {
+                return wrong(at, format!("{number} is {} %: a ratio is written as {number}% or {}", number * 100.0, number / 100.0));
             }
             None if unit.is_empty() => number,
             None => return wrong(unit_at, format!("{unit:?} is no unit: us, ms, s, m, %, kB, MB, GB, KiB, MiB, GiB")),
@@ -194,42 +200,52 @@ impl Condition {
     fn promql(&self, rule: &Rule) -> String {
         let window = span_text(self.window_ms);
         let formulas = || self.metric.formulas.iter().map(|(_, formula)| formula);
+        let sources: Vec<&str> = self.metric.formulas.iter().map(|(source, _)| source.name()).collect();
+        // That a source is down is no reason to ask who comes after it.
+        let answers: Vec<String> = (1..=sources.len()).map(|count| format!(" unless {}", failed(&sources[..count]))).collect();
         let values: Vec<String> = formulas().map(|formula| formula.promql(&self.selectors, &window)).collect();
-        let mut text = format!("{} {} {}", first_of(&values, ">= 0"), self.sign.text(), self.limit);
+        let mut text = format!("{} {} {}", first_of(&values, &answers), self.sign.text(), self.limit);
         let events: Vec<String> = formulas().filter_map(|formula| formula.events_promql(&self.selectors, &window)).collect();
-        let counted = (events.len() == values.len()).then(|| any_of(&events, " > 0"));
+        let counted = (events.len() == values.len()).then(|| any_of(&events, " > 0", &answers));
         let (least, name) = (rule.min_samples, &rule.name);
+        let firing = format!("max(ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}) * NaN");
+        let failed = failed(&sources);
         if let Some(counted) = counted.as_ref().filter(|_| least > 0.0) {
             // ALERTS is what pends or fires already; without labels, as sums are.
             text.push_str(&format!(" and ({counted} >= {least} or max(ALERTS{{alertname=\"{name}\"}}))"));
         }
         match (rule.on_no_data, &counted) {
             // What fires goes on, of unknown value, while there are series and too few events.
-            (OnNoData::Hold | OnNoData::Unknown, Some(counted)) => text.push_str(&format!(
-                " or ((max(ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}) * NaN and {}) unless {counted} >= {least})",
-                any_of(&values, "")
-            )),
-            (OnNoData::Firing, counted) => {
-                let known = counted.clone().unwrap_or_else(|| any_of(&values, ""));
-                text.push_str(&format!(" or (vector(NaN) unless {known})"));
+            (OnNoData::Hold | OnNoData::Unknown, Some(counted)) => {
+                text.push_str(&format!(" or (({firing} and ({} or {failed})) unless {counted} >= {least})", any_of(&values, "", &answers)))
             }
-            _ => {}
+            // A source that could not be read leaves what fires as it is.
+            (on_no_data, counted) => {
+                let known = counted.clone().unwrap_or_else(|| any_of(&values, "", &answers));
+                text.push_str(&format!(" or (({firing} and {failed}) unless {known})"));
+                if on_no_data == OnNoData::Firing {
+                    text.push_str(&format!(" or (vector(NaN) unless ({known} or {failed}))"));
+                }
+            }
         }
         text
     }
 }
 
-/// The first of several that has something to say: `is_known` leaves NaN and nothing out.
-fn first_of(expressions: &[String], is_known: &str) -> String {
-    match expressions {
-        [one] => format!("({one})"),
-        all => format!("({})", all.iter().map(|one| format!("({one}) {is_known}")).collect::<Vec<_>>().join(" or ")),
-    }
+/// One of these sources is named and could not be read.
+fn failed(sources: &[&str]) -> String {
+    format!("(max(candlefish_source_failed{{source=~\"{}\"}}) > 0)", sources.join("|"))
 }
 
-/// The first of several that is there at all, and of which this is true.
-fn any_of(expressions: &[String], is_true: &str) -> String {
-    format!("({})", expressions.iter().map(|one| format!("({one}){is_true}")).collect::<Vec<_>>().join(" or "))
+/// The first of several that has something to say: NaN is nothing.
+fn first_of(expressions: &[String], answers: &[String]) -> String {
+    any_of(expressions, if expressions.len() > 1 { " >= 0" } else { "" }, answers)
+}
+
+/// The first of several that is there at all, of which this is true, and whose source answers.
+fn any_of(expressions: &[String], is_true: &str, answers: &[String]) -> String {
+    let each = expressions.iter().zip(answers).map(|(one, answers)| format!("(({one}){is_true}{answers})"));
+    format!("({})", each.collect::<Vec<_>>().join(" or "))
 }
 
 impl Rule {
@@ -401,6 +417,8 @@ mod tests {
             ("error_rate[8d] > 1%", 11, "at most 7d"),
             ("error_rate 1%", 11, "a comparison is missing"),
             ("error_rate > ", 13, "a number is missing"),
+            ("pool_usage > 90", 13, "9000 %: a ratio is written as 90% or 0.9"),
+            ("cache_hit_ratio < -1%", 18, "never below 0"),
             ("p95 > 50", 8, "wants a unit of time"),
             ("p95 > 50 parsecs", 9, "is no unit"),
             ("error_rate{pool=x} > 1%", 16, "in quotes"),
@@ -415,22 +433,27 @@ mod tests {
     #[test]
     fn the_expression_for_prometheus_has_every_source_and_the_guard() {
         let rule = |text: &str, on_no_data| Rule { on_no_data, ..Rule::new("errors", Condition::parse(text).unwrap()) };
-        let events = "((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 or \
-             (sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0)";
+        let (first, both) = (failed(&["instances"]), failed(&["instances", "pg_stat_database"]));
+        let events = format!(
+            "(((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 unless {first}) or \
+             ((sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0 unless {both}))"
+        );
         let rates = [
             "(sum(rate(candlefish_query_failures_total[1m])) / sum(rate(candlefish_query_duration_seconds_count[1m])))",
             "(sum(rate(candlefish_pg_rollbacks_total[1m])) / (sum(rate(candlefish_pg_commits_total[1m])) + sum(rate(candlefish_pg_rollbacks_total[1m]))))",
         ];
-        let inactive =
-            format!("({} >= 0 or {} >= 0) > 0.01 and ({events} >= 20 or max(ALERTS{{alertname=\"errors\"}}))", rates[0], rates[1]);
-        assert_eq!(rule("error_rate > 1%", OnNoData::Inactive).promql(), inactive);
-        let held = format!(
-            " or ((max(ALERTS{{alertname=\"errors\",alertstate=\"firing\"}}) * NaN and ({} or {})) unless {events} >= 20)",
+        let values = format!(
+            "(({} >= 0 unless {first}) or ({} >= 0 unless {both})) > 0.01 and ({events} >= 20 or max(ALERTS{{alertname=\"errors\"}}))",
             rates[0], rates[1]
         );
-        assert_eq!(rule("error_rate > 1%", OnNoData::Hold).promql(), inactive.clone() + &held);
-        assert_eq!(rule("error_rate > 1%", OnNoData::Firing).promql(), format!("{inactive} or (vector(NaN) unless {events})"));
-        assert!(!rule("pool_usage > 90%", OnNoData::Hold).promql().contains("ALERTS"));
+        let firing = "max(ALERTS{alertname=\"errors\",alertstate=\"firing\"}) * NaN";
+        let inactive = format!("{values} or (({firing} and {both}) unless {events})");
+        assert_eq!(rule("error_rate > 1%", OnNoData::Inactive).promql(), inactive);
+        let there = format!("(({} unless {first}) or ({} unless {both}))", rates[0], rates[1]);
+        let held = format!("{values} or (({firing} and ({there} or {both})) unless {events} >= 20)");
+        assert_eq!(rule("error_rate > 1%", OnNoData::Hold).promql(), held);
+        assert_eq!(rule("error_rate > 1%", OnNoData::Firing).promql(), format!("{inactive} or (vector(NaN) unless ({events} or {both}))"));
+        assert_eq!(both, "(max(candlefish_source_failed{source=~\"instances|pg_stat_database\"}) > 0)");
     }
 
     proptest::proptest! {

@@ -226,6 +226,12 @@ fn not_read(name: &str, error: &serde_saphyr::Error) -> anyhow::Error {
     let first = said.lines().next().unwrap_or_default();
     let first = first.rsplit_once(" at line ").map_or(first, |(first, _)| first);
     let first = first.split(", set DuplicateKeyPolicy").next().unwrap_or(first);
+    let twice = first.split("duplicate field ").nth(1).and_then(|rest| rest.split('`').nth(1)).map(|key| format!("{key} is written twice"));
+    let first = match twice.as_deref() {
+        Some(twice) => twice,
+        None if first.contains("from_str_multiple") => "there is more than one document in it",
+        None => first,
+    };
     let unknown = first.split("unknown field ").nth(1).and_then(|rest| rest.split('`').nth(1));
     if unknown == Some("groups") {
         let failure =
@@ -273,6 +279,8 @@ mod tests {
             ("defaults: {condition: p95 > 1s}\nalerts:\n  a: {condition: p95 > 1s}\n", "x:1:", "defaults have no condition"),
             ("alerts: [\n", "x:", ""),
             ("alerts:\n  a: {condition: p95 > 1s}\n  a: {condition: p95 > 2s}\n", "x:3:3: duplicate mapping key: a\n", ""),
+            ("alerts:\n  a: {condition: p95 > 1s, condition: p95 > 2s}\n", "x:2:", "condition"),
+            ("alerts:\n  a: {condition: p95 > 1s}\n---\nalerts: {}\n", "x", "more than one document"),
             ("alerts: word\n", "x:1:9: ", ""),
             ("alerts: {}\n", "x: ", "no alert"),
             ("interval: 0s\nalerts:\n  a: {condition: p95 > 1s}\n", "x:1:11:", "no interval"),
@@ -283,7 +291,13 @@ mod tests {
             ("alerts:\n  \"a b\": {condition: error_rate > 1%}\n", "x:2:", "no name for an alert"),
         ] {
             let said = format!("{:#}", Rules::parse(text, "x").unwrap_err());
-            assert!(format!("{said}\n").starts_with(place) && said.contains(message) && !said.contains("Policy"), "{text}\n{said}");
+            assert!(
+                format!("{said}\n").starts_with(place)
+                    && said.contains(message)
+                    && !said.contains("Policy")
+                    && !said.contains("duplicate field"),
+                "{text}\n{said}"
+            );
             assert!(!said.contains(" at line "), "{said}");
         }
     }

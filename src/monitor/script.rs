@@ -180,18 +180,25 @@ fn differences(rule: &crate::monitor::Rule, expected: &Expected, place: &str) ->
     found
 }
 
-/// The state of every rule at every tick, from 0 on, as if all sources were there.
+/// The state of every rule at every tick, from 0 on, as if all sources were there but those of which `candlefish_source_failed` is 1.
 pub fn states(rules: &Rules, series: &[Scripted], interval_ms: i64, ticks: usize) -> Vec<Vec<State>> {
     let mut monitor = Monitor::new(rules.clone(), interval_ms, "a script");
-    let presence = Source::ALL.map(|source| (source, Presence::There)).to_vec();
     (0..ticks)
         .map(|tick| {
             let at_tick = |values: &[Option<f64>]| values.get(tick).copied().flatten();
             let point =
                 |(key, values): &Scripted| Some(Point { key: key.clone(), value: at_tick(values).filter(|value| !value.is_nan())? });
-            let points = series.iter().filter_map(point).collect();
+            let points: Vec<Point> = series.iter().filter_map(point).collect();
+            let has_failed = |source: Source| {
+                let key = Key::new("candlefish_source_failed", &[("source", source.name())]);
+                points.iter().any(|point| point.key == key && point.value > 0.0)
+            };
+            let presence = Source::ALL.map(|source| match has_failed(source) {
+                true => (source, Presence::Failed("as scripted".to_string())),
+                false => (source, Presence::There),
+            });
             let not_asked = series.iter().filter(|(_, values)| at_tick(values).is_none()).map(|(key, _)| key.clone()).collect();
-            monitor.evaluate(Sample { at: tick as i64 * interval_ms, points, not_asked, presence: presence.clone(), ..Sample::default() });
+            monitor.evaluate(Sample { at: tick as i64 * interval_ms, points, not_asked, presence: presence.to_vec(), ..Sample::default() });
             monitor.rules().iter().map(|rule| monitor.alerts.get(&rule.name).map_or(State::Inactive, |alert| alert.state)).collect()
         })
         .collect()

@@ -139,6 +139,7 @@ fn nagios_range(sign: Sign, limit: f64) -> String {
 /// `top`: the whole in a terminal of so many columns and rows.
 pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): (usize, usize)) -> String {
     let mut lines: Vec<String> = Vec::new();
+    let is_narrow = width < 54;
     let server = status.facts.server_version.as_ref().map_or(String::new(), |version| format!("  PostgreSQL {version}"));
     lines.push(format!("{}  {}{server}", ui.bold("candlefish top"), visible(&status.target)));
     let mut state = vec![clock(status.at), format!("every {}", units::seconds(status.interval_seconds))];
@@ -159,9 +160,20 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
             .filter(|source| source.state == "failed")
             .map(|source| ui.alarm(&format!("{} cannot be read: {}", source.name, visible(source.reason.as_deref().unwrap_or_default())))),
     );
+    // What fires is said first: no terminal is too short for it.
+    let mut alerts: Vec<&AlertReport> = status.alerts.iter().collect();
+    alerts.sort_by_key(|alert| urgency(alert.state));
+    let (firing, others) = alerts.split_at(alerts.partition_point(|alert| alert.state == Shown::Firing));
+    let line = |alert: &&AlertReport| {
+        let (state, name, said) = (alert.state.name(), visible(&alert.name), value_of(alert));
+        match is_narrow {
+            true => format!("{state} {name} {said}"),
+            false => format!("{state:<15} {name:<28} {said}{}", visible(&reason(alert))),
+        }
+    };
+    lines.extend(firing.iter().map(|alert| ui.alarm(&line(alert))));
     lines.push(String::new());
     // Name, value, line; the greatest where there is room for it.
-    let is_narrow = width < 54;
     let spark_width = width.saturating_sub(if is_narrow { 26 } else { 46 }).clamp(8, 60);
     type Line = (&'static str, &'static str, fn(&HistoryPoint) -> Option<f64>);
     let rows: [Line; 8] = [
@@ -191,14 +203,7 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
         lines.extend(filled(&words, " ", width).into_iter().filter(|_| words.len() > 1));
     }
     lines.push(String::new());
-    for alert in &status.alerts {
-        let (state, name, said) = (alert.state.name(), visible(&alert.name), value_of(alert));
-        let line = match is_narrow {
-            true => format!("{state} {name} {said}"),
-            false => format!("{state:<15} {name:<28} {said}{}", visible(&reason(alert))),
-        };
-        lines.push(if alert.state == Shown::Firing { ui.alarm(&line) } else { line });
-    }
+    lines.extend(others.iter().map(line));
     lines.push(String::new());
     if status.facts.slow_queries.is_empty() {
         lines.push("no statement was counted since the sample before".to_string());
@@ -220,6 +225,17 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
     lines.truncate(height.saturating_sub(2));
     lines.push("q quits".to_string());
     lines.iter().map(|line| fit(line, width)).collect::<Vec<_>>().join("\x1b[K\r\n") + "\x1b[K\x1b[J"
+}
+
+/// The lower, the sooner somebody has to look.
+fn urgency(state: Shown) -> u8 {
+    match state {
+        Shown::Firing => 0,
+        Shown::Pending => 1,
+        Shown::Unknown => 2,
+        Shown::Resolved => 3,
+        Shown::Inactive | Shown::NotApplicable => 4,
+    }
 }
 
 /// Words in lines of so many columns.

@@ -123,6 +123,11 @@ impl Ui {
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// Why a command ends as it does, where data was printed all the same: said with `-q`, too.
+    pub fn error(&self, line: &str) {
+        talk(&self.paint("error: ", "31"), line);
+    }
+
     pub fn warn(&self, line: &str) {
         if !self.quiet {
             talk(&self.paint("warning: ", "33"), line);

@@ -187,9 +187,8 @@ fn random_series_come_to_the_same_states_in_promtool() {
         for instance in ["a", "b"].into_iter().filter(|_| with_instances) {
             let of = |family: &str| Key::new(family, &[("app_instance", instance)]);
             let bucket = |le: &str| Key::new("candlefish_query_duration_seconds_bucket", &[("app_instance", instance), ("le", le)]);
-            // Beside a database, whoever is there calls: an alert that fires is not taken over by who comes later, and Prometheus knows no such faith.
-            let least = if with_database { 1.0 } else { 0.0 };
-            series.extend(chance.counted(ticks, least, |seen| {
+            // Whoever is idle beside a database leaves the verdict to it.
+            series.extend(chance.counted(ticks, |seen| {
                 vec![
                     (of("candlefish_query_duration_seconds_count"), seen.count),
                     (of("candlefish_query_duration_seconds_sum"), seen.seconds),
@@ -206,7 +205,7 @@ fn random_series_come_to_the_same_states_in_promtool() {
         }
         if with_database {
             let of = |family: &str| Key::new(family, &[]);
-            series.extend(chance.counted(ticks, 0.0, |seen| {
+            series.extend(chance.counted(ticks, |seen| {
                 vec![
                     (of("candlefish_pg_commits_total"), seen.count - seen.failed),
                     (of("candlefish_pg_rollbacks_total"), seen.failed),
@@ -227,6 +226,52 @@ fn random_series_come_to_the_same_states_in_promtool() {
     }
     // It would prove little if nothing happened.
     assert!(wanted.is_empty(), "never seen: {wanted:?}");
+}
+
+/// A source that is named and cannot be read is not answered for by another, and keeps what fires: there as here.
+#[test]
+fn a_source_that_has_failed_means_the_same_in_promtool() {
+    let case = Case::new("failed");
+    let rules_text = "alerts:\n  \
+        unknown: {condition: error_rate > 1%}\n  \
+        inactive: {condition: error_rate > 1%, on_no_data: inactive}\n  \
+        firing: {condition: error_rate > 1%, on_no_data: firing}\n  \
+        pool: {condition: pool_usage > 90%}\n";
+    std::fs::write(case.dir().join("rules.yaml"), rules_text).unwrap();
+    let rules = Rules::parse(rules_text, "rules.yaml").unwrap();
+    export(&case, "prometheus-rules", "candlefish.rules.yaml", &["--rules", "rules.yaml"]);
+    let mut chance = Chance(0x1234_5678_9abc_def1);
+    let ticks = 120;
+    for run in 0..3 {
+        let of = |family: &str| Key::new(family, &[]);
+        let mut series = chance.counted(ticks, |seen| {
+            vec![
+                (of("candlefish_query_duration_seconds_count"), seen.count),
+                (of("candlefish_query_failures_total"), seen.failed),
+                (of("candlefish_pool_in_use"), seen.in_use),
+                (of("candlefish_pool_max"), 20.0),
+            ]
+        });
+        series.extend(chance.counted(ticks, |seen| {
+            vec![
+                (of("candlefish_pg_commits_total"), seen.count - seen.failed),
+                (of("candlefish_pg_rollbacks_total"), seen.failed),
+                (of("candlefish_pg_connections"), seen.in_use),
+                (of("candlefish_pg_connections_max"), 20.0),
+            ]
+        }));
+        for source in ["instances", "pg_stat_database"] {
+            let mut failed = 0.0;
+            let values = (0..ticks).map(|_| {
+                failed = if chance.next() < 0.1 { 1.0 - failed } else { failed };
+                Some(failed)
+            });
+            series.push((Key::new("candlefish_source_failed", &[("source", source)]), values.collect()));
+        }
+        std::fs::write(case.dir().join("test.yaml"), promtool_test_of(&rules, "candlefish.rules.yaml", &series, ticks)).unwrap();
+        let (good, said) = promtool(case.dir(), &["test", "rules", "test.yaml"]);
+        assert!(good, "run {run}: {said}");
+    }
 }
 
 /// Chance that is the same every time.
@@ -251,8 +296,8 @@ impl Chance {
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// The series of one who counts, calls and `least` of them a tick.
-    fn counted(&mut self, ticks: usize, least: f64, keyed: impl Fn(&Seen) -> Vec<(Key, f64)>) -> Vec<Scripted> {
+    /// The series of one who counts.
+    fn counted(&mut self, ticks: usize, keyed: impl Fn(&Seen) -> Vec<(Key, f64)>) -> Vec<Scripted> {
         let mut seen = Seen { count: self.next() * 1000.0, seconds: 7.0, ..Seen::default() };
         let (mut mood, mut traffic, mut absent, mut ended) = (0.0, 60.0, 0, false);
         let mut series: Vec<Scripted> = keyed(&seen).into_iter().map(|(key, _)| (key, Vec::new())).collect();
@@ -269,7 +314,7 @@ impl Chance {
             if self.next() < 0.02 {
                 seen = Seen::default();
             }
-            let calls = if self.next() < 0.2 { least } else { (self.next() * traffic).floor().max(least) };
+            let calls = if self.next() < 0.2 { 0.0 } else { (self.next() * traffic).floor() };
             seen.count += calls;
             seen.seconds += calls * 0.4 * mood * (0.5 + self.next() / 2.0);
             seen.fast += (calls * (1.0 - mood * 0.2)).floor();
@@ -483,12 +528,21 @@ fn what_cannot_be_kept_stops_no_watch_and_hides_no_alert() {
     running.stop();
     let once = |rule: &str, more: &str| {
         std::fs::write(case.dir().join("rules.yaml"), format!("alerts:\n  pool: {{condition: {rule}}}\n")).unwrap();
-        case.run_args(["monitor", more, "--rules", "rules.yaml"].iter().chain(&nowhere))
+        case.run_args(["monitor", "--rules", "rules.yaml"].into_iter().chain(more.split(' ')).chain(nowhere))
     };
     once("pool_usage >= 0%", "--once").exit(1).stdout_has("firing").stderr_has("the next run begins anew");
     once("pool_usage > 100%", "--once").exit(2).stdout_has("inactive");
+    once("pool_usage > 100%", "--once -q").exit(2).stderr_has("write the state file");
     once("pool_usage >= 0%", "--nagios").exit(1).stdout_has("WARNING - pool").stdout_has("\nwrite the state file");
     once("pool_usage > 100%", "--nagios").exit(3).stdout_has("UNKNOWN - write the state file");
+    // By default it has one place, whether a Redis is named or not.
+    let folder = case.dir().join("kept");
+    let case = Case::new("one place").database(&database).env("XDG_STATE_HOME", folder.to_str().unwrap());
+    case.run("monitor --once -d {url}");
+    case.run("monitor --once --redis redis://127.0.0.1:1 -d {url}").exit(2);
+    let kept = std::fs::read_dir(folder.join("candlefish")).unwrap();
+    let names: Vec<_> = kept.map(|file| file.unwrap().file_name().into_string().unwrap()).filter(|name| name.ends_with(".json")).collect();
+    assert_eq!(names.len(), 1, "{names:?}");
 }
 
 /// The clients have given up, and what the server does by itself succeeds.

@@ -126,7 +126,7 @@ impl Sampler {
     pub fn new(target: Address, pooler: Option<Address>, fleet: Option<FleetPlace>) -> Self {
         Sampler {
             instances: instances::Instances::new(fleet),
-            pgbouncer: pgbouncer::Pgbouncer::new(pooler),
+            pgbouncer: pgbouncer::Pgbouncer::new(pooler, &target),
             database: database::Database::new(target),
         }
     }

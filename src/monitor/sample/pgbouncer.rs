@@ -10,12 +10,16 @@ use crate::stats::{PoolUse, with_stack};
 
 pub(super) struct Pgbouncer {
     address: Option<Address>,
+    /// PgBouncer's name of the database that is watched: others' traffic is not its own.
+    database: String,
     console: Option<Console>,
 }
 
 impl Pgbouncer {
-    pub fn new(address: Option<Address>) -> Self {
-        Pgbouncer { address, console: None }
+    pub fn new(address: Option<Address>, target: &Address) -> Self {
+        let named = address.as_ref().and_then(|address| address.config.get_dbname()).filter(|name| *name != "pgbouncer");
+        let database = named.or(target.config.get_dbname()).unwrap_or_default().to_string();
+        Pgbouncer { address, database, console: None }
     }
 
     pub async fn sample(&mut self) -> Part {
@@ -30,7 +34,7 @@ impl Pgbouncer {
                 self.console = Some(Console::connect(address).await?);
             }
             match &self.console {
-                Some(console) => part(console).await,
+                Some(console) => part(console, &self.database).await,
                 None => Ok(Part::default()),
             }
         };
@@ -45,14 +49,16 @@ impl Pgbouncer {
     }
 }
 
-async fn part(console: &Console) -> Result<Part> {
+async fn part(console: &Console, watched: &str) -> Result<Part> {
     let mut part = Part::of(Source::Pgbouncer, Presence::There);
     for pool in PoolUse::read(console).await? {
         let labels = [("database", pool.database.as_str()), ("user", pool.user.as_str())];
         let waiting = pool.clients_waiting.unwrap_or(0) as f64;
-        part.add("candlefish_pgbouncer_servers_in_use", &labels, pool.in_use as f64);
-        part.add("candlefish_pgbouncer_servers_max", &labels, pool.most.filter(|most| *most > 0).map(|most| most as f64));
-        part.add("candlefish_pgbouncer_clients_waiting", &labels, waiting);
+        if pool.database == watched {
+            part.add("candlefish_pgbouncer_servers_in_use", &labels, pool.in_use as f64);
+            part.add("candlefish_pgbouncer_servers_max", &labels, pool.most.filter(|most| *most > 0).map(|most| most as f64));
+            part.add("candlefish_pgbouncer_clients_waiting", &labels, waiting);
+        }
         part.facts.pools.push(PoolFact {
             name: format!("pgbouncer {}/{}", pool.database, pool.user),
             in_use: pool.in_use as f64,
@@ -62,7 +68,7 @@ async fn part(console: &Console) -> Result<Part> {
     }
     for row in console.show("STATS").await? {
         let number = |row: &ConsoleRow, name: &str| row.get(name).and_then(|value| value.parse::<f64>().ok());
-        let Some(database) = row.get("database").filter(|database| *database != "pgbouncer") else { continue };
+        let Some(database) = row.get("database").filter(|database| *database == watched) else { continue };
         let labels = [("database", database.as_str())];
         part.add("candlefish_pgbouncer_queries_total", &labels, number(&row, "total_query_count"));
         part.add("candlefish_pgbouncer_query_seconds_total", &labels, number(&row, "total_query_time").map(|micros| micros / 1e6));

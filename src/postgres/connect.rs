@@ -21,26 +21,26 @@ use crate::postgres::{Address, CONNECT_TIMEOUT, LOCAL_STACK, SslMode, connector,
 /// Connects; the connection's task ends with its client. The error is a [`Failure`] whose code is one of `target_unreachable`,
 /// `wrong_password`, `no_database`, `permission_denied`, `too_many_connections`, `target_not_ready`, `not_postgresql`, `tls_failed`.
 pub async fn connect(address: &Address) -> Result<Client> {
-    let (client, wire) = connect_apart(address).await?;
-    spawn(wire);
-    set_up(client, address).await
+    set_up(connect_bare(address).await?, address).await
 }
 
 /// The half of a connection that moves bytes; it must be polled for its client to get anywhere.
-pub type Wire = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+type Wire = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
-/// Connects, and leaves it to the caller to poll the connection beside its client.
-pub async fn connect_apart(address: &Address) -> Result<(Client, Wire)> {
+/// Connects, without the address's settings of the session.
+async fn connect_bare(address: &Address) -> Result<Client> {
     let connector = connector(address)?;
     let limit = address.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
     // tokio-postgres limits only the making of the socket; a server may also accept and then be silent.
     let hosts = u32::try_from(address.config.get_hosts().len()).unwrap_or(1);
-    let halves = match tokio::time::timeout(limit * hosts, attempts(address, &connector)).await {
-        Ok(Ok(halves)) => halves,
-        Ok(Err(error)) => return Err(describe(&error, address, limit).into()),
-        Err(_) => return Err(unreachable(address, format!("no answer within {limit:?}")).into()),
-    };
-    Ok(halves)
+    match tokio::time::timeout(limit * hosts, attempts(address, &connector)).await {
+        Ok(Ok((client, wire))) => {
+            spawn(wire);
+            Ok(client)
+        }
+        Ok(Err(error)) => Err(describe(&error, address, limit).into()),
+        Err(_) => Err(unreachable(address, format!("no answer within {limit:?}")).into()),
+    }
 }
 
 /// The settings of the session that the address asks for.
@@ -140,15 +140,18 @@ fn one_local_socket(address: &Address) -> Option<PathBuf> {
 }
 
 /// The same for a load test, where a wake too many a statement would be measured as the server's: see [`LocalSocket`].
-pub async fn connect_lean(address: &Address, alone: bool) -> Result<(Client, Wire)> {
-    let Some(path) = one_local_socket(address) else { return connect_apart(address).await };
+pub async fn connect_lean(address: &Address, alone: bool) -> Result<Client> {
+    let Some(path) = one_local_socket(address) else { return connect_bare(address).await };
     let limit = address.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
     let connecting = async {
         let socket = LocalSocket::connect(&path, alone).await.map_err(|error| describe_io(&error, true, address, limit))?;
         address.config.connect_raw(socket, NoTls).await.map_err(|error| describe(&error, address, limit))
     };
     match tokio::time::timeout(limit, connecting).await {
-        Ok(Ok((client, connection))) => Ok((client, Box::pin(connection))),
+        Ok(Ok((client, connection))) => {
+            spawn(Box::pin(connection));
+            Ok(client)
+        }
         Ok(Err(failure)) => Err(failure.into()),
         Err(_) => Err(unreachable(address, format!("no answer within {limit:?}")).into()),
     }

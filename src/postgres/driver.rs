@@ -1,18 +1,12 @@
 //! One client of a load test: statements by each of the three ways to send one, parameters as text, errors by their code.
 
 use std::error::Error;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
 
 use anyhow::{Context as _, Result};
 use tokio_postgres::types::{Kind, ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
-use crate::postgres::connect::{Wire, connect_lean, settings};
+use crate::postgres::connect::{connect_lean, settings};
 use crate::postgres::{Address, Argument, is_transient};
 
 /// How statements are sent; pgbench's words.
@@ -63,7 +57,6 @@ impl Refusal {
 /// A connection and what it has prepared.
 pub struct Driver {
     client: Client,
-    beside: Beside,
     protocol: Protocol,
     prepared: Vec<Option<Statement>>,
     /// The type of a parameter that PostgreSQL is to find out.
@@ -80,12 +73,11 @@ pub struct TextRows {
 impl Driver {
     /// `alone` says that the thread has nothing else to do while this connection waits for an answer.
     pub async fn connect(address: &Address, protocol: Protocol, alone: bool) -> Result<Self> {
-        let (client, wire) = connect_lean(address, alone).await?;
-        let mut beside = Beside { wire: Some(wire), wakes: Arc::default() };
+        let client = connect_lean(address, alone).await?;
         if let Some(sql) = settings(address) {
-            beside.run(client.batch_execute(&sql)).await.context("set up the session")?;
+            client.batch_execute(&sql).await.context("set up the session")?;
         }
-        Ok(Driver { client, beside, protocol, prepared: Vec::new(), unspecified: Type::new(String::new(), 0, Kind::Simple, String::new()) })
+        Ok(Driver { client, protocol, prepared: Vec::new(), unspecified: Type::new(String::new(), 0, Kind::Simple, String::new()) })
     }
 
     /// Runs one statement, by the extended protocol, and reads all of its answer; how many rows it returned or changed. `number` tells
@@ -94,11 +86,11 @@ impl Driver {
         let answer = if self.protocol == Protocol::Prepared {
             self.prepare(number, sql).await?;
             let Some(statement) = &self.prepared[number] else { unreachable!("prepared just now") };
-            self.beside.run(self.client.execute_raw(statement, parameters)).await
+            self.client.execute_raw(statement, parameters).await
         } else {
             let typed: Vec<(&(dyn ToSql + Sync), Type)> =
                 parameters.iter().map(|parameter| (parameter as &(dyn ToSql + Sync), self.unspecified.clone())).collect();
-            self.beside.run(self.client.execute_typed(sql, &typed)).await
+            self.client.execute_typed(sql, &typed).await
         };
         answer.map_err(|error| Refusal::of(&error))
     }
@@ -109,7 +101,7 @@ impl Driver {
             self.prepared.resize(number + 1, None);
         }
         if self.prepared[number].is_none() {
-            self.prepared[number] = Some(self.beside.run(self.client.prepare(sql)).await.map_err(|error| Refusal::of(&error))?);
+            self.prepared[number] = Some(self.client.prepare(sql).await.map_err(|error| Refusal::of(&error))?);
         }
         Ok(())
     }
@@ -128,36 +120,36 @@ impl Driver {
                 None => client.execute_typed(sql, &typed).await,
             }
         };
-        self.beside.run(reading(client, statement)).await.map_err(|error| Refusal::of(&error))
+        reading(client, statement).await.map_err(|error| Refusal::of(&error))
     }
 
     /// Runs one statement by the simple protocol and keeps what it returns; `by_itself`: in a transaction of its own that may only read and is rolled back.
     pub async fn fetch_reading(&mut self, sql: &str, by_itself: bool) -> Result<Vec<TextRows>, Refusal> {
         // What looks like one may be several, of which one ends the transaction: the parser of the extended protocol takes one alone.
         if sql.contains(';') {
-            self.beside.run(self.client.prepare(sql)).await.map_err(|error| Refusal::of(&error))?;
+            self.client.prepare(sql).await.map_err(|error| Refusal::of(&error))?;
         }
         if !by_itself {
             return self.fetch_simple(sql).await;
         }
         let client = &self.client;
-        let messages = self.beside.run(reading(client, client.simple_query(sql))).await;
+        let messages = reading(client, client.simple_query(sql)).await;
         messages.map(text_rows).map_err(|error| Refusal::of(&error))
     }
 
     /// Runs one or several statements by the simple protocol, and reads all of the answer.
     pub async fn execute_simple(&mut self, sql: &str) -> Result<(), Refusal> {
-        self.beside.run(self.client.batch_execute(sql)).await.map_err(|error| Refusal::of(&error))
+        self.client.batch_execute(sql).await.map_err(|error| Refusal::of(&error))
     }
 
     /// Runs statements by the simple protocol and keeps what they return: one entry a result set.
     pub async fn fetch_simple(&mut self, sql: &str) -> Result<Vec<TextRows>, Refusal> {
-        let messages = self.beside.run(self.client.simple_query(sql)).await;
+        let messages = self.client.simple_query(sql).await;
         messages.map(text_rows).map_err(|error| Refusal::of(&error))
     }
 
     pub fn is_closed(&self) -> bool {
-        self.beside.wire.is_none() || self.client.is_closed()
+        self.client.is_closed()
     }
 }
 
@@ -189,99 +181,4 @@ async fn reading<T>(
     let answer = answer?;
     ended?;
     Ok(answer)
-}
-
-/// The connection's bytes, moved by the same task that waits for the answer: a statement costs the runtime one wake, when its answer has
-/// come, where a task for each half costs four.
-struct Beside {
-    wire: Option<Wire>,
-    wakes: Arc<Wakes>,
-}
-
-/// So often the two halves are polled at one turn.
-const ROUNDS: u32 = 16;
-
-impl Beside {
-    async fn run<F: Future>(&mut self, call: F) -> F::Output {
-        let mut call = pin!(call);
-        let Beside { wire, wakes } = self;
-        let waker = Waker::from(Arc::clone(wakes));
-        let mut begun = false;
-        poll_fn(|context| {
-            wakes.begin(context.waker());
-            let mut inner = Context::from_waker(&waker);
-            let mut answer = Poll::Pending;
-            let mut rounds = 0;
-            loop {
-                wakes.woken.store(false, SeqCst);
-                // The wire has nothing to do before the call has said what it wants.
-                if begun && wire.as_mut().is_some_and(|wire| wire.as_mut().poll(&mut inner).is_ready()) {
-                    // The call learns of it by its closed channel.
-                    *wire = None;
-                }
-                if let Poll::Ready(ready) = call.as_mut().poll(&mut inner) {
-                    answer = Poll::Ready(ready);
-                    break;
-                }
-                // What the one half has done is work for the other.
-                if std::mem::replace(&mut begun, true) && !wakes.woken.load(SeqCst) {
-                    break;
-                }
-                rounds += 1;
-                if rounds == ROUNDS {
-                    // The runtime grants a task so much reading and no more; it goes on at its next turn.
-                    context.waker().wake_by_ref();
-                    break;
-                }
-            }
-            wakes.end(answer.is_pending());
-            answer
-        })
-        .await
-    }
-}
-
-/// Wakes of the two halves: while they are polled they only mean "go round again"; else they wake the task.
-#[derive(Default)]
-struct Wakes {
-    polling: AtomicBool,
-    woken: AtomicBool,
-    task: Mutex<Option<Waker>>,
-}
-
-impl Wakes {
-    fn begin(&self, task: &Waker) {
-        self.polling.store(true, SeqCst);
-        let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref().is_none_or(|known| !known.will_wake(task)) {
-            *known = Some(task.clone());
-        }
-    }
-
-    fn end(&self, waiting: bool) {
-        self.polling.store(false, SeqCst);
-        // One that came between the last look and now. With the answer there, the next call begins by looking.
-        if waiting && self.woken.load(SeqCst) {
-            self.wake_task();
-        }
-    }
-
-    fn wake_task(&self) {
-        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
-            task.wake_by_ref();
-        }
-    }
-}
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, SeqCst);
-        if !self.polling.load(SeqCst) {
-            self.wake_task();
-        }
-    }
 }

@@ -129,7 +129,6 @@ fn answers_are_kept_until_a_write_makes_them_old_and_everything_adds_up() {
     assert!(keys.is_empty(), "{} keys, such as {}", keys.len(), keys[0]);
     // What was written is there, once.
     assert_eq!(database.value("SELECT count(*) - 70000 FROM candlefish_bench.health_metrics"), probes.to_string());
-    assert_eq!(database.value("SELECT count(*) FROM candlefish.cache_outbox"), "0");
 }
 
 #[test]

@@ -268,7 +268,7 @@ fn leaves_open(sql: &str) -> Option<bool> {
             _ => None,
         }
     };
-    sql.split(';').filter_map(of).last()
+    sql.split(';').filter_map(of).next_back()
 }
 
 /// What it does to the transaction; what says more than that (COMMIT PREPARED, ROLLBACK TO) is a statement like others.

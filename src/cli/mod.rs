@@ -25,6 +25,7 @@ mod stats;
 mod top;
 mod verify;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::cli::settings::{Environment, Settings};
-use crate::model::Failure;
+use crate::model::{Failure, masked};
 use crate::render::{ColorChoice, Format, Ui};
 
 /// Moves a SQLite database into PostgreSQL, proves it, and keeps it fast there.
@@ -144,8 +145,15 @@ impl Cli {
             if code == 2 && words.iter().any(|word| word == "--nagios") {
                 return crate::render::ui::nagios_unknown(&usage(&error).to_string());
             }
+            // Clap repeats what it was given.
+            let text = error.to_string();
+            let shown = masked(&text);
             // A closed pipe is no reason to complain.
-            let _ = error.print();
+            let _ = if shown == text {
+                error.print()
+            } else {
+                writeln!(std::io::stderr(), "{shown}{}", address_hint(&error).unwrap_or_default())
+            };
             ExitCode::from(code)
         })
     }
@@ -161,7 +169,14 @@ fn usage(error: &clap::Error) -> Failure {
     let text = error.to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let message = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-    Failure::new("usage", message.trim_start_matches("error: ")).hint("`candlefish COMMAND --help` shows every argument.")
+    let hint = address_hint(error).unwrap_or("`candlefish COMMAND --help` shows every argument.");
+    Failure::new("usage", message.trim_start_matches("error: ")).hint(hint)
+}
+
+/// For an address where the command takes none.
+fn address_hint(error: &clap::Error) -> Option<&'static str> {
+    let is_address = error.kind() == clap::error::ErrorKind::UnknownArgument && error.to_string().contains("://");
+    is_address.then_some("`--to URL` names the database.")
 }
 
 impl clap::ValueEnum for Format {

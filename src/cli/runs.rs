@@ -56,6 +56,10 @@ async fn show(args: &Args, address: &Address, ui: &Ui) -> Result<()> {
 async fn wanted(args: &Args, address: &Address) -> Result<Vec<RunSummary>> {
     let mut runs = migrate::runs(address).await?;
     if let Some(wanted) = &args.run_id {
+        if wanted.contains("://") {
+            let failure = Failure::new("run_not_found", "the argument is an address, and no run's name");
+            bail!(failure.hint("`candlefish runs --to URL` lists the runs that a database knows."));
+        }
         runs.retain(|run| run.run_id == *wanted);
         if runs.is_empty() {
             bail!(

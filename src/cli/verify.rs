@@ -152,6 +152,9 @@ impl Known {
                 maps.push(earlier);
             }
         }
+        for (table, rows) in Journal::set_aside(&client, schema, source).await? {
+            maps.iter_mut().filter(|map| map.source == table).for_each(|map| map.set_aside = rows);
+        }
         let settings = Journal::last_settings(&client, schema, source).await?;
         Ok(Some(Known {
             maps,

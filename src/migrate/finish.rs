@@ -11,9 +11,10 @@ use crate::migrate::run::Run;
 use crate::migrate::standing::{SEQUENCES_STEP, begun, object_step, rebuild_step};
 use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
-use crate::plan::{ObjectKind, ObjectPlan, Offenders, Plan, Todo, Warning};
+use crate::plan::{ObjectKind, ObjectPlan, Offenders, Plan, SequencePlan, Todo, Warning};
 use crate::postgres::{
-    Client, ForeignKeySides, Journal, SqlError, foreign_key_sides, foreign_keys_not_valid, is_about_object, sql_failure, statement,
+    Client, ForeignKeySides, Journal, SqlError, foreign_key_sides, foreign_keys_not_valid, is_about_object, is_partitioned, sql_failure,
+    statement,
 };
 
 /// What became of the objects.
@@ -329,14 +330,19 @@ pub async fn build_table(
 pub async fn put_back_the_rest(run: &Run, client: &Client) -> Result<Built> {
     let mut built = Built::default();
     // Triggers last: what they do may need any of the keys.
+    let mut failed = None;
     for kind in [RebuildKind::ForeignKey, RebuildKind::Trigger] {
         for (table, plan) in run.plan.tables.iter().enumerate() {
             for object in plan.rebuild.iter().filter(|object| object.kind == kind) {
-                built.merge(put_back(run, client, table, object).await?);
+                match put_back(run, client, table, object).await {
+                    Ok(back) => built.merge(back),
+                    // One that cannot be put back now leaves no other away.
+                    Err(error) => failed = failed.or(Some(error)),
+                }
             }
         }
     }
-    Ok(built)
+    failed.map_or(Ok(built), Err)
 }
 
 /// Puts back what was taken away from a table that existed, unless that is done.
@@ -356,13 +362,24 @@ async fn put_back(run: &Run, client: &Client, table: usize, object: &Rebuildable
 async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable, step: &str) -> Result<Built> {
     let plan = &run.plan.tables[table];
     let mut built = Built { created: u64::from(object.kind != RebuildKind::Trigger), ..Built::default() };
-    let statements = statement::rebuild_object(&plan.target, object);
+    let checks_at_once = object.kind == RebuildKind::ForeignKey && is_partitioned(client, &plan.target).await?;
+    let statements = statement::rebuild_object(&plan.target, object, checks_at_once);
     let (make, validate) = statements.split_first().context("an object has a statement")?;
     let half = begun(step);
     if run.standing.step(&half).is_none() {
         let done = statement::journal_step(&run.id, if validate.is_empty() { step } else { &half }, &built.said()?);
         let together = format!("{make};\n{};\n{done}", statement::journal_rebuilt(&plan.target, object));
-        client.batch_execute(&together).await.map_err(|error| sql_failure(error.into()))?;
+        if let Err(error) = client.batch_execute(&together).await {
+            if object.kind != RebuildKind::ForeignKey || !is_about_object(&error) {
+                return Err(sql_failure(error.into()));
+            }
+            let (reason, object) = (sql_failure(error.into()).to_string(), format!("{}.{}", plan.source, object.name.as_str()));
+            built.created = 0;
+            built.warnings.push(Warning::loss(ObjectKind::ForeignKey, &object, format!("could not be put back: {reason}")));
+            built.todo.push(Todo { kind: ObjectKind::ForeignKey, object, reason, original: format!("{};", statements.join(";\n")) });
+            Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
+            return Ok(built);
+        }
     }
     for sql in validate {
         let Err(error) = client.batch_execute(sql).await else { continue };
@@ -408,6 +425,18 @@ pub async fn set_sequences(run: &Run, client: &Client) -> Result<Built> {
                 }
                 let reason = sql_failure(error.into()).to_string();
                 built.warnings.push(Warning::loss(ObjectKind::Sequence, format!("{}.{}", plan.source, sequence.column.as_str()), reason));
+                // SQLite's last id may be that of a row that did not fit; what did must not be given out again.
+                let of_rows = SequencePlan { column: sequence.column.clone(), last: None };
+                for sql in statement::set_sequence(&plan.target, &of_rows, false) {
+                    match client.batch_execute(&sql).await {
+                        Err(error) if !is_about_object(&error) => {
+                            return Err(sql_failure(error.into()))
+                                .with_context(|| format!("set the sequence of {}.{}", plan.target, sequence.column));
+                        }
+                        // What refuses this too has been said.
+                        Ok(()) | Err(_) => {}
+                    }
+                }
             }
         }
     }

@@ -144,7 +144,12 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
         plan.warnings.extend(merged);
         Ok((plan, inspected))
     });
-    let planned = planned.await.context("the planner panicked")??;
+    let mut planned = planned.await.context("the planner panicked")??;
+    // Rows that migrations bring are not there yet.
+    for table in planned.0.tables.iter_mut().filter(|table| job.migrations.is_none() && table.keeps_rows()) {
+        let row = client.query_one(&statement::count_rows(&table.target), &[]).await;
+        table.kept_rows = Some(row.with_context(|| format!("count the rows of {}", table.target))?.get::<_, i64>(0) as u64);
+    }
     clock.note(Phase::Plan, started);
     Ok(planned)
 }

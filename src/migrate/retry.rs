@@ -29,7 +29,7 @@ use crate::migrate::{Job, MigrateReport, Outcome, Prepared, RunSections, finish,
 use crate::model::{Event, Failure, Kept, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::target::{RebuildKind, Rebuildable};
-use crate::plan::{Existing, OnExtra, Warning};
+use crate::plan::{CopyMap, Existing, OnExtra, Warning};
 use crate::postgres::{Client, Journal, RunRecord, sql_failure, statement};
 use crate::sides::reject_files;
 use crate::sqlite::KeptRows;
@@ -224,6 +224,7 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
             "mapping": job.mapping_name,
             "source_path": job.call.source_path,
             "retry_rejects": folder.display().to_string(),
+            "rejects_dir": folder.display().to_string(),
             "left_out": settings.get("left_out"),
             "names": settings.get("names"),
         }),
@@ -231,7 +232,15 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
     let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();
     let made: HashSet<_> = Journal::made(&*control, &run.plan.schema, &sources).await?.into_iter().collect();
     let there = run.plan.tables.iter().filter(|table| table.create.is_none());
-    let maps = there.map(|table| (table.copy_map(), made.contains(&table.target)));
+    // Rows that are there are those that the run before has brought, unless it has kept others beside them.
+    let mut before = Journal::last_maps(control, &run.plan.schema, &job.call.source_path).await?.unwrap_or_default();
+    before.extend(Journal::newest_maps(&*control, &run.plan.schema, &job.call.source_path).await?);
+    let as_before = |mut map: CopyMap| {
+        let known = before.iter().find(|known| known.source == map.source);
+        (map.kept, map.kept_rows) = known.map_or((false, None), |known| (known.kept, known.kept_rows));
+        map
+    };
+    let maps = there.map(|table| (as_before(table.copy_map()), made.contains(&table.target)));
     let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
     Journal::start(&transaction, &record, "null", maps).await?;
     transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the retry's beginning")
@@ -369,7 +378,7 @@ async fn try_file(run: &Run, client: &Client, file: &Path, name: String, pass: u
         }
     }
     for table in &silenced {
-        for sql in triggers(run, *table).flat_map(|trigger| statement::rebuild_object(&run.plan.tables[*table].target, trigger)) {
+        for sql in triggers(run, *table).flat_map(|trigger| statement::rebuild_object(&run.plan.tables[*table].target, trigger, false)) {
             client.batch_execute(&sql).await.map_err(|error| sql_failure(error.into()))?;
         }
     }

@@ -10,6 +10,7 @@ mod migration;
 mod name;
 mod query;
 mod schema;
+mod secret;
 mod value;
 
 pub use cell::Cell;
@@ -25,4 +26,5 @@ pub use schema::{
     Affinity, Check, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,
     Table, TableKind, Trigger, View,
 };
+pub use secret::masked;
 pub use value::{StorageClass, Value};

@@ -47,6 +47,9 @@ pub struct TablePlan {
     pub sequence: Option<SequencePlan>,
     /// The table held rows before the run.
     pub had_rows: bool,
+    /// How many, where they stay among those of the source.
+    #[serde(default)]
+    pub kept_rows: Option<u64>,
     /// `--existing truncate`
     pub truncate: bool,
     /// Taken away before the copy and put back after it.
@@ -303,6 +306,12 @@ pub struct CopyMap {
     /// The table had rows of its own, which `--existing keep` has left among those of the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
+    /// How many those were when the run began; None where no run has counted them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_rows: Option<u64>,
+    /// How many rows the runs have set aside and not brought since, as the journal tells; None where it does not.
+    #[serde(skip)]
+    pub set_aside: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -316,6 +325,11 @@ pub struct CopyColumn {
 }
 
 impl TablePlan {
+    /// True when the source's rows come to rows that were there before.
+    pub fn keeps_rows(&self) -> bool {
+        self.had_rows && !self.truncate && !self.without_data
+    }
+
     pub fn copy_map(&self) -> CopyMap {
         let column = |column: &ColumnPlan| CopyColumn {
             source: column.source.clone(),
@@ -331,7 +345,9 @@ impl TablePlan {
             columns: self.columns.iter().map(column).collect(),
             left_out: self.left_out.clone(),
             without_data: self.without_data,
-            kept: self.had_rows && !self.truncate && !self.without_data,
+            kept: self.keeps_rows(),
+            kept_rows: self.kept_rows,
+            set_aside: None,
         }
     }
 }

@@ -102,6 +102,7 @@ impl TableBuilder<'_> {
             ranges: self.profile.ranges.clone(),
             sequence: None,
             had_rows: existing.is_some_and(|existing| existing.has_rows),
+            kept_rows: None,
             truncate: false,
             rebuild: Vec::new(),
             without_data: self.filters.without_data(&self.table.name),

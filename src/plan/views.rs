@@ -8,6 +8,7 @@ use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, ObjectPlan, Plan, Warning};
 use crate::plan::express;
 use crate::plan::names::Namespace;
+use crate::plan::target::{RebuildKind, TargetTable};
 
 /// What candlefish leaves on views and functions, so that `--replace` knows its own.
 pub const MARK: &str = "made by candlefish";
@@ -30,13 +31,13 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
         let label = format!("{}.{}", trigger.table, trigger.name);
         // A table that was there before has the triggers that its own application gave it.
         if let Some(table) = plan.tables.iter().find(|table| table.source.eq_ignore_ascii_case(&trigger.table) && table.create.is_none()) {
-            let message = format!("is left out: {} was there before, with triggers of its own", table.target);
-            plan.warnings.push(Warning::note("trigger_left_out", &label, message));
+            let warning = left_out(input, &table.target, &label);
+            plan.warnings.push(warning);
             continue;
         }
         let is_it = |view: &&View| view.name.eq_ignore_ascii_case(&trigger.table);
         if input.source.views.iter().find(is_it).is_some_and(|view| !names.contains_key(&view.name)) {
-            let message = format!("is left out: the view {} was there before, with triggers of its own", trigger.table);
+            let message = format!("is left out: the view {} was there before, and what it does is the target's own", trigger.table);
             plan.warnings.push(Warning::note("trigger_left_out", &label, message));
             continue;
         }
@@ -60,6 +61,21 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
             }
             Err(error) => cannot(plan, ObjectKind::Trigger, label, error.reason, &trigger.sql),
         }
+    }
+}
+
+/// What is said of a trigger whose table was there before: only a table that has triggers can have one for this one's work.
+fn left_out(input: &Input<'_>, target: &QualifiedName, label: &str) -> Warning {
+    let fires = |table: &TargetTable| table.rebuildable.iter().any(|object| object.kind == RebuildKind::Trigger);
+    if input.target.tables.iter().any(|table| table.name == *target && fires(table)) {
+        return Warning::note("trigger_left_out", label, format!("is left out: {target} was there before, with triggers of its own"));
+    }
+    let message = format!("is not made: {target} was there before, and it has no trigger");
+    // Who asked for rows alone has not asked for it.
+    if input.options.data_only {
+        Warning::note("trigger_left_out", label, message)
+    } else {
+        Warning::loss(ObjectKind::Trigger, label, message)
     }
 }
 

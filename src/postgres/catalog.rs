@@ -102,6 +102,12 @@ pub async fn regclass(client: &impl GenericClient, table: &QualifiedName) -> Res
     Ok(client.query_one("SELECT $1::text::regclass::text", &[&table.to_string()]).await?.get(0))
 }
 
+/// True for a table that is made of partitions: its foreign keys cannot be NOT VALID before PostgreSQL 18.
+pub async fn is_partitioned(client: &impl GenericClient, table: &QualifiedName) -> Result<bool> {
+    let kind = client.query_one("SELECT relkind = 'p' FROM pg_class WHERE oid = $1::text::regclass", &[&table.to_string()]).await;
+    Ok(kind.with_context(|| format!("ask what {table} is"))?.get(0))
+}
+
 /// Foreign keys of or onto these tables that are NOT VALID, with their own table.
 pub async fn foreign_keys_not_valid(client: &impl GenericClient, tables: &[String]) -> Result<Vec<(QualifiedName, Name)>> {
     let rows = client

@@ -384,6 +384,13 @@ impl<'a> Journal<'a> {
         rows.iter().map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal")).collect()
     }
 
+    /// For each table that runs have copied from this source into the schema (as `last_maps` finds them): how many rows stand aside still.
+    pub async fn set_aside(client: &impl GenericClient, target_schema: &str, source: &str) -> Result<Vec<(String, Option<u64>)>> {
+        let sql = include_str!("queries/journal_set_aside.sql");
+        let rows = client.query(sql, &[&target_schema, &source]).await.context("read from the journal what was set aside")?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get::<_, Option<i64>>(1).map(|rows| rows.max(0) as u64))).collect())
+    }
+
     /// The source of a run into the schema, by its absolute path; of the newest that brought anything where none is named. None when there is no such run.
     pub async fn source_of(client: &impl GenericClient, target_schema: &str, run_id: Option<&str>) -> Result<Option<(String, String)>> {
         let sql = include_str!("queries/journal_source_of.sql");

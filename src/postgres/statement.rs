@@ -110,8 +110,8 @@ pub fn drop_object(table: &QualifiedName, object: &Rebuildable) -> String {
     }
 }
 
-/// What builds a dropped object again, statement by statement.
-pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable) -> Vec<String> {
+/// What builds a dropped object again, statement by statement; `checks_at_once` is for a table whose foreign keys cannot be NOT VALID.
+pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable, checks_at_once: bool) -> Vec<String> {
     match object.kind {
         RebuildKind::Index => vec![object.definition.clone()],
         RebuildKind::Trigger => vec![format!("ALTER TABLE {table} {} TRIGGER {}", object.definition, object.name)],
@@ -119,11 +119,11 @@ pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable) -> Vec<String
             let definition = object.definition.trim_end_matches(" NOT VALID");
             let comment =
                 object.comment.iter().map(|text| format!(";\nCOMMENT ON CONSTRAINT {} ON {table} IS {}", object.name, literal(text)));
+            let not_valid = if checks_at_once { "" } else { " NOT VALID" };
+            let add = format!("ALTER TABLE {table} ADD CONSTRAINT {} {definition}{not_valid}{}", object.name, comment.collect::<String>());
             // One that was NOT VALID before may well hold now.
-            vec![
-                format!("ALTER TABLE {table} ADD CONSTRAINT {} {definition} NOT VALID{}", object.name, comment.collect::<String>()),
-                format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", object.name),
-            ]
+            let validate = (!checks_at_once).then(|| format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", object.name));
+            std::iter::once(add).chain(validate).collect()
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::migrate::{MigrateReport, Outcome, Redone, RowChanges, RunSection, RunSections, TableRehearsal, TableReport};
 use crate::plan::{Severity, TablePlan, Warning};
-use crate::render::{Format, Table, Ui, csv, units};
+use crate::render::{Format, Table, Ui, csv, units, visible};
 
 /// Warnings that a table shows before it says how many more there are; JSON has them all.
 const MOST_WARNINGS: usize = 40;
@@ -118,7 +118,7 @@ pub fn what_differs(changes: &[(String, RowChanges)]) -> String {
             .filter(|(count, _)| *count > 0)
             .map(|(count, verb)| format!("{} to {verb}", units::counted(*count, "row")))
             .collect();
-        format!("{}: {}", crate::render::visible(table), parts.join(", "))
+        format!("{}: {}", visible(table), parts.join(", "))
     };
     changes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -184,12 +184,7 @@ pub(super) fn warnings(warnings: &[Warning]) -> String {
     sorted.sort_by_key(|warning| std::cmp::Reverse(warning.severity));
     let mut text = String::new();
     for warning in sorted.iter().take(MOST_WARNINGS) {
-        text.push_str(&format!(
-            "{:<6}  {} {}\n",
-            severity(warning.severity),
-            crate::render::visible(&warning.object),
-            crate::render::visible(&warning.message)
-        ));
+        text.push_str(&format!("{:<6}  {} {}\n", severity(warning.severity), visible(&warning.object), visible(&warning.message)));
     }
     if sorted.len() > MOST_WARNINGS {
         text.push_str(&format!("        and {} more; --json has them all\n", sorted.len() - MOST_WARNINGS));
@@ -405,9 +400,8 @@ fn order(report: &MigrateReport) -> Vec<String> {
 fn misfits(found: &TableRehearsal) -> String {
     let mut text = String::new();
     for misfits in &found.misfits {
-        let examples: Vec<String> =
-            misfits.examples.iter().map(|(key, reason)| format!("{key}: {}", crate::render::visible(reason))).collect();
-        let column = crate::render::visible(&misfits.column);
+        let examples: Vec<String> = misfits.examples.iter().map(|(key, reason)| format!("{key}: {}", visible(reason))).collect();
+        let column = visible(&misfits.column);
         let place = if column.is_empty() { String::new() } else { format!(" for {column}") };
         text.push_str(&format!("-- set aside: {}{place}: {}\n", units::counted(misfits.count, "row"), examples.join("; ")));
         if misfits.examples.iter().any(|(_, reason)| reason.contains("NUL character") || reason.contains("not valid UTF-8")) {
@@ -423,17 +417,18 @@ pub fn plan_text(report: &MigrateReport) -> String {
     let mut text = String::new();
     for ((table, ddl), found) in plan.tables.iter().zip(&report.ddl).zip(&rehearsed(report)) {
         let size = if found.rows_read > 0 { format!(", {}", units::bytes(found.bytes)) } else { String::new() };
-        text.push_str(&format!("-- {}: {}{size}\n", table.source, units::counted(table.rows, "row")));
+        text.push_str(&format!("-- {}: {}{size}\n", visible(&table.source), units::counted(table.rows, "row")));
         match ddl {
             Some(ddl) => text.push_str(&format!("{ddl};\n")),
-            None => text.push_str(&format!("-- into {}, which is there\n", table.target)),
+            None => text.push_str(&format!("-- into {}, which is there\n", visible(&table.target.to_string()))),
         }
         for column in table.columns.iter().filter(|column| !column.reason.is_empty() && table.create.is_some()) {
             let rows = column.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let rows = if rows.is_empty() { String::new() } else { format!(" (rows {rows})") };
-            text.push_str(&format!("-- {} is {}: {}{rows}\n", column.target, column.column_type.sql, column.reason));
+            let (name, reason) = (column.target.to_string(), visible(&column.reason));
+            text.push_str(&format!("-- {} is {}: {reason}{rows}\n", visible(&name), column.column_type.sql));
             if let Some(hint) = &column.hint {
-                text.push_str(&format!("--   {hint}\n"));
+                text.push_str(&format!("--   {}\n", visible(hint)));
             }
         }
         text.push_str(&misfits(found));
@@ -449,7 +444,7 @@ pub fn plan_text(report: &MigrateReport) -> String {
         text.push_str(&format!("-- {line}\n"));
     }
     if plan.tables.len() > 1 {
-        text.push_str(&format!("-- order: {}\n", order(report).join(", ")));
+        text.push_str(&format!("-- order: {}\n", visible(&order(report).join(", "))));
     }
     if let Some(estimate) = report.estimate {
         text.push_str(&format!(

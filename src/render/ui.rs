@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::model::{Failure, sentence};
+use crate::model::{Failure, masked, sentence};
 use crate::render::table::{visible, visible_lines};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +137,8 @@ impl Ui {
     /// Prints an error chain as one sentence and a hint, and gives the exit code 2.
     pub fn failed(&self, error: &anyhow::Error) -> ExitCode {
         let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-        let message = sentence(error);
-        let hint = failure.and_then(|failure| failure.hint.clone());
+        let message = masked(&sentence(error));
+        let hint = failure.and_then(|failure| failure.hint.as_deref().map(masked));
         if self.format == Format::Json {
             let document = json!({
                 "schema_version": 1,
@@ -181,7 +181,7 @@ impl Ui {
 /// A line to stderr, behind a mark of ours; what names and other programs say in it moves no cursor. A log that takes no more (its disk is full)
 /// stops no work: the answer is on stdout, and the exit code says the rest.
 fn talk(mark: &str, said: &str) {
-    let _ = writeln!(io::stderr(), "{mark}{}", visible_lines(said));
+    let _ = writeln!(io::stderr(), "{mark}{}", visible_lines(&masked(said)));
 }
 
 /// What Nagios is told when nothing could be found out; and its code for it.

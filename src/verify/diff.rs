@@ -27,6 +27,8 @@ pub struct Found {
     pub rejected: u64,
     /// Rows of the target alone, where a run has kept the target's own.
     pub kept: u64,
+    /// Says that they are more than the run has kept.
+    pub beside: Option<String>,
     pub differences: Vec<Difference>,
 }
 
@@ -47,7 +49,8 @@ pub async fn find(
     mut rejects: HashMap<RowDigest, u64>,
     limit: usize,
 ) -> Result<Found> {
-    let keeps = sides.pairs[pair].map.kept;
+    let map = &sides.pairs[pair].map;
+    let keeps = map.kept;
     let groups = groups(sums.0, sums.1);
     let mut found = Found { exact: groups.len() <= MOST_READINGS, ..Found::default() };
     let mut findings = Vec::new();
@@ -72,6 +75,11 @@ pub async fn find(
                 findings.push(finding);
             }
         });
+    }
+    if let Some(before) = map.kept_rows.filter(|before| keeps && *before < found.kept) {
+        found.beside = Some(format!("{} rows are in PostgreSQL alone, where the run has kept {before}", found.kept));
+        found.total += found.kept - before + 1;
+        found.kept = before;
     }
     found.differences = describe(sides, pair, &findings).await?;
     Ok(found)

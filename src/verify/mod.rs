@@ -177,7 +177,7 @@ impl Part {
 const SAY_EVERY: u64 = 16_384;
 
 async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<usize, PairSums>> {
-    let (sample, limit) = (job.sample, if job.strict { job.limit } else { 0 });
+    let (sample, limit) = (job.sample, job.limit);
     let (source_read, target_read) = (advance(&job.events), advance(&job.events));
     let source = sides.read_source(pairs, true, move |part: &mut Part, pair, row| {
         part.rows += 1;
@@ -294,6 +294,7 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
         let found = diff::find(sides, place, (&sums.source, &sums.target), sample, rejects, job.limit).await?;
         verdict.rows_set_aside += found.rejected;
         verdict.rows_kept = found.kept;
+        verdict.problems.extend(found.beside);
         verdict.differences_total += found.total;
         verdict.differences_exact = found.exact;
         verdict.differences = found.differences;
@@ -301,8 +302,18 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
             verdict.differences_total += found.rejected;
         }
     }
+    // A row that fits nowhere is set aside when a run has done that; one that came later, or was changed so, is missing.
+    let unknown = pair.map.set_aside.map_or(0, |rows| verdict.rows_set_aside.saturating_sub(rows));
+    if unknown > 0 && !job.strict {
+        verdict.rows_set_aside -= unknown;
+        verdict.differences_total += unknown + 1;
+        let (rows, them) = if unknown == 1 { ("1 row".to_string(), "it") } else { (format!("{unknown} rows"), "them") };
+        verdict.problems.push(format!("{rows} of the source cannot be in PostgreSQL, and no run has set {them} aside"));
+    }
     if job.strict {
         verdict.differences_total += sums.misfits;
+    }
+    if job.strict || pair.map.set_aside == Some(0) {
         verdict.differences.extend(sums.examples.iter().cloned());
         verdict.differences.truncate(job.limit);
     }

@@ -369,7 +369,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Keys, indexes and checks of given tables that have no exact form, and so cannot be looked for by what they say: one of the same name may be
+    /// Keys, indexes, checks and generated columns of given tables that have no exact form, and so cannot be looked for by what they say: one of the same name may be
     /// its own application's form of it.
     fn inexact(&self, report: &mut ObjectsReport) {
         let kinds = [
@@ -379,12 +379,22 @@ impl Comparison<'_> {
             ObjectKind::Check,
             ObjectKind::ForeignKey,
             ObjectKind::Collation,
+            ObjectKind::Generated,
         ];
         for warning in self.plan.warnings.iter().filter(|warning| warning.severity == Severity::Loss) {
             let kind = kinds.into_iter().find(|kind| *warning == Warning::loss(*kind, &warning.object, &warning.message));
             let table = self.given_table(&warning.object);
             let Some((kind, table)) = kind.zip(table) else { continue };
             let (relation, name) = (table.target.name.as_str(), warning.object[table.source.len()..].trim_start_matches('.'));
+            if kind == ObjectKind::Generated {
+                let column = table.columns.iter().find(|column| column.source == name);
+                let place = column.map(|column| (relation.to_string(), column.target.as_str().to_string()));
+                let fills = |promises: &ColumnPromises| promises.default.is_some() || promises.generated.is_some();
+                if !place.and_then(|place| self.actual.columns.get(&place)).is_some_and(fills) {
+                    report.miss(kind.as_str(), &warning.object, warning.message.as_str());
+                }
+                continue;
+            }
             let has_name = self.actual.indexes.iter().any(|index| index.table == relation && index.name == name)
                 || self.actual.constraints.iter().any(|constraint| constraint.relation == relation && constraint.name == name);
             if !has_name {

@@ -8,32 +8,31 @@ use crate::verify::objects::MissingObject;
 
 /// Adds to `missing` what a table promises, the target does not keep, and nothing in `missing` tells of yet.
 pub fn compare(map: &CopyMap, promised: &[Promised], actual: &SchemaObjects, missing: &mut Vec<MissingObject>) {
-    let mut indexes: Vec<&IndexShape> = actual.indexes.iter().filter(|index| index.table == map.target).collect();
+    let indexes: Vec<&IndexShape> = actual.indexes.iter().filter(|index| index.table == map.target).collect();
     let mut keys: Vec<Vec<String>> = Vec::new();
     for constraint in actual.constraints.iter().filter(|constraint| constraint.relation == map.target) {
         keys.extend(constraint.shape.strip_prefix("FOREIGN KEY ").map(|definition| items(definition).0));
     }
-    // A unique index serves where a plain one is asked for, and what PostgreSQL has made of an expression is not known here: what asks for most has
-    // the first choice.
+    // What asks for most is served first, and keeps being served: it is the one that asks for less that is lacking.
     let asks_little = |promised: &&Promised| match promised {
-        Promised::Index(index) => (!index.unique, index.columns.iter().any(|(name, _)| name.is_none())),
-        Promised::ForeignKey { .. } => (false, false),
+        Promised::Index(index) => (!index.unique, index.columns.iter().any(|(name, _)| name.is_none()), index.partial),
+        Promised::ForeignKey { .. } => (false, false, false),
     };
     let mut promised: Vec<&Promised> = promised.iter().collect();
     promised.sort_by_key(asks_little);
-    let mut lacking = Vec::new();
-    for promised in promised {
-        let is_kept = match promised {
-            Promised::Index(index) => take(&mut indexes, |shape| keeps(map, index, shape)),
+    let serving: Vec<Vec<usize>> = promised
+        .iter()
+        .map(|promised| match promised {
+            Promised::Index(index) => places(&indexes, |shape| keeps(map, index, shape)),
             Promised::ForeignKey { columns, .. } => {
                 let columns: Vec<Option<&str>> = columns.iter().map(|column| target(map, column)).collect();
-                take(&mut keys, |found| found.iter().map(|found| Some(found.as_str())).eq(columns.iter().copied()))
+                let of_key = places(&keys, |found| found.iter().map(|found| Some(found.as_str())).eq(columns.iter().copied()));
+                of_key.into_iter().map(|place| indexes.len() + place).collect()
             }
-        };
-        if !is_kept {
-            lacking.push(promised);
-        }
-    }
+        })
+        .collect();
+    let served = served(&serving, indexes.len() + keys.len());
+    let lacking: Vec<&Promised> = promised.into_iter().zip(served).filter_map(|(promised, served)| (!served).then_some(promised)).collect();
     for (of_indexes, kinds) in [(true, ["primary key", "unique", "index"].as_slice()), (false, &["foreign key"])] {
         let of_group = |promised: &&&Promised| matches!(promised, Promised::Index(_)) == of_indexes;
         let is_its = |object: &str| object.strip_prefix(&map.source).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
@@ -42,10 +41,27 @@ pub fn compare(map: &CopyMap, promised: &[Promised], actual: &SchemaObjects, mis
     }
 }
 
-/// True when there is one, which is taken out: two promises want two.
-fn take<T>(all: &mut Vec<T>, wanted: impl Fn(&T) -> bool) -> bool {
-    let place = all.iter().position(wanted);
-    place.map(|place| all.swap_remove(place)).is_some()
+fn places<T>(all: &[T], wanted: impl Fn(&T) -> bool) -> Vec<usize> {
+    all.iter().enumerate().filter_map(|(place, one)| wanted(one).then_some(place)).collect()
+}
+
+/// Which promises are kept when two want two: each is given one of those that would serve it, as many of them as can be. What PostgreSQL has made of an
+/// expression is not known here, so that several may serve one promise, and the first of them be the only one for another.
+fn served(serving: &[Vec<usize>], number: usize) -> Vec<bool> {
+    fn give(promise: usize, serving: &[Vec<usize>], seen: &mut [bool], given: &mut [Option<usize>]) -> bool {
+        serving[promise].iter().any(|&place| {
+            if std::mem::replace(&mut seen[place], true) {
+                return false;
+            }
+            let is_free = given[place].is_none_or(|other| give(other, serving, seen, given));
+            if is_free {
+                given[place] = Some(promise);
+            }
+            is_free
+        })
+    }
+    let mut given = vec![None; number];
+    (0..serving.len()).map(|promise| give(promise, serving, &mut vec![false; number], &mut given)).collect()
 }
 
 fn unsaid(map: &CopyMap, promised: &Promised) -> MissingObject {
@@ -183,6 +199,8 @@ mod tests {
         let said = missing.clone();
         compare(&map, &promised, &actual, &mut missing);
         assert_eq!(missing, said);
+        // An expression's index may serve several promises: the partial one must leave the other what only that can serve it.
+        assert_eq!(served(&[vec![0, 1], vec![0], vec![0]], 2), [true, true, false]);
         actual.indexes.push(index("t_folded_key", "t USING btree (lower(name))"));
         actual.constraints.push(Shape { relation: "t".into(), name: "k".into(), shape: "FOREIGN KEY (name) REFERENCES p(name)".into() });
         missing.clear();

@@ -84,6 +84,11 @@ fn rows_that_the_target_had_are_told_from_rows_that_differ() {
     let table = &found["tables"][0];
     assert_eq!((&table["identical"], &table["rows_kept"], &table["rows_set_aside"]), (&json!(true), &json!(2), &json!(1)));
     case.run("verify {source} {url} --include users").exit(0).stdout_has("identical beside 2 rows that were kept");
+    // Those that came later are none that the run has kept.
+    database.execute("INSERT INTO users VALUES (10, 'later', '')");
+    let found = case.run("verify {source} {url} --include users").exit(1);
+    found.stdout_has("3 rows are in PostgreSQL alone, where the run has kept 2");
+    database.execute("DELETE FROM users WHERE id = 10");
     database.execute("UPDATE users SET name = 'Ann' WHERE id = 1");
     let found = case.run("verify {source} {url} --include users --json").exit(1).json();
     assert_eq!((&found["differences_total"], &found["tables"][0]["differences"][0]["kind"]), (&json!(1), &json!("changed")));

@@ -392,3 +392,22 @@ fn with_json_the_error_is_a_document() {
     let document = case.run("migrate {source} --to {url} --json --on-misfit maybe").exit(2).json();
     assert_eq!(document["error"]["code"], "usage", "{document}");
 }
+
+#[test]
+fn an_address_in_the_wrong_place_shows_no_password() {
+    let database = Database::fresh();
+    let case = Case::new("password").database(&database);
+    let address = "postgresql://candlefish:hunter2@127.0.0.1/db";
+    for (words, hint) in [
+        (vec!["runs", address, "--to", &database.url()], "runs --to URL"),
+        (vec!["schema", "status", address], "`--to URL`"),
+        (vec!["schema", "status", address, "--json"], "`--to URL`"),
+        (vec![address], ""),
+        (vec!["config", "--format", address], ""),
+        (vec!["schema", "status", "host=127.0.0.1 password=hunter2"], ""),
+    ] {
+        let output = case.run_args(&words).exit(2);
+        assert!(!output.stderr.contains("hunter2") && !output.stdout.contains("hunter2"), "{words:?}: {output}");
+        assert!(output.stderr.contains(hint), "{words:?}: {output}");
+    }
+}

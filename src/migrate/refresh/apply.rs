@@ -17,7 +17,8 @@ use crate::model::{Event, Failure, Phase};
 use crate::plan::profile::RowRange;
 use crate::postgres::refresh_statement::{RefreshStatements, trigger};
 use crate::postgres::{
-    Client, CopyRows, Fields, ForeignKeyFacts, execute_unless_refused, foreign_keys_of, is_transient, sql_failure, statement, triggers_of,
+    Client, CopyRows, Fields, ForeignKeyFacts, execute_unless_refused, foreign_keys_of, is_partitioned, is_transient, sql_failure,
+    statement, triggers_of,
 };
 
 /// One table with differences.
@@ -278,7 +279,8 @@ async fn sum_of_written(shared: &Shared, control: &Client, table: &Table) -> Res
 async fn put_back(shared: &Shared, control: &Client, keys: &[ForeignKeyFacts]) -> Result<Built> {
     let mut built = Built::default();
     for key in keys {
-        let statements = statement::rebuild_object(&key.child, &key.key);
+        let checks_at_once = is_partitioned(control, &key.child).await?;
+        let statements = statement::rebuild_object(&key.child, &key.key, checks_at_once);
         let (add, validate) = statements.split_first().context("a foreign key has a statement")?;
         execute(control, add).await.with_context(|| format!("put foreign key {} back", key.key.name))?;
         if !key.key.valid {

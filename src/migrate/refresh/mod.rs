@@ -186,6 +186,8 @@ fn maps(job: &Job, schema: &Schema, known: Vec<CopyMap>) -> Result<(Vec<CopyMap>
                         .map(|column| format!("column {:?}.{:?}", table.name, column.name)),
                 );
                 let mut map = map.clone();
+                // Rows that are gone from the source stay among those that are kept.
+                map.kept_rows = None;
                 match existing(&table.name) {
                     Some(what) => map.kept = what == Existing::Keep,
                     None if map.kept => mixed.push(table.name.clone()),
@@ -353,6 +355,7 @@ fn table_plan(pair: &Pair, schema: &Schema) -> TablePlan {
         ranges: Vec::new(),
         sequence: None,
         had_rows: true,
+        kept_rows: None,
         truncate: false,
         rebuild: Vec::new(),
         without_data: false,

@@ -445,7 +445,7 @@ fn the_foreign_key_of_a_partitioned_table_comes_back_and_its_triggers_fire_again
          CREATE TRIGGER p_t BEFORE UPDATE ON p FOR EACH ROW EXECUTE FUNCTION f();",
     );
     let sql = "CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1); CREATE TABLE c (id INTEGER PRIMARY KEY, p_id INTEGER);";
-    let state = "SELECT (SELECT count(*) FROM pg_constraint WHERE conname = 'c_p' AND convalidated), (SELECT tgenabled FROM pg_trigger WHERE tgname = 'p_t')";
+    let state = "SELECT (SELECT count(*) FROM pg_constraint WHERE conname = 'c_p' AND convalidated AND conparentid = 0), (SELECT tgenabled FROM pg_trigger WHERE tgname = 'p_t')";
     let case = Case::new("partitioned").source_sql(&format!("{sql} INSERT INTO c VALUES (1, 1);")).database(&database);
     case.run("migrate {source} {url}").exit(0);
     assert_eq!(database.rows(state), ["1|O"]);

@@ -68,11 +68,11 @@ fn what_still_does_not_fit_stays_with_its_new_reason() {
     let verdict = case.run("verify {source} --to {url} --json").exit(0).json();
     assert_eq!((verdict["outcome"].as_str(), verdict["tables"][0]["rows_set_aside"].as_i64()), (Some("identical"), Some(1)));
     // A row that came later and cannot be there either was not set aside by any run; and a retry keeps no rows of the target's own.
-    let sqlite = rusqlite::Connection::open(case.source_path()).unwrap();
-    sqlite.execute_batch("INSERT INTO t VALUES (9, 'bad')").unwrap();
+    let change = |sql: &str| rusqlite::Connection::open(case.source_path()).unwrap().execute_batch(sql).unwrap();
+    change("INSERT INTO t VALUES (9, 'bad')");
     let found = case.run("verify {source} --to {url}").exit(1);
     found.stdout_has("1 row of the source cannot be in PostgreSQL, and no run has set it aside");
-    sqlite.execute_batch("DELETE FROM t WHERE id = 9").unwrap();
+    change("DELETE FROM t WHERE id = 9");
     database.execute("INSERT INTO t VALUES (77, 1)");
     let found = case.run("verify {source} --to {url} --json").exit(1).json();
     assert_eq!(found["tables"][0]["differences"][0]["kind"], "extra", "{found}");

@@ -121,12 +121,10 @@ fn one(text: &str) -> Result<Claim, Failure> {
     let claim = Claim { text: text.trim().to_string(), layer, path: path.to_string(), sign, limit: number * factor, unit, kpi: None };
     match (claim.unit, unit_of(path)) {
         (Some(unit), Some(wanted)) if unit != wanted => {
-            return Err(wrong(limit_at + digits, format!("{name} is counted in {}, not {}", word(wanted), word(unit))));
+            Err(wrong(limit_at + digits, format!("{name} is counted in {}, not {}", word(wanted), word(unit))))
         }
-        (Some(unit), None) => return Err(wrong(limit_at + digits, format!("{name} is a number without a unit, not {}", word(unit)))),
-        _ => {}
+        _ => Ok(claim),
     }
-    Ok(claim)
 }
 
 /// What the value at a path is counted in, where its name tells.
@@ -134,7 +132,7 @@ fn unit_of(path: &str) -> Option<Unit> {
     let last = path.rsplit('.').next().unwrap_or(path);
     if path.contains("_ms") {
         Some(Unit::Milliseconds)
-    } else if last.ends_with("ratio")
+    } else if last.contains("ratio")
         || last.ends_with("rate")
         || last == "utilization"
         || last == "share"
@@ -179,7 +177,15 @@ impl Claim {
         let mut layer = LayerReport::with_everything();
         layer.operations.extend(operations.iter().map(|operation| OperationReport::of(operation, &Tally::default())));
         let document = serde_json::to_value(&layer).map_err(|error| Failure::new("report", error.to_string()))?;
-        self.resolve(&document, &self.path).map(drop)
+        self.resolve(&document, &self.path)?;
+        // Only of a name that is known: a misspelt one is said to be that.
+        match self.unit {
+            Some(unit) if unit_of(&self.path).is_none() => {
+                let message = format!("assertion {:?}: {} is a number without a unit, not {}", self.text, self.path, word(unit));
+                Err(Failure::new("bad_assertion", message).hint("Write the limit as a number alone."))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The verdict on a report. Of several runs of a layer the median counts.
@@ -413,6 +419,7 @@ mod tests {
             ("sqlite:p95<5ms", "layer sqlite is not run"),
             ("l1.hit_ration>5%", "did you mean hit_ratio?"),
             ("operations.one servise.errors=0", "did you mean one service?"),
+            ("tps>1ms", "tps is a number without a unit, not milliseconds"),
             ("layer=3", "layer is not a number"),
             ("tps.x=3", "tps.x is not a number"),
         ] {
@@ -452,7 +459,7 @@ mod tests {
         assert_eq!(claim.judge(&report).passed, Some(true));
         report.layers[0].connections = Some(ConnectionsReport { lost: 3, away_at_end: 3, ..ConnectionsReport::default() });
         let judged = claim.judge(&report);
-        assert_eq!((judged.passed, judged.actual), (Some(false), Some(0.0)));
+        assert_eq!((judged.passed, judged.actual), (Some(false), Some(0.01)));
         assert!(judged.about.is_some_and(|about| about.contains("had lost their connection and found no other")));
         report.layers[0].connections = Some(ConnectionsReport { lost: 3, away_ratio: 0.2, ..ConnectionsReport::default() });
         assert_eq!(claim.judge(&report).passed, Some(false));

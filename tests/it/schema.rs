@@ -160,7 +160,7 @@ fn an_interrupted_concurrent_index_is_built_again() {
 
     let run = start(&case, &database);
     database.until("SELECT count(*) > 0 FROM pg_index WHERE indexrelid = to_regclass('orders_total') AND NOT indisvalid");
-    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'");
+    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'CREATE INDEX CONCURRENTLY%'");
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(database.value("SELECT indisvalid FROM pg_index WHERE indexrelid = 'orders_total'::regclass"), "f");

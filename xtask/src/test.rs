@@ -26,6 +26,11 @@ pub fn run(args: &Args) -> Result<()> {
     tidy::run()?;
     let mut tests = cargo(&home);
     tests.args(["test", "--workspace"]).args(&args.rest).envs(args.long.then_some(("CANDLEFISH_LONG", "1")));
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        // A third of their time the tests wait for servers: one more than there are cores keeps these busy.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        tests.env("RUST_TEST_THREADS", (cores + 1).to_string());
+    }
     if let Some(folder) = matrix::for_tests()? {
         tests.env("CANDLEFISH_MATRIX", matrix::IN_CI.join(",")).env("CANDLEFISH_MATRIX_DIR", folder);
     }

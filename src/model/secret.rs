@@ -4,7 +4,7 @@
 const MASK: &str = "***";
 
 /// The text with `***` for the password of every address in it: `scheme://user:PASSWORD@host`, `password=PASSWORD`. One that is badly written may hide
-/// more than its password, never less.
+/// more than its password; of a password with white space in an address nothing is hidden.
 pub fn masked(text: &str) -> String {
     settings_masked(&addresses_masked(text))
 }

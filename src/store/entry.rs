@@ -38,9 +38,7 @@ impl Entry {
     pub fn new(rows: Rows, stamp: Stamp, tags: &[Tag], as_of: u64, load: Duration, remaining: (u64, u64)) -> Self {
         let now = now_ms();
         let (fresh, useful) = remaining;
-        // XFetch: the slower the load, the earlier, by chance; drawn once for each copy, so that instances do not draw together.
-        let ahead = load.as_secs_f64() * 1000.0 * -(1.0 - chance::unit()).ln();
-        let ahead = (ahead.min(1e9) as u64).min(fresh / 2);
+        let ahead = refresh_ahead(load, fresh);
         let mut texts = Vec::with_capacity(tags.iter().map(|tag| tag.text.len() + 2).sum());
         for tag in tags {
             texts.extend_from_slice(&u16::try_from(tag.text.len()).unwrap_or(u16::MAX).to_le_bytes());
@@ -129,6 +127,17 @@ impl Entry {
     }
 }
 
+/// So many times as long as its last load took, a new one begins before the end, at the latest: it may be slower than the last, and ends in time.
+const LOADS_AHEAD: f64 = 2.0;
+
+/// How long before its end an answer is loaded anew, in milliseconds. As in XFetch the slower the load, the earlier, by chance; XFetch draws with every
+/// call, so that a hot key is early. Here chance is drawn once for each copy, so that instances do not begin together, and comes on top of what a load
+/// needs.
+fn refresh_ahead(load: Duration, fresh: u64) -> u64 {
+    let ahead = load.as_secs_f64() * 1000.0 * (LOADS_AHEAD - (1.0 - chance::unit()).ln());
+    (ahead.min(1e9) as u64).min(fresh / 2)
+}
+
 /// How long an answer is fresh, and of use, in milliseconds: from its declaration, with jitter.
 pub(super) fn lifetimes(config: &StoreConfig, declared: &Declaration, ttl: Option<Duration>, is_empty: bool) -> (u64, u64) {
     let query = &declared.query;
@@ -159,6 +168,11 @@ const HEADER: usize = 50;
 const COMPRESS_FROM: usize = 2048;
 
 impl Packed {
+    /// True in the first half of its life. Nothing is refreshed ahead in that: who is about to do so finds that another has.
+    pub fn is_young(&self) -> bool {
+        wall_ms() < self.as_of.midpoint(self.fresh_until)
+    }
+
     /// `key`: under which it will stand; the checksum is of the value there and nowhere else.
     pub fn pack(&self, key: u128) -> Bytes {
         let rows = self.rows.as_bytes();
@@ -263,6 +277,15 @@ mod tests {
         assert!(!entry.is_good(&validity, now));
         assert_eq!(entry.objection(&validity, now), Some(Miss::Invalidated));
         assert!(!entry.is_good(&validity, now), "an objection is no proof");
+    }
+
+    #[test]
+    fn a_new_load_has_the_time_that_the_last_one_took_and_as_much_again() {
+        let draws = |load: u64, fresh: u64| (0..1000).map(move |_| refresh_ahead(Duration::from_millis(load), fresh));
+        assert!(draws(100, 60_000).all(|ahead| ahead >= 200));
+        // Not all at once; and not twice as often, even where a load takes most of a life.
+        assert!(draws(100, 60_000).max() > draws(100, 60_000).min().map(|least| least + 100));
+        assert!(draws(900, 1000).all(|ahead| ahead == 500) && draws(0, 1000).all(|ahead| ahead == 0));
     }
 
     #[test]

@@ -212,7 +212,8 @@ impl Inner {
                 break (false, None);
             };
             match self.judge(link, ask.key, &look) {
-                Ok(packed) if !ahead || pause > Duration::from_millis(2) => {
+                // Who refreshes ahead looks for what another has brought since.
+                Ok(packed) if !ahead || packed.is_young() => {
                     if counted {
                         let entry = Arc::new(self.unpacked(ask, packed));
                         self.l1.insert(ask.key, &entry, &self.validity);
@@ -242,12 +243,8 @@ impl Inner {
             match link.lease(ask.key, &ask.tags, who, look.value.as_ref()).await {
                 Ok(Lease::Mine(tokens)) => break (true, known(&tokens)),
                 Ok(Lease::Others(tokens)) if self.validity.is_outdated(&ask.stamp) => break (false, known(&tokens)),
-                // Who refreshes ahead takes that as refreshed.
-                Ok(Lease::LookAgain) => pause = pause.max(Duration::from_millis(3)),
-                Ok(Lease::Others(_)) => {
-                    pause = pause.max(Duration::from_millis(3));
-                    tokio::time::sleep(pause).await;
-                }
+                Ok(Lease::LookAgain) => {}
+                Ok(Lease::Others(_)) => tokio::time::sleep(pause).await,
                 Err(_) => break (false, None),
             }
         };

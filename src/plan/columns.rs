@@ -4,7 +4,7 @@ use crate::dialect::translate::{self, Default};
 use crate::model::Table;
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, Plan, Warning};
-use crate::plan::express;
+use crate::plan::{express, views};
 
 /// Puts every default and generated column that has an exact form into the table's CREATE TABLE.
 pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
@@ -23,8 +23,9 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
             }
             let result = relation.column(&column.name).filter(|known| known.target == created.name);
             match result.map(|result| translate::generated(&generated.expression, &relation, result)) {
-                Some(Ok(sql)) => {
-                    created.generated = Some(sql);
+                Some(Ok(translated)) => {
+                    views::note_differences(plan, "generated_differs", &label, &translated.notes);
+                    created.generated = Some(translated.sql);
                     for planned in plan.tables[index].columns.iter_mut().filter(|planned| planned.target == created.name) {
                         planned.computed = true;
                     }

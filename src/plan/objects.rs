@@ -246,7 +246,7 @@ impl ObjectBuilder<'_> {
                     Some(names) => Ok(self.item(column, &names[0])),
                     None => Err(NOT_COPIED.to_string()),
                 },
-                (None, Some(expression)) => self.expression_item(column, expression, index.unique),
+                (None, Some(expression)) => self.expression_item(&label, column, expression, index.unique),
                 (None, None) => Err("it has a column that cannot be read".to_string()),
             };
             match item {
@@ -254,7 +254,7 @@ impl ObjectBuilder<'_> {
                 Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, &index.sql),
             }
         }
-        let predicate = match index.predicate.as_deref().map(|predicate| self.predicate(predicate)).transpose() {
+        let predicate = match index.predicate.as_deref().map(|predicate| self.predicate(&label, predicate)).transpose() {
             Ok(predicate) => predicate,
             Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, &index.sql),
         };
@@ -284,13 +284,16 @@ impl ObjectBuilder<'_> {
     }
 
     /// An expression of an index, in the parentheses that it needs.
-    fn expression_item(&self, column: &IndexColumn, expression: &str, unique: bool) -> Result<String, String> {
-        let sql = translate::index_expression(expression, &self.relation, &column.collation, unique).map_err(|error| error.reason)?;
-        Ok(format!("({sql}){}", if column.descending { " DESC NULLS LAST" } else { "" }))
+    fn expression_item(&mut self, label: &str, column: &IndexColumn, expression: &str, unique: bool) -> Result<String, String> {
+        let item = translate::index_expression(expression, &self.relation, &column.collation, unique).map_err(|error| error.reason)?;
+        views::note_differences(self.plan, "index_differs", label, &item.notes);
+        Ok(format!("({}){}", item.sql, if column.descending { " DESC NULLS LAST" } else { "" }))
     }
 
-    fn predicate(&self, predicate: &str) -> Result<String, String> {
-        translate::index_predicate(predicate, &self.relation).map_err(|error| error.reason)
+    fn predicate(&mut self, label: &str, predicate: &str) -> Result<String, String> {
+        let condition = translate::index_predicate(predicate, &self.relation).map_err(|error| error.reason)?;
+        views::note_differences(self.plan, "index_differs", label, &condition.notes);
+        Ok(condition.sql)
     }
 
     /// CHECKs come after the rows: one that old rows break is kept for new ones.
@@ -300,7 +303,10 @@ impl ObjectBuilder<'_> {
             let label = self.label(&what);
             let original = format!("CHECK ({})", check.expression);
             let sql = match translate::check(&check.expression, &self.relation) {
-                Ok(sql) => sql,
+                Ok(condition) => {
+                    views::note_differences(self.plan, "check_differs", &label, &condition.notes);
+                    condition.sql
+                }
                 Err(error) => {
                     cannot(self.plan, ObjectKind::Check, label, error.reason, original);
                     continue;

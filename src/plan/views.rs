@@ -120,7 +120,7 @@ fn plan_view(input: &Input<'_>, plan: &mut Plan, catalog: &mut Catalog, view: &V
 }
 
 /// What the translation promises less of than the same answer to every question.
-fn note_differences(plan: &mut Plan, code: &str, object: &str, notes: &[&str]) {
+pub(super) fn note_differences(plan: &mut Plan, code: &str, object: &str, notes: &[&str]) {
     plan.warnings.extend(notes.iter().map(|note| Warning::note(code, object, *note)));
 }
 

@@ -485,7 +485,7 @@ fn table_expressions_are_accepted() {
         "s IS NULL OR json_valid(s)",
         "n BETWEEN 1 AND 5 OR s IS NULL",
     ] {
-        let check = translate::check(sql, &t).unwrap();
+        let check = translate::check(sql, &t).unwrap().sql;
         target.execute(&format!("ALTER TABLE t ADD CONSTRAINT x CHECK ({check}) NOT VALID; ALTER TABLE t DROP CONSTRAINT x"));
     }
     for (sql, type_, pg_type) in [
@@ -499,7 +499,7 @@ fn table_expressions_are_accepted() {
         ("iif(n > 0, 'yes', 'no')", Type::Text, "text"),
         ("round(r, 2)", Type::Float, "double precision"),
     ] {
-        let generated = translate::generated(sql, &t, &column("x", type_)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let generated = translate::generated(sql, &t, &column("x", type_)).unwrap_or_else(|error| panic!("{sql}: {error}")).sql;
         target.execute(&format!("ALTER TABLE t ADD x {pg_type} GENERATED ALWAYS AS ({generated}) STORED; ALTER TABLE t DROP x"));
     }
     for (sql, collation) in [
@@ -509,13 +509,73 @@ fn table_expressions_are_accepted() {
         ("date(ts)", Collation::Binary),
         ("n > 5", Collation::Binary),
     ] {
-        let index = translate::index_expression(sql, &t, &collation, true).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let index = translate::index_expression(sql, &t, &collation, true).unwrap_or_else(|error| panic!("{sql}: {error}")).sql;
         target.execute(&format!("CREATE INDEX x ON t (({index})); DROP INDEX x"));
     }
     for sql in ["b = 0", "s IS NOT NULL AND n > 1", "e LIKE 'a%'", "ts >= '2024-01-01 00:00:00'", "m"] {
-        let predicate = translate::index_predicate(sql, &t).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let predicate = translate::index_predicate(sql, &t).unwrap_or_else(|error| panic!("{sql}: {error}")).sql;
         target.execute(&format!("CREATE INDEX x ON t (n) WHERE {predicate}; DROP INDEX x"));
     }
     let form = t.columns[10].form;
     assert_eq!((form, t.columns[10].affinity), (Form::Canonical, Some(Affinity::Numeric)));
+}
+
+/// Where integers are no longer reals, each for itself: around 2^53 and 2^63, and what is beyond.
+const NUMBERS: &str = "CREATE TABLE a(id INTEGER PRIMARY KEY, i INTEGER);
+    INSERT INTO a(i) VALUES (NULL), (0), (5), (9007199254740991), (9007199254740992), (9007199254740993), (-9007199254740993), (4611686018427387905),
+        (9223372036854775806), (9223372036854775807), (-9223372036854775807), (-9223372036854775808);
+    CREATE TABLE b(id INTEGER PRIMARY KEY, r REAL);
+    INSERT INTO b(r) VALUES (NULL), (0.5), (5), (9007199254740991.0), (9007199254740992.0), (9007199254740994.0), (-9007199254740992.0), (4611686018427387904.0),
+        (9223372036854774784.0), (9223372036854775808.0), (-9223372036854775808.0), (1e300), (9e999), (-9e999);";
+const TARGET_NUMBERS: &str = "CREATE TABLE a(id bigserial PRIMARY KEY, i bigint);
+    INSERT INTO a(i) VALUES (NULL), (0), (5), (9007199254740991), (9007199254740992), (9007199254740993), (-9007199254740993), (4611686018427387905),
+        (9223372036854775806), (9223372036854775807), (-9223372036854775807), (-9223372036854775808);
+    CREATE TABLE b(id bigserial PRIMARY KEY, r double precision);
+    INSERT INTO b(r) VALUES (NULL), (0.5), (5), (9007199254740991.0), (9007199254740992.0), (9007199254740994.0), (-9007199254740992.0), (4611686018427387904.0),
+        (9223372036854774784.0), (9223372036854775808.0), (-9223372036854775808.0), (1e300), ('Infinity'), ('-Infinity')";
+
+#[test]
+fn integers_and_reals_are_compared_exactly() {
+    let (source, target) = (source(NUMBERS), Database::fresh());
+    target.execute(TARGET_NUMBERS);
+    let (a, b) =
+        (vec![column("id", Type::Integer), column("i", Type::Integer)], vec![column("id", Type::Integer), column("r", Type::Float)]);
+    let catalog = Catalog { relations: vec![relation("a", a), relation("b", b)] };
+    let operators = ["=", "<>", "<", "<=", ">", ">=", "IS", "IS NOT"];
+    let mut questions: Vec<String> = operators.iter().flat_map(|op| [format!("i {op} r"), format!("r {op} i")]).collect();
+    for constant in [
+        "9007199254740992.0",
+        "9007199254740994.0",
+        "-9007199254740992.0",
+        "9223372036854775808.0",
+        "-9223372036854775808.0",
+        "9e999",
+        "-9e999",
+        "0.5",
+    ] {
+        questions.extend([format!("i = {constant}"), format!("i < {constant}"), format!("i >= {constant}"), format!("{constant} < i")]);
+    }
+    let more = [
+        "r = 9007199254740993",
+        "r < 9007199254740993",
+        "r IN (9007199254740993, 5)",
+        "i IN (r, 7)",
+        "i NOT IN (r, 9007199254740992.0)",
+        "i BETWEEN r AND 9e999",
+        "nullif(i, r)",
+        "nullif(r, i)",
+        "CASE i WHEN r THEN 'same' ELSE 'other' END",
+        "i IN (SELECT r FROM b)",
+        "r IN (SELECT i FROM a)",
+        "i NOT IN (SELECT r FROM b WHERE r > 1)",
+    ];
+    questions.extend(more.map(String::from));
+    let all = questions.iter().map(|question| format!("SELECT a.id, b.id, {question} AS x FROM a CROSS JOIN b ORDER BY a.id, b.id"));
+    let joined = [
+        "SELECT a.id, b.id FROM a JOIN b ON i = r ORDER BY 1, 2",
+        "SELECT a.id, b.id FROM a LEFT JOIN b ON i < r WHERE a.id > 3 ORDER BY 1, 2",
+    ];
+    let wrong: Vec<String> =
+        all.chain(joined.map(String::from)).filter_map(|select| differences(&source, &target, &catalog, &select)).collect();
+    assert!(wrong.is_empty(), "{} questions differ:\n{}", wrong.len(), wrong.join("\n"));
 }

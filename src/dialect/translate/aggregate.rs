@@ -59,10 +59,16 @@ impl Translator<'_> {
         let distinct = if call.distinct { "DISTINCT " } else { "" };
         let atom = |sql: String, class| Ok(Typed::atom(sql, class));
         match (call.name.as_str(), arguments) {
-            ("count", []) => Ok(Typed { non_negative: true, ..Typed::atom(format!("count(*){tail}"), Class::Integer).not_null(true) }),
+            ("count", []) => {
+                Ok(Typed { non_negative: true, short: true, ..Typed::atom(format!("count(*){tail}"), Class::Integer).not_null(true) })
+            }
             ("count", [value]) => {
                 let operand = if call.distinct { value.ordered()? } else { value.sql.clone() };
-                Ok(Typed { non_negative: true, ..Typed::atom(format!("count({distinct}{operand}){tail}"), Class::Integer).not_null(true) })
+                Ok(Typed {
+                    non_negative: true,
+                    short: true,
+                    ..Typed::atom(format!("count({distinct}{operand}){tail}"), Class::Integer).not_null(true)
+                })
             }
             ("sum", [value]) => {
                 let number = value.number()?;
@@ -122,7 +128,9 @@ impl Translator<'_> {
 
     fn window_function(&mut self, name: &str, arguments: &[Typed], tail: &str) -> Outcome<Typed> {
         match (name, arguments) {
-            ("row_number" | "rank" | "dense_rank", []) => Ok(Typed::atom(format!("{name}(){tail}"), Class::Integer).not_null(true)),
+            ("row_number" | "rank" | "dense_rank", []) => {
+                Ok(Typed { short: true, ..Typed::atom(format!("{name}(){tail}"), Class::Integer).not_null(true) })
+            }
             ("percent_rank" | "cume_dist", []) => Ok(Typed::atom(format!("{name}(){tail}"), Class::Real).not_null(true)),
             ("ntile", [buckets]) => Ok(Typed::atom(format!("ntile({}){tail}", buckets.cast("integer")), Class::Integer)),
             ("lag" | "lead" | "nth_value", [value, offset]) => {

@@ -1,5 +1,6 @@
 //! Comparisons: affinity, storage classes and collations, as SQLite weighs them.
 
+use super::numbers::{self, Apart, Numbers};
 use super::typed::{Class, Constant, Typed};
 use super::{Form, Outcome, literal, mixed, no};
 use crate::dialect::ast::Binary;
@@ -12,6 +13,8 @@ enum Pair {
     Ranked(std::cmp::Ordering),
     /// A whole condition that says whether they are equal.
     Equality(String),
+    /// An integer and a real.
+    Apart(Box<Apart>),
 }
 
 /// White space and a number, as SQLite's numeric affinity reads them.
@@ -40,6 +43,7 @@ pub fn compare(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> 
             Binary::NotEqual => format!("NOT ({equal})"),
             _ => return no("a text column is compared with a number"),
         },
+        Pair::Apart(apart) => apart.compare(operator, both_set),
     };
     let typed = boolean(sql).from(&[left, right]);
     Ok(if matches!(operator, Binary::Is | Binary::IsNot) { typed.not_null(true) } else { typed })
@@ -49,7 +53,7 @@ pub fn boolean(sql: String) -> Typed {
     Typed::new(sql, Class::Boolean)
 }
 
-fn spelling(operator: Binary, both_set: bool) -> &'static str {
+pub fn spelling(operator: Binary, both_set: bool) -> &'static str {
     match operator {
         Binary::Equal => "=",
         Binary::NotEqual => "<>",
@@ -104,10 +108,12 @@ fn pair(left: &Typed, right: &Typed, is_ordering: bool) -> Outcome<Pair> {
     }
     if l.class.is_number() && r.class.is_number() {
         let both_boolean = l.class == Class::Boolean && r.class == Class::Boolean && l.form == r.form;
-        return Ok(if both_boolean {
-            Pair::Operands(l.operand(), r.operand())
-        } else {
-            Pair::Operands(l.integer()?.operand(), r.integer()?.operand())
+        if both_boolean {
+            return Ok(Pair::Operands(l.operand(), r.operand()));
+        }
+        return Ok(match numbers::numbers(&l.integer()?, &r.integer()?)? {
+            Numbers::Plain(l, r) => Pair::Operands(l, r),
+            Numbers::Apart(apart) => Pair::Apart(apart),
         });
     }
     if l.class == Class::Blob && r.class == Class::Blob {
@@ -278,6 +284,7 @@ pub fn membership(left: &Typed, right: &Typed) -> Outcome<(String, String)> {
     bare.explicit_collation = true;
     match pair(&bare, right, false)? {
         Pair::Operands(l, r) => Ok((l, r)),
+        Pair::Apart(apart) => Ok(apart.members()),
         _ => no(format!("a {} is looked for among values of the class {}", left.class.word(), right.class.word())),
     }
 }

@@ -4,7 +4,7 @@ use super::compare::{self, boolean};
 use super::scope::Scope;
 use super::select::CteRelation;
 use super::typed::{Class, Constant, Typed};
-use super::{Catalog, Form, Outcome, RelationColumn, like, literal, mixed, no};
+use super::{Catalog, Form, Outcome, RelationColumn, like, literal, mixed, no, numbers};
 use crate::dialect::ast::{Binary, Chain, Expr, Matcher, Select, Set, Unary};
 use crate::model::{Affinity, Collation};
 
@@ -40,6 +40,18 @@ impl<'c> Translator<'c> {
         if class == Class::Numeric && values.iter().any(is_long) {
             self.note("integers and reals are in one column: an integer beyond 2^53 is the nearest real there");
         }
+    }
+
+    /// Says so where PostgreSQL compares integers as reals.
+    fn note_compared(&mut self, left: &Typed, right: &Typed) {
+        if numbers::rounds(left, right) {
+            self.note(numbers::ROUNDED);
+        }
+    }
+
+    pub fn compare(&mut self, operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
+        self.note_compared(left, right);
+        compare::compare(operator, left, right)
     }
 
     /// For functions whose answer depends on the moment or the session.
@@ -166,7 +178,7 @@ impl<'c> Translator<'c> {
                 }
             }
             Binary::Json | Binary::JsonValue => no("a value of JSON may be a number here and a text there; PostgreSQL wants one type"),
-            _ => compare::compare(operator, &left, &right),
+            _ => self.compare(operator, &left, &right),
         }
     }
 
@@ -177,7 +189,7 @@ impl<'c> Translator<'c> {
         let mut conditions = Vec::new();
         for (l, r) in left.iter().zip(right) {
             let (l, r) = (self.expr(l)?, self.expr(r)?);
-            conditions.push(compare::compare(operator, &l, &r)?.condition_operand()?);
+            conditions.push(self.compare(operator, &l, &r)?.condition_operand()?);
         }
         Ok(boolean(conditions.join(" AND ")))
     }
@@ -204,8 +216,8 @@ impl<'c> Translator<'c> {
         if value.volatile {
             return no("BETWEEN over a random value");
         }
-        let above = compare::compare(Binary::GreaterEqual, &value, &low)?;
-        let below = compare::compare(Binary::LessEqual, &value, &high)?;
+        let above = self.compare(Binary::GreaterEqual, &value, &low)?;
+        let below = self.compare(Binary::LessEqual, &value, &high)?;
         let sql = format!("{} AND {}", above.condition_operand()?, below.condition_operand()?);
         Ok(boolean(sql).from(&[&value, &low, &high]))
     }
@@ -215,6 +227,7 @@ impl<'c> Translator<'c> {
             Set::List(list) => {
                 let value = self.expr(value)?;
                 let list = self.exprs(list)?;
+                list.iter().for_each(|element| self.note_compared(&value, element));
                 return compare::among(&value, &list);
             }
             Set::Select(select) => self.select(select)?,
@@ -230,6 +243,7 @@ impl<'c> Translator<'c> {
         let (mut lefts, mut rights, mut plain) = (Vec::new(), Vec::new(), true);
         for (value, column) in values.iter().zip(&select.columns) {
             let bare = Typed::column(format!("\"member\".{}", column.target), column, false);
+            self.note_compared(value, &bare);
             let (left, right) = compare::membership(value, &bare)?;
             plain &= right == bare.sql;
             lefts.push(left);
@@ -270,7 +284,7 @@ impl<'c> Translator<'c> {
         for (when, then) in whens {
             let when = self.expr(when)?;
             conditions.push(match &operand {
-                Some(operand) => compare::compare(Binary::Equal, operand, &when)?.condition()?,
+                Some(operand) => self.compare(Binary::Equal, operand, &when)?.condition()?,
                 None => when.condition()?,
             });
             values.push(self.expr(then)?);

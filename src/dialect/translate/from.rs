@@ -1,6 +1,5 @@
 //! FROM: tables, subqueries and joins.
 
-use super::compare;
 use super::expr::Translator;
 use super::scope::ScopeSource;
 use super::{Outcome, RelationColumn, no};
@@ -64,7 +63,7 @@ impl Translator<'_> {
             let (Some(left), Some(right)) = (typed(lefts), typed(rights)) else {
                 return no(format!("USING a column, {name}, that is not on both sides"));
             };
-            conditions.push(compare::compare(Binary::Equal, &left, &right)?.condition_operand()?);
+            conditions.push(self.compare(Binary::Equal, &left, &right)?.condition_operand()?);
         }
         for source in self.scope().sources.iter_mut().skip(before) {
             source.merged.extend(names.iter().cloned());

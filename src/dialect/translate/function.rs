@@ -4,7 +4,7 @@ use super::compare::collated;
 use super::expr::{Translator, unify};
 use super::typed::{Class, Constant, Typed};
 use super::{Form, Outcome, literal, no};
-use crate::dialect::ast::{Call, Expr};
+use crate::dialect::ast::{Binary, Call, Expr};
 use crate::model::Collation;
 
 /// The elements that are random bytes: 30 bytes of two UUIDs' 244 random bits, hashed so that none is fixed.
@@ -102,7 +102,7 @@ impl Translator<'_> {
                 }
                 Ok(Typed::atom(format!("{}({})", call.name, number.sql), number.class).from(&refs))
             }
-            ("nullif", [left, right]) => nullif(left, right),
+            ("nullif", [left, right]) => self.nullif(left, right),
             ("min" | "max", [_, _, ..]) => {
                 let typed = extreme(&call.name, arguments)?;
                 self.note_rounded(arguments, typed.class);
@@ -174,6 +174,35 @@ impl Translator<'_> {
         let refs: Vec<&Typed> = values.iter().collect();
         let non_negative = values.iter().all(|value| value.non_negative);
         Ok(Typed { not_null, non_negative, form, ..Typed::atom(format!("coalesce({})", sqls.join(", ")), class).from(&refs) })
+    }
+
+    fn nullif(&mut self, left: &Typed, right: &Typed) -> Outcome<Typed> {
+        if right.class == Class::Null {
+            return Ok(Typed { is_column: false, ..left.clone() });
+        }
+        if left.is_mixed() || right.is_mixed() {
+            return no("nullif() of integers and texts");
+        }
+        let same = left.class == right.class || (left.class.is_number() && right.class.is_number());
+        if !same || left.class.is_time() && (left.form != Form::Canonical || right.form != Form::Canonical) || left.class == Class::Opaque {
+            return no(format!("nullif() of a {} and a {}", left.class.word(), right.class.word()));
+        }
+        let is_binary = |typed: &Typed| matches!(typed.collation, None | Some(Collation::Binary));
+        let (l, r) = match left.class {
+            class if class.is_number() => (left.integer()?, right.integer()?),
+            Class::Text if is_binary(left) && is_binary(right) => (left.text()?, right.text()?),
+            Class::Text => return no("nullif() under a collation"),
+            _ => (left.clone(), right.clone()),
+        };
+        let sql = if l.class == r.class {
+            format!("NULLIF({}, {})", l.sql, r.sql)
+        } else if l.volatile {
+            return no("nullif() of a random value");
+        } else {
+            // NULLIF gives its answer in the type that it compares in: a real for an integer.
+            format!("CASE WHEN {} THEN NULL ELSE {} END", self.compare(Binary::Equal, &l, &r)?.condition()?, l.sql)
+        };
+        Ok(Typed { not_null: false, ..Typed::atom(sql, l.class).from(&[left, right]) })
     }
 
     fn hex(&mut self, value: &Typed) -> Outcome<Typed> {
@@ -289,28 +318,6 @@ fn round(value: &Typed, digits: i64) -> Outcome<Typed> {
         )
     };
     Ok(Typed::atom(format!("({sql})"), Class::Real).from(&[value]))
-}
-
-fn nullif(left: &Typed, right: &Typed) -> Outcome<Typed> {
-    if right.class == Class::Null {
-        return Ok(Typed { is_column: false, ..left.clone() });
-    }
-    if left.is_mixed() || right.is_mixed() {
-        return no("nullif() of integers and texts");
-    }
-    let same = left.class == right.class || (left.class.is_number() && right.class.is_number());
-    if !same || left.class.is_time() && (left.form != Form::Canonical || right.form != Form::Canonical) || left.class == Class::Opaque {
-        return no(format!("nullif() of a {} and a {}", left.class.word(), right.class.word()));
-    }
-    let is_binary = |typed: &Typed| matches!(typed.collation, None | Some(Collation::Binary));
-    let (l, r) = match left.class {
-        class if class.is_number() => (left.integer()?, right.integer()?),
-        Class::Text if is_binary(left) && is_binary(right) => (left.text()?, right.text()?),
-        Class::Text => return no("nullif() under a collation"),
-        _ => (left.clone(), right.clone()),
-    };
-    let class = l.class;
-    Ok(Typed { not_null: false, ..Typed::atom(format!("NULLIF({}, {})", l.sql, r.sql), class).from(&[left, right]) })
 }
 
 /// min() and max() of several values: NULL when any is.

@@ -2,7 +2,7 @@
 //!
 //! The rule: what is returned gives SQLite's answer for every row that the tables may hold; all else is [`Untranslatable`], with the reason.
 //! What "exact" leaves out, knowingly: an integer that leaves 64 bits is an error in PostgreSQL where SQLite turns to REAL; the last bits of a sum
-//! of REALs depend on the order in both, and an integer beyond 2^53 loses them among REALs; a column that SQLite takes from an arbitrary row of a
+//! of REALs depend on the order in both, and an integer beyond 2^53 loses them where it is summed with REALs; a column that SQLite takes from an arbitrary row of a
 //! group comes from an arbitrary row here too, and so does the one of several texts alike under a collation that min() or max() gives; local
 //! time is that of the session's TimeZone; AFTER triggers see the whole statement done, where SQLite's see one row of it.
 
@@ -17,6 +17,7 @@ mod json;
 mod like;
 mod literal;
 mod mixed;
+mod numbers;
 mod order;
 mod rowids;
 mod scope;
@@ -152,6 +153,14 @@ pub enum Default {
     Sql(String),
 }
 
+/// A condition, or the value of a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranslatedExpression {
+    pub sql: String,
+    /// Where its answers may be others than SQLite's, as clauses for a person.
+    pub notes: Vec<&'static str>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranslatedView {
     /// The CREATE VIEW statement.
@@ -248,19 +257,21 @@ fn spelled_truth(text: &str) -> Option<bool> {
 }
 
 /// The condition of a CHECK.
-pub fn check(sql: &str, relation: &Relation) -> Outcome<String> {
+pub fn check(sql: &str, relation: &Relation) -> Outcome<TranslatedExpression> {
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
     let expr = syntax::expression(sql)?;
-    if json::mentions_validity(&expr) { json::check(&mut translator, &expr) } else { translator.expr(&expr)?.condition() }
+    let sql = if json::mentions_validity(&expr) { json::check(&mut translator, &expr)? } else { translator.expr(&expr)?.condition()? };
+    Ok(TranslatedExpression { sql, notes: translator.notes })
 }
 
 /// The expression of a generated column of `result` type; immutable.
-pub fn generated(sql: &str, relation: &Relation, result: &RelationColumn) -> Outcome<String> {
+pub fn generated(sql: &str, relation: &Relation, result: &RelationColumn) -> Outcome<TranslatedExpression> {
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
-    translator.expr(&syntax::expression(sql)?)?.assigned_to(result)
+    let sql = translator.expr(&syntax::expression(sql)?)?.assigned_to(result)?;
+    Ok(TranslatedExpression { sql, notes: translator.notes })
 }
 
 /// The columns that an expression reads, as it spells them; none of one that cannot be read, which has no translation either.
@@ -278,13 +289,13 @@ pub fn columns_read(sql: &str) -> Vec<String> {
 
 /// An expression of an index, to stand in parentheses; immutable. `collation` is that of the index's item. What PostgreSQL only has in another
 /// type (a value inside JSON, as text) will do where the index is not `unique`: it changes no answer then.
-pub fn index_expression(sql: &str, relation: &Relation, collation: &Collation, unique: bool) -> Outcome<String> {
+pub fn index_expression(sql: &str, relation: &Relation, collation: &Collation, unique: bool) -> Outcome<TranslatedExpression> {
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
     let expr = syntax::expression(sql)?;
     if !unique && let Some(key) = json::index_key(&mut translator, &expr)? {
-        return Ok(key);
+        return Ok(TranslatedExpression { sql: key, notes: translator.notes });
     }
     let mut typed = translator.expr(&expr)?;
     if *collation != Collation::Binary {
@@ -295,15 +306,17 @@ pub fn index_expression(sql: &str, relation: &Relation, collation: &Collation, u
     }
     let ordered = typed.ordered()?;
     // The expression as queries will write it: PostgreSQL uses the index only for that.
-    Ok(if typed.collation.is_none() { typed.sql } else { ordered })
+    let sql = if typed.collation.is_none() { typed.sql } else { ordered };
+    Ok(TranslatedExpression { sql, notes: translator.notes })
 }
 
 /// The WHERE of a partial index; immutable.
-pub fn index_predicate(sql: &str, relation: &Relation) -> Outcome<String> {
+pub fn index_predicate(sql: &str, relation: &Relation) -> Outcome<TranslatedExpression> {
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
-    translator.expr(&syntax::expression(sql)?)?.condition()
+    let sql = translator.expr(&syntax::expression(sql)?)?.condition()?;
+    Ok(TranslatedExpression { sql, notes: translator.notes })
 }
 
 /// A CREATE VIEW statement; every relation that it reads must stand in the catalog.

@@ -53,6 +53,8 @@ pub struct Typed {
     pub non_negative: bool,
     /// An integer that PostgreSQL computes in 32 bits, and far from their ends.
     pub small: bool,
+    /// An integer that double precision holds exactly, whatever the rows.
+    pub short: bool,
     /// May give another answer when it is written twice.
     pub volatile: bool,
     /// A bigint expression whose digits are this text.
@@ -129,6 +131,7 @@ impl Typed {
             is_column: false,
             non_negative: false,
             small: false,
+            short: false,
             volatile: false,
             digits_of: None,
             spelling: None,
@@ -258,7 +261,7 @@ impl Typed {
             Class::Boolean => {
                 self.own_form()?;
                 let typed = Typed::atom(self.cast("integer"), Class::Integer);
-                Ok(Typed { non_negative: true, ..typed.from(&[self]) })
+                Ok(Typed { non_negative: true, short: true, ..typed.from(&[self]) })
             }
             _ => self.number(),
         }

@@ -15,6 +15,8 @@ use crate::plan::{CopyColumn, CopyMap};
 pub struct Misfit {
     /// The column's place in the map.
     pub column: usize,
+    /// The digest of the row's key, where that is known before the value that does not fit.
+    pub key: Option<u128>,
 }
 
 /// How PostgreSQL would write a text of a type that only it can read. False: it would not take the text.
@@ -71,7 +73,10 @@ impl SourceDigester {
                 }
                 None => {
                     let written = write_value(column, value, &mut self.row.bytes, &mut self.scratch, normalise);
-                    written.ok_or(Misfit { column: *index })?;
+                    if written.is_none() {
+                        let has_key = self.key > 0 && self.row.ends.len() >= self.key;
+                        return Err(Misfit { column: *index, key: has_key.then(|| self.row.beginning(self.key)) });
+                    }
                 }
             }
             self.row.end_column();
@@ -79,7 +84,7 @@ impl SourceDigester {
         Ok(self.row.digest(self.key))
     }
 
-    /// A digest of each column of the last row, in the layout's order.
+    /// A digest of each column of the last row, in the layout's order; of a row that does not fit, of those before the misfit.
     pub fn columns(&self) -> Vec<u128> {
         self.row.columns()
     }

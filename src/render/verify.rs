@@ -169,7 +169,7 @@ fn differences(verdict: &TableVerdict) -> String {
         }
     }
     text.push_str(&table.text());
-    let rows = verdict.differences_total - verdict.problems.len() as u64;
+    let rows = verdict.differences_total - verdict.told_by_problems;
     let more = rows.saturating_sub(verdict.differences.len() as u64);
     if more > 0 {
         text.push_str(&format!("  and {}{} more; --limit shows more\n", at_least(verdict.differences_exact), units::count(more)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::{Map, Value as Json};
 
-use crate::digest::{RowDigest, Sums, bucket_of};
+use crate::digest::{Misfit, RowDigest, Sums, bucket_of};
 use crate::postgres::Fields;
 use crate::sides::Pair;
 use crate::sides::{Sides, SourceRow, TargetRow};
@@ -25,10 +25,14 @@ pub struct Found {
     pub exact: bool,
     /// Rows that are missing because they stand in the rejects.
     pub rejected: u64,
+    /// Rows of the target for which the source has one that cannot be there.
+    pub changed_misfits: u64,
+    /// Rows of the source that cannot be in the target, have none there, and were set aside by no run.
+    pub new_misfits: u64,
     /// Rows of the target alone, where a run has kept the target's own.
     pub kept: u64,
-    /// Says that they are more than the run has kept.
-    pub beside: Option<String>,
+    /// How many they are beyond those that the run has kept.
+    pub beyond_kept: u64,
     pub differences: Vec<Difference>,
 }
 
@@ -38,15 +42,26 @@ struct Finding {
     kind: DifferenceKind,
     source: Option<RowDigest>,
     target: Option<RowDigest>,
+    /// The key of the source's row, which cannot be in the target.
+    misfit: Option<u128>,
 }
 
-/// Finds the rows of `pair` that differ, given the sums of both sides; `rejects` are rows that are known not to be there.
+/// The source's rows that cannot be in the target, by the digests of their keys, as far as they are known.
+#[derive(Default)]
+pub struct Misfits {
+    pub keys: HashSet<u128>,
+    /// Those that no run has set aside.
+    pub new: HashSet<u128>,
+}
+
+/// Finds the rows of `pair` that differ, given the sums of both sides; `refused` are rows that are known not to be there.
 pub async fn find(
     sides: &Arc<Sides>,
     pair: usize,
     sums: (&Sums, &Sums),
     sample: Sample,
-    mut rejects: HashMap<RowDigest, u64>,
+    mut refused: HashMap<RowDigest, u64>,
+    mut misfits: Misfits,
     limit: usize,
 ) -> Result<Found> {
     let map = &sides.pairs[pair].map;
@@ -54,10 +69,16 @@ pub async fn find(
     let groups = groups(sums.0, sums.1);
     let mut found = Found { exact: groups.len() <= MOST_READINGS, ..Found::default() };
     let mut findings = Vec::new();
+    let mut note = |finding: Finding, found: &mut Found| {
+        found.total += 1;
+        if findings.len() < limit {
+            findings.push(finding);
+        }
+    };
     for group in groups.into_iter().take(MOST_READINGS) {
         let (mut source, mut target) = read_digests(sides, pair, Arc::new(group), sample).await?;
         drop_matches(&mut source, &mut target);
-        source.retain(|digest| match rejects.get_mut(digest).filter(|left| **left > 0) {
+        source.retain(|digest| match refused.get_mut(digest).filter(|left| **left > 0) {
             Some(left) => {
                 *left -= 1;
                 found.rejected += 1;
@@ -66,21 +87,25 @@ pub async fn find(
             None => true,
         });
         match_keys(&source, &target, |finding| {
-            if keeps && finding.kind == DifferenceKind::Extra {
-                found.kept += 1;
-                return;
-            }
-            found.total += 1;
-            if findings.len() < limit {
-                findings.push(finding);
+            let extra = finding.target.filter(|_| finding.kind == DifferenceKind::Extra).map(|digest| digest.key);
+            let is_new = extra.is_some_and(|key| misfits.new.remove(&key));
+            match extra {
+                Some(_) if keeps && !is_new => found.kept += 1,
+                Some(key) if misfits.keys.contains(&key) => {
+                    found.changed_misfits += 1;
+                    note(Finding { kind: DifferenceKind::Changed, misfit: Some(key), ..finding }, &mut found);
+                }
+                _ => note(finding, &mut found),
             }
         });
     }
-    if let Some(before) = map.kept_rows.filter(|before| keeps && *before < found.kept) {
-        found.beside = Some(format!("{} rows are in PostgreSQL alone, where the run has kept {before}", found.kept));
-        found.total += found.kept - before + 1;
-        found.kept = before;
+    for key in misfits.new {
+        found.new_misfits += 1;
+        note(Finding { kind: DifferenceKind::Missing, source: None, target: None, misfit: Some(key) }, &mut found);
     }
+    found.beyond_kept = map.kept_rows.map_or(0, |before| found.kept.saturating_sub(before));
+    found.total += found.beyond_kept;
+    found.kept -= found.beyond_kept;
     found.differences = describe(sides, pair, &findings).await?;
     Ok(found)
 }
@@ -163,7 +188,7 @@ fn match_keys(source: &[RowDigest], target: &[RowDigest], mut each: impl FnMut(F
             (Some(_), None) => DifferenceKind::Missing,
             _ => DifferenceKind::Extra,
         };
-        each(Finding { kind, source: source.copied(), target: target.copied() });
+        each(Finding { kind, source: source.copied(), target: target.copied(), misfit: None });
     }
 }
 
@@ -171,9 +196,18 @@ fn match_keys(source: &[RowDigest], target: &[RowDigest], mut each: impl FnMut(F
 struct Captured {
     values: Vec<Json>,
     columns: Vec<u128>,
+    /// The place of the value that does not fit, and after which there are no digests.
+    misfit: Option<usize>,
 }
 
 type Rows = HashMap<RowDigest, Captured>;
+
+/// Rows of the source, and those that cannot be in the target by their keys.
+#[derive(Default)]
+struct SourceRows {
+    rows: Rows,
+    misfits: HashMap<u128, Captured>,
+}
 
 /// Reads the values of the rows that were found.
 async fn describe(sides: &Arc<Sides>, pair: usize, findings: &[Finding]) -> Result<Vec<Difference>> {
@@ -182,26 +216,44 @@ async fn describe(sides: &Arc<Sides>, pair: usize, findings: &[Finding]) -> Resu
     }
     let in_source: HashSet<RowDigest> = findings.iter().filter_map(|finding| finding.source).collect();
     let in_target: HashSet<RowDigest> = findings.iter().filter_map(|finding| finding.target).collect();
+    let misfits: HashSet<u128> = findings.iter().filter_map(|finding| finding.misfit).collect();
     let pairs = [pair];
-    let source = sides.read_source(&pairs, true, move |rows: &mut Rows, pair, row| {
-        if let Some(digest) = row.digest.ok().filter(|digest| in_source.contains(digest)) {
-            rows.entry(digest).or_insert_with(|| Captured { values: source_values(pair, row), columns: row.digester.columns() });
+    let source = sides.read_source(&pairs, true, move |read: &mut SourceRows, pair, row| {
+        let capture = |misfit| Captured { values: source_values(pair, row), columns: row.digester.columns(), misfit };
+        match row.digest {
+            Ok(digest) if in_source.contains(&digest) => {
+                read.rows.entry(digest).or_insert_with(|| capture(None));
+            }
+            Err(Misfit { column, key: Some(key) }) if misfits.contains(&key) => {
+                let place = pair.layout.columns.iter().position(|index| *index == column);
+                read.misfits.entry(key).or_insert_with(|| capture(place));
+            }
+            _ => {}
         }
         Ok(())
     });
     let target = sides.read_target(&pairs, true, move |rows: &mut Rows, pair, row| {
         if in_target.contains(&row.digest) {
-            rows.entry(row.digest).or_insert_with(|| Captured { values: target_values(pair, row), columns: row.digester.columns() });
+            rows.entry(row.digest).or_insert_with(|| Captured {
+                values: target_values(pair, row),
+                columns: row.digester.columns(),
+                misfit: None,
+            });
         }
         Ok(())
     });
     let (source, target) = tokio::try_join!(source, target)?;
-    let merged = |parts: Vec<(usize, Rows)>| parts.into_iter().flat_map(|(_, rows)| rows).collect::<Rows>();
-    let (source, target) = (merged(source), merged(target));
+    let mut in_source = SourceRows::default();
+    for (_, part) in source {
+        in_source.rows.extend(part.rows);
+        in_source.misfits.extend(part.misfits);
+    }
+    let in_target: Rows = target.into_iter().flat_map(|(_, rows)| rows).collect();
     let pair = &sides.pairs[pair];
     let describe = |finding: &Finding| {
-        let source = finding.source.and_then(|digest| source.get(&digest));
-        let target = finding.target.and_then(|digest| target.get(&digest));
+        let misfit = || finding.misfit.and_then(|key| in_source.misfits.get(&key));
+        let source = finding.source.and_then(|digest| in_source.rows.get(&digest)).or_else(misfit);
+        let target = finding.target.and_then(|digest| in_target.get(&digest));
         difference(pair, finding.kind, source, target)
     };
     let mut differences: Vec<Difference> = findings.iter().filter_map(describe).collect();
@@ -221,13 +273,21 @@ fn target_values(pair: &Pair, row: &TargetRow<'_>) -> Vec<Json> {
 fn difference(pair: &Pair, kind: DifferenceKind, source: Option<&Captured>, target: Option<&Captured>) -> Option<Difference> {
     let columns = match (source, target) {
         (Some(source), Some(target)) => (0..pair.layout.columns.len())
-            .filter(|place| source.columns.get(*place) != target.columns.get(*place))
+            .filter(|place| match source.misfit {
+                Some(misfit) if *place >= misfit => *place == misfit,
+                _ => source.columns.get(*place) != target.columns.get(*place),
+            })
             .filter_map(|place| {
                 let (mut a, mut b) = (source.values.get(place)?.clone(), target.values.get(place)?.clone());
                 shown::cut(&mut a, &mut b);
                 Some(ColumnDifference { column: pair.column(place).to_string(), source: a, target: b })
             })
             .collect(),
+        (Some(Captured { misfit: Some(place), values, .. }), None) => {
+            let mut value = values.get(*place)?.clone();
+            shown::cut_one(&mut value);
+            vec![ColumnDifference { column: pair.column(*place).to_string(), source: value, target: Json::Null }]
+        }
         _ => Vec::new(),
     };
     Some(Difference { key: key(pair, &source.or(target)?.values), kind, columns })

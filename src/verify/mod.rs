@@ -141,9 +141,14 @@ struct PairSums {
     source_rows: u64,
     target_rows: u64,
     misfits: u64,
+    /// The digests of their keys; none where one has no such, or they are very many.
+    misfit_keys: Option<HashSet<u128>>,
     /// The first of them.
     examples: Vec<Difference>,
 }
+
+/// Of how many misfits of a table the keys are held.
+const MOST_MISFITS: usize = 250_000;
 
 impl PairSums {
     fn new(buckets: usize) -> Self {
@@ -153,8 +158,18 @@ impl PairSums {
             source_rows: 0,
             target_rows: 0,
             misfits: 0,
+            misfit_keys: Some(HashSet::new()),
             examples: Vec::new(),
         }
+    }
+
+    /// The misfits by their keys: all of them, and those that no run has set aside; where the runs' rows are not known by key, of these none.
+    fn misfits(&self, pair: &Pair, rejects: &rejects::Rejected) -> (diff::Misfits, bool) {
+        let Some(keys) = self.misfit_keys.clone() else { return (diff::Misfits::default(), false) };
+        let known = pair.map.set_aside.and_then(|rows| rejects.misfits_of(rows)).filter(|_| !pair.has_foreign_types());
+        let is_known = known.is_some();
+        let new = known.map_or_else(HashSet::new, |known| keys.iter().copied().filter(|key| !known.contains_key(key)).collect());
+        (diff::Misfits { keys, new }, is_known)
     }
 }
 
@@ -164,6 +179,7 @@ struct Part {
     sums: Option<Sums>,
     rows: u64,
     misfits: u64,
+    misfit_keys: Vec<u128>,
     examples: Vec<Difference>,
 }
 
@@ -186,6 +202,7 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
             Ok(_) => {}
             Err(misfit) => {
                 part.misfits += 1;
+                part.misfit_keys.extend(misfit.key.filter(|_| part.misfit_keys.len() < MOST_MISFITS));
                 if part.examples.len() < limit {
                     part.examples.push(set_aside(pair, row.row, misfit));
                 }
@@ -208,9 +225,15 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
         let sums = all.get_mut(&pair).context("only these pairs are read")?;
         sums.source_rows += part.rows;
         sums.misfits += part.misfits;
+        let keys = sums.misfit_keys.take().filter(|keys| keys.len() < MOST_MISFITS);
+        sums.misfit_keys = keys.map(|keys| keys.into_iter().chain(part.misfit_keys).collect());
         sums.examples.extend(part.examples);
         part.sums.iter().for_each(|part| sums.source.merge(part));
         (job.events)(advanced(&sides.pairs[pair], part.rows % SAY_EVERY));
+    }
+    for sums in all.values_mut() {
+        // Two of one key cannot be told from one.
+        sums.misfit_keys = sums.misfit_keys.take().filter(|keys| keys.len() as u64 == sums.misfits);
     }
     for (pair, part) in target {
         let sums = all.get_mut(&pair).context("only these pairs are read")?;
@@ -277,6 +300,7 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
         target_digest: Some(sums.target.to_string()),
         differences_exact: true,
         differences_total: pair.problems.len() as u64,
+        told_by_problems: pair.problems.len() as u64,
         problems: pair.problems.clone(),
         ..TableVerdict::default()
     };
@@ -290,31 +314,40 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
         whole = sum(sides, &[place], &all).await?.remove(&place).context("the pair was read")?;
         (&whole, Sample::ALL)
     };
-    if sums.source != sums.target {
-        let found = diff::find(sides, place, (&sums.source, &sums.target), sample, rejects, job.limit).await?;
-        verdict.rows_set_aside += found.rejected;
-        verdict.rows_kept = found.kept;
-        verdict.problems.extend(found.beside);
-        verdict.differences_total += found.total;
-        verdict.differences_exact = found.exact;
-        verdict.differences = found.differences;
-        if job.strict {
-            verdict.differences_total += found.rejected;
-        }
+    let (misfits, are_known) = sums.misfits(pair, &rejects);
+    // Under `strict` all of them are differences.
+    let misfits = diff::Misfits { new: if job.strict { HashSet::new() } else { misfits.new }, ..misfits };
+    let mut found = diff::Found { exact: true, ..diff::Found::default() };
+    if sums.source != sums.target || !misfits.new.is_empty() {
+        found = diff::find(sides, place, (&sums.source, &sums.target), sample, rejects.refused, misfits, job.limit).await?;
+    }
+    verdict.rows_set_aside = sums.misfits - found.changed_misfits - found.new_misfits + found.rejected;
+    verdict.rows_kept = found.kept;
+    verdict.differences_total += found.total;
+    verdict.differences_exact = found.exact;
+    verdict.differences = found.differences;
+    if found.beyond_kept > 0 {
+        let (rows, kept) = (found.kept + found.beyond_kept, found.kept);
+        verdict.problems.push(format!("{rows} rows are in PostgreSQL alone, where the run has kept {kept}"));
+        verdict.told_by_problems += found.beyond_kept;
     }
     // A row that fits nowhere is set aside when a run has done that; one that came later, or was changed so, is missing.
-    let unknown = pair.map.set_aside.map_or(0, |rows| verdict.rows_set_aside.saturating_sub(rows));
-    if unknown > 0 && !job.strict {
-        verdict.rows_set_aside -= unknown;
-        verdict.differences_total += unknown + 1;
-        let (rows, them) = if unknown == 1 { ("1 row".to_string(), "it") } else { (format!("{unknown} rows"), "them") };
+    let mut new_misfits = found.new_misfits;
+    if !are_known && !job.strict {
+        new_misfits = pair.map.set_aside.map_or(0, |rows| verdict.rows_set_aside.saturating_sub(rows));
+        verdict.rows_set_aside -= new_misfits;
+        verdict.differences_total += new_misfits;
+        verdict.told_by_problems += new_misfits;
+    }
+    if new_misfits > 0 {
+        let (rows, them) = if new_misfits == 1 { ("1 row".to_string(), "it") } else { (format!("{new_misfits} rows"), "them") };
         verdict.problems.push(format!("{rows} of the source cannot be in PostgreSQL, and no run has set {them} aside"));
     }
     if job.strict {
-        verdict.differences_total += sums.misfits;
-    }
-    if job.strict || pair.map.set_aside == Some(0) {
-        verdict.differences.extend(sums.examples.iter().cloned());
+        verdict.differences_total += verdict.rows_set_aside;
+        let described = |example: &&Difference| verdict.differences.iter().all(|difference| difference.key != example.key);
+        let others: Vec<Difference> = sums.examples.iter().filter(described).cloned().collect();
+        verdict.differences.extend(others);
         verdict.differences.truncate(job.limit);
     }
     // Of a huge table that holds more than the source's rows, not all may have been matched.

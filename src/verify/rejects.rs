@@ -1,4 +1,4 @@
-//! Rows that migrate set aside because PostgreSQL refused them: read from their files, digested as the source's rows are.
+//! Rows that migrate set aside: read from their files, digested as the source's rows are.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,12 +8,31 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::Value as Json;
 
-use crate::digest::RowDigest;
+use crate::digest::{Misfit, RowDigest};
 use crate::model::Kept;
 use crate::sides::{Normaliser, Pair, reject_files};
 
-/// Digests of a table's rejected rows, with how often each was set aside.
-pub type Rejected = HashMap<RowDigest, u64>;
+/// What the files tell of one table.
+#[derive(Clone, Debug, Default)]
+pub struct Rejected {
+    /// Rows that PostgreSQL refused, with how often each was set aside.
+    pub refused: HashMap<RowDigest, u64>,
+    /// Digests of the keys of rows that have no form in PostgreSQL.
+    misfits: HashMap<u128, u64>,
+    rows: u64,
+    /// There are rows that cannot be told by their keys.
+    untold: bool,
+}
+
+impl Rejected {
+    /// The keys of the misfits, where these are all of the `set_aside` rows that runs have set aside and not brought since.
+    pub fn misfits_of(&self, set_aside: u64) -> Option<HashMap<u128, u64>> {
+        match set_aside {
+            0 => Some(HashMap::new()),
+            rows => (rows == self.rows && !self.untold).then(|| self.misfits.clone()),
+        }
+    }
+}
 
 /// Reads every `.jsonl` file of the folder; the digests by the pair's place.
 pub fn read(folder: &Path, pairs: &[Pair], normaliser: &mut Normaliser) -> Result<HashMap<usize, Rejected>> {
@@ -26,12 +45,18 @@ pub fn read(folder: &Path, pairs: &[Pair], normaliser: &mut Normaliser) -> Resul
             let table = json.get("table").and_then(Json::as_str).unwrap_or_default();
             let Some(place) = pairs.iter().position(|pair| pair.map.source == table) else { continue };
             let pair = &pairs[place];
+            let rejected = rejected.entry(place).or_default();
+            rejected.rows += 1;
             let kept: Option<Vec<Kept>> = pair.scanned_names.iter().map(|name| Kept::parse(json.get("row")?.get(name)?)).collect();
             // A generated column, or one that is new, is not in the file: then the row cannot be told.
-            let Some(kept) = kept else { continue };
-            // One that has no form in PostgreSQL is known to be set aside without the file.
-            if let Ok(digest) = pair.source_digester()?.row(|column| kept[column].value(), normaliser) {
-                *rejected.entry(place).or_default().entry(digest).or_default() += 1;
+            let Some(kept) = kept else {
+                rejected.untold = true;
+                continue;
+            };
+            match pair.source_digester()?.row(|column| kept[column].value(), normaliser) {
+                Ok(digest) => *rejected.refused.entry(digest).or_default() += 1,
+                Err(Misfit { key: Some(key), .. }) => *rejected.misfits.entry(key).or_default() += 1,
+                Err(_) => rejected.untold = true,
             }
             normaliser.check()?;
         }

@@ -77,6 +77,9 @@ pub struct TableVerdict {
     pub differences_exact: bool,
     /// What no row can show: a table or a column that is not there.
     pub problems: Vec<String>,
+    /// How many of the differences the problems stand for: no row is described for them.
+    #[serde(skip)]
+    pub told_by_problems: u64,
     pub differences: Vec<Difference>,
 }
 

@@ -156,6 +156,7 @@ fn absent(source: &str, target: Option<String>, problem: String) -> TableVerdict
         differences_total: 1,
         differences_exact: true,
         problems: vec![problem],
+        told_by_problems: 1,
         ..TableVerdict::default()
     }
 }

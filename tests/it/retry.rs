@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::store::proxy::Proxy;
 use crate::support::{Case, Database, addresses};
 use crate::survive::{Gate, STANDING, ended, start};
@@ -70,9 +72,22 @@ fn what_still_does_not_fit_stays_with_its_new_reason() {
     // A row that came later and cannot be there either was not set aside by any run; and a retry keeps no rows of the target's own.
     let change = |sql: &str| rusqlite::Connection::open(case.source_path()).unwrap().execute_batch(sql).unwrap();
     change("INSERT INTO t VALUES (9, 'bad')");
-    let found = case.run("verify {source} --to {url}").exit(1);
+    let found = case.run("verify {source} --to {url}").exit(1).stdout_has("different: 1 difference (");
     found.stdout_has("1 row of the source cannot be in PostgreSQL, and no run has set it aside");
-    change("DELETE FROM t WHERE id = 9");
+    // By its key it is told from the one that was set aside, also where that is gone.
+    change("DELETE FROM t WHERE id = 3");
+    let new = json!([{"key": {"id": 9}, "kind": "missing", "columns": [{"column": "n", "source": "bad", "target": null}]}]);
+    let found = case.run("verify {source} --to {url} --json").exit(1).json();
+    assert_eq!((&found["tables"][0]["differences"], &found["differences_total"]), (&new, &json!(1)), "{found}");
+    change("DELETE FROM t WHERE id = 9; INSERT INTO t VALUES (3, 'lots'); UPDATE t SET n = 'worse' WHERE id = 1");
+    // One that was brought and was changed so since is one that was changed.
+    let changed = json!([{"key": {"id": 1}, "kind": "changed", "columns": [{"column": "n", "source": "worse", "target": 1}]}]);
+    let found = case.run("verify {source} --to {url} --json").exit(1).json();
+    assert_eq!((&found["tables"][0]["differences"], &found["differences_total"]), (&changed, &json!(1)), "{found}");
+    // Without the files the runs' number is known.
+    let found = case.run("verify {source} --to {url} --json --rejects {dir}").exit(1).json();
+    assert_eq!((&found["tables"][0]["differences"], &found["differences_total"]), (&changed, &json!(1)), "{found}");
+    change("UPDATE t SET n = 1 WHERE id = 1");
     database.execute("INSERT INTO t VALUES (77, 1)");
     let found = case.run("verify {source} --to {url} --json").exit(1).json();
     assert_eq!(found["tables"][0]["differences"][0]["kind"], "extra", "{found}");

@@ -52,7 +52,7 @@ pub struct Args {
     /// Count rows that were set aside as different
     #[arg(long)]
     strict: bool,
-    /// Compare the schemas too: keys, indexes, constraints, views, triggers, defaults, and where sequences go on
+    /// Compare the schemas too: types, keys, indexes, constraints, views, triggers, defaults, and where sequences go on
     #[arg(long)]
     schema_objects: bool,
     /// Rows that migrate set aside because PostgreSQL refused them [default: where the last run put them]

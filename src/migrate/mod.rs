@@ -38,7 +38,7 @@ use tokio::task::JoinSet;
 
 use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section};
 use crate::plan::mapping::Mapping;
-use crate::plan::{CopyMap, Options, Plan, Severity, TablePlan};
+use crate::plan::{CopyMap, NOT_IN_TARGET, Options, Plan, Severity, TablePlan};
 use crate::postgres::{Address, Client, Journal, Migrations, PARTIAL, Transaction, run_session, session, statement};
 use crate::sqlite::Snapshot;
 
@@ -296,7 +296,8 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
 
 /// Writes into the journal how the run ended, once that is known, with the whole answer as a document.
 pub async fn close(address: &Address, report: &MigrateReport, document: &impl Serialize) -> Result<()> {
-    let losses: Vec<_> = report.warnings.iter().filter(|warning| warning.severity == Severity::Loss).collect();
+    let is_lost = |warning: &&crate::plan::Warning| warning.severity == Severity::Loss || warning.code == NOT_IN_TARGET;
+    let losses: Vec<_> = report.warnings.iter().filter(is_lost).collect();
     let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
     let said = serde_json::json!({"losses": losses, "rejects_dir": rejects.map(|folder| folder.display().to_string())});
     let document = serde_json::to_string(document)?;

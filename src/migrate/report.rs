@@ -10,7 +10,7 @@ use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::{Job, peak_rss_bytes};
 use crate::model::Phase;
-use crate::plan::{ObjectKind, Plan, Severity, Todo, Warning};
+use crate::plan::{NOT_IN_TARGET, ObjectKind, Plan, Severity, Todo, Warning, lacks};
 
 #[derive(Clone, Debug)]
 pub struct MigrateReport {
@@ -265,8 +265,8 @@ pub fn lacking(said: &[Warning], missing: impl Iterator<Item = (String, String, 
         // An identity is a column and the sequence that fills it.
         let wanted = if kind == "identity" { ObjectKind::Sequence.as_str() } else { &kind };
         let class = ObjectKind::ALL.into_iter().find(|known| known.as_str() == wanted).map_or("", ObjectKind::allow_class);
-        let message = format!("has no {kind} in the target's own schema: {reason}");
-        Warning { class: class.into(), ..Warning::weaker("object_not_in_target", object, message) }
+        let message = format!("{} in the target's own schema: {reason}", lacks(&kind));
+        Warning { class: class.into(), ..Warning::weaker(NOT_IN_TARGET, object, message) }
     };
     missing.filter(|(_, object, _)| !is_said(object)).map(warning).collect()
 }

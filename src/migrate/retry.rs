@@ -227,6 +227,7 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
             "rejects_dir": folder.display().to_string(),
             "left_out": settings.get("left_out"),
             "names": settings.get("names"),
+            "made_by": settings.get("made_by").or(settings.get("mapping")),
         }),
     };
     let sources: Vec<String> = run.plan.tables.iter().map(|table| table.source.clone()).collect();

@@ -244,6 +244,14 @@ pub struct Warning {
     pub class: Cow<'static, str>,
 }
 
+/// The code of what the source promises of a table and the table's own schema does not keep.
+pub const NOT_IN_TARGET: &str = "object_not_in_target";
+
+/// How the message of such a warning begins.
+pub fn lacks(kind: &str) -> String {
+    format!("has no {kind}")
+}
+
 impl Warning {
     pub fn note(code: &str, object: impl Into<String>, message: impl Into<String>) -> Self {
         Warning { severity: Severity::Note, code: code.into(), object: object.into(), message: message.into(), class: Cow::Borrowed("") }

@@ -22,6 +22,8 @@ pub struct SchemaObjects {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnPromises {
+    /// As `format_type` writes it.
+    pub sql_type: String,
     pub not_null: bool,
     pub default: Option<String>,
     pub generated: Option<String>,
@@ -77,6 +79,7 @@ async fn read(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObj
             generated: row.get(4),
             sequence: row.get(5),
             collated_c: row.get(6),
+            sql_type: row.get(7),
         };
         objects.columns.insert((row.get(0), row.get(1)), promises);
     }
@@ -100,8 +103,8 @@ async fn read(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObj
 
 /// The value that a column's own sequence gives next; none for a column without one. Asking draws nothing from it.
 pub async fn next_value(client: &impl GenericClient, table: &QualifiedName, column: &Name) -> Result<Option<i64>> {
-    let of_column = client.query_one("SELECT pg_get_serial_sequence($1, $2)", &[&table.to_string(), &column.as_str()]).await?;
-    let Some(sequence) = of_column.get::<_, Option<String>>(0) else { return Ok(None) };
+    let of_column = client.query_opt(include_str!("queries/column_sequence.sql"), &[&table.to_string(), &column.as_str()]).await?;
+    let Some(sequence) = of_column.and_then(|row| row.get::<_, Option<String>>(0)) else { return Ok(None) };
     // The name is PostgreSQL's own, quoted where it must be.
     let sql = format!("SELECT s.last_value, s.is_called, p.seqincrement FROM {sequence} s, pg_sequence p WHERE p.seqrelid = s.tableoid");
     let row = client.query_one(&sql, &[]).await.with_context(|| format!("read the sequence of {table}.{column}"))?;

@@ -13,7 +13,7 @@ use crate::model::{Failure, Name, QualifiedName, Schema};
 use crate::plan::mapping::Mapping;
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
-use crate::plan::{CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
+use crate::plan::{CreateTable, Input, NOT_IN_TARGET, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build, lacks};
 use crate::postgres::{
     ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, next_value, read_objects, session, sql_failure,
     statement,
@@ -28,7 +28,7 @@ pub struct ObjectsReport {
     pub compared: u64,
     pub missing: Vec<MissingObject>,
     pub wrong_next_values: Vec<WrongNextValue>,
-    /// Tables that were there before migrate filled them: keys and indexes are their own schema's matter.
+    /// Tables whose own schema has the source's in another form on purpose: a registry's.
     pub not_compared: Vec<String>,
 }
 
@@ -87,7 +87,7 @@ pub async fn missing_from_given(
 
 /// Which tables are compared.
 enum Whose<'a> {
-    /// All that runs made; with what SQLite itself says of each table of the source, in its order.
+    /// All; with what SQLite itself says of each table of the source, in its order.
     All(&'a [Vec<Promised>]),
     /// These alone, though the target had them before.
     Given(HashSet<String>),
@@ -136,14 +136,15 @@ async fn compare(
     };
     comparison.columns(&mut report);
     comparison.objects(&refused, &mut report);
+    comparison.inexact(&mut report);
     if only.is_some() {
-        comparison.inexact(&mut report);
         return Ok(report);
     }
-    let said = plan.warnings.iter().chain(&history.losses).chain(&refused);
+    let planned = plan.warnings.iter().chain(&refused).filter(|warning| comparison.given_table(&warning.object).is_none());
+    let said = planned.chain(&history.losses);
     report.declare(said.filter(|warning| !comparison.is_of_table_left_out(&warning.object)));
     comparison.promised(promised, &mut report);
-    report.not_compared = comparison.given().map(|table| table.source.clone()).collect();
+    report.not_compared = comparison.of_standing(Standing::Apart).map(|table| table.source.clone()).collect();
     Ok(report)
 }
 
@@ -171,11 +172,16 @@ fn plan(source: &Schema, profiles: &[TableProfile], job: &Job, actual: &SchemaOb
 /// The session's own schema, by the name that every session may call it.
 const TEMPORARY: &str = "pg_temp";
 
+/// The mapping whose tables have another schema than the source's.
+const REGISTRY: &str = "registry";
+
 /// What the journal knows of the tables.
 struct History {
     /// Tables of the target that runs made; none when no run has been here, and everything is as if it were ours.
     made: Option<HashSet<QualifiedName>>,
-    /// What the last run said that it lost.
+    /// Tables that no run made are a registry's.
+    is_registry: bool,
+    /// What the last run said that it lost, or that a table's own schema lacks.
     losses: Vec<Warning>,
     /// What an interrupted run took away and has not built again.
     taken_away: Vec<MissingObject>,
@@ -184,11 +190,13 @@ struct History {
 impl History {
     async fn read(client: &Transaction<'_>, job: &Job) -> Result<Self> {
         if !Journal::exists(client).await? {
-            return Ok(History { made: None, losses: Vec::new(), taken_away: Vec::new() });
+            return Ok(History { made: None, is_registry: false, losses: Vec::new(), taken_away: Vec::new() });
         }
         let source = std::path::absolute(job.snapshot.path())?.display().to_string();
         let settings = Journal::last_settings(client, &job.schema, &source).await?;
         let losses: Option<Vec<Warning>> = Journal::setting(&settings, "losses")?;
+        // A run that brings rows alone says how the one before it made the tables.
+        let mapping: Option<String> = Journal::setting(&settings, "made_by")?.or(Journal::setting(&settings, "mapping")?);
         // Without a run into this schema there is no telling whose the tables are: all of them are compared.
         let sources: Vec<String> = job.maps.iter().map(|map| map.source.clone()).collect();
         let made = if settings.is_null() { None } else { Some(Journal::made(client, &job.schema, &sources).await?.into_iter().collect()) };
@@ -199,7 +207,8 @@ impl History {
             declared: false,
         };
         let kept = Journal::kept(client, &job.schema).await?;
-        Ok(History { made, losses: losses.unwrap_or_default(), taken_away: kept.into_iter().map(taken_away).collect() })
+        let is_registry = mapping.is_some_and(|mapping| mapping == REGISTRY);
+        Ok(History { made, is_registry, losses: losses.unwrap_or_default(), taken_away: kept.into_iter().map(taken_away).collect() })
     }
 }
 
@@ -293,17 +302,32 @@ struct Comparison<'a> {
     only: Option<&'a HashSet<String>>,
 }
 
+/// Whose schema a table of the target has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// A run's: everything is as it would be made.
+    Ours,
+    /// Its application's: of what the source promises it lacks nothing.
+    Given,
+    /// It is not compared.
+    Apart,
+}
+
 impl Comparison<'_> {
-    fn is_given(&self, table: &TablePlan) -> bool {
+    fn standing(&self, table: &TablePlan) -> Standing {
         if let Some(only) = self.only {
-            return !only.contains(&table.source);
+            return if only.contains(&table.source) { Standing::Given } else { Standing::Apart };
         }
         let target = QualifiedName { schema: self.schema.clone(), name: table.target.name.clone() };
-        self.history.made.as_ref().is_some_and(|made| !made.contains(&target))
+        match self.history.made.as_ref().is_none_or(|made| made.contains(&target)) {
+            true => Standing::Ours,
+            false if self.history.is_registry => Standing::Apart,
+            false => Standing::Given,
+        }
     }
 
-    fn given(&self) -> impl Iterator<Item = &TablePlan> {
-        self.plan.tables.iter().filter(|table| self.is_included(table) && self.is_given(table))
+    fn of_standing(&self, standing: Standing) -> impl Iterator<Item = &TablePlan> {
+        self.plan.tables.iter().filter(move |table| self.is_included(table) && self.standing(table) == standing)
     }
 
     fn is_included(&self, table: &TablePlan) -> bool {
@@ -316,8 +340,8 @@ impl Comparison<'_> {
     }
 
     fn columns(&self, report: &mut ObjectsReport) {
-        for table in self.plan.tables.iter().filter(|table| self.is_included(table) && !self.is_given(table)) {
-            let name = table.target.name.as_str();
+        for table in self.of_standing(Standing::Ours).chain(self.of_standing(Standing::Given)) {
+            let (name, is_given) = (table.target.name.as_str(), self.standing(table) == Standing::Given);
             if !self.is_there(name) {
                 report.miss("table", &table.source, "the target has no such table");
                 continue;
@@ -327,7 +351,7 @@ impl Comparison<'_> {
                 let label = format!("{}.{}", table.source, column.source);
                 let Some(expected) = self.expected.columns.get(&place) else { continue };
                 match self.actual.columns.get(&place) {
-                    Some(actual) if self.only.is_some() => {
+                    Some(actual) if is_given => {
                         // A column of SQLite may have gone into two, of which one keeps the promise.
                         let twice = table.columns.iter().filter(|other| other.source_index == column.source_index).count() > 1;
                         if !twice {
@@ -335,7 +359,7 @@ impl Comparison<'_> {
                         }
                     }
                     // A dry run looks before the column is added.
-                    None if self.only.is_some() => given_promises(report, &label, expected, &ColumnPromises::default()),
+                    None if is_given => given_promises(report, &label, expected, &ColumnPromises::default()),
                     Some(actual) => promises(report, &label, expected, actual),
                     None => report.miss("column", &label, "the table has no such column"),
                 }
@@ -349,8 +373,8 @@ impl Comparison<'_> {
 
     fn objects(&self, refused: &[Warning], report: &mut ObjectsReport) {
         for object in &self.plan.objects {
-            let is_application_s = self.only.is_some() && object.kind == ObjectKind::Trigger;
-            if is_application_s || self.is_left_out(object) || refused.iter().any(|warning| warning.object == object.label) {
+            let is_foretold = self.only.is_some() && object.kind == ObjectKind::Trigger;
+            if is_foretold || self.is_left_out(object) || refused.iter().any(|warning| warning.object == object.label) {
                 continue;
             }
             report.compared += 1;
@@ -405,13 +429,12 @@ impl Comparison<'_> {
 
     /// The given table that is compared and that a label begins with.
     fn given_table(&self, label: &str) -> Option<&TablePlan> {
-        let compared = self.plan.tables.iter().filter(|table| self.is_included(table) && !self.is_given(table));
-        compared.filter(|table| is_of(label, table)).max_by_key(|table| table.source.len())
+        self.of_standing(Standing::Given).filter(|table| is_of(label, table)).max_by_key(|table| table.source.len())
     }
 
     /// What the plan may have forgotten.
     fn promised(&self, promised: &[Vec<Promised>], report: &mut ObjectsReport) {
-        for table in self.plan.tables.iter().filter(|table| self.is_included(table) && !self.is_given(table)) {
+        for table in self.of_standing(Standing::Ours) {
             let map = self.job.maps.iter().find(|map| map.source == table.source);
             if let Some(map) = map.filter(|map| self.is_there(&map.target)) {
                 promised::compare(map, &promised[table.source_index], self.actual, &mut report.missing);
@@ -419,18 +442,20 @@ impl Comparison<'_> {
         }
     }
 
-    /// Objects of tables that are not there, which is said once, and of tables that have a schema of their own.
+    /// Objects of tables that are not there, which is said once, and of tables that are not compared.
     fn is_left_out(&self, object: &ObjectPlan) -> bool {
-        let left_out = |table: &TablePlan| !self.is_included(table) || self.is_given(table) || !self.is_there(table.target.name.as_str());
-        match (object.table, object.kind) {
-            (Some(table), _) => left_out(&self.plan.tables[table]),
-            (None, ObjectKind::Trigger) => {
-                let trigger = self.source.triggers.iter().find(|trigger| object.label == format!("{}.{}", trigger.table, trigger.name));
-                let table = |table: &&TablePlan| trigger.is_some_and(|trigger| table.source.eq_ignore_ascii_case(&trigger.table));
-                self.plan.tables.iter().find(table).is_some_and(left_out)
-            }
-            (None, _) => false,
+        let is_there = |table: &TablePlan| self.is_there(table.target.name.as_str());
+        let left_out = |table: &TablePlan| !self.is_included(table) || self.standing(table) == Standing::Apart || !is_there(table);
+        self.table_of(object).is_some_and(left_out)
+    }
+
+    /// The table that an object stands on; a trigger may stand on a view.
+    fn table_of(&self, object: &ObjectPlan) -> Option<&TablePlan> {
+        if object.kind != ObjectKind::Trigger {
+            return object.table.map(|table| &self.plan.tables[table]);
         }
+        let trigger = self.source.triggers.iter().find(|trigger| object.label == format!("{}.{}", trigger.table, trigger.name))?;
+        self.plan.tables.iter().find(|table| table.source.eq_ignore_ascii_case(&trigger.table))
     }
 
     fn index(&self, object: &ObjectPlan) -> Option<String> {
@@ -448,6 +473,11 @@ impl Comparison<'_> {
 
     /// A function's text says its schema; the rehearsed one was in another.
     fn trigger(&self, object: &ObjectPlan) -> Option<String> {
+        // Its application may have another one for this one's work.
+        if let Some(table) = self.table_of(object).filter(|table| self.standing(table) == Standing::Given) {
+            let fires = self.actual.triggers.iter().any(|trigger| trigger.relation == table.target.name.as_str());
+            return (!fires).then(|| "the table has no trigger".into());
+        }
         let rehearsed = format!("{}.", Name::new(TEMPORARY));
         let own = |trigger: &Shape| Shape { shape: trigger.shape.replace(&rehearsed, &format!("{}.", self.schema)), ..trigger.clone() };
         let expected: Vec<Shape> = self.expected.triggers.iter().map(own).collect();
@@ -473,9 +503,14 @@ fn shape(expected: &[Shape], actual: &[Shape], name: &str, relation: Option<&str
     }
 }
 
-/// NOT NULL, default, generated values and identity of one column.
+/// Type, NOT NULL, default, generated values and identity of one column.
 fn promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
-    let asked = [expected.not_null, expected.default.is_some(), expected.generated.is_some(), expected.sequence];
+    if expected.sql_type != actual.sql_type {
+        report.miss("type", label, format!("it is {}, and should be {}", actual.sql_type, expected.sql_type));
+    } else if expected.collated_c && !actual.collated_c {
+        report.miss("collation", label, "it is not \"C\", by which SQLite sorts");
+    }
+    let asked = [true, expected.not_null, expected.default.is_some(), expected.generated.is_some(), expected.sequence];
     report.compared += asked.iter().filter(|asked| **asked).count() as u64;
     if expected.not_null && !actual.not_null {
         report.miss(ObjectKind::NotNull.as_str(), label, "the column takes NULL");
@@ -517,7 +552,13 @@ fn given_promises(report: &mut ObjectsReport, label: &str, expected: &ColumnProm
 impl ObjectsReport {
     /// Marks what migrate itself has said, and lists what else it has said.
     fn declare<'a>(&mut self, said: impl Iterator<Item = &'a Warning>) {
-        for warning in said.filter(|warning| warning.severity == Severity::Loss) {
+        let (lacking, said): (Vec<&Warning>, Vec<&Warning>) = said.partition(|warning| warning.code == NOT_IN_TARGET);
+        for warning in lacking {
+            let is_it =
+                |missing: &&mut MissingObject| missing.object == warning.object && warning.message.starts_with(&lacks(&missing.kind));
+            self.missing.iter_mut().filter(is_it).for_each(|missing| missing.declared = true);
+        }
+        for warning in said.into_iter().filter(|warning| warning.severity == Severity::Loss) {
             let kind = warning.code.trim_end_matches("_missing").replace('_', " ");
             match self.missing.iter_mut().find(|missing| missing.kind == kind && missing.object == warning.object) {
                 Some(missing) => missing.declared = true,

@@ -109,6 +109,15 @@ fn each_thing_that_is_taken_away_is_named_and_nothing_else() {
 }
 
 #[test]
+fn what_is_there_and_does_no_longer_what_it_did_is_named() {
+    let shop = Shop::migrated("drift", "");
+    let drift = r#"ALTER TABLE album ENABLE REPLICA TRIGGER no_free_album; ALTER TABLE track DISABLE TRIGGER ALL;
+        ALTER TABLE album ALTER released TYPE timestamp; ALTER TABLE track ALTER title TYPE text COLLATE "default""#;
+    let named = ["type album.released", "collation track.title", "foreign key track.album_id → album", "trigger album.no_free_album"];
+    assert_eq!(shop.missing(drift), named);
+}
+
+#[test]
 fn a_sequence_goes_on_where_sqlite_would() {
     let shop = Shop::migrated("sequence", "");
     shop.database.execute("SELECT setval('artist_id_seq', 2), setval('album_id_seq', 9, false)");
@@ -117,6 +126,11 @@ fn a_sequence_goes_on_where_sqlite_would() {
     // A third artist was there once: SQLite counts it, and the largest id does not.
     assert_eq!(objects["wrong_next_values"], json!([{"table": "artist", "column": "id", "expected": 4, "actual": 3}]));
     shop.case.run("verify {source} {url} --schema-objects").exit(1).stdout_has("sequence artist.id: gives 3 next, and should give 4");
+    // What counts is the sequence that the column draws from, whoever owns it.
+    let other =
+        "ALTER TABLE artist ALTER id DROP IDENTITY; CREATE SEQUENCE other; ALTER TABLE artist ALTER id SET DEFAULT nextval('other')";
+    shop.database.execute(other);
+    assert_eq!(shop.verify(1)["wrong_next_values"], json!([{"table": "artist", "column": "id", "expected": 4, "actual": 1}]));
 }
 
 #[test]
@@ -163,10 +177,40 @@ fn tables_that_were_there_before_have_a_schema_of_their_own() {
     database.execute("CREATE TABLE t (id bigserial, n bigint)");
     case.run("migrate {source} {url}").exit(0);
     let objects = case.run("verify {source} {url} --schema-objects --json").exit(0).json()["schema_objects"].clone();
-    assert_eq!(objects["not_compared"], json!(["t"]));
-    database.execute("SELECT setval('t_id_seq', 1)");
+    // What it lacked before, the run has said; what it has lost since, nobody has.
+    assert_eq!((missing(&objects), &objects["not_compared"]), (vec!["not null t.n".into(), "primary key t.id".into()], &json!([])));
+    assert!(objects["missing"].as_array().unwrap().iter().all(|missing| missing["declared"] == true), "{objects}");
+    database.execute("ALTER TABLE t ALTER id DROP NOT NULL");
+    let objects = case.run("verify {source} {url} --schema-objects --json").exit(1).json()["schema_objects"].clone();
+    assert_eq!(missing(&objects)[0], "not null t.id");
+    database.execute("ALTER TABLE t ALTER id SET NOT NULL; SELECT setval('t_id_seq', 1)");
     let objects = case.run("verify {source} {url} --schema-objects --json").exit(1).json()["schema_objects"].clone();
     assert_eq!(objects["wrong_next_values"][0], json!({"table": "t", "column": "id", "expected": 5, "actual": 2}));
+}
+
+#[test]
+fn what_migrations_made_is_compared_as_what_a_run_made() {
+    let database = Database::fresh();
+    let case = Case::new("migrations").source_sql(SHOP).database(&database);
+    case.run("schema generate {source} --out {dir}/files").exit(0);
+    case.run("migrate {source} {url} --migrations {dir}/files").exit(0);
+    let shop = Shop { case, database };
+    let objects = shop.verify(0);
+    assert_eq!((&objects["missing"], &objects["not_compared"]), (&json!([]), &json!([])));
+    let gone = "DROP INDEX album_released; ALTER TABLE track DROP CONSTRAINT track_pkey, DROP CONSTRAINT track_album_id_fkey;
+        ALTER TABLE album DROP CONSTRAINT title_per_artist, DROP CONSTRAINT album_check1, ALTER label DROP EXPRESSION; DROP TRIGGER no_free_album ON album";
+    let mut missing = shop.missing(gone);
+    missing.sort();
+    let named = [
+        "check album.check 1",
+        "foreign key track.album_id → album",
+        "generated column album.label",
+        "index album.album_released",
+        "primary key track.album_id_number",
+        "trigger album.no_free_album",
+        "unique album.artist_id_title",
+    ];
+    assert_eq!(missing, named);
 }
 
 #[test]

@@ -527,6 +527,7 @@ impl Compared {
                 "mapping": report.mapping, "source_path": self.job.call.source_path, "refresh": tables, "rejects_dir": rejects,
                 // A refresh brings rows alone: what else the run before it left out or lost is so still.
                 "left_out": before.get("left_out"), "losses": before.get("losses"), "names": before.get("names"),
+                "made_by": before.get("made_by").or(before.get("mapping")),
             }),
         };
         let journal = Journal::open(&self.control).await?;

@@ -1,10 +1,11 @@
--- What the columns of a schema's tables promise: NOT NULL, defaults, generated values, values from a sequence.
+-- What the columns of a schema's tables promise: their type, NOT NULL, defaults, generated values, values from a sequence.
 -- $1 oid: the schema
 SELECT c.relname, a.attname, a.attnotnull,
        CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default_value,
        CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END AS generated,
        a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false) AS sequence,
-       coalesce(l.collname = 'C', false) AS collated_c
+       coalesce(l.collname = 'C', false) AS collated_c,
+       format_type(a.atttypid, a.atttypmod) AS sql_type
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -1,8 +1,9 @@
--- Every index of a schema, also those behind keys: what it is, without its own name.
+-- Every index of a schema, also those behind keys: what it is, without its own name. That of a partitioned table is said to be on it ONLY.
 -- $1 oid: the schema
 SELECT t.relname, i.relname, x.indisprimary, x.indisunique, x.indisvalid,
        substr(pg_get_indexdef(i.oid, 0, true),
-              length('CREATE ' || CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || quote_ident(i.relname) || ' ON ') + 1) AS shape
+              length('CREATE ' || CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || quote_ident(i.relname) || ' ON '
+                     || CASE WHEN i.relkind = 'I' THEN 'ONLY ' ELSE '' END) + 1) AS shape
 FROM pg_index x
 JOIN pg_class i ON i.oid = x.indexrelid
 JOIN pg_class t ON t.oid = x.indrelid

@@ -7,5 +7,5 @@ SELECT t.relname, g.tgname,
 FROM pg_trigger g
 JOIN pg_class t ON t.oid = g.tgrelid
 JOIN pg_proc p ON p.oid = g.tgfoid
-WHERE t.relnamespace = $1 AND NOT g.tgisinternal AND g.tgenabled <> 'D' AND g.tgconstraint = 0
+WHERE t.relnamespace = $1 AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgconstraint = 0
 ORDER BY t.relname, g.tgname

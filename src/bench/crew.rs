@@ -73,10 +73,13 @@ impl Crew {
                 None => break,
             }
         }
-        let watch = match address {
+        let mut watch = match address {
             Some(address) => Some(server::Watch::connect(address).await?),
             None => None,
         };
+        if let Some(watch) = watch.as_mut().filter(|_| job.warmup.is_zero()) {
+            watch.begin().await;
+        }
         let mut store = self.plan.entrance.instances().map(StoreWatch::new);
         let start = Instant::now();
         let measured_from = start + job.warmup;
@@ -93,8 +96,10 @@ impl Crew {
         self.start.send_replace(Some(Window { start, measured_from, end }));
         // In the open model what was due within the window is answered after its end, too.
         let watched_to = end.filter(|_| job.rate.is_none());
+        // Sessions of a pooler outlive its clients'.
+        let whole = job.warmup.is_zero() && (layer.of_store().is_none() || job.store.address.shown() == job.address.shown());
         let (finish, finished) = oneshot::channel();
-        let server = watch.map(|watch| tokio::spawn(watch.run(measured_from, watched_to, finished)));
+        let server = watch.map(|watch| tokio::spawn(watch.run(measured_from, watched_to, whole, finished)));
 
         let workers = std::mem::take(&mut self.workers);
         let mut joined = tokio::task::spawn_blocking(move || workers.into_iter().map(thread::JoinHandle::join).collect::<Vec<_>>());

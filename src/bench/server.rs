@@ -13,7 +13,8 @@ use crate::postgres::{Address, Answer, Observer};
 /// The server's side of a run; numbers that it does not give are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerReport {
-    /// How each count grew: commits, blocks_hit, blocks_read, temp_bytes, deadlocks, wal_bytes (of the whole server), …
+    /// How each count grew: commits, blocks_hit, blocks_read, temp_bytes, deadlocks, wal_bytes (of the whole server), … The looking itself is left out.
+    /// All but WAL are the sessions' own counts, which each hands in once a second, or when it ends.
     pub counts: BTreeMap<String, Option<f64>>,
     /// Those that took the most time, most first; null without pg_stat_statements.
     pub statements: Option<Vec<ServerStatement>>,
@@ -36,6 +37,9 @@ pub struct ServerStatement {
     pub blocks_hit: u64,
     pub blocks_read: u64,
     pub wal_bytes: u64,
+    /// Of the user who asks.
+    #[serde(skip)]
+    is_own: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,41 +57,90 @@ const MOST: usize = 10;
 
 pub struct Watch {
     observer: Observer,
+    before: Option<Look>,
     waits: BTreeMap<String, u64>,
     notes: Vec<String>,
 }
 
 #[derive(Default)]
 struct Look {
-    counts: BTreeMap<String, Option<f64>>,
+    counts: Counts,
     statements: Option<BTreeMap<String, ServerStatement>>,
+    /// Transactions of the looking itself that stand among the statements.
+    own: u64,
 }
+
+/// Without the looking itself.
+type Counts = BTreeMap<String, Option<f64>>;
+
+/// Sessions hand in their counts once a second; where that matters more than a little, it is said.
+const FEW_SECONDS: Duration = Duration::from_secs(20);
+
+/// How long counts are waited for that sessions hand in as they end.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2);
+const SETTLING: Duration = Duration::from_millis(50);
 
 impl Watch {
     pub async fn connect(address: &Address) -> Result<Self> {
         let observer = Observer::connect(address, "candlefish bench watch").await.context("watch the server")?;
-        Ok(Watch { observer, waits: BTreeMap::new(), notes: Vec::new() })
+        Ok(Watch { observer, before: None, waits: BTreeMap::new(), notes: Vec::new() })
+    }
+
+    /// The first look, before the clients have done anything; else it is taken when the window begins.
+    pub async fn begin(&mut self) {
+        self.before = self.whole().await;
     }
 
     /// Looks from `from` until `end`, or until the other half of `finish` is gone. Beside the run: a server that does not answer holds up nothing else.
-    pub async fn run(mut self, from: Instant, end: Option<Instant>, mut finish: oneshot::Receiver<()>) -> ServerReport {
+    /// `whole`: the clients' sessions begin and end with the window, so that all they count is of it.
+    pub async fn run(mut self, from: Instant, end: Option<Instant>, whole: bool, mut finish: oneshot::Receiver<()>) -> ServerReport {
         tokio::select! {
             _ = tokio::time::sleep_until(from.into()) => {}
             _ = &mut finish => return ServerReport::default(),
         }
-        let before = self.whole().await;
+        if self.before.is_none() {
+            self.begin().await;
+        }
+        let mut is_finished = false;
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 _ = tokio::time::sleep_until(end.unwrap_or(from).into()), if end.is_some() => break,
-                _ = &mut finish => break,
+                _ = &mut finish => {
+                    is_finished = true;
+                    break;
+                }
                 _ = tick.tick() => self.look().await,
             }
         }
-        let after = self.whole().await;
-        self.report(before, after)
+        let mut after = self.whole().await;
+        if let Some(after) = after.as_mut().filter(|_| whole) {
+            if !is_finished {
+                // Whether it was dropped or used, the clients have ended.
+                let _ = finish.await;
+            }
+            self.settle(&mut after.counts).await;
+        } else if from.elapsed() < FEW_SECONDS {
+            self.note("commits, blocks and rows are what sessions handed in, each once a second: at both ends of the measured time some are too many or missing".to_string());
+        }
+        self.report(after)
+    }
+
+    /// The counts when they stand still: the sessions have ended.
+    async fn settle(&mut self, counts: &mut Counts) {
+        let until = Instant::now() + SETTLES_WITHIN;
+        loop {
+            tokio::time::sleep(SETTLING).await;
+            let Some(now) = self.counts().await else { return };
+            let stands = |name: &str| now.get(name) == counts.get(name);
+            let is_still = ["commits", "rollbacks", "rows_written"].into_iter().all(stands);
+            *counts = now;
+            if is_still || Instant::now() >= until {
+                return;
+            }
+        }
     }
 
     /// What the sessions are at now.
@@ -102,15 +155,31 @@ impl Watch {
         }
     }
 
-    async fn whole(&mut self) -> Option<Look> {
-        let counts = self.observer.ask(include_str!("queries/server_counts.sql"), &[]).await;
-        let counts = self.known(counts, "its counts")?;
-        let mut look = Look::default();
-        for row in 0..counts.rows.len() {
-            if let Some(name) = counts.value(row, "name").and_then(Cell::text) {
-                look.counts.insert(name.to_string(), counts.value(row, "value").and_then(Cell::number));
-            }
+    async fn counts(&mut self) -> Option<Counts> {
+        // Our own session hands in what it has, so that we know what of it to leave out. Before PostgreSQL 15 it does so twice a second.
+        if self.observer.server.major >= 15 {
+            let handed_in = self.observer.ask("SELECT 1 FROM pg_stat_force_next_flush()", &[]).await;
+            self.known(handed_in, "its counts")?;
         }
+        let (committed, rolled_back) = self.observer.transactions();
+        let told = self.observer.ask(include_str!("queries/server_counts.sql"), &[]).await;
+        let told = self.known(told, "its counts")?;
+        let mut counts = Counts::new();
+        for row in 0..told.rows.len() {
+            let Some(name) = told.value(row, "name").and_then(Cell::text) else { continue };
+            let own = match name {
+                "commits" => committed,
+                "rollbacks" => rolled_back,
+                _ => 0,
+            };
+            counts.insert(name.to_string(), told.value(row, "value").and_then(Cell::number).map(|value| value - own as f64));
+        }
+        Some(counts)
+    }
+
+    async fn whole(&mut self) -> Option<Look> {
+        let mut look = Look { counts: self.counts().await?, ..Look::default() };
+        look.own = self.observer.transactions().0;
         if self.observer.server.statements.is_some() {
             let mut hides = false;
             let statements = self.observer.ask_statements(include_str!("queries/server_statements.sql"), &[]).await;
@@ -138,20 +207,22 @@ impl Watch {
         }
     }
 
-    fn report(self, before: Option<Look>, after: Option<Look>) -> ServerReport {
+    fn report(self, after: Option<Look>) -> ServerReport {
+        let major = self.observer.server.major;
         let mut report = ServerReport { notes: self.notes, ..ServerReport::default() };
         let seen: u64 = self.waits.values().sum();
         report.waits = self.waits.into_iter().map(|(waiting_for, count)| Wait { waiting_for, share: count as f64 / seen as f64 }).collect();
         report.waits.sort_by(|a, b| b.share.total_cmp(&a.share));
-        let (Some(before), Some(after)) = (before, after) else { return report };
+        let (Some(before), Some(after)) = (self.before, after) else { return report };
+        let own = after.own - before.own;
         for (name, value) in after.counts {
             // A count that went back was reset meanwhile.
             let grown = value.zip(before.counts.get(&name).copied().flatten()).map(|(after, before)| after - before);
             report.counts.insert(name, grown.filter(|grown| *grown >= 0.0));
         }
         if let (Some(before), Some(after)) = (before.statements, after.statements) {
-            let mut statements: Vec<ServerStatement> =
-                after.into_iter().filter_map(|(id, after)| after.since(before.get(&id))).filter(|statement| statement.calls > 0).collect();
+            let statements = after.into_iter().filter_map(|(id, after)| after.since(before.get(&id))?.without(own, major));
+            let mut statements: Vec<ServerStatement> = statements.filter(|statement| statement.calls > 0).collect();
             let total: f64 = statements.iter().map(|statement| statement.exec_ms).sum();
             statements.sort_by(|a, b| b.exec_ms.total_cmp(&a.exec_ms));
             statements.truncate(MOST);
@@ -184,12 +255,24 @@ fn statements_of(answer: &Answer) -> BTreeMap<String, ServerStatement> {
             blocks_hit: count(row, "blocks_hit")?,
             blocks_read: count(row, "blocks_read")?,
             wal_bytes: count(row, "wal_bytes")?,
+            is_own: answer.value(row, "is_own") == Some(&Cell::Bool(true)),
         })
     };
     (0..answer.rows.len()).filter_map(|row| Some((text(row, "id")?.to_string(), statement(row)?))).collect()
 }
 
 impl ServerStatement {
+    /// Without so many transactions of the looking itself; what else the same user begins and ends in the same words stays. From PostgreSQL 16 on
+    /// COMMIT and END are one, under the words that came first.
+    fn without(mut self, looking: u64, major: i32) -> Option<Self> {
+        let words = self.query.as_str();
+        if self.is_own && (matches!(words, "BEGIN READ ONLY" | "COMMIT") || words.eq_ignore_ascii_case("END") && major >= 16) {
+            self.calls = self.calls.checked_sub(looking)?;
+            self.exec_ms = self.mean_ms * self.calls as f64;
+        }
+        Some(self)
+    }
+
     /// What was added; none when it was forgotten and seen anew meanwhile.
     fn since(mut self, before: Option<&ServerStatement>) -> Option<Self> {
         if let Some(before) = before {

@@ -461,6 +461,27 @@ fn a_transaction_that_a_script_leaves_open_is_its_mistake() {
 }
 
 #[test]
+fn the_servers_own_account_is_of_the_load_and_not_of_who_looks() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE t (a int)");
+    let case = case("the server's account", &database, &[("one.sql", "SELECT count(*) FROM t;\n")]);
+    // Over before any session has handed in what it counted.
+    let line =
+        format!("bench --to {{url}} --layer direct -f {{dir}}/one.sql -c 2 -t 50 --warmup 0 --json --allow-writes {}", database.name);
+    let report = case.run(&line).exit(0).json();
+    let server = &report["layers"][0]["server"];
+    // Sessions begin with a transaction of their own.
+    assert!((100.0..=115.0).contains(&server["counts"]["commits"].as_f64().unwrap()), "{server:#}");
+    let statements = server["statements"].as_array().unwrap();
+    let of = |words: &str| -> f64 {
+        let found = statements.iter().find(|statement| statement["query"].as_str().unwrap().starts_with(words));
+        found.map_or(0.0, |statement| statement["calls"].as_f64().unwrap())
+    };
+    let looking = of("BEGIN") + of("COMMIT") + of("SELECT set_config") + of("SELECT $1 FROM");
+    assert_eq!((of("SELECT count(*) FROM t"), looking), (100.0, 0.0), "{server:#}");
+}
+
+#[test]
 fn a_result_is_shown_where_it_cannot_be_kept_and_a_pipe_is_read_once() {
     let database = Database::fresh();
     let case = case("a full disk", &database, &[]).input("SELECT 1;\n");

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::model::{Failure, sentence};
 use crate::postgres::{Address, connect};
-use crate::store::RedisFacts;
+use crate::store::{REDIS_REFUSED, RedisFacts};
 
 /// Fails unless the pooler leads to the database that is the target.
 pub async fn check_pooler(target: &Address, pooler: &Address) -> Result<()> {
@@ -48,6 +48,7 @@ async fn which(address: &Address) -> Result<Database> {
 pub async fn check_redis(url: &str) -> Result<()> {
     match RedisFacts::read(url).await {
         Ok(_) => Ok(()),
+        Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == REDIS_REFUSED) => Err(error),
         Err(error) => {
             let failure = Failure::new("redis_unreachable", format!("Redis does not answer: {}", sentence(&error)));
             bail!(failure.hint("Check --redis or REDIS_URL; without Redis: --layer pooled or direct."))

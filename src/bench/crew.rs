@@ -73,6 +73,9 @@ impl Crew {
                 None => break,
             }
         }
+        if let Some(instances) = self.plan.entrance.instances() {
+            instances.hear_redis().await?;
+        }
         let mut watch = match address {
             Some(address) => Some(server::Watch::connect(address).await?),
             None => None,

@@ -7,9 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use crate::model::Failure;
 use crate::postgres::{Address, Client, connect, sql_failure};
 use crate::sqlite;
+use crate::store::{OutboxRemoval, remove_outbox};
 
 /// The schema of everything that `bench` makes.
 pub const SCHEMA: &str = "candlefish_bench";
+
+/// What stands as a remark on the outbox that a run has made.
+pub const MAKER: &str = "made by candlefish bench";
 
 const MARKER: &str = include_str!("queries/marker.sql");
 const FILL: [&str; 2] = [include_str!("queries/fill_registry.sql"), include_str!("queries/fill_pgbench.sql")];
@@ -75,15 +79,23 @@ fn refused(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Drops the schema, when `init` made it; whether there was anything.
-pub async fn clean(address: &Address) -> Result<bool> {
+/// What `clean` found to do.
+pub struct Cleaned {
+    /// The schema was there, and `init` had made it.
+    pub schema: bool,
+    /// The data layer's own table, which runs make where it is missing.
+    pub outbox: OutboxRemoval,
+}
+
+/// Drops the schema, when `init` made it, and the data layer's outbox, when a run made it and nobody else has come to use it.
+pub async fn clean(address: &Address) -> Result<Cleaned> {
     let client = connect(address).await?;
-    if filled(&client).await?.is_none() {
-        return Ok(false);
+    let schema = filled(&client).await?.is_some();
+    if schema {
+        let drop = "SET lock_timeout = '10s'; SET client_min_messages = warning; DROP SCHEMA candlefish_bench CASCADE";
+        client.batch_execute(drop).await.map_err(|error| sql_failure(error.into())).context("drop the schema candlefish_bench")?;
     }
-    let drop = "SET lock_timeout = '10s'; SET client_min_messages = warning; DROP SCHEMA candlefish_bench CASCADE";
-    client.batch_execute(drop).await.map_err(|error| sql_failure(error.into())).context("drop the schema candlefish_bench")?;
-    Ok(true)
+    Ok(Cleaned { schema, outbox: remove_outbox(address, MAKER).await? })
 }
 
 /// The failure of a built-in workload without its data.

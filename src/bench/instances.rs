@@ -1,8 +1,9 @@
 //! Instances of an application on the data layer: each its own pool and caches, its clients divided among them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::sync::OnceCell;
 
 use crate::bench::layer;
@@ -12,6 +13,9 @@ use crate::bench::script::{Control, Keep, Statement, Value};
 use crate::model::{Failure, Query, QueryKind};
 use crate::postgres::{Argument, Refusal, TextRows, Type};
 use crate::store::{Declared, Row, Rows, Source, Store, StoreConfig, StoreError, ToSql, TransactionOptions};
+
+/// How long an instance may take to hear Redis, before a run.
+const HEARS_WITHIN: Duration = Duration::from_secs(5);
 
 /// All instances of one run. Each is opened by the worker whose client needs it first, and lives in that worker's runtime.
 pub struct Instances {
@@ -55,6 +59,32 @@ impl Instances {
         let declared = self.queries.iter().map(|query| query.map(declare).transpose());
         let declared = declared.collect::<Result<Vec<_>, StoreError>>().map_err(Failure::from)?;
         Ok(Arc::new(Instance { store, declared, read_only: self.read_only }))
+    }
+
+    /// Waits until each hears Redis, where there is one: it would go on without, and what is called l2 would be none.
+    pub async fn hear_redis(&self) -> Result<()> {
+        if !self.has_redis() {
+            return Ok(());
+        }
+        let until = Instant::now() + HEARS_WITHIN;
+        for store in self.stores() {
+            while !store.has_redis() {
+                if Instant::now() >= until {
+                    let why =
+                        format!("Redis answers, and an instance has not heard its own messages by it within {} s", HEARS_WITHIN.as_secs());
+                    bail!(
+                        Failure::new("redis_not_heard", why)
+                            .hint("Its user may lack rights: the data layer uses EVAL, PUBLISH and SUBSCRIBE.")
+                    );
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn has_redis(&self) -> bool {
+        self.config.redis.is_some()
     }
 
     /// Those that a client has needed.

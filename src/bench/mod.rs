@@ -39,7 +39,7 @@ use tokio::sync::watch;
 
 pub use assertion::{Claim, parse as parse_claims};
 pub use compare::{Comparison, FEWEST_RUNS, MetricComparison, Verdict, compare};
-pub use fill::{SCHEMA, clean, filled_scale, init, not_filled};
+pub use fill::{Cleaned, SCHEMA, clean, filled_scale, init, not_filled};
 pub use find_max::{FindMax, Step, find_max};
 pub use improvement::Improvement;
 pub use layer::Layer;
@@ -49,13 +49,13 @@ pub use report::{
     OperationReport, PartReport, SCHEMA_VERSION, SeriesPoint, StatementReport,
 };
 pub use server::{ServerReport, ServerStatement, Wait};
-pub use store_watch::{CacheReport, PoolReport, StoreNow};
+pub use store_watch::{CacheReport, PoolReport, RedisReport, StoreNow};
 pub use workload::Choice;
 
-use crate::model::{Failure, Query, sentence};
+use crate::model::{Failure, Query, QueryKind, sentence};
 use crate::postgres::{Address, Protocol, connect};
 use crate::sqlite;
-use crate::store::{FleetPlace, StoreConfig, clear_namespace};
+use crate::store::{FleetPlace, StoreConfig, clear_namespace, make_outbox};
 use crew::{Crew, Measured};
 use instances::Instances;
 use layer::Entrance;
@@ -108,6 +108,12 @@ impl Job {
     fn own_keys(&self) -> Option<FleetPlace> {
         let url = self.store.redis.clone().filter(|_| self.store.announce.is_some() && self.layers.iter().any(|layer| layer.caches()))?;
         Some(FleetPlace { url, origin: "this run".to_string(), namespace: self.store.namespace.clone() })
+    }
+
+    /// The data layer would make it by itself, and `bench clean` could not tell it from an application's.
+    fn needs_outbox(&self, queries: &[Option<Query>]) -> bool {
+        let tells = |query: &Query| query.kind == QueryKind::Write && !query.tags.is_empty();
+        self.layers.iter().any(|layer| layer.caches() || layer.of_store().is_some() && queries.iter().flatten().any(tells))
     }
 
     /// Nothing says that what a script hides may be done.
@@ -170,6 +176,9 @@ async fn run_whatever_comes(job: &Job, started_at: String) -> Result<BenchReport
         beside::check_redis(redis).await?;
     }
     let queries = if through_store { declare::queries(&workload, &job.address).await? } else { Vec::new() };
+    if job.needs_outbox(&queries) {
+        make_outbox(&job.address, fill::MAKER).await?;
+    }
     let mut report = BenchReport {
         schema_version: SCHEMA_VERSION,
         candlefish_version: env!("CARGO_PKG_VERSION").to_string(),
@@ -223,7 +232,7 @@ pub fn default_layer(workload: &[Choice], may_write: bool, protocol: Protocol) -
         (true, false, _) => {
             (Layer::Direct, Some("the database may only be read, and the layers that keep answers make a table of their own"))
         }
-        (true, true, Protocol::Simple) => (Layer::Direct, Some("the data layer sends values beside a statement, and -M simple within it")),
+        (_, _, Protocol::Simple) => (Layer::Direct, Some("the data layer sends values beside a statement, and -M simple within it")),
         _ => (Layer::Cached, None),
     }
 }
@@ -244,7 +253,7 @@ fn check(job: &Job, workload: &Workload) -> Result<()> {
         }
     }
     if job.layers.iter().any(|layer| layer.of_store().is_some()) {
-        if job.protocol == Protocol::Simple && job.has_scripts() {
+        if job.protocol == Protocol::Simple {
             let failure = Failure::new("no_simple_protocol", "the data layer sends values beside a statement, and -M simple within it");
             bail!(failure.hint("Leave -M simple out, or choose --layer direct."));
         }
@@ -292,12 +301,7 @@ async fn config(job: &Job) -> Result<Config> {
         transactions_per_client,
         warmup_seconds: job.warmup.as_secs_f64(),
         rate: job.rate,
-        protocol: match job.protocol {
-            Protocol::Simple => "simple",
-            Protocol::Extended => "extended",
-            Protocol::Prepared => "prepared",
-        }
-        .to_string(),
+        protocol: job.protocol.as_str().to_string(),
         seed: job.seed,
         scale: job.scale,
         repeat: job.repeat,
@@ -323,6 +327,10 @@ fn notes(job: &Job) -> Vec<String> {
              percentiles; -R RATE measures from when a request was due"
                 .to_string(),
         );
+    }
+    let others: Vec<&str> = job.layers.iter().filter(|layer| **layer != Layer::Direct).map(|layer| layer.as_str()).collect();
+    if job.protocol != Protocol::Prepared && !others.is_empty() {
+        notes.push(format!("-M {} is of layer direct alone: {} send in ways of their own", job.protocol.as_str(), others.join(", ")));
     }
     if job.layers.iter().any(|layer| layer.caches()) && !job.warmup.is_zero() {
         notes.push("before layers that keep answers are measured, their clients read as fast as they can: full caches are measured, not how they fill".to_string());
@@ -407,7 +415,7 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
     let all = record.tally(|_| true);
     let (transactions, errors) = (all.latencies.count(), all.failures);
     let seconds = elapsed.as_secs_f64();
-    let (l1, l2, pool) = store.map_or((None, None, None), |store| (Some(store.l1), Some(store.l2), Some(store.pool)));
+    let of_store = store.as_ref();
     let part = |reads: bool| PartReport::of(&record.tally(|script| scripts[script].reads_only == reads));
     let statements = statement_reports(plan, &record);
     Ok(LayerReport {
@@ -437,9 +445,11 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
         rss_bytes,
         client_cpu_us_per_transaction: cpu.filter(|_| transactions > 0).map(|cpu| cpu.as_secs_f64() * 1e6 / (transactions + errors) as f64),
         answered: layer.of_store().map(|_| AnsweredReport::of(&record.answered)),
-        l1: l1.filter(|_| layer == Layer::Cached),
-        l2: l2.filter(|_| layer.caches() && job.store.redis.is_some()),
-        pool,
+        l1: of_store.filter(|_| layer == Layer::Cached).map(|store| store.l1.clone()),
+        l2: of_store.filter(|store| store.redis.is_some()).map(|store| store.l2.clone()),
+        pool: of_store.map(|store| store.pool.clone()),
+        redis: of_store.and_then(|store| store.redis.clone()),
+        pending_writes: of_store.map(|store| store.pending_writes),
         server,
         series: series.into_iter().map(SeriesPoint::from).collect(),
     })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::improvement::Improvement;
 use crate::bench::recorder::{Answered, Connections, Latencies, Second, Tally, UNFINISHED};
 use crate::bench::server::ServerReport;
-use crate::bench::store_watch::{CacheReport, PoolReport};
+use crate::bench::store_watch::{CacheReport, PoolReport, RedisReport};
 use crate::model::Failure;
 
 /// The shape of the JSON document; raised when a field changes its meaning.
@@ -99,7 +99,7 @@ pub struct LayerReport {
     /// The client's memory at its most, bytes.
     pub rss_bytes: Option<u64>,
     pub client_cpu_us_per_transaction: Option<f64>,
-    /// Of the data layer: where its answers came from. Null elsewhere, as the next three.
+    /// Of the data layer: where its answers came from. Null elsewhere, as the next five.
     #[serde(default)]
     pub answered: Option<AnsweredReport>,
     #[serde(default)]
@@ -108,6 +108,12 @@ pub struct LayerReport {
     pub l2: Option<CacheReport>,
     #[serde(default)]
     pub pool: Option<PoolReport>,
+    /// Null also where the layer has no Redis.
+    #[serde(default)]
+    pub redis: Option<RedisReport>,
+    /// Writes whose news Redis could not be told at once: they stand in the outbox, and for up to 2 s what was before may have been read.
+    #[serde(default)]
+    pub pending_writes: Option<u64>,
     /// The server's side of exactly the measured time.
     #[serde(default)]
     pub server: Option<ServerReport>,
@@ -252,6 +258,8 @@ impl LayerReport {
             l1: Some(CacheReport::empty()),
             l2: Some(CacheReport::empty()),
             pool: Some(PoolReport::default()),
+            redis: Some(RedisReport::default()),
+            pending_writes: Some(0),
             server: Some(ServerReport::default()),
             ..LayerReport::default()
         }

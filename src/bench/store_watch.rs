@@ -42,11 +42,25 @@ pub struct PoolReport {
     pub refused: u64,
 }
 
+/// How the instances fared with Redis. Without it they answer as well, more slowly: by these numbers it is known that a layer was measured with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RedisReport {
+    /// How often an instance lost it.
+    pub lost: u64,
+    /// Of the instances' measured time, the share in which they did not hear it.
+    pub away_ratio: f64,
+    /// Instances that did not hear it at the end.
+    pub away_at_end: u64,
+}
+
 #[derive(Clone, Debug)]
 pub struct StoreReport {
     pub l1: CacheReport,
     pub l2: CacheReport,
     pub pool: PoolReport,
+    /// None where there is none.
+    pub redis: Option<RedisReport>,
+    pub pending_writes: u64,
 }
 
 /// What a second looked like, for who watches.
@@ -58,14 +72,19 @@ pub struct StoreNow {
     pub in_use: usize,
     pub max: usize,
     pub waiting: usize,
+    /// Instances that do not hear Redis; 0 where there is none.
+    pub without_redis: usize,
 }
 
 pub struct StoreWatch {
     stores: Vec<Store>,
+    has_redis: bool,
     before: Option<Vec<StoreStatus>>,
     after: Option<Vec<StoreStatus>>,
     /// Connections in use of each instance, added up over all looks.
     in_use: Vec<u64>,
+    /// Instances that did not hear Redis, added up over all looks.
+    without_redis: u64,
     looks: u64,
     /// At the last tick.
     told: (LayerStatus, LayerStatus),
@@ -77,7 +96,16 @@ impl StoreWatch {
 
     pub fn new(instances: &Instances) -> Self {
         let stores = instances.stores();
-        StoreWatch { in_use: vec![0; stores.len()], stores, before: None, after: None, looks: 0, told: Default::default() }
+        StoreWatch {
+            in_use: vec![0; stores.len()],
+            without_redis: 0,
+            stores,
+            has_redis: instances.has_redis(),
+            before: None,
+            after: None,
+            looks: 0,
+            told: Default::default(),
+        }
     }
 
     fn statuses(&self) -> Vec<StoreStatus> {
@@ -104,6 +132,7 @@ impl StoreWatch {
         self.looks += 1;
         for (sum, store) in self.in_use.iter_mut().zip(&self.stores) {
             *sum += store.pool().in_use() as u64;
+            self.without_redis += u64::from(!store.has_redis());
         }
     }
 
@@ -120,6 +149,7 @@ impl StoreWatch {
             in_use: pools().map(|pool| pool.in_use).sum(),
             max: pools().map(|pool| pool.max).sum(),
             waiting: pools().map(|pool| pool.waiting).sum(),
+            without_redis: statuses.iter().filter(|status| self.has_redis && !status.redis).count(),
         })
     }
 
@@ -133,6 +163,9 @@ impl StoreWatch {
         let pools = || after.iter().map(|status| &status.pool);
         let most = |value: fn(&PoolStatus) -> Option<f64>| pools().filter_map(value).max_by(f64::total_cmp);
         let max = pools().map(|pool| pool.max).max().unwrap_or_default();
+        let grown = |count: fn(&StoreStatus) -> u64| -> u64 {
+            after.iter().zip(&before).map(|(after, before)| count(after).saturating_sub(count(before))).sum()
+        };
         Some(StoreReport {
             l1: of(StoreStatus::l1),
             l2: of(StoreStatus::l2),
@@ -144,8 +177,17 @@ impl StoreWatch {
                 wait_ms_p50: most(|pool| pool.wait_ms_p50),
                 wait_ms_p99: most(|pool| pool.wait_ms_p99),
                 wait_ms_max: most(|pool| pool.wait_ms_max),
-                refused: after.iter().zip(&before).map(|(after, before)| after.pool.refused.saturating_sub(before.pool.refused)).sum(),
+                refused: grown(|status| status.pool.refused),
             },
+            redis: self.has_redis.then(|| RedisReport {
+                lost: grown(|status| status.breaker_opened),
+                away_ratio: match self.looks * after.len() as u64 {
+                    0 => 0.0,
+                    looks => self.without_redis as f64 / looks as f64,
+                },
+                away_at_end: after.iter().filter(|status| !status.redis).count() as u64,
+            }),
+            pending_writes: grown(|status| status.pending_writes),
         })
     }
 }

@@ -20,6 +20,16 @@ pub enum Protocol {
     Prepared,
 }
 
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Simple => "simple",
+            Protocol::Extended => "extended",
+            Protocol::Prepared => "prepared",
+        }
+    }
+}
+
 /// Why a statement did not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

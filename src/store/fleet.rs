@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use redis::ErrorKind;
 use redis::aio::MultiplexedConnection;
 use serde::Deserialize;
 
 use crate::model::Failure;
 use crate::store::redis_link::{instances_key, status_key};
 use crate::store::{CallStatus, Latency, LayerStatus, PoolStatus, escape_glob};
+
+/// The code of the failure of a user whom Redis does not let in, or do what is asked.
+pub const REDIS_REFUSED: &str = "redis_refused";
 
 /// The longest that Redis may take for one answer.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -120,7 +124,20 @@ async fn connect(url: &str) -> Result<MultiplexedConnection> {
 }
 
 async fn within<T>(answer: impl Future<Output = redis::RedisResult<T>>) -> Result<T> {
-    Ok(tokio::time::timeout(LIMIT, answer).await.context("no answer within 2 s")??)
+    tokio::time::timeout(LIMIT, answer).await.context("no answer within 2 s")?.map_err(told)
+}
+
+/// A Redis that lets nobody in is told from one that is away.
+fn told(error: redis::RedisError) -> anyhow::Error {
+    let why = match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => "Redis refuses the user or the password".to_string(),
+        (_, Some("NOAUTH")) => "Redis wants a password, and its address has none".to_string(),
+        (_, Some("NOPERM")) => format!("Redis does not let this user do it: {}", error.detail().unwrap_or_default()),
+        _ => return error.into(),
+    };
+    Failure::new(REDIS_REFUSED, why)
+        .hint("Check what stands before the @ in its address: redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST.")
+        .into()
 }
 
 /// What a Redis is, for who judges it.

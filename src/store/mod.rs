@@ -85,6 +85,7 @@ mod l1;
 mod load;
 mod metrics;
 mod outbox;
+mod outbox_table;
 mod params;
 mod pool;
 mod redis_link;
@@ -96,6 +97,7 @@ mod transaction;
 mod validity;
 mod write;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -107,9 +109,10 @@ pub use config::{Announce, Layers, PoolConfig, StoreConfig};
 pub use declared::Declared;
 pub use error::StoreError;
 pub use fetch::{Call, Fetched, Source};
-pub use fleet::{Fleet, FleetPlace, Instance, InstanceQuery, RedisFacts, clear_namespace};
+pub use fleet::{Fleet, FleetPlace, Instance, InstanceQuery, REDIS_REFUSED, RedisFacts, clear_namespace};
 pub use forget::{Told, escape_glob};
 pub use metrics::{Buckets, CallStatus, Latency, LayerStatus, MissesByCause, QueryStatus};
+pub use outbox_table::{OutboxRemoval, make_outbox, remove_outbox};
 pub use pool::{Lease, Pool, PoolStatus};
 pub use rows::{Row, Rows};
 pub use status::{Explanation, StoreStatus, TagState, prometheus, resident_bytes};
@@ -149,6 +152,8 @@ pub(crate) struct Inner {
     loads: Loads,
     budget: Budget,
     calls: CallMetrics,
+    /// Writes whose news Redis could not be told at once.
+    pending_writes: AtomicU64,
     declared: Mutex<Vec<Arc<Declaration>>>,
     opened: Instant,
     _tasks: Vec<TaskGuard>,
@@ -205,6 +210,7 @@ impl Store {
                 loads,
                 budget,
                 calls,
+                pending_writes: AtomicU64::new(0),
                 declared,
                 opened: Instant::now(),
                 _tasks: tasks,

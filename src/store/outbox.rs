@@ -10,12 +10,11 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use crate::model::Failure;
 use crate::postgres::{self, Address};
-use crate::store::chance;
 use crate::store::declared::Tag;
 use crate::store::redis_link::Link;
 use crate::store::validity::{Validity, now_ms};
+use crate::store::{chance, outbox_table};
 
 const EVERY: Duration = Duration::from_millis(300);
 const LIMIT: Duration = Duration::from_millis(1000);
@@ -74,16 +73,8 @@ impl Outbox {
 
     /// Makes the table and the trigger's function where they are missing. Gives the transaction from which on rows are to be read by who begins now.
     pub async fn prepare(address: Address) -> Result<String> {
-        let client = postgres::connect(&address).await?;
-        let there = client.query_typed("SELECT 1 WHERE to_regclass('candlefish.cache_outbox') IS NOT NULL", &[]).await?;
-        if there.is_empty() {
-            // Two instances that start together would both make it.
-            let sql = format!("BEGIN; SELECT pg_advisory_xact_lock(6312026); {}; COMMIT", include_str!("queries/outbox.sql"));
-            client.batch_execute(&sql).await.map_err(|error| postgres::sql_failure(error.into())).context("make the outbox of the data layer").map_err(|error| {
-                let message = format!("{error:#}");
-                Failure::new("no_outbox", message).hint("Have src/store/queries/outbox.sql run once by a role that may, and SELECT, INSERT and DELETE on candlefish.cache_outbox granted.")
-            })?;
-        }
+        let mut client = postgres::connect(&address).await?;
+        outbox_table::make(&mut client, None).await?;
         let now = client.query_typed("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await?;
         Ok(now.first().context("the server did not say where it stands")?.try_get(0)?)
     }

@@ -34,6 +34,8 @@ pub struct StoreStatus {
     pub rss_bytes: Option<u64>,
     pub pool: PoolStatus,
     pub calls: CallStatus,
+    /// Writes and transactions whose news Redis could not be told at once: the outbox has them.
+    pub pending_writes: u64,
     pub queries: Vec<QueryStatus>,
 }
 
@@ -167,6 +169,7 @@ impl Inner {
             rss_bytes: resident_bytes(),
             pool: self.pool.status(),
             calls: self.calls.status(),
+            pending_writes: self.pending_writes.load(std::sync::atomic::Ordering::Relaxed),
             queries,
         }
     }

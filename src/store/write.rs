@@ -194,9 +194,13 @@ impl Inner {
                 if self.leave_in_outbox(tags).await.is_err() {
                     self.outbox.leave(tags.to_vec());
                 }
+                self.pending_writes.fetch_add(1, Ordering::Relaxed);
                 Ok((done, Invalidation::Pending))
             }
-            (Ok(done), None) => Ok((done, Invalidation::Pending)),
+            (Ok(done), None) => {
+                self.pending_writes.fetch_add(1, Ordering::Relaxed);
+                Ok((done, Invalidation::Pending))
+            }
             (Err(Failed::NotDone(error)), writer) => {
                 if let (Some(link), Some(writer)) = (&self.link, writer) {
                     // Nothing was changed: the tags need not stay pending. If Redis does not hear it, they do so until their limit.

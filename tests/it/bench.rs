@@ -30,6 +30,12 @@ fn a_schema_that_is_not_ours_is_left_alone() {
     case.run("bench init --to {url}").exit(2).stderr_has("that `bench init` did not make");
     case.run("bench clean --yes --to {url}").exit(0).stderr_has("there was nothing that bench init made");
     assert_eq!(database.rows("SELECT * FROM candlefish_bench.mine"), Vec::<String>::new());
+    // Nor is an application's outbox taken away.
+    database.execute(include_str!("../../src/store/queries/outbox.sql"));
+    case.run("bench clean --yes --to {url}")
+        .exit(0)
+        .stderr_has("left: the data layer's outbox in schema candlefish: nothing says that it was made here");
+    assert_eq!(database.value("SELECT count(*) FROM candlefish.cache_outbox"), "0");
 }
 
 #[test]
@@ -236,6 +242,32 @@ fn errors_are_counted_by_their_code_and_the_rest_goes_on() {
 }
 
 #[test]
+fn tries_and_statements_are_counted_apart_and_the_warm_up_not_at_all() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (n int); INSERT INTO t VALUES (0); CREATE SEQUENCE s");
+    let scripts = [
+        ("add.sql", "BEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT n, pg_sleep(0.001) FROM t;\nUPDATE t SET n = n + 1;\nEND;\n"),
+        ("next.sql", "SELECT nextval('s');\n"),
+    ];
+    let case = case("tries", &database, &scripts);
+    let line = |words: &str| format!("bench --to {{url}} --layer direct {words} --json --allow-writes {}", database.name);
+    let report = case.run(&line("-f {dir}/add.sql -c 4 -t 25 --warmup 0 --max-tries 1000 -r")).exit(0).json();
+    let layer = &report["layers"][0];
+    let retries = layer["retries"].as_u64().unwrap();
+    assert!(retries > 0 && layer["transactions"] == 100 && layer["errors"] == 0, "{layer:#}");
+    assert_eq!(database.value("SELECT n FROM t"), "100");
+    let update = &layer["statements"][2];
+    assert_eq!(update["statement"], "UPDATE t SET n = n + 1", "{layer:#}");
+    assert_eq!((&update["executions"], &update["errors"]), (&100.into(), &retries.into()), "{layer:#}");
+    assert!(layer["client_cpu_us_per_transaction"].as_f64().unwrap() > 0.0, "{layer:#}");
+    let report = case.run(&line("-f {dir}/next.sql -c 2 -T 500ms --warmup 500ms")).exit(0).json();
+    let layer = &report["layers"][0];
+    let (counted, ran) = (layer["transactions"].as_f64().unwrap(), database.value("SELECT last_value FROM s").parse::<f64>().unwrap());
+    // A good part of what ran did so in the warm-up.
+    assert!(counted > 0.0 && ran > counted * 1.1, "{counted} of {ran}");
+}
+
+#[test]
 fn a_missed_assertion_is_exit_1_with_its_value() {
     let database = Database::fresh();
     let case = case("assertions", &database, &[("sleep.sql", "SELECT pg_sleep(0.06);\n")]);
@@ -375,6 +407,8 @@ fn a_signal_prints_the_results_so_far() {
         "--warmup",
         "0",
         "--json",
+        "--save",
+        "so-far.json",
     ]);
     command.args(["--allow-writes", &database.name]);
     let child = command.spawn().unwrap();
@@ -386,6 +420,9 @@ fn a_signal_prints_the_results_so_far() {
     assert_eq!(output.status.code(), Some(130));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(report["interrupted"] == true && report["layers"][0]["transactions"].as_u64().unwrap() > 10, "{report:#}");
+    // It is kept as well, and who compares it is told.
+    let compared = case.run("bench compare {dir}/so-far.json {dir}/so-far.json").exit(0).stdout_has("inconclusive");
+    compared.stderr_has("so-far.json is of a run that did not come to its end");
 }
 
 #[test]
@@ -425,6 +462,27 @@ fn statements_that_the_server_hides_are_not_counted() {
 }
 
 #[test]
+fn the_servers_own_account_is_of_the_load_and_not_of_who_looks() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE t (a int)");
+    let case = case("the server's account", &database, &[("one.sql", "SELECT count(*) FROM t;\n")]);
+    // Over before any session has handed in what it counted.
+    let line =
+        format!("bench --to {{url}} --layer direct -f {{dir}}/one.sql -c 2 -t 50 --warmup 0 --json --allow-writes {}", database.name);
+    let report = case.run(&line).exit(0).json();
+    let server = &report["layers"][0]["server"];
+    // Sessions begin with a transaction of their own.
+    assert!((100.0..=115.0).contains(&server["counts"]["commits"].as_f64().unwrap()), "{server:#}");
+    let statements = server["statements"].as_array().unwrap();
+    let of = |words: &str| -> f64 {
+        let found = statements.iter().find(|statement| statement["query"].as_str().unwrap().starts_with(words));
+        found.map_or(0.0, |statement| statement["calls"].as_f64().unwrap())
+    };
+    let looking = of("BEGIN") + of("COMMIT") + of("SELECT set_config") + of("SELECT $1 FROM");
+    assert_eq!((of("SELECT count(*) FROM t"), looking), (100.0, 0.0), "{server:#}");
+}
+
+#[test]
 fn a_run_goes_to_the_target_and_to_nothing_else_that_somebody_names() {
     let (database, other) = (Database::fresh(), Database::fresh());
     other.execute("CREATE TABLE t (a int)");
@@ -458,27 +516,6 @@ fn a_transaction_that_a_script_leaves_open_is_its_mistake() {
         format!("bench --to {{url}} --layer direct -M simple -f {{dir}}/joined.sql -t 2 -c 1 --warmup 0 --allow-writes {}", database.name);
     case.run(&line).exit(0);
     assert_eq!(database.value("SELECT count(*) FROM t"), "0");
-}
-
-#[test]
-fn the_servers_own_account_is_of_the_load_and_not_of_who_looks() {
-    let database = Database::fresh();
-    database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE t (a int)");
-    let case = case("the server's account", &database, &[("one.sql", "SELECT count(*) FROM t;\n")]);
-    // Over before any session has handed in what it counted.
-    let line =
-        format!("bench --to {{url}} --layer direct -f {{dir}}/one.sql -c 2 -t 50 --warmup 0 --json --allow-writes {}", database.name);
-    let report = case.run(&line).exit(0).json();
-    let server = &report["layers"][0]["server"];
-    // Sessions begin with a transaction of their own.
-    assert!((100.0..=115.0).contains(&server["counts"]["commits"].as_f64().unwrap()), "{server:#}");
-    let statements = server["statements"].as_array().unwrap();
-    let of = |words: &str| -> f64 {
-        let found = statements.iter().find(|statement| statement["query"].as_str().unwrap().starts_with(words));
-        found.map_or(0.0, |statement| statement["calls"].as_f64().unwrap())
-    };
-    let looking = of("BEGIN") + of("COMMIT") + of("SELECT set_config") + of("SELECT $1 FROM");
-    assert_eq!((of("SELECT count(*) FROM t"), looking), (100.0, 0.0), "{server:#}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The data layer against real servers: the pool, the one flight, and what a caller meets when servers go.
 
 pub mod cache;
-mod checker;
+pub mod checker;
 mod commands;
-mod outage;
+pub mod outage;
 pub mod proxy;
 mod registry;
 mod security;

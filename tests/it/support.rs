@@ -13,7 +13,6 @@
 
 #![allow(dead_code, reason = "the shelf of tests grows into it")]
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -182,7 +181,7 @@ pub struct Case {
     folder: TempDir,
     source: Option<PathBuf>,
     database: Option<String>,
-    home: OnceCell<PathBuf>,
+    home: OnceLock<PathBuf>,
     variables: BTreeMap<String, String>,
     input: Option<String>,
 }
@@ -196,7 +195,7 @@ impl Case {
             folder,
             source: None,
             database: None,
-            home: OnceCell::new(),
+            home: OnceLock::new(),
             variables: BTreeMap::new(),
             input: None,
         }

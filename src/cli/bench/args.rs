@@ -29,7 +29,7 @@ Examples:
 pub(super) enum Task {
     /// Fill the built-in workloads' tables, in the schema candlefish_bench
     Init(InitArgs),
-    /// Drop the schema candlefish_bench
+    /// Drop the schema candlefish_bench, and the data layer's outbox where a run has made it and nobody else uses it
     Clean(CleanArgs),
     /// Two saved results, or two ways of running side by side: better, worse (exit 1), or not to be told from noise
     #[command(after_help = COMPARED)]
@@ -156,7 +156,7 @@ pub struct RunArgs {
     /// Transactions a second, at random moments (open model); latency is from when each was due
     #[arg(short = 'R', long, value_name = "TPS", value_parser = rate)]
     pub(super) rate: Option<f64>,
-    /// How statements are sent
+    /// How layer direct sends statements; the other layers have ways of their own, and none for simple
     #[arg(short = 'M', long, value_name = "PROTOCOL", value_enum, default_value = "prepared")]
     pub(super) protocol: Protocol,
     /// A line of progress each so many seconds [default: 10, or live on a terminal]
@@ -212,11 +212,7 @@ impl ValueEnum for Protocol {
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(match self {
-            Protocol::Simple => "simple",
-            Protocol::Extended => "extended",
-            Protocol::Prepared => "prepared",
-        }))
+        Some(clap::builder::PossibleValue::new(self.as_str()))
     }
 }
 

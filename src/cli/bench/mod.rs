@@ -23,7 +23,7 @@ use crate::cli::{Exit, signals, stack};
 use crate::model::{Failure, sentence};
 use crate::postgres::Address;
 use crate::render::{self, BenchProgress, Ui};
-use crate::store::{Announce, StoreConfig};
+use crate::store::{Announce, OutboxRemoval, StoreConfig};
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     match args.task {
@@ -51,11 +51,17 @@ async fn fill(address: &Address, scale: u32, ui: &Ui) -> Result<()> {
 async fn clean(args: &CleanArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let address = settings.address(args.target.to.as_deref(), ui)?;
     say_target(&address, ui);
-    if !args.yes && !stack::agreed(&format!("Drop schema {} in {}?", bench::SCHEMA, address.shown()))? {
+    if !args.yes && !stack::agreed(&format!("Drop schema {}, and the outbox that runs have made, in {}?", bench::SCHEMA, address.shown()))?
+    {
         bail!(Failure::new("not_confirmed", "nothing was dropped").hint("Without a question: candlefish bench clean --yes"));
     }
-    let dropped = bench::clean(&address).await.context("bench clean")?;
-    ui.say(if dropped { "dropped" } else { "there was nothing that bench init made" });
+    let cleaned = bench::clean(&address).await.context("bench clean")?;
+    ui.say(if cleaned.schema { "dropped" } else { "there was nothing that bench init made" });
+    match cleaned.outbox {
+        OutboxRemoval::NotThere => {}
+        OutboxRemoval::Removed => ui.say("dropped: the data layer's outbox in schema candlefish, which a run had made"),
+        OutboxRemoval::Left(why) => ui.say(&format!("left: the data layer's outbox in schema candlefish: {why}")),
+    }
     Ok(Exit::Good)
 }
 

@@ -46,6 +46,10 @@ fn shown(ui: &Ui, report: &BenchReport) -> Result<()> {
                 }
                 ui.print("\nthe pool of an instance")?;
                 pools(&stored).print(ui)?;
+                for (layer, pending) in stored.iter().filter_map(|layer| Some((layer, layer.pending_writes.filter(|count| *count > 0)?))) {
+                    let why = if layer.redis.is_some() { "Redis could not be told at once" } else { "there is no Redis in this layer" };
+                    ui.print(&format!("{}: news of {} went by the outbox: {why}", layer.layer, units::counted(pending, "write")))?;
+                }
             }
             if let Some(server) = report.layers.last().and_then(|layer| layer.server.as_ref()) {
                 of_server(ui, server)?;
@@ -364,6 +368,9 @@ fn assertions(ui: &Ui, report: &BenchReport) -> Result<()> {
     table.print(ui)
 }
 
+/// An instance that a busy machine keeps from hearing Redis for a moment has not lost it.
+const LONG_AWAY: f64 = 0.01;
+
 /// What nobody may overlook, whoever reads the numbers.
 fn warnings(report: &BenchReport) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -387,6 +394,15 @@ fn warnings(report: &BenchReport) -> Vec<String> {
                 units::percent(connections.away_ratio),
                 connections.away_at_end,
                 units::counted(layer.clients as u64, "client")
+            ));
+        }
+        if let Some(redis) = layer.redis.as_ref().filter(|redis| redis.lost > 0 || redis.away_ratio > LONG_AWAY) {
+            warnings.push(format!(
+                "layer {}: Redis was lost {}, and the instances were without it for {} of their time{}: what they did then is not what this layer does with it",
+                layer.layer,
+                units::counted(redis.lost, "time"),
+                units::percent(redis.away_ratio),
+                if redis.away_at_end > 0 { ", and at the end" } else { "" },
             ));
         }
         if let Some(why) = layer.incomplete() {

@@ -113,6 +113,9 @@ fn line(tick: &Tick, seconds: u64) -> String {
             text += &format!(", L1 {}, L2 {}", percent(store.l1_hit_ratio), percent(store.l2_hit_ratio));
         }
         text += &format!(", pool {} of {}", store.in_use, store.max);
+        if store.without_redis > 0 {
+            text += ", without Redis";
+        }
     }
     if tick.away > 0 {
         text += &format!(", {} without a connection", units::counted(tick.away as u64, "client"));
@@ -153,7 +156,8 @@ fn view(tick: &Tick, seconds: u64, tps: &[u64], columns: usize) -> Vec<String> {
     }
     if let Some(store) = &tick.store {
         if tick.layer.caches() {
-            lines.push(format!("caches      L1 {}   L2 {}", percent(store.l1_hit_ratio), percent(store.l2_hit_ratio)));
+            let redis = if store.without_redis > 0 { "   no Redis" } else { "" };
+            lines.push(format!("caches      L1 {}   L2 {}{redis}", percent(store.l1_hit_ratio), percent(store.l2_hit_ratio)));
         }
         let share = store.in_use as f64 / store.max.max(1) as f64;
         let used = format!("{} of {} in use, {} waiting", store.in_use, store.max, store.waiting);
@@ -186,7 +190,7 @@ mod tests {
     fn no_line_of_the_view_is_longer_than_the_terminal() {
         let second =
             Second { second: 3, transactions: 1_234_567, errors: 12_345, p50_ms: Some(0.1), p95_ms: Some(12.3), p99_ms: Some(45678.9) };
-        let store = Some(StoreNow { l1_hit_ratio: Some(0.5), l2_hit_ratio: None, in_use: 20, max: 20, waiting: 980 });
+        let store = Some(StoreNow { l1_hit_ratio: Some(0.5), l2_hit_ratio: None, in_use: 20, max: 20, waiting: 980, without_redis: 1 });
         let tick = Tick { layer: Layer::Cached, seconds: Some(3.0), length: Length::Time(Duration::from_secs(30)), second, store, away: 7 };
         for columns in [10, 40, 55, 80, 200] {
             let lines = view(&tick, 3, &[5; 100], columns);
@@ -200,7 +204,7 @@ mod tests {
                 "p50 95 99   0.100  12.3  45,679 ms",
                 "errors      12,345",
                 "clients     7 without a connection",
-                "caches      L1 50.0 %   L2 –",
+                "caches      L1 50.0 %   L2 –   no Redis",
                 "pool        20 of 20 in use, 980 waiting",
             ]
         );

@@ -1,10 +1,14 @@
 //! A load that was not answered: servers that go, requests that were never sent. No assertion passes over it.
 
-use std::thread;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{ChildStderr, Stdio};
+use std::{fs, thread};
 
 use serde_json::Value as Json;
 
 use super::case;
+use crate::store::checker::Redis;
+use crate::store::outage::Bouncer;
 use crate::support::{Case, Database, Output};
 
 fn number(of: &Json, path: &str) -> f64 {
@@ -92,4 +96,98 @@ fn what_was_due_and_never_sent_has_failed_and_took_its_time() {
     assert!(number(layer, "/latency_ms/p50") > 1000.0 && number(layer, "/reads/latency_ms/p95") > 1500.0, "{layer:#}");
     let in_series: f64 = layer["series"].as_array().unwrap().iter().map(|second| number(second, "/errors")).sum();
     assert_eq!(in_series, failed);
+}
+
+/// Runs this until it says so on stderr, does something to it, and waits for the end: its exit code, what it said, its report.
+fn once_it_says(case: &Case, line: &str, words: &str, then: impl FnOnce()) -> (Option<i32>, String, Json) {
+    let mut command = case.command();
+    command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said: BufReader<ChildStderr> = BufReader::new(child.stderr.take().unwrap());
+    let mut all = String::new();
+    while !all.contains(words) {
+        assert!(said.read_line(&mut all).unwrap() > 0, "it never said {words:?}: {all}");
+    }
+    then();
+    let rest = thread::spawn(move || {
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).map(|_| rest)
+    });
+    let output = child.wait_with_output().unwrap();
+    all += &rest.join().unwrap().unwrap();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {all}"));
+    (output.status.code(), all, report)
+}
+
+#[test]
+fn a_pooler_that_dies_takes_its_layers_with_it_and_nothing_of_the_others() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    let case = case("a pooler dies", &database, &[("read.sql", "SELECT a FROM t;\n")]);
+    rusqlite::Connection::open(case.dir().join("file.db")).unwrap().execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
+    fs::write(case.dir().join("candlefish.toml"), "[pool]\nreconnect_timeout = \"200ms\"\n").unwrap();
+    let mut bouncer = Bouncer::of_the_stack();
+    let (dir, url, pooler) = (case.dir().display(), database.url(), bouncer.url_of(&database.name));
+    let line = format!(
+        "bench --to {url} --pooler {pooler} --redis {} --layer all -f {dir}/read.sql --source {dir}/file.db -c 2 -T 1 --warmup 0 --allow-writes {} \
+         --assert pooled:error_rate<100% --json",
+        crate::support::addresses().redis_url(),
+        database.name
+    );
+    let (code, said, report) = once_it_says(&case, &line, "pooled: warming up", || bouncer.stop());
+    assert_eq!(code, Some(1), "{said}");
+    let layers = report["layers"].as_array().unwrap();
+    let came_to: Vec<_> = layers.iter().map(|layer| (layer["layer"].as_str().unwrap(), number(layer, "/errors") > 0.0)).collect();
+    assert_eq!(came_to, [("sqlite", false), ("direct", false), ("pooled", true)], "{said}");
+    assert!(layers[..2].iter().all(|layer| number(layer, "/transactions") > 0.0), "{report:#}");
+    assert!(number(&layers[2], "/connections/failed_attempts") > 0.0, "{:#}", layers[2]);
+    // What could not be run is said, and what was not measured has not passed.
+    assert!(said.contains("the run ended early: layer l2") && report["ended_early"].is_string(), "{said}");
+    assert_eq!(report["assertions"][0]["passed"], false, "{:#}", report["assertions"]);
+}
+
+#[test]
+fn a_redis_that_lets_nobody_in_is_refused_and_one_that_goes_is_said() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    let case = case("without Redis", &database, &[("read.sql", "SELECT a FROM t;\n")]);
+    let mut redis = Redis::start();
+    let port = redis.port;
+    let mut admin = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    for command in ["ACL SETUSER poor on >poor ~* &* +info +get", "CONFIG SET requirepass secret"] {
+        let mut words = command.split(' ');
+        redis::cmd(words.next().unwrap()).arg(words.collect::<Vec<_>>()).query::<()>(&mut admin).unwrap();
+    }
+    let line = |user: &str| {
+        format!(
+            "bench --to {} --redis redis://{user}127.0.0.1:{port} --layer l2 -f {}/read.sql -c 2 -T 2 --warmup 0 -P 1 --allow-writes {} --assert redis.away_ratio<1% --json",
+            database.url(),
+            case.dir().display(),
+            database.name
+        )
+    };
+    thread::scope(|scope| {
+        // It lets this user in, and do nothing of what the data layer does.
+        let poor = scope.spawn(|| case.run(&line("poor:poor@")));
+        for (user, said) in [
+            (":wrong@", "Redis refuses the user or the password"),
+            ("nobody:secret@", "Redis refuses the user or the password"),
+            ("", "Redis wants a password, and its address has none"),
+        ] {
+            let output = case.run(&line(user)).exit(2).stderr_has(said);
+            assert!(!output.stderr.contains("warming up") && output.json()["error"]["code"] == "redis_refused", "{output}");
+        }
+        poor.join().unwrap().exit(2).stderr_has("an instance has not heard its own messages");
+    });
+    let (code, said, report) = once_it_says(&case, &line(":secret@"), "tps", || redis.kill());
+    // The layer goes on without it, as it is meant to; whose numbers these are is said, and may be asked for.
+    assert!(
+        code == Some(1)
+            && report["assertions"][0]["passed"] == false
+            && said.contains("layer l2: Redis was lost 1 time, and the instances were without it for"),
+        "{said}"
+    );
+    let layer = &report["layers"][0];
+    assert!(layer["redis"]["lost"] == 1 && layer["redis"]["away_at_end"] == 1 && layer["errors"] == 0, "{layer:#}");
+    assert!((0.05..0.95).contains(&number(layer, "/redis/away_ratio")), "{layer:#}");
 }

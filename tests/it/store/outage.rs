@@ -142,12 +142,23 @@ pub struct Bouncer {
 
 impl Bouncer {
     pub fn start(program: &str, server: &str, more: &str) -> Self {
+        let port = server.trim_start_matches("postgresql://candlefish@127.0.0.1:").trim_end_matches("/postgres");
+        Bouncer::before(program, &format!("host=127.0.0.1 port={port}"), more)
+    }
+
+    /// In front of the server of all tests.
+    pub fn of_the_stack() -> Self {
+        let there = addresses();
+        let server = format!("host={} port={} password={}", there.host, there.postgres_port, there.postgres_password);
+        Bouncer::before("pgbouncer", &server, "")
+    }
+
+    fn before(program: &str, server: &str, more: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("candlefish-bouncer-").tempdir_in("/tmp").unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = server.trim_start_matches("postgresql://candlefish@127.0.0.1:").trim_end_matches("/postgres");
         // `any` logs in as whom the database says.
         let text = format!(
-            "[databases]\n* = host=127.0.0.1 port={server} user=candlefish\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+            "[databases]\n* = {server} user=candlefish\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = any\npool_mode = transaction\nadmin_users = candlefish\nserver_login_retry = 1\n{more}\n"
         );
         std::fs::write(folder.path().join("pgbouncer.ini"), text).unwrap();
@@ -172,10 +183,14 @@ impl Bouncer {
     }
 
     pub fn url(&self) -> String {
-        format!("postgresql://candlefish@127.0.0.1:{}/postgres", self.port)
+        self.url_of("postgres")
     }
 
-    fn stop(&mut self) {
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgresql://candlefish@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

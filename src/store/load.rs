@@ -245,7 +245,10 @@ impl Inner {
                 Ok(Lease::Others(tokens)) if self.validity.is_outdated(&ask.stamp) => break (false, known(&tokens)),
                 Ok(Lease::LookAgain) => {}
                 Ok(Lease::Others(_)) => tokio::time::sleep(pause).await,
-                Err(_) => break (false, None),
+                Err(_) => {
+                    self.give_back(ask.key, who);
+                    break (false, None);
+                }
             }
         };
         let epoch = link.epoch();
@@ -293,6 +296,17 @@ impl Inner {
         let entry = Arc::new(self.unpacked(ask, packed));
         self.l1.insert(ask.key, &entry, &self.validity);
         entry
+    }
+
+    /// Redis did not answer in time, and may have given the lease all the same: nobody else would load until it ends by itself.
+    fn give_back(&self, key: u128, who: u64) {
+        let Some(link) = self.link.clone() else { return };
+        tokio::spawn(async move {
+            let until = Instant::now() + Duration::from_millis(LEASE_MS);
+            while link.keep(key, b"", 1, who, &[], &[]).await.is_err() && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+        });
     }
 
     fn must_not_keep(&self, ask: &Ask, link: &Link, epoch: u64) -> bool {
@@ -367,7 +381,11 @@ impl Inner {
         let who = chance::token();
         let tokens = match link.lease(ask.key, &ask.tags, who, look.value.as_ref()).await {
             Ok(Lease::Mine(tokens) | Lease::Others(tokens)) => known(&tokens),
-            Ok(Lease::LookAgain) | Err(Unavailable) => None,
+            Ok(Lease::LookAgain) => None,
+            Err(Unavailable) => {
+                self.give_back(ask.key, who);
+                None
+            }
         };
         let epoch = link.epoch();
         let (entry, packed) = self.load_entry(ask, deadline, Life::Full).await?;

@@ -426,6 +426,30 @@ fn a_hot_key_is_loaded_anew_before_it_ends_once_for_all_instances_and_nobody_wai
     });
 }
 
+/// The connection is cut when Redis has given the lease and nobody has heard so.
+#[test]
+fn a_lease_that_nobody_knows_of_holds_up_nobody() {
+    let database = Database::fresh();
+    run(async {
+        let redis = Redis::start();
+        let proxy = Proxy::to(redis.port).await;
+        let mut config = config(&database.url());
+        (config.namespace, config.l2_deadline) = ("leases".to_string(), Duration::from_millis(200));
+        let through = |port: u16| config.clone().redis(format!("redis://127.0.0.1:{port}"));
+        let (cut, other) = (Store::open(through(proxy.port)).await.unwrap(), Store::open(through(redis.port)).await.unwrap());
+        settled(&cut).await;
+        settled(&other).await;
+        let one = Query::cached("one", "SELECT 1", &[]).tags(&["one"]);
+        proxy.cut_after("and the right to load, for one of all instances");
+        let loaded = cut.fetch(&cut.declare(one).unwrap(), &[]).await.unwrap();
+        assert_eq!(loaded.source, Source::Database);
+        let began = Instant::now();
+        other.fetch(&other.declare(one).unwrap(), &[]).await.unwrap();
+        // A lease lives for two seconds.
+        assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    });
+}
+
 /// The client library's own cancel closes its connection at once, which PgBouncer 1.18 may die of; ours waits for the other side. Behind a pooler
 /// the store cancels nothing at all.
 #[test]

@@ -109,6 +109,15 @@ impl Entrance {
         })
     }
 
+    /// How many connections a thread opens side by side. On this machine each in turn: the kernel then leaves every backend near the thread
+    /// that it serves, which at 10 and 50 clients is worth 5 to 20 % of their throughput; across a network the round trips overlap.
+    pub fn opens_at_once(&self) -> usize {
+        match self {
+            Entrance::Direct { address, .. } if address.is_local() => 1,
+            _ => 64,
+        }
+    }
+
     pub fn instances(&self) -> Option<&Instances> {
         match self {
             Entrance::Store(instances) => Some(instances),

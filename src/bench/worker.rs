@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -83,7 +83,8 @@ async fn run(
     let thread = clients.start as u64;
     // In the open model a thread has due times to keep.
     let alone = clients.len() == 1 && plan.rate.is_none();
-    let mut opening: FuturesUnordered<_> = clients.clone().map(|client| plan.entrance.connect(client, alone)).collect();
+    let mut opening =
+        stream::iter(clients.clone()).map(|client| plan.entrance.connect(client, alone)).buffered(plan.entrance.opens_at_once());
     let mut connections = Vec::new();
     loop {
         tokio::select! {

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Schema, Table, TableKind};
-use crate::plan::decision::{ObjectKind, Plan, Problem, Todo, Warning};
+use crate::model::{Schema, Table, TableKind, TypeKind};
+use crate::plan::decision::{ObjectKind, Plan, Problem, TablePlan, Todo, Warning};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::Mapping;
 use crate::plan::names::{NameStyle, Namespace};
@@ -137,7 +137,21 @@ pub fn build(input: &Input<'_>) -> Plan {
         objects::plan_objects(input, &mut plan, &mut relations);
     }
     limits::check(input, &mut plan);
+    note_idle_zone(input.options, &mut plan);
     plan
+}
+
+/// `--source-tz` is for columns of `timestamptz`: where there is none, times stay as they were written.
+fn note_idle_zone(options: &Options, plan: &mut Plan) {
+    let asks = |table: &TablePlan| table.columns.iter().any(|column| column.column_type.kind == TypeKind::TimestampTz);
+    if options.source_tz.is_utc() || plan.tables.iter().any(asks) {
+        return;
+    }
+    let message = format!(
+        "--source-tz {} decides nothing: no column is timestamptz, and times without an offset stay as they are",
+        options.source_tz
+    );
+    plan.warnings.push(Warning::note("source_tz_idle", plan.schema.clone(), message));
 }
 
 /// One note for each virtual table, not one for each table that it keeps its data in.

@@ -45,6 +45,7 @@ impl TableBuilder<'_> {
                 Some(target) => {
                     filled.insert(&target.name);
                     self.note_other_type(plan, column, target, &wish);
+                    self.refuse_idle_zone(plan, column, &target.column_type, &wish);
                     self.existing_column(built, index, target, &wish);
                 }
                 None => self.extra_column(plan, built, index, &wanted, &wish, existing),
@@ -58,6 +59,7 @@ impl TableBuilder<'_> {
                 Some(target) if filled.contains(&target.name) => self.two_into_one(plan, built, target),
                 Some(target) => {
                     filled.insert(&target.name);
+                    self.refuse_idle_zone(plan, &self.table.columns[index], &target.column_type, &wish);
                     self.existing_column(built, index, target, &wish);
                 }
                 None => self.extra_column(plan, built, index, name, &wish, existing),
@@ -140,6 +142,7 @@ impl TableBuilder<'_> {
             }
             None => derive(column, &self.profile.columns[index]),
         };
+        self.refuse_idle_zone(plan, column, &decision.column_type, wish);
         let message = format!("has no place in {}: added as {name} {}", built.target, decision.column_type.sql);
         plan.warnings.push(Warning::note("column_added", self.label(column), message));
         built.added_columns.push((name.clone(), decision.column_type.clone()));

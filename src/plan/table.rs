@@ -182,6 +182,7 @@ impl TableBuilder<'_> {
                 decision => decision,
             },
         };
+        self.refuse_idle_zone(plan, column, &decision.column_type, wish);
         // Rows that show it are there only when a value, not the declaration, decided.
         if wish.sql_type.is_none() && !decision.examples.is_empty() {
             let rows = decision.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -213,6 +214,20 @@ impl TableBuilder<'_> {
         });
         let conversion = self.conversion(index, &decision.column_type, wish);
         built.columns.push(self.column_plan(index, name, decision, conversion));
+    }
+
+    /// A zone of its own that would decide nothing: its times would stay as they are, against what the mapping says.
+    pub(super) fn refuse_idle_zone(&self, plan: &mut Plan, column: &Column, column_type: &ColumnType, wish: &Wish<'_>) {
+        let Some(zone) = wish.source_tz.filter(|zone| !zone.is_utc() && column_type.kind != TypeKind::TimestampTz) else { return };
+        plan.problems.push(Problem {
+            code: "bad_mapping",
+            message: format!(
+                "the mapping reads the times of {} in {zone}, and the column is {}, which has no zone",
+                self.label(column),
+                column_type.sql
+            ),
+            hint: "Give it type = \"timestamptz\" too, or take source_tz away.".into(),
+        });
     }
 
     /// A primary key or a UNIQUE has the column.

@@ -71,6 +71,15 @@ fn a_mapping_says_the_zone_of_one_column() {
     let naive = Case::new("naive").source_sql("CREATE TABLE n(at DATETIME); INSERT INTO n VALUES ('2024-01-01 05:30')").database(&database);
     fs::copy(case.dir().join("n.toml"), naive.dir().join("n.toml")).unwrap();
     naive.run("migrate {source} {url} --mapping n.toml").exit(0);
+    // One that is not, and one that was there, has no zone to be read in: that is no wish to pass over.
+    fs::write(naive.dir().join("idle.toml"), "[tables.n.columns.at]\nsource_tz = \"Asia/Kolkata\"\n").unwrap();
+    let idle = "the mapping reads the times of n.at in Asia/Kolkata, and the column is timestamp without time zone, which has no zone";
+    naive.run("migrate {source} {url} --mapping idle.toml --schema other --create-schema").exit(2).stderr_has(idle);
+    database.execute("CREATE SCHEMA given; CREATE TABLE given.n(at timestamp)");
+    naive.run("migrate {source} {url} --mapping idle.toml --schema given").exit(2).stderr_has(idle);
+    let planned =
+        naive.run("migrate {source} {url} --source-tz Asia/Kolkata --schema other --create-schema --dry-run --json").exit(0).json();
+    assert!(planned["warnings"].to_string().contains("--source-tz Asia/Kolkata decides nothing"), "{planned}");
     assert_eq!(database.value("SELECT at AT TIME ZONE 'UTC' FROM n"), "2024-01-01 00:00:00");
 }
 

@@ -1,7 +1,7 @@
 //! `candlefish verify`: every row of both sides compared.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -88,8 +88,10 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             Known::derived(&args, &snapshot, &address, jobs, ui).await?
         }
     };
-    let Known { maps, left_out, names, rejects } = known;
-    let rejects = args.rejects.clone().or_else(|| rejects.filter(|folder| is_here(folder, ui)));
+    let Known { mut maps, left_out, names } = known;
+    if args.rejects.is_none() {
+        leave_away(&mut maps, ui);
+    }
     let tables = snapshot.reader()?.schema()?.tables.into_iter().map(|table| table.name).collect::<Vec<_>>();
     let progress = Arc::new(Progress::new(ui, ProgressStyleChoice::Auto));
     let shown = Arc::clone(&progress);
@@ -105,7 +107,7 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         sample: args.sample.map_or(Sample::ALL, Sample::percent),
         limit: args.limit,
         strict: args.strict,
-        rejects,
+        rejects: args.rejects,
         events: Arc::new(move |event| shown.show(&event)),
     };
     let report = async {
@@ -135,8 +137,6 @@ struct Known {
     /// Tables that were left out on purpose.
     left_out: HashSet<String>,
     names: NameStyle,
-    /// The folder in which the last run set rows aside; it may be on another machine.
-    rejects: Option<PathBuf>,
 }
 
 impl Known {
@@ -152,22 +152,24 @@ impl Known {
                 maps.push(earlier);
             }
         }
-        for (table, rows) in Journal::set_aside(&client, schema, source).await? {
-            maps.iter_mut().filter(|map| map.source == table).for_each(|map| map.set_aside = rows);
+        for aside in Journal::set_aside(&client, schema, source).await? {
+            for map in maps.iter_mut().filter(|map| map.source == aside.table) {
+                map.set_aside = aside.rows;
+                map.rejects = aside.folder.clone().filter(|_| aside.rows != Some(0));
+            }
         }
         let settings = Journal::last_settings(&client, schema, source).await?;
         Ok(Some(Known {
             maps,
             left_out: Journal::setting(&settings, "left_out")?.unwrap_or_default(),
             names: Journal::setting(&settings, "names")?.unwrap_or_default(),
-            rejects: Journal::setting(&settings, "rejects_dir")?,
         }))
     }
 
     /// How migrate would copy the source into the target as it stands.
     async fn derived(args: &Args, snapshot: &Arc<Snapshot>, address: &Address, jobs: usize, ui: &Ui) -> Result<Self> {
         let chosen = choose_mapping("auto", None, snapshot, ui)?;
-        let maps = migrate::derived_maps(&migrate::Job {
+        let mut maps = migrate::derived_maps(&migrate::Job {
             snapshot: Arc::clone(snapshot),
             address: address.clone(),
             mapping: chosen.mapping,
@@ -191,16 +193,22 @@ impl Known {
             began: std::time::Instant::now(),
         })
         .await?;
-        Ok(Known { maps, left_out: HashSet::new(), names: NameStyle::default(), rejects: None })
+        // Where no run has been none has set rows aside, unless files of them are shown.
+        maps.iter_mut().filter(|_| args.rejects.is_none()).for_each(|map| map.set_aside = Some(0));
+        Ok(Known { maps, left_out: HashSet::new(), names: NameStyle::default() })
     }
 }
 
-/// Says so where it is not.
-fn is_here(rejects: &Path, ui: &Ui) -> bool {
-    if !rejects.is_dir() {
-        ui.warn(&format!("the last run set rows aside in {}, which is not here: --rejects DIR says where it is now", rejects.display()));
+/// Folders of rejects may be on another machine: says so of each that is not here, and looks into none.
+fn leave_away(maps: &mut [CopyMap], ui: &Ui) {
+    let mut away: Vec<PathBuf> = Vec::new();
+    for map in maps {
+        let Some(folder) = map.rejects.take_if(|folder| !folder.is_dir()) else { continue };
+        if !away.contains(&folder) {
+            ui.warn(&format!("rows were set aside in {}, which is not here: --rejects DIR says where it is now", folder.display()));
+            away.push(folder);
+        }
     }
-    rejects.is_dir()
 }
 
 fn included(args: &Args, maps: &[CopyMap], tables: &[String]) -> Result<Included> {

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::digest::moment::{self, MICROS_PER_DAY, Moment};
 use crate::digest::{LARGE, Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
 use crate::model::{TypeKind, Value};
@@ -15,9 +17,12 @@ use crate::plan::{CopyColumn, CopyMap};
 pub struct Misfit {
     /// The column's place in the map.
     pub column: usize,
-    /// The digest of the row's key, where that is known before the value that does not fit.
-    pub key: Option<u128>,
+    /// The digest of the row's key; where the misfit is in it, or there is no key, one over the values as SQLite holds them, which no other row's is.
+    pub key: u128,
 }
+
+/// What sets the digests of keys that do not fit apart from all others.
+const MISFIT: u64 = 0x6d69_7366_6974;
 
 /// How PostgreSQL would write a text of a type that only it can read. False: it would not take the text.
 pub trait Normalise {
@@ -61,11 +66,11 @@ impl SourceDigester {
         Ok(SourceDigester { columns, key: layout.key, row: RowBytes::default(), scratch: Vec::new() })
     }
 
-    /// The digest of the row whose scanned columns `value` gives.
-    pub fn row<'v>(&mut self, value: impl Fn(usize) -> Value<'v>, normalise: &mut impl Normalise) -> Result<RowDigest, Misfit> {
+    /// The digest of the row whose scanned columns `value_at` gives.
+    pub fn row<'v>(&mut self, value_at: impl Fn(usize) -> Value<'v>, normalise: &mut impl Normalise) -> Result<RowDigest, Misfit> {
         self.row.clear();
         for SourceColumn { place, index, column } in &self.columns {
-            let value = value(*place);
+            let value = value_at(*place);
             match large(&column.conversion, value) {
                 Some(bytes) => {
                     self.row.bytes.push(VALUE);
@@ -74,14 +79,34 @@ impl SourceDigester {
                 None => {
                     let written = write_value(column, value, &mut self.row.bytes, &mut self.scratch, normalise);
                     if written.is_none() {
-                        let has_key = self.key > 0 && self.row.ends.len() >= self.key;
-                        return Err(Misfit { column: *index, key: has_key.then(|| self.row.beginning(self.key)) });
+                        return Err(Misfit { column: *index, key: self.key_of_misfit(&value_at) });
                     }
                 }
             }
             self.row.end_column();
         }
         Ok(self.row.digest(self.key))
+    }
+
+    fn key_of_misfit<'v>(&self, value_at: impl Fn(usize) -> Value<'v>) -> u128 {
+        if self.key > 0 && self.row.ends.len() >= self.key {
+            return self.row.beginning(self.key);
+        }
+        let mut digest = Xxh3::with_seed(MISFIT);
+        let columns = if self.key > 0 { &self.columns[..self.key] } else { &self.columns[..] };
+        for column in columns {
+            let (class, bytes) = match value_at(column.place) {
+                Value::Null => (0, &[][..]),
+                Value::Integer(integer) => (1, &integer.to_le_bytes()[..]),
+                Value::Real(real) => (2, &real.to_bits().to_le_bytes()[..]),
+                Value::Text(text) => (3, text),
+                Value::Blob(blob) => (4, blob),
+            };
+            digest.update(&[class]);
+            digest.update(&(bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        }
+        digest.digest128()
     }
 
     /// A digest of each column of the last row, in the layout's order; of a row that does not fit, of those before the misfit.

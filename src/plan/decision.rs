@@ -1,6 +1,7 @@
 //! The plan itself: everything that will be done, before any of it is.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -320,6 +321,9 @@ pub struct CopyMap {
     /// How many rows the runs have set aside and not brought since, as the journal tells; None where it does not.
     #[serde(skip)]
     pub set_aside: Option<u64>,
+    /// The folder in which those are.
+    #[serde(skip)]
+    pub rejects: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,6 +360,7 @@ impl TablePlan {
             kept: self.keeps_rows(),
             kept_rows: self.kept_rows,
             set_aside: None,
+            rejects: None,
         }
     }
 }

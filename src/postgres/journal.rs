@@ -1,5 +1,7 @@
 //! What runs did, kept in the target itself: schema `candlefish`. A chunk's row is written in the chunk's own transaction.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -112,6 +114,14 @@ pub struct MadeTable {
     pub is_the_same: bool,
     /// What the run brought; none when it did not end, or when others came after it.
     pub rows_brought: Option<i64>,
+}
+
+/// Rows of a table of the source that runs have set aside.
+pub struct SetAside {
+    pub table: String,
+    /// None where the journal does not tell.
+    pub rows: Option<u64>,
+    pub folder: Option<PathBuf>,
 }
 
 /// The journal's tables, on one connection.
@@ -384,11 +394,16 @@ impl<'a> Journal<'a> {
         rows.iter().map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal")).collect()
     }
 
-    /// For each table that runs have copied from this source into the schema (as `last_maps` finds them): how many rows stand aside still.
-    pub async fn set_aside(client: &impl GenericClient, target_schema: &str, source: &str) -> Result<Vec<(String, Option<u64>)>> {
+    /// Of each table that runs have copied from this source into the schema (as `last_maps` finds them): how many rows stand aside still, and where.
+    pub async fn set_aside(client: &impl GenericClient, target_schema: &str, source: &str) -> Result<Vec<SetAside>> {
         let sql = include_str!("queries/journal_set_aside.sql");
         let rows = client.query(sql, &[&target_schema, &source]).await.context("read from the journal what was set aside")?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get::<_, Option<i64>>(1).map(|rows| rows.max(0) as u64))).collect())
+        let set_aside = |row: &Row| SetAside {
+            table: row.get(0),
+            rows: row.get::<_, Option<i64>>(1).map(|rows| rows.max(0) as u64),
+            folder: row.get::<_, Option<String>>(2).map(PathBuf::from),
+        };
+        Ok(rows.iter().map(set_aside).collect())
     }
 
     /// The source of a run into the schema, by its absolute path; of the newest that brought anything where none is named. None when there is no such run.

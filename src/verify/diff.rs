@@ -50,8 +50,8 @@ struct Finding {
 #[derive(Default)]
 pub struct Misfits {
     pub keys: HashSet<u128>,
-    /// Those that no run has set aside.
-    pub new: HashSet<u128>,
+    /// Those that no run has set aside, with how many rows have that key.
+    pub new: HashMap<u128, u64>,
 }
 
 /// Finds the rows of `pair` that differ, given the sums of both sides; `refused` are rows that are known not to be there.
@@ -88,7 +88,7 @@ pub async fn find(
         });
         match_keys(&source, &target, |finding| {
             let extra = finding.target.filter(|_| finding.kind == DifferenceKind::Extra).map(|digest| digest.key);
-            let is_new = extra.is_some_and(|key| misfits.new.remove(&key));
+            let is_new = extra.and_then(|key| misfits.new.get_mut(&key)).filter(|rows| **rows > 0).map(|rows| *rows -= 1).is_some();
             match extra {
                 Some(_) if keeps && !is_new => found.kept += 1,
                 Some(key) if misfits.keys.contains(&key) => {
@@ -99,7 +99,7 @@ pub async fn find(
             }
         });
     }
-    for key in misfits.new {
+    for key in misfits.new.into_iter().flat_map(|(key, rows)| std::iter::repeat_n(key, rows as usize)) {
         found.new_misfits += 1;
         note(Finding { kind: DifferenceKind::Missing, source: None, target: None, misfit: Some(key) }, &mut found);
     }
@@ -224,7 +224,7 @@ async fn describe(sides: &Arc<Sides>, pair: usize, findings: &[Finding]) -> Resu
             Ok(digest) if in_source.contains(&digest) => {
                 read.rows.entry(digest).or_insert_with(|| capture(None));
             }
-            Err(Misfit { column, key: Some(key) }) if misfits.contains(&key) => {
+            Err(Misfit { column, key }) if misfits.contains(&key) => {
                 let place = pair.layout.columns.iter().position(|index| *index == column);
                 read.misfits.entry(key).or_insert_with(|| capture(place));
             }

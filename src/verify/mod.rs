@@ -49,7 +49,7 @@ pub struct Job {
     pub limit: usize,
     /// Rows that were set aside are differences too.
     pub strict: bool,
-    /// A folder of rows that migrate set aside because PostgreSQL refused them.
+    /// The folder of rows that migrate has set aside, of all tables; else each map says its own.
     pub rejects: Option<PathBuf>,
     pub events: Events,
 }
@@ -141,8 +141,8 @@ struct PairSums {
     source_rows: u64,
     target_rows: u64,
     misfits: u64,
-    /// The digests of their keys; none where one has no such, or they are very many.
-    misfit_keys: Option<HashSet<u128>>,
+    /// The digests of their keys, with how often each is there; none where they are very many.
+    misfit_keys: Option<HashMap<u128, u64>>,
     /// The first of them.
     examples: Vec<Difference>,
 }
@@ -158,7 +158,7 @@ impl PairSums {
             source_rows: 0,
             target_rows: 0,
             misfits: 0,
-            misfit_keys: Some(HashSet::new()),
+            misfit_keys: Some(HashMap::new()),
             examples: Vec::new(),
         }
     }
@@ -168,8 +168,12 @@ impl PairSums {
         let Some(keys) = self.misfit_keys.clone() else { return (diff::Misfits::default(), false) };
         let known = pair.map.set_aside.and_then(|rows| rejects.misfits_of(rows)).filter(|_| !pair.has_foreign_types());
         let is_known = known.is_some();
-        let new = known.map_or_else(HashSet::new, |known| keys.iter().copied().filter(|key| !known.contains_key(key)).collect());
-        (diff::Misfits { keys, new }, is_known)
+        let beyond = |known: &HashMap<u128, u64>, (key, rows): (&u128, &u64)| {
+            let new = rows.saturating_sub(known.get(key).copied().unwrap_or(0));
+            (new > 0).then_some((*key, new))
+        };
+        let new = known.map_or_else(HashMap::new, |known| keys.iter().filter_map(|misfit| beyond(&known, misfit)).collect());
+        (diff::Misfits { keys: keys.into_keys().collect(), new }, is_known)
     }
 }
 
@@ -202,7 +206,9 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
             Ok(_) => {}
             Err(misfit) => {
                 part.misfits += 1;
-                part.misfit_keys.extend(misfit.key.filter(|_| part.misfit_keys.len() < MOST_MISFITS));
+                if part.misfit_keys.len() < MOST_MISFITS {
+                    part.misfit_keys.push(misfit.key);
+                }
                 if part.examples.len() < limit {
                     part.examples.push(set_aside(pair, row.row, misfit));
                 }
@@ -225,15 +231,14 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
         let sums = all.get_mut(&pair).context("only these pairs are read")?;
         sums.source_rows += part.rows;
         sums.misfits += part.misfits;
-        let keys = sums.misfit_keys.take().filter(|keys| keys.len() < MOST_MISFITS);
-        sums.misfit_keys = keys.map(|keys| keys.into_iter().chain(part.misfit_keys).collect());
+        let all_held = sums.misfits <= MOST_MISFITS as u64;
+        sums.misfit_keys = sums.misfit_keys.take().filter(|_| all_held);
+        if let Some(keys) = &mut sums.misfit_keys {
+            part.misfit_keys.into_iter().for_each(|key| *keys.entry(key).or_default() += 1);
+        }
         sums.examples.extend(part.examples);
         part.sums.iter().for_each(|part| sums.source.merge(part));
         (job.events)(advanced(&sides.pairs[pair], part.rows % SAY_EVERY));
-    }
-    for sums in all.values_mut() {
-        // Two of one key cannot be told from one.
-        sums.misfit_keys = sums.misfit_keys.take().filter(|keys| keys.len() as u64 == sums.misfits);
     }
     for (pair, part) in target {
         let sums = all.get_mut(&pair).context("only these pairs are read")?;
@@ -280,10 +285,22 @@ fn needs_care(pair: &Pair, sums: &PairSums) -> bool {
 }
 
 async fn read_rejects(sides: &Arc<Sides>, job: &Job) -> Result<HashMap<usize, rejects::Rejected>> {
-    let Some(folder) = job.rejects.clone() else { return Ok(HashMap::new()) };
+    let mut folders: HashMap<PathBuf, Vec<usize>> = HashMap::new();
+    for (place, pair) in sides.pairs.iter().enumerate() {
+        if let Some(folder) = job.rejects.as_ref().or(pair.map.rejects.as_ref()) {
+            folders.entry(folder.clone()).or_default().push(place);
+        }
+    }
     let sides = Arc::clone(sides);
     let runtime = tokio::runtime::Handle::current();
-    let read = move || rejects::read(&folder, &sides.pairs, &mut Normaliser::new(sides.types.clone(), runtime));
+    let read = move || {
+        let mut normaliser = Normaliser::new(sides.types.clone(), runtime);
+        let mut all = HashMap::new();
+        for (folder, places) in folders {
+            all.extend(rejects::read(&folder, &sides.pairs, &places, &mut normaliser)?);
+        }
+        Ok(all)
+    };
     tokio::task::spawn_blocking(read).await?
 }
 
@@ -316,7 +333,7 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
     };
     let (misfits, are_known) = sums.misfits(pair, &rejects);
     // Under `strict` all of them are differences.
-    let misfits = diff::Misfits { new: if job.strict { HashSet::new() } else { misfits.new }, ..misfits };
+    let misfits = diff::Misfits { new: if job.strict { HashMap::new() } else { misfits.new }, ..misfits };
     let mut found = diff::Found { exact: true, ..diff::Found::default() };
     if sums.source != sums.target || !misfits.new.is_empty() {
         found = diff::find(sides, place, (&sums.source, &sums.target), sample, rejects.refused, misfits, job.limit).await?;

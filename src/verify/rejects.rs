@@ -34,8 +34,8 @@ impl Rejected {
     }
 }
 
-/// Reads every `.jsonl` file of the folder; the digests by the pair's place.
-pub fn read(folder: &Path, pairs: &[Pair], normaliser: &mut Normaliser) -> Result<HashMap<usize, Rejected>> {
+/// Reads every `.jsonl` file of the folder for the tables at these places; what they tell by place.
+pub fn read(folder: &Path, pairs: &[Pair], places: &[usize], normaliser: &mut Normaliser) -> Result<HashMap<usize, Rejected>> {
     let mut rejected: HashMap<usize, Rejected> = HashMap::new();
     for file in reject_files(folder)? {
         let lines = BufReader::new(File::open(&file).with_context(|| format!("read {}", file.display()))?).lines();
@@ -43,7 +43,7 @@ pub fn read(folder: &Path, pairs: &[Pair], normaliser: &mut Normaliser) -> Resul
             let context = || format!("read {}, line {}", file.display(), number + 1);
             let json: Json = serde_json::from_str(&line.with_context(context)?).with_context(context)?;
             let table = json.get("table").and_then(Json::as_str).unwrap_or_default();
-            let Some(place) = pairs.iter().position(|pair| pair.map.source == table) else { continue };
+            let Some(place) = places.iter().copied().find(|place| pairs[*place].map.source == table) else { continue };
             let pair = &pairs[place];
             let rejected = rejected.entry(place).or_default();
             rejected.rows += 1;
@@ -55,8 +55,7 @@ pub fn read(folder: &Path, pairs: &[Pair], normaliser: &mut Normaliser) -> Resul
             };
             match pair.source_digester()?.row(|column| kept[column].value(), normaliser) {
                 Ok(digest) => *rejected.refused.entry(digest).or_default() += 1,
-                Err(Misfit { key: Some(key), .. }) => *rejected.misfits.entry(key).or_default() += 1,
-                Err(_) => rejected.untold = true,
+                Err(Misfit { key, .. }) => *rejected.misfits.entry(key).or_default() += 1,
             }
             normaliser.check()?;
         }

@@ -74,7 +74,7 @@ fn what_still_does_not_fit_stays_with_its_new_reason() {
     change("INSERT INTO t VALUES (9, 'bad')");
     let found = case.run("verify {source} --to {url}").exit(1).stdout_has("different: 1 difference (");
     found.stdout_has("1 row of the source cannot be in PostgreSQL, and no run has set it aside");
-    // By its key it is told from the one that was set aside, also where that is gone.
+    // By its key, whatever the files of other runs hold, it is told from the one that was set aside, also where that is gone.
     change("DELETE FROM t WHERE id = 3");
     let new = json!([{"key": {"id": 9}, "kind": "missing", "columns": [{"column": "n", "source": "bad", "target": null}]}]);
     let found = case.run("verify {source} --to {url} --json").exit(1).json();

@@ -1,6 +1,6 @@
 //! What `verify` compares: all that the source has, but for what the run was told to leave out, and beside the rows that the target had.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::support::{Case, Database};
 
@@ -84,6 +84,10 @@ fn rows_that_the_target_had_are_told_from_rows_that_differ() {
     let table = &found["tables"][0];
     assert_eq!((&table["identical"], &table["rows_kept"], &table["rows_set_aside"]), (&json!(true), &json!(2), &json!(1)));
     case.run("verify {source} {url} --include users").exit(0).stdout_has("identical beside 2 rows that were kept");
+    // A retry keeps what the run before it kept.
+    let rejects = case.dir().join(run["rejects_dir"].as_str().unwrap());
+    case.run(&format!("migrate {{source}} {{url}} --include users --retry-rejects {}", rejects.display())).exit(1);
+    case.run("verify {source} {url} --include users").exit(0).stdout_has("identical beside 2 rows that were kept");
     // Those that came later are none that the run has kept.
     database.execute("INSERT INTO users VALUES (10, 'later', '')");
     let found = case.run("verify {source} {url} --include users").exit(1);
@@ -92,6 +96,34 @@ fn rows_that_the_target_had_are_told_from_rows_that_differ() {
     database.execute("UPDATE users SET name = 'Ann' WHERE id = 1");
     let found = case.run("verify {source} {url} --include users --json").exit(1).json();
     assert_eq!((&found["differences_total"], &found["tables"][0]["differences"][0]["kind"]), (&json!(1), &json!("changed")));
+}
+
+/// As many as were set aside may be others than those that were.
+#[test]
+fn rows_that_were_set_aside_are_known_by_what_they_are_whichever_run_did_it() {
+    let database = Database::fresh();
+    let case = Case::new("known aside")
+        .source_sql(
+            "CREATE TABLE a (id INTEGER PRIMARY KEY, s TEXT); INSERT INTO a VALUES (1, 'x'), (2, 'y' || char(0));
+             CREATE TABLE keyless (s TEXT); INSERT INTO keyless VALUES ('x'), ('y' || char(0)), ('y' || char(0));",
+        )
+        .database(&database);
+    for table in ["a", "keyless"] {
+        case.run(&format!("migrate {{source}} {{url}} --include {table}")).exit(1);
+    }
+    let set_aside = |exit: i32| {
+        let found = case.run("verify {source} {url} --json").exit(exit).json();
+        let of = |table: &Json| (table["rows_set_aside"].as_u64().unwrap(), table["differences_total"].as_u64().unwrap());
+        let mut tables: Vec<_> = found["tables"].as_array().unwrap().iter().map(|table| (table["source"].to_string(), of(table))).collect();
+        tables.sort();
+        (tables[0].1, tables[1].1, found)
+    };
+    let (a, keyless, found) = set_aside(0);
+    assert_eq!((a, keyless), ((1, 0), (2, 0)), "{found}");
+    change(&case, "UPDATE a SET id = 3 WHERE id = 2; UPDATE keyless SET s = 'z' || char(0) WHERE rowid = 2");
+    let (a, keyless, found) = set_aside(1);
+    assert_eq!((a, keyless), ((0, 1), (1, 1)), "{found}");
+    assert!(found.to_string().contains(r#"{"column":"s","source":"z\u0000","target":null}"#), "{found}");
 }
 
 #[test]

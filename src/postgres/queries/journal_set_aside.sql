@@ -1,5 +1,5 @@
--- For each table that runs have copied from a source into a schema: how many rows the newest of them has set aside that no retry has brought since; NULL where the
--- journal does not tell.
+-- For each table that runs have copied from a source into a schema: how many rows the newest of them has set aside that no retry has brought since (NULL where the
+-- journal does not tell), and the folder in which they are.
 -- $1 text: the schema; $2 text: the source's absolute path
 WITH run AS (
     SELECT run_id, started_at, settings::jsonb AS settings
@@ -11,15 +11,19 @@ WITH run AS (
     ORDER BY coalesce(settings ->> 'source_path' = $2, false) DESC, started_at DESC
     LIMIT 1
 ), copied AS (
-    SELECT t.source, r.started_at, r.run_id, r.settings ? 'retry_rejects' AS retried, t.rows_written, t.rows_rejected
+    SELECT t.source, r.started_at, r.run_id, r.settings ? 'retry_rejects' AS retried, t.rows_written, t.rows_rejected,
+        r.settings ->> 'rejects_dir' AS folder
     FROM candlefish.run_table t JOIN run r USING (run_id) JOIN last ON r.settings ->> 'source_path' IS NOT DISTINCT FROM last.source_path
 ), newest AS (
-    SELECT DISTINCT ON (source) source, started_at, rows_rejected
+    SELECT DISTINCT ON (source) source, started_at, rows_rejected, folder
     FROM copied WHERE NOT retried
     ORDER BY source, started_at DESC, run_id DESC
 )
 SELECT n.source,
     n.rows_rejected - coalesce((
         SELECT sum(c.rows_written) FROM copied c WHERE c.retried AND c.source = n.source AND c.started_at > n.started_at
-    ), 0)::bigint AS set_aside
+    ), 0)::bigint AS set_aside,
+    coalesce((
+        SELECT c.folder FROM copied c WHERE c.retried AND c.source = n.source AND c.started_at > n.started_at ORDER BY c.started_at DESC LIMIT 1
+    ), n.folder) AS folder
 FROM newest n

@@ -29,6 +29,8 @@ pub struct ColumnPromises {
     pub generated: Option<String>,
     /// Identity, or a default that draws from a sequence.
     pub sequence: bool,
+    /// GENERATED ALWAYS AS IDENTITY: it takes no value from a statement.
+    pub always_drawn: bool,
     pub collated_c: bool,
 }
 
@@ -80,6 +82,7 @@ async fn read(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObj
             sequence: row.get(5),
             collated_c: row.get(6),
             sql_type: row.get(7),
+            always_drawn: row.get(8),
         };
         objects.columns.insert((row.get(0), row.get(1)), promises);
     }

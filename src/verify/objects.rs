@@ -523,6 +523,8 @@ fn promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, 
     if expected.sequence {
         if !actual.sequence {
             report.miss("identity", label, "no sequence fills the column");
+        } else if actual.always_drawn {
+            report.miss("identity", label, "it is GENERATED ALWAYS, and takes no id that a statement gives");
         }
     } else if let Some(reason) = is_other(&expected.default, &actual.default) {
         report.miss(ObjectKind::Default.as_str(), label, reason);
@@ -534,6 +536,10 @@ fn promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, 
 
 /// What a column of a table's own schema lacks; that its default or its expression is another is its application's matter.
 fn given_promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
+    // The run has obeyed the type that was there.
+    if expected.sql_type != actual.sql_type && !actual.sql_type.is_empty() {
+        report.miss("type", label, format!("it is {}, and was {}", actual.sql_type, expected.sql_type));
+    }
     if expected.not_null && !actual.not_null {
         report.miss(ObjectKind::NotNull.as_str(), label, "the column takes NULL");
     }

@@ -5,7 +5,8 @@ SELECT c.relname, a.attname, a.attnotnull,
        CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END AS generated,
        a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false) AS sequence,
        coalesce(l.collname = 'C', false) AS collated_c,
-       format_type(a.atttypid, a.atttypmod) AS sql_type
+       format_type(a.atttypid, a.atttypmod) AS sql_type,
+       a.attidentity = 'a' AS always_drawn
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -138,7 +138,7 @@ fn schema_objects(objects: &ObjectsReport) -> String {
     }
     if !objects.not_compared.is_empty() {
         let tables = objects.not_compared.join(", ");
-        text.push_str(&format!("  there before migrate, so their keys and indexes are not compared: {tables}\n"));
+        text.push_str(&format!("  not compared, because a registry's own migrations have keys and indexes in another form: {tables}\n"));
     }
     text
 }

@@ -226,6 +226,15 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
+    /// Writes how many rows of each source table a refresh has set aside, in its transaction.
+    pub async fn aside(client: &impl GenericClient, run_id: &str, tables: impl Iterator<Item = (&str, u64)>) -> Result<()> {
+        for (source, rows) in tables {
+            let set_aside = client.execute(include_str!("queries/journal_aside.sql"), &[&run_id, &source, &(rows as i64)]).await;
+            set_aside.context("write into the journal what was set aside")?;
+        }
+        Ok(())
+    }
+
     /// Writes that steps are done, with what they said; in the transaction that did them.
     pub async fn steps_done(client: &impl GenericClient, run_id: &str, steps: &[(String, String)]) -> Result<()> {
         let (names, said): (Vec<&str>, Vec<&str>) = steps.iter().map(|(step, said)| (step.as_str(), said.as_str())).unzip();

@@ -124,6 +124,13 @@ fn rows_that_were_set_aside_are_known_by_what_they_are_whichever_run_did_it() {
     let (a, keyless, found) = set_aside(1);
     assert_eq!((a, keyless), ((0, 1), (1, 1)), "{found}");
     assert!(found.to_string().contains(r#"{"column":"s","source":"z\u0000","target":null}"#), "{found}");
+    // A refresh sets aside what it finds, and what comes after that is new again.
+    case.run("migrate {source} {url} --refresh --yes").exit(1);
+    let (a, keyless, found) = set_aside(0);
+    assert_eq!((a, keyless), ((1, 0), (2, 0)), "{found}");
+    change(&case, "UPDATE a SET id = 4 WHERE id = 3; INSERT INTO keyless VALUES ('new' || char(0))");
+    let (a, keyless, found) = set_aside(1);
+    assert_eq!((a, keyless), ((0, 1), (2, 1)), "{found}");
 }
 
 #[test]

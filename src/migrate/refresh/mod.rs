@@ -533,6 +533,8 @@ impl Compared {
         let journal = Journal::open(&self.control).await?;
         let maps = self.shared.sides.pairs.iter().map(|pair| (pair.map.clone(), false));
         Journal::start(&self.control, &record, "", maps).await?;
+        let aside = report.tables.iter().map(|table| (table.source.as_str(), table.rows_rejected));
+        Journal::aside(&self.control, &report.run_id, aside).await?;
         journal.finish(&report.run_id, report.outcome.as_str()).await
     }
 

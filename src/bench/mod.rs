@@ -330,7 +330,11 @@ fn notes(job: &Job) -> Vec<String> {
     }
     let others: Vec<&str> = job.layers.iter().filter(|layer| **layer != Layer::Direct).map(|layer| layer.as_str()).collect();
     if job.protocol != Protocol::Prepared && !others.is_empty() {
-        notes.push(format!("-M {} is of layer direct alone: {} send in ways of their own", job.protocol.as_str(), others.join(", ")));
+        notes.push(format!(
+            "-M {} is of layer direct alone: the others ({}) send in ways of their own",
+            job.protocol.as_str(),
+            others.join(", ")
+        ));
     }
     if job.layers.iter().any(|layer| layer.caches()) && !job.warmup.is_zero() {
         notes.push("before layers that keep answers are measured, their clients read as fast as they can: full caches are measured, not how they fill".to_string());

@@ -398,11 +398,11 @@ fn warnings(report: &BenchReport) -> Vec<String> {
         }
         if let Some(redis) = layer.redis.as_ref().filter(|redis| redis.lost > 0 || redis.away_ratio > LONG_AWAY) {
             warnings.push(format!(
-                "layer {}: Redis was lost {}, and the instances were without it for {} of their time{}: what they did then is not what this layer does with it",
+                "layer {}: Redis was lost {}; for {} of the time{} the instances went on without it, and so much of these numbers is not of a layer with Redis",
                 layer.layer,
-                units::counted(redis.lost, "time"),
+                if redis.lost == 1 { "once".to_string() } else { units::counted(redis.lost, "time") },
                 units::percent(redis.away_ratio),
-                if redis.away_at_end > 0 { ", and at the end" } else { "" },
+                if redis.away_at_end > 0 { ", and at the end," } else { "" },
             ));
         }
         if let Some(why) = layer.incomplete() {

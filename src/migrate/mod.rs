@@ -9,6 +9,7 @@ mod finish;
 mod foretell;
 mod generate;
 mod last;
+mod lost_rows;
 mod merged;
 mod odd_times;
 mod prepare;

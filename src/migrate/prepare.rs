@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
-use crate::migrate::{Job, merged, odd_times};
-use crate::model::{Event, Failure, Name, Phase, QualifiedName, Schema, Section, TableKind};
+use crate::migrate::{Job, lost_rows, merged, odd_times};
+use crate::model::{Event, Failure, Name, Phase, QualifiedName, Schema, Section, Table, TableKind};
 use crate::plan::mapping::Mapping;
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
@@ -70,7 +70,12 @@ pub(super) fn read_source(
             schema.unreadable.push((table.name.clone(), reason.clone()));
         }
     }
-    let damage = damage(snapshot, &schema, &profiles)?;
+    let mut damage = damage(snapshot, &schema, &profiles)?;
+    let wanted_rows = |place: usize| {
+        let (table, profile): (&Table, &TableProfile) = (&schema.tables[place], &profiles[place]);
+        (table.has_data() && is_wanted(&table.name)).then_some(profile.rows)
+    };
+    damage.extend(lost_rows::by_indexes(snapshot, &schema, readers, wanted_rows)?);
     Ok(Inspected { schema, profiles, damage })
 }
 

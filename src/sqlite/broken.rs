@@ -1,5 +1,7 @@
 //! Rows that break what their table promises: SQLite enforces foreign keys and checks only where it is told to.
 
+use std::fmt;
+
 use anyhow::{Context as _, Result};
 
 use crate::model::Table;
@@ -8,6 +10,23 @@ use crate::sqlite::snapshot::Reader;
 
 /// Rows that are named.
 const EXAMPLES: usize = 5;
+
+/// A row of the table `c` by these of its columns, as text: the SQL of `id 5, part a`.
+pub(super) struct KeyText(String);
+
+impl KeyText {
+    pub(super) fn of(key: &[String]) -> Self {
+        let named: Vec<String> =
+            key.iter().map(|name| format!("'{} ' || coalesce(c.{}, 'NULL')", name.replace('\'', "''"), quote(name))).collect();
+        KeyText(if named.is_empty() { "''".to_string() } else { named.join(" || ', ' || ") })
+    }
+}
+
+impl fmt::Display for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Reader<'_> {
     /// How many rows of `child` have no row in `parent`, and the first five: `id 2 → 99`.
@@ -41,9 +60,7 @@ impl Reader<'_> {
             Some(key) => key.columns.iter().map(|column| table.columns[*column].name.clone()).collect(),
             None => rowid_name(table).iter().map(ToString::to_string).collect(),
         };
-        let named: Vec<String> =
-            key.iter().map(|name| format!("'{} ' || coalesce(c.{}, 'NULL')", name.replace('\'', "''"), quote(name))).collect();
-        let named = if named.is_empty() { "''".to_string() } else { named.join(" || ', ' || ") };
+        let named = KeyText::of(&key);
         let mut statement =
             self.connection().prepare(&format!("SELECT CAST({named}{tail} AS TEXT) {from} LIMIT {EXAMPLES}")).with_context(context)?;
         let rows = statement

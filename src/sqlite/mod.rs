@@ -4,6 +4,7 @@ mod broken;
 mod cursor;
 mod file;
 mod fingerprint;
+mod indexes;
 mod kept_rows;
 mod profile;
 mod promised;
@@ -17,6 +18,7 @@ mod snapshot;
 
 pub use file::{FileKind, inspect as inspect_file};
 pub use fingerprint::Fingerprint;
+pub use indexes::{OddIndex, odd_indexes};
 pub use kept_rows::KeptRows;
 pub use profile::profile;
 pub use promised::{Promised, PromisedIndex};

@@ -92,9 +92,14 @@ impl Scan {
         if names.is_empty() {
             names.push("NULL".into());
         }
-        // An index could serve the columns in another order; the b-tree's own order is the fastest and the one of the ranges.
-        let hint = if table.kind == TableKind::Ordinary { " NOT INDEXED" } else { "" };
+        // An index could serve the columns in another order, or know other rows; the b-tree's own order is the fastest and the one of the ranges.
         let key = table.primary_key_index().filter(|_| table.without_rowid);
+        let hint = match key {
+            // NOT INDEXED keeps SQLite from no index of a table without rowids.
+            Some(key) => format!(" INDEXED BY {}", quote(&key.name)),
+            None if table.kind == TableKind::Ordinary => " NOT INDEXED".to_string(),
+            None => String::new(),
+        };
         Scan {
             table: table.name.clone(),
             select: format!("SELECT {} FROM main.{}{hint}", names.join(", "), quote(&table.name)),
@@ -102,7 +107,7 @@ impl Scan {
             rowid_is_first,
             range: None,
             columns: columns.len(),
-            ends: key.map(|key| Ends::of(table, key, &names, hint)),
+            ends: key.map(|key| Ends::of(table, key, &names, &hint)),
         }
     }
 
@@ -137,6 +142,11 @@ pub(super) fn rowid_name(table: &Table) -> Option<&'static str> {
         return None;
     }
     ["rowid", "_rowid_", "oid"].into_iter().find(|name| table.column_index(name).is_none())
+}
+
+/// Without a WHERE, SQLite counts whatever is smallest, though it is told an index.
+pub(super) fn count_by_index(table: &Table, index: &Index) -> String {
+    format!("SELECT count(*) FROM main.{} INDEXED BY {} WHERE 1", quote(&table.name), quote(&index.name))
 }
 
 /// SQLite's quoting of an identifier.
@@ -255,7 +265,7 @@ impl Reader<'_> {
     /// How many rows the table has by one of its indexes that can be read; none where there is no such.
     pub fn rows_by_index(&self, table: &Table) -> Option<u64> {
         table.indexes.iter().filter(|index| index.predicate.is_none()).find_map(|index| {
-            let sql = format!("SELECT count(*) FROM main.{} INDEXED BY {}", quote(&table.name), quote(&index.name));
+            let sql = count_by_index(table, index);
             // An index that cannot be read either is no answer.
             self.connection().query_row(&sql, [], |row| row.get::<_, i64>(0)).ok().map(i64::unsigned_abs)
         })

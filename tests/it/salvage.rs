@@ -200,7 +200,75 @@ fn damage_that_no_row_needs_is_no_damage() {
     damaged.zero(u64::from(u32::from_be_bytes(trunk)));
     let clean = damaged.migrate("").exit(0);
     assert_eq!(clean.json()["rows_written"], 2002, "{clean}");
+    clean.json()["warnings"]
+        .as_array()
+        .expect("warnings")
+        .iter()
+        .find(|warning| warning["code"] == "index_damaged")
+        .expect("a word on the index");
     assert_eq!(damaged.database.value("SELECT count(*) FROM notes"), "2000");
+}
+
+/// Runs statements while indexes of the file, by a pattern of LIKE, are out of SQLite's sight: they keep what the tables lose.
+fn behind(indexes: &str, file: &Path, sql: &str) {
+    let connection = Connection::open(file).expect("open");
+    let hidden = format!(
+        "CREATE TEMP TABLE seen AS SELECT * FROM main.sqlite_schema WHERE type = 'index' AND name LIKE '{indexes}';
+         PRAGMA writable_schema = 1; DELETE FROM main.sqlite_schema WHERE type = 'index' AND name LIKE '{indexes}'; PRAGMA writable_schema = RESET;
+         {sql};
+         PRAGMA writable_schema = 1; INSERT INTO main.sqlite_schema SELECT * FROM temp.seen; PRAGMA writable_schema = RESET;"
+    );
+    connection.execute_batch(&hidden).expect("lose rows");
+}
+
+const INDEXED: &str =
+    "CREATE TABLE notes(id INTEGER PRIMARY KEY, at TEXT, v TEXT); CREATE INDEX notes_at ON notes(at); CREATE INDEX notes_v ON notes(v);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) INSERT INTO notes SELECT i, 'at ' || i, i % 7 FROM n;";
+
+#[test]
+fn a_row_that_only_an_index_still_has_is_damage() {
+    let damaged = Damaged::new("a lost row", INDEXED);
+    let (before, file) = (Database::fresh(), damaged.case.source_path());
+    let again = Case::new("whole, and then not").source_file(file).database(&before);
+    again.run("migrate {source} --to {url}").exit(0);
+    behind("%", file, "DELETE FROM notes WHERE id IN (5, 1977)");
+    damaged.is_refused("source_damaged");
+    damaged.migrate("--dry-run").exit(2).stdout_has("it has 1998 rows, and its index notes_at has 2 more (id 5; id 1977)");
+    // Followed, the source would have them deleted.
+    again.run("migrate {source} --to {url} --refresh --yes --json").exit(2).stdout_has("source_damaged");
+    assert_eq!(before.value("SELECT count(*) FROM notes"), "2000");
+    let message = damaged.is_salvaged("notes");
+    assert!(message.contains("1998 rows are read; its index notes_at has 2 more, which cannot be read (id 5; id 1977)"), "{message}");
+    assert_eq!(damaged.database.value("SELECT count(*) FROM notes"), "1998");
+
+    // Whichever of them it is that still has the row.
+    for index in ["notes_at", "notes_v"] {
+        let damaged = Damaged::new("lost but for one", INDEXED);
+        behind(index, damaged.case.source_path(), "DELETE FROM notes WHERE id = 5");
+        damaged.migrate("").exit(2).stdout_has(&format!("its index {index} has 1 more (id 5)"));
+    }
+
+    // The other way round no row is lost: the index is wrong, and that is said.
+    let damaged = Damaged::new("a short index", INDEXED);
+    behind("%", damaged.case.source_path(), "INSERT INTO notes VALUES (2001, 'new', 'x')");
+    let clean = damaged.migrate("").exit(0);
+    let note = "has 2000 entries for 2001 rows: it is damaged in SQLite";
+    assert_eq!(clean.stdout.matches(note).count(), 2, "{clean}");
+    assert_eq!(damaged.database.value("SELECT count(*) FROM notes"), "2001");
+
+    // A table in the order of its key is an index itself; the others are held against it.
+    let sql = "CREATE TABLE pairs(a TEXT, b INTEGER, v TEXT, PRIMARY KEY(b DESC, a)) WITHOUT ROWID; CREATE INDEX pairs_v ON pairs(v);
+               INSERT INTO pairs VALUES ('x', 1, 'one'), ('y', 2, 'two'), ('z', 3, 'three');";
+    let damaged = Damaged::new("a lost pair", sql);
+    let file = damaged.case.source_path();
+    let connection = Connection::open(file).expect("open");
+    connection.execute_batch("CREATE TABLE copy(a TEXT, b INTEGER, v TEXT, PRIMARY KEY(b DESC, a)) WITHOUT ROWID; INSERT INTO copy SELECT * FROM pairs WHERE b <> 2;
+        PRAGMA writable_schema = 1;
+        UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'copy') WHERE name = 'pairs'; DELETE FROM sqlite_schema WHERE name = 'copy';").expect("lose a row");
+    drop(connection);
+    damaged.is_refused("source_damaged");
+    let message = damaged.is_salvaged("pairs");
+    assert!(message.contains("2 rows are read; its index pairs_v has 1 more, which cannot be read (b 2, a y)"), "{message}");
 }
 
 #[test]

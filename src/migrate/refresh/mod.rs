@@ -5,6 +5,7 @@
 
 mod apply;
 mod compare;
+mod damage;
 mod ledger;
 mod stage;
 
@@ -70,7 +71,7 @@ pub struct Compared {
 pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     let started = Instant::now();
     let mut clock = PhaseClock::default();
-    refuse_salvage(&job)?;
+    damage::refuse_salvage(&job)?;
     let control = session(&job.address, job.role.as_deref()).await?;
     target::refuse_pooler_and_standby(&control, &job.address).await?;
     target::lock_schema(&control, &job.options.schema).await?;
@@ -82,6 +83,7 @@ pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     let target = lock(&control, &job.options.schema, &maps).await?;
     let mut said = left_over(&left, &target);
     let pairs = pair_up(maps, &schema, &target)?;
+    said.extend(damage::by_indexes(&job, &schema, &pairs).await?);
     let sequences = sequences(&job, &schema, &target, &pairs)?;
     let keys = refresh_keys(&control, &job.options.schema).await?;
     let shared = Arc::new(share(&job, schema, pairs, &keys).await?);
@@ -100,17 +102,6 @@ pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     clock.note(Phase::Compare, compare_started);
     shared.run.send(Event::PhaseEnded { phase: Phase::Compare, seconds: compare_started.elapsed().as_secs_f64() });
     Ok(Compared { job, shared, control, tables, ledgers, sequences, said, clock, started })
-}
-
-/// Rows that a damaged source cannot give look like rows that it no longer has, and the target may hold the only whole copy of them.
-fn refuse_salvage(job: &Job) -> Result<()> {
-    if job.snapshot.salvages() {
-        bail!(
-            Failure::new("refresh_of_damaged", "--refresh with --salvage would delete from the target what the damaged source cannot give")
-                .hint("Leave the target as it is; migrate --salvage into another --schema to see what can still be read.")
-        );
-    }
-    Ok(())
 }
 
 /// How runs have copied the tables of this source, or of the run that is followed.

@@ -10,10 +10,11 @@ use anyhow::Result;
 use crate::cli::migrate::Verify;
 use crate::migrate::{self, Inspected, MigrateReport, PhaseTime, Prepared};
 use crate::model::{Events, Failure, Phase, QualifiedName, Section};
-use crate::plan::{CopyMap, NameStyle, Plan, TablePlan, Warning};
-use crate::postgres::{Address, Transaction, database_error, sql_failure};
+use crate::plan::{CopyMap, NameStyle, ObjectKind, Plan, TablePlan, Warning};
+use crate::postgres::{Address, Migrations, Transaction, database_error, sql_failure};
+use crate::registry;
 use crate::sqlite::Snapshot;
-use crate::verify;
+use crate::verify::{self, MissingObject};
 
 /// Both sides read again and compared, by code that the copy does not share.
 pub(super) async fn prove(
@@ -87,18 +88,15 @@ pub(super) async fn prove(
 
 /// What the source has of keys, indexes and constraints, and a table that was there before has not: said, though its own schema is obeyed.
 async fn compare_given(job: &verify::Job, inspected: &Inspected, maps: Vec<CopyMap>, report: &mut MigrateReport) -> Result<()> {
-    // The registry's own migrations have its schema in another form on purpose.
-    if report.mapping != "registry" {
-        let job = of_maps(job, maps);
-        let found = lacking(&job, inspected, &report.plan, &report.warnings, async |_| Ok(())).await?;
-        report.warnings.extend(found);
-    }
+    let job = of_maps(job, maps);
+    let found = lacking(&job, inspected, (&report.plan, &report.mapping), &report.warnings, async |_| Ok(())).await?;
+    report.warnings.extend(found);
     Ok(())
 }
 
 /// The same before the run, for its plan.
 pub(super) async fn foretell_given(job: &migrate::Job, prepared: &Prepared, said: &[Warning]) -> Result<Vec<Warning>> {
-    let Some(inspected) = prepared.inspected.as_ref().filter(|_| job.mapping_name != "registry") else { return Ok(Vec::new()) };
+    let Some(inspected) = prepared.inspected.as_ref() else { return Ok(Vec::new()) };
     let comparison = verify::Job {
         snapshot: Arc::clone(&job.snapshot),
         address: job.address.clone(),
@@ -118,11 +116,16 @@ pub(super) async fn foretell_given(job: &migrate::Job, prepared: &Prepared, said
         let message = format!("what tables that are there lack of the source's schema is not foretold: {why}");
         vec![Warning::note("not_foretold", prepared.plan.schema.as_str(), message)]
     };
-    if job.migrations.as_ref().is_some_and(|migrations| migrations.has_files_outside_transactions(Section::Indexes)) {
+    let known = Migrations::builtin()?.fingerprint();
+    let passes_over = |migrations: &Migrations| {
+        // What the registry's own make outside a transaction is nothing that a SQLite file has.
+        migrations.has_files_outside_transactions(Section::Indexes) && migrations.fingerprint() != known
+    };
+    if job.migrations.as_ref().is_some_and(passes_over) {
         return Ok(not_foretold("a migration of --migrations runs outside a transaction"));
     }
     let ready = async |transaction: &Transaction<'_>| prepared.make_as_it_will_be(transaction, job).await;
-    match lacking(&comparison, inspected, &prepared.plan, said, ready).await {
+    match lacking(&comparison, inspected, (&prepared.plan, &job.mapping_name), said, ready).await {
         // Rows that the run will take away may be in the way of what it then makes.
         Err(error) if database_error(&error).is_some() => Ok(not_foretold(&sql_failure(error).to_string())),
         found => found,
@@ -150,7 +153,7 @@ fn of_maps(job: &verify::Job, maps: Vec<CopyMap>) -> verify::Job {
 async fn lacking(
     job: &verify::Job,
     inspected: &Inspected,
-    plan: &Plan,
+    (plan, mapping): (&Plan, &str),
     said: &[Warning],
     ready: impl AsyncFnOnce(&Transaction<'_>) -> Result<()>,
 ) -> Result<Vec<Warning>> {
@@ -160,7 +163,18 @@ async fn lacking(
         return Ok(Vec::new());
     }
     match verify::missing_from_given(job, (&inspected.schema, &inspected.profiles), given, ready).await {
-        Ok(missing) => Ok(migrate::lacking(said, missing.into_iter().map(|missing| (missing.kind, missing.object, missing.reason)))),
+        Ok(missing) => {
+            // What the run makes itself is not there yet when a dry run looks; what it cannot make it says.
+            let is_made = |missing: &MissingObject| {
+                plan.objects.iter().any(|object| object.kind == ObjectKind::View && object.label == missing.object)
+            };
+            let is_known = |missing: &MissingObject| {
+                mapping == "registry" && registry::keeps_otherwise(&missing.kind, &missing.object, &missing.reason)
+            };
+            let is_news = |missing: &MissingObject| !is_made(missing) && !is_known(missing);
+            let news = missing.into_iter().filter(is_news);
+            Ok(migrate::lacking(said, news.map(|missing| (missing.kind, missing.object, missing.reason))))
+        }
         // Without the right to temporary tables there is no telling.
         Err(error) => match error.downcast_ref::<Failure>() {
             Some(failure) if failure.code == "no_rehearsal" => {

@@ -14,6 +14,20 @@ pub fn evidence(schema: &Schema) -> Option<String> {
     columns.iter().all(|column| services.column_index(column).is_some()).then(|| format!("services has {}", columns.join(", ")))
 }
 
+/// What a registry's own schema in SQLite has and the tables of `migrations/` keep in another form, on purpose: kind, object, and how what a
+/// comparison of the schemas says of it ends.
+const KEPT_OTHERWISE: [(&str, &str, &str); 2] = [
+    // Lists are in the order of group and name.
+    ("index", "services.idx_services_group", "services USING btree (group_name)"),
+    // Newest first.
+    ("index", "health_metrics.idx_health_metrics_service", "health_metrics USING btree (service_id, created_at)"),
+];
+
+/// True for what is no loss of this file, but the registry's own difference between its two schemas.
+pub fn keeps_otherwise(kind: &str, object: &str, reason: &str) -> bool {
+    KEPT_OTHERWISE.iter().any(|known| (known.0, known.1) == (kind, object) && reason.ends_with(known.2))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use crate::support::{Case, Database};
+use crate::support::{Case, Database, Output, fixture};
 
 /// A table of SQLite as psql would show it: `a|b`, NULL as nothing, in the order that `sql` gives.
 fn sqlite_rows(file: &Path, sql: &str) -> Vec<String> {
@@ -115,6 +115,52 @@ fn the_registry_as_it_is() {
         let key = "SELECT convalidated FROM pg_constraint WHERE conrelid = 'logs'::regclass AND contype = 'f'";
         assert_eq!(database.value(key), "f");
         assert!(report["warnings"].to_string().contains("foreign_key_not_valid"));
+    }
+}
+
+/// The registry's migrations are its schema in another form, and know nothing of what somebody has made beside it.
+#[test]
+fn what_was_added_to_a_registry_is_said() {
+    let lacking = |output: &Output| -> Vec<String> {
+        let report = output.json();
+        let all = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == "object_not_in_target");
+        let mut said: Vec<String> = all.map(|warning| format!("{} {}", warning["object"].as_str().unwrap(), warning["message"])).collect();
+        said.sort();
+        said.iter().map(|said| said.split(" in the target's").next().unwrap().replace('"', "")).collect()
+    };
+    for version in ["registry-v1", "registry-v2"] {
+        let sql = fs::read_to_string(fixture(version).join("source.sql")).unwrap();
+        let added = "
+            CREATE UNIQUE INDEX mine ON services(container_id, id); CREATE INDEX logs_level ON logs(level);
+            ALTER TABLE services ADD COLUMN cost INT NOT NULL DEFAULT 3 CHECK (cost > 0);
+            CREATE TABLE extra(id INTEGER PRIMARY KEY, s INT REFERENCES services(id), q INT CHECK (q < 9)); CREATE INDEX extra_q ON extra(q);
+            CREATE VIEW costs AS SELECT id, cost FROM services;";
+        for (added, expected) in [
+            ("", vec![]),
+            (
+                added,
+                vec![
+                    "logs.logs_level has no index",
+                    "services.check has no check",
+                    "services.cost has no default",
+                    "services.cost has no not null",
+                    "services.mine has no unique",
+                ],
+            ),
+        ] {
+            let database = Database::fresh();
+            let case = Case::new(version).source_sql(&format!("{sql}{added}")).database(&database);
+            let planned = case.run("migrate {source} --to {url} --mapping registry --dry-run --json").exit(0);
+            let run = case.run("migrate {source} --to {url} --mapping registry --json").exit(0);
+            let numberless = |said: Vec<String>| -> Vec<String> {
+                said.iter().map(|said| said.replace("check 1", "check").replace("check 2", "check")).collect()
+            };
+            assert_eq!(numberless(lacking(&planned)), expected, "{planned}");
+            assert_eq!(numberless(lacking(&run)), expected, "{run}");
+            if !added.is_empty() {
+                assert_eq!(database.value("SELECT count(*) FROM costs WHERE cost = 3"), database.value("SELECT count(*) FROM services"));
+            }
+        }
     }
 }
 

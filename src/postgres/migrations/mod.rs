@@ -46,12 +46,12 @@ impl Migrations {
         Ok(Migrations { schema: files::in_folder(folder, Section::Schema)?, indexes: files::in_folder(folder, Section::Indexes)? })
     }
 
-    /// The same for the same files, whatever has become of them in a database.
     /// True when `rehearse` passes over a file of the section.
     pub fn has_files_outside_transactions(&self, section: Section) -> bool {
         self.files(section).iter().any(|file| !file.transactional)
     }
 
+    /// The same for the same files, whatever has become of them in a database.
     pub fn fingerprint(&self) -> String {
         let mut hasher = Xxh3::new();
         for (section, file) in self.schema.iter().map(|file| ("schema", file)).chain(self.indexes.iter().map(|file| ("indexes", file))) {

@@ -6,7 +6,7 @@ use crate::model::{Schema, Table, TableKind, TypeKind};
 use crate::plan::decision::{ObjectKind, Plan, Problem, TablePlan, Todo, Warning};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::Mapping;
-use crate::plan::names::{NameStyle, Namespace};
+use crate::plan::names::{self, NameStyle, Namespace};
 use crate::plan::profile::TableProfile;
 use crate::plan::source_tz::SourceTz;
 use crate::plan::table::TableBuilder;
@@ -135,6 +135,7 @@ pub fn build(input: &Input<'_>) -> Plan {
     drop_sequences_of_text(&mut plan);
     if !input.options.data_only {
         objects::plan_objects(input, &mut plan, &mut relations);
+        name_sequences(&mut plan, &mut relations);
     }
     limits::check(input, &mut plan);
     note_idle_zone(input.options, &mut plan);
@@ -152,6 +153,17 @@ fn note_idle_zone(options: &Options, plan: &mut Plan) {
         options.source_tz
     );
     plan.warnings.push(Warning::note("source_tz_idle", plan.schema.clone(), message));
+}
+
+/// PostgreSQL names an identity's sequence `table_column_seq`. Where a table, index or view is called so, the sequence gives way: nobody asks for it by name.
+fn name_sequences(plan: &mut Plan, relations: &mut Namespace) {
+    for table in &mut plan.tables {
+        for column in table.create.iter_mut().flat_map(|create| &mut create.columns).filter(|column| column.identity) {
+            let wanted = names::of_sequence(&table.target.name, &column.name);
+            column.sequence = relations.has(&wanted).then(|| relations.take(wanted.as_str()));
+            relations.reserve(&wanted);
+        }
+    }
 }
 
 /// One note for each virtual table, not one for each table that it keeps its data in.

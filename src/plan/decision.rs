@@ -78,6 +78,9 @@ pub struct CreateColumn {
     pub collate_c: bool,
     pub not_null: bool,
     pub identity: bool,
+    /// What the identity's sequence is called, where the name that PostgreSQL would give it is another object's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<Name>,
     pub default: Option<String>,
     pub generated: Option<String>,
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Name;
+use crate::model::{MAX_NAME_BYTES, Name};
 
 /// How names of SQLite become names of PostgreSQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,10 +73,13 @@ impl Namespace {
         self.taken.insert(name.as_str().to_string());
     }
 
+    pub fn has(&self, name: &Name) -> bool {
+        self.taken.contains(name.as_str())
+    }
+
     /// Takes the wanted name, cut to 63 bytes, or when it is taken the first free one of `name_2`, `name_3`, ….
     pub fn take(&mut self, wanted: &str) -> Name {
-        // PostgreSQL has no empty identifiers.
-        let wanted = if wanted.is_empty() { "_" } else { wanted };
+        let wanted = or_blank(wanted);
         let mut name = Name::fit(wanted);
         let mut number = 2;
         while !self.taken.insert(name.as_str().to_string()) {
@@ -87,10 +90,38 @@ impl Namespace {
     }
 }
 
+/// PostgreSQL has no empty identifiers.
+fn or_blank(wanted: &str) -> &str {
+    if wanted.is_empty() { "_" } else { wanted }
+}
+
+/// What a wish becomes where no other name is in its way.
+pub fn fitted(wanted: &str) -> Name {
+    Name::fit(or_blank(wanted))
+}
+
+/// What PostgreSQL calls the sequence of an identity column when it is told no name: both names in at most 63 bytes, the longer one gives way.
+pub fn of_sequence(table: &Name, column: &Name) -> Name {
+    const SUFFIX: &str = "_seq";
+    let (table, column) = (table.as_str(), column.as_str());
+    let room = MAX_NAME_BYTES - SUFFIX.len() - 1;
+    let (mut of_table, mut of_column) = (table.len(), column.len());
+    while of_table + of_column > room {
+        if of_table > of_column { of_table -= 1 } else { of_column -= 1 }
+    }
+    let cut = |name: &str, mut end: usize| {
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        name[..end].to_string()
+    };
+    Name::new(format!("{}_{}{SUFFIX}", cut(table, of_table), cut(column, of_column)))
+}
+
 /// True when a namespace may have answered the wish with this name.
 pub fn may_become(wanted: &str, name: &Name) -> bool {
     let number = || name.as_str().rsplit_once('_').and_then(|(_, number)| number.parse::<u32>().ok());
-    Name::fit(wanted) == *name || number().is_some_and(|number| Name::with_suffix(wanted, &format!("_{number}")) == *name)
+    fitted(wanted) == *name || number().is_some_and(|number| Name::with_suffix(wanted, &format!("_{number}")) == *name)
 }
 
 #[cfg(test)]
@@ -124,6 +155,10 @@ mod tests {
         assert_eq!(columns.take(&long).as_str().len(), 63);
         let second = columns.take(&format!("{long}y"));
         assert_eq!(second.as_str(), format!("{}_2", "x".repeat(61)));
+        let of_sequence = |table: &str, column: &str| of_sequence(&Name::new(table), &Name::new(column)).as_str().to_string();
+        assert_eq!(of_sequence("t", "id"), "t_id_seq");
+        assert_eq!(of_sequence(&long[..63], "id"), format!("{}_id_seq", &long[..56]));
+        assert_eq!(of_sequence(&"é".repeat(31), &long[..63]), format!("{}_{}_seq", "é".repeat(14), &long[..29]));
         assert!(may_become(&long, &second) && may_become(&long, &Name::fit(&long)) && !may_become("x", &second));
     }
 }

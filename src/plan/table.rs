@@ -9,7 +9,7 @@ use crate::plan::decision::{ColumnPlan, CreateColumn, CreateTable, ObjectKind, P
 use crate::plan::derive::{Decision, as_declared, derive};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::{AddedColumn, ColumnMapping, TableMapping, type_from_sql};
-use crate::plan::names::Namespace;
+use crate::plan::names::{Namespace, fitted};
 use crate::plan::objects;
 use crate::plan::profile::{ColumnProfile, TableProfile, Trait};
 use crate::plan::rounding::Rounding;
@@ -66,11 +66,11 @@ impl TableBuilder<'_> {
     pub fn build(&self, plan: &mut Plan, relations: &mut Namespace, taken: &mut HashSet<QualifiedName>) {
         let mapping = self.input.mapping.table(&self.table.name);
         let wanted = self.input.name_in_target(self.table);
-        let there = self.there.find(&wanted).or_else(|| self.there.find(Name::fit(&wanted).as_str()));
+        let there = self.there.find(&wanted).or_else(|| self.there.find(fitted(&wanted).as_str()));
         // What is another table's by its very name is not this one's by a likeness.
         let is_anothers = |place: &usize| {
             let name = self.input.target.tables[*place].name.name.as_str();
-            name != wanted && name != Name::fit(&wanted).as_str() && self.named.contains(name)
+            name != wanted && name != fitted(&wanted).as_str() && self.named.contains(name)
         };
         let there = there.filter(|place| !is_anothers(place));
         let existing = there.map(|place| &self.input.target.tables[place]);
@@ -209,6 +209,7 @@ impl TableBuilder<'_> {
             column_type: decision.column_type.clone(),
             not_null: not_null || identity,
             identity,
+            sequence: None,
             default: None,
             generated: None,
         });

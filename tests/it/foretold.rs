@@ -27,6 +27,9 @@ const ODD: &str = "CREATE TABLE parent(id INTEGER PRIMARY KEY, code TEXT UNIQUE 
     CREATE VIEW sums AS SELECT p, sum(n) AS n FROM child GROUP BY p;
     CREATE VIEW odd AS SELECT randomblob(3) AS r;
     CREATE TRIGGER touch AFTER UPDATE OF n ON child BEGIN UPDATE child SET at = datetime('now') WHERE id = NEW.id; END;
+    CREATE TABLE child_id_seq(x INTEGER, \"\" TEXT); INSERT INTO child_id_seq VALUES (1, 'a'); CREATE INDEX parent_id_seq ON child(at);
+    CREATE TABLE \"\"(id INTEGER PRIMARY KEY, price DECIMAL(4,2) DEFAULT 123.456, code VARCHAR(3) DEFAULT 'toolong', n INTEGER DEFAULT 'none');
+    INSERT INTO \"\" VALUES (1, 1.25, 'abc', 5);
     CREATE TABLE pairs(a TEXT, b INTEGER, v REAL, PRIMARY KEY (b, a)) WITHOUT ROWID; INSERT INTO pairs VALUES ('x', 1, 0.5), ('y', 1, NULL);";
 
 /// Every fixture, the failure modes, and the odd one.

@@ -330,7 +330,7 @@ fn generated(cursor: &mut Cursor) -> Result<Generated, ParseError> {
     if !stored {
         cursor.take_word("VIRTUAL");
     }
-    Ok(Generated { expression, stored })
+    Ok(Generated { expression, stored, unknown: None })
 }
 
 fn table_constraint(cursor: &mut Cursor, table: &mut TableDdl) -> Result<(), ParseError> {

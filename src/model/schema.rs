@@ -74,6 +74,15 @@ pub struct Generated {
     /// The expression, as SQL text without the outer parentheses.
     pub expression: String,
     pub stored: bool,
+    /// Why SQLite cannot compute the values here, where it would have to: a function that only the application has.
+    pub unknown: Option<String>,
+}
+
+impl Column {
+    /// Why the column has no values to read, where it has none.
+    pub fn unreadable(&self) -> Option<&str> {
+        self.generated.as_ref()?.unknown.as_deref()
+    }
 }
 
 /// SQLite's column affinity: https://sqlite.org/datatype3.html section 3.1.

@@ -33,6 +33,11 @@ impl TableBuilder<'_> {
             if wish.is_some_and(|wish| wish.skip) {
                 continue;
             }
+            // Where the application's own table computes it, nothing is lost.
+            let is_computed = || find(&self.input.options.names.apply(&column.name)).is_some_and(|target| target.generated);
+            if column.unreadable().is_some() && (is_computed() || self.is_unreadable(plan, column)) {
+                continue;
+            }
             let wish = Wish::of(wish);
             let wanted = wish.target.map_or_else(|| self.input.options.names.apply(&column.name), str::to_string);
             // What a table of ours would call it: names end at 63 bytes, and no two are the same.
@@ -53,7 +58,7 @@ impl TableBuilder<'_> {
         }
         for (name, added) in mapping.into_iter().flat_map(|mapping| &mapping.add) {
             // What the source does not have is a problem of the mapping, which is said.
-            let Some(index) = self.table.column_index(&added.from) else { continue };
+            let Some(index) = self.readable_index(&added.from) else { continue };
             let wish = Wish::added(name, added);
             match find(name) {
                 Some(target) if filled.contains(&target.name) => self.two_into_one(plan, built, target),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::model::{Column, ColumnType, Name, QualifiedName, Table, TableKind, TypeKind};
-use crate::plan::build::Input;
+use crate::plan::build::{Input, cannot};
 use crate::plan::convert::Conversion;
 use crate::plan::decision::{ColumnPlan, CreateColumn, CreateTable, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning};
 use crate::plan::derive::{Decision, as_declared, derive};
@@ -150,6 +150,9 @@ impl TableBuilder<'_> {
                 plan.warnings.push(Warning::note("column_skipped", self.label(column), "is left out, as the mapping says"));
                 continue;
             }
+            if self.is_unreadable(plan, column) {
+                continue;
+            }
             let wish = Wish::of(wish);
             let wanted = wish.target.map_or_else(|| self.input.options.names.apply(&column.name), str::to_string);
             let name = names.take(&wanted);
@@ -157,12 +160,26 @@ impl TableBuilder<'_> {
             self.derived_column(plan, built, &mut create, index, name, &wish);
         }
         for (name, added) in mapping.into_iter().flat_map(|mapping| &mapping.add) {
-            if let Some(index) = self.table.column_index(&added.from) {
+            if let Some(index) = self.readable_index(&added.from) {
                 let name = names.take(name);
                 self.derived_column(plan, built, &mut create, index, name, &Wish::added(&added.from, added));
             }
         }
         built.create = Some(create);
+    }
+
+    /// A virtual column of a function that is not here: it is lost, and nothing else of its table.
+    pub(super) fn is_unreadable(&self, plan: &mut Plan, column: &Column) -> bool {
+        let Some(reason) = column.unreadable() else { return false };
+        let expression = column.generated.as_ref().map_or("", |generated| generated.expression.as_str());
+        let message = format!("is left out: it is computed when it is read, and SQLite cannot do that here ({reason})");
+        cannot(plan, ObjectKind::Generated, self.label(column), message, format!("GENERATED ALWAYS AS ({expression}) VIRTUAL"));
+        true
+    }
+
+    /// The place of a column that can be read.
+    pub(super) fn readable_index(&self, name: &str) -> Option<usize> {
+        self.table.column_index(name).filter(|index| self.table.columns[*index].unreadable().is_none())
     }
 
     fn derived_column(&self, plan: &mut Plan, built: &mut TablePlan, create: &mut CreateTable, index: usize, name: Name, wish: &Wish<'_>) {

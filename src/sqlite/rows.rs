@@ -83,7 +83,11 @@ impl Scan {
     /// All rows of `table`, with these of its columns, in the order of its b-tree.
     pub fn table(table: &Table, columns: &[usize]) -> Self {
         let rowid = rowid_name(table);
-        let mut names: Vec<String> = columns.iter().map(|column| quote(&table.columns[*column].name)).collect();
+        let name = |column: &usize| match table.columns[*column].unreadable() {
+            Some(_) => "NULL".to_string(),
+            None => quote(&table.columns[*column].name),
+        };
+        let mut names: Vec<String> = columns.iter().map(name).collect();
         // A first column that is another name of the rowid is read once, for both.
         let rowid_is_first = rowid.is_some() && table.rowid_alias.is_some() && columns.first() == table.rowid_alias.as_ref();
         if let Some(rowid) = rowid.filter(|_| !rowid_is_first) {

@@ -12,6 +12,7 @@ use crate::model::{
     Affinity, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema, Table,
     TableKind, Trigger, View,
 };
+use crate::sqlite::rows::quote;
 use crate::sqlite::shadow;
 use crate::sqlite::snapshot::{Reader, explain};
 
@@ -112,7 +113,8 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
         None => TableKind::Ordinary,
     };
     let without_rowid = listed.map_or(ddl.without_rowid, |listed| listed.without_rowid);
-    let (columns, key, unread) = columns(connection, &object.name, &ddl)?;
+    let (mut columns, key, unread) = columns(connection, &object.name, &ddl)?;
+    mark_unknown(connection, &object.name, &mut columns)?;
     let note = note.or_else(|| {
         let each = (!unread.is_empty()).then(|| unread.join(", "))?;
         Some(format!("the defaults of {each} are not UTF-8, and are lost"))
@@ -190,7 +192,7 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<
             declared.truncate(declared.trim_end().len());
             let expression =
                 stated.and_then(|column| column.generated.as_ref()).map_or(String::new(), |generated| generated.expression.clone());
-            Generated { expression, stored: hidden == 3 }
+            Generated { expression, stored: hidden == 3, unknown: None }
         });
         let position: i64 = row.get(4)?;
         if position > 0 {
@@ -219,6 +221,21 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<
     }
     key.sort_unstable();
     Ok((columns, key.into_iter().map(|(_, column)| column).collect(), unread))
+}
+
+/// Virtual columns are computed when they are read, stored ones are not. Where a function of the application's is missing, the rows are read without them.
+fn mark_unknown(connection: &Connection, table: &str, columns: &mut [Column]) -> Result<()> {
+    for column in columns {
+        let Some(generated) = column.generated.as_mut().filter(|generated| !generated.stored) else { continue };
+        let Err(error) = connection.prepare(&format!("SELECT {} FROM main.{}", quote(&column.name), quote(table))) else { continue };
+        let error = anyhow::Error::from(error);
+        if is_damage(&error) {
+            return Err(error).context("read the columns");
+        }
+        let text = error.to_string();
+        generated.unknown = Some(text.split_once(" in SELECT").map_or(text.as_str(), |(said, _)| said).to_string());
+    }
+    Ok(())
 }
 
 fn collation(name: &str) -> Collation {

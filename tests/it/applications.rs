@@ -1,5 +1,7 @@
 //! What the schemas of real applications ask for: full-text tables kept by triggers, REPLACE, defaults that their own type does not hold.
 
+use serde_json::Value as Json;
+
 use crate::support::{Case, Database};
 
 /// The same statements to both sides, and after each the same rows.
@@ -340,6 +342,66 @@ fn names_of_constraints_are_kept_where_they_can_be() {
     assert_eq!(database.rows(sql), ["s c f", "t c c", "t c_2 f", "t t_w_key u", "t t_w_key_2 c", "t uq u"]);
     let renamed = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == "constraint_renamed").count();
     assert_eq!(renamed, 2, "{report}");
+}
+
+/// SQLite holds no default to a type's limits, and rows to come will have it.
+#[test]
+fn defaults_that_their_type_has_no_room_for() {
+    let database = Database::fresh();
+    let case = Case::new("defaults")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, price DECIMAL(4,2) DEFAULT 123.456, code VARCHAR(3) DEFAULT 'toolong', whole DECIMAL(4,2) DEFAULT 12.5, n INTEGER DEFAULT 'none');
+             INSERT INTO t VALUES (1, 1.25, 'abc', 1, 5);",
+        )
+        .database(&database);
+    let plan = case.run("migrate {source} --to {url} --dry-run").exit(1);
+    assert!(plan.stdout.contains("-- \"price\" is numeric: declared DECIMAL(4,2), which has no room for its default, 123.456"), "{plan}");
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    assert_eq!(report["exit_reasons"][0]["object"], "t.n", "{report}");
+    assert!(report["warnings"].to_string().contains("has no DEFAULT 'none': a text does not fit"), "{report}");
+    database.execute("INSERT INTO t(id) VALUES (2)");
+    assert_eq!(database.rows("SELECT * FROM t ORDER BY id"), ["1|1.25|abc|1.00|5", "2|123.456|toolong|12.50|"]);
+    // Where types stay as declared, the default goes, with a word.
+    let strict = Database::fresh();
+    let case = Case::new("as declared").source_file(case.source_path()).database(&strict);
+    let plan = case.run("migrate {source} --to {url} --on-misfit reject --dry-run").exit(1);
+    assert!(plan.stdout.contains("t.price has no DEFAULT 123.456: numeric(4,2) has no room for it"), "{plan}");
+    case.run("migrate {source} --to {url} --on-misfit reject").exit(1);
+    strict.execute("INSERT INTO t(id) VALUES (2)");
+    assert_eq!(strict.rows("SELECT * FROM t ORDER BY id"), ["1|1.25|abc|1.00|5", "2|||12.50|"]);
+}
+
+/// A function that only the application has: what SQLite has stored is read, what it would compute is not there to be read.
+#[test]
+fn generated_columns_of_an_unknown_function() {
+    let database = Database::fresh();
+    let case = Case::new("unknown function")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT, v INT AS (abs(a)), w INT AS (v + 1), s INT AS (abs(a)) STORED, z TEXT);
+             INSERT INTO t(id, a, z) VALUES (1, -5, 'z'); CREATE INDEX t_v ON t(v); CREATE INDEX t_z ON t(z); CREATE VIEW sees AS SELECT v FROM t;
+             PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, 'abs(', 'only_ours(') WHERE name = 't';",
+        )
+        .database(&database);
+    let told = |report: &Json| -> Vec<String> {
+        let all = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["severity"] == "loss");
+        let mut said: Vec<String> = all.map(|warning| format!("{} {}", warning["code"], warning["object"]).replace('"', "")).collect();
+        said.sort();
+        said
+    };
+    let plan = case.run("migrate {source} --to {url} --dry-run --json").exit(1).json();
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    let expected = [
+        "generated_column_missing t.s",
+        "generated_column_missing t.v",
+        "generated_column_missing t.w",
+        "index_missing t.t_v",
+        "view_missing sees",
+    ];
+    assert_eq!((told(&plan), told(&report)), (expected.map(String::from).to_vec(), expected.map(String::from).to_vec()));
+    assert!(report["warnings"].to_string().contains("unknown function: only_ours()"), "{report}");
+    assert_eq!(database.rows("SELECT * FROM t"), ["1|-5|5|z"]);
+    case.run("verify {source} --to {url} --schema-objects").exit(0);
+    case.run("migrate {source} --to {url} --refresh --yes").exit(0);
 }
 
 #[test]

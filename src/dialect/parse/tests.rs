@@ -36,8 +36,8 @@ fn a_column_is_read_in_every_spelling() {
     assert!(t.autoincrement);
     assert!(t.columns[1].not_null && t.columns[1].not_null_conflict == Some(Conflict::Replace));
     assert_eq!(t.columns[1].collation.as_deref(), Some("nocase"));
-    assert_eq!(t.columns[4].generated, Some(Generated { expression: "id*2".into(), stored: true }));
-    assert_eq!(t.columns[5].generated, Some(Generated { expression: "'x'||id".into(), stored: false }));
+    assert_eq!(t.columns[4].generated, Some(Generated { expression: "id*2".into(), stored: true, unknown: None }));
+    assert_eq!(t.columns[5].generated, Some(Generated { expression: "'x'||id".into(), stored: false, unknown: None }));
     assert_eq!(t.uniques[0].columns[0].column.as_deref(), Some("l"));
 }
 

@@ -4,7 +4,7 @@ use crate::dialect::translate::{self, Default};
 use crate::model::Table;
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{ObjectKind, Plan, Warning};
-use crate::plan::{express, views};
+use crate::plan::{defaults, express, views};
 
 /// Puts every default and generated column that has an exact form into the table's CREATE TABLE.
 pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
@@ -45,11 +45,16 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
                 plan.warnings.push(Warning::note("default_of_rowid", &label, message));
                 continue;
             }
-            match translate::default_value(default, &type_) {
-                Ok(Default::None) => {}
-                Ok(Default::Sql(sql)) => created.default = Some(sql),
-                Err(error) => cannot(plan, ObjectKind::Default, label, error.reason, format!("DEFAULT {default}")),
-            }
+            let reason = match translate::default_value(default, &type_) {
+                Ok(Default::None) => continue,
+                Ok(Default::Sql(sql)) if defaults::has_room(&created.column_type.kind, default) => {
+                    created.default = Some(sql);
+                    continue;
+                }
+                Ok(Default::Sql(_)) => format!("{} has no room for it", created.column_type.sql),
+                Err(error) => error.reason,
+            };
+            cannot(plan, ObjectKind::Default, label, format!("has no DEFAULT {default}: {reason}"), format!("DEFAULT {default}"));
         }
     }
     plan.tables[index].create = Some(create);

@@ -3,8 +3,8 @@
 use crate::dialect::translate;
 use crate::model::{Affinity, Column, ColumnType, TypeKind};
 use crate::plan::declared::Declared;
-use crate::plan::express;
 use crate::plan::profile::{ColumnProfile, Trait};
+use crate::plan::{defaults, express};
 
 /// A type, and why it and no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub fn derive(column: &Column, seen: &ColumnProfile) -> Decision {
         return decision;
     }
     if let Some(kind) = honoured(declared, column.affinity, seen) {
+        if let Some(decision) = by_limits(column, &kind) {
+            return decision;
+        }
         let (reason, examples) = of_several_classes(column, declared, &kind, seen)
             .or_else(|| of_several_spellings(&kind, seen))
             .unwrap_or_else(|| (narrower_note(column, declared, &kind), Vec::new()));
@@ -41,6 +44,11 @@ pub fn derive(column: &Column, seen: &ColumnProfile) -> Decision {
 pub fn as_declared(column: &Column, seen: &ColumnProfile) -> Decision {
     let derived = derive(column, seen);
     let declared = Declared::parse(&column.declared);
+    if let Some(kind) = honoured(declared, column.affinity, seen)
+        && by_limits(column, &kind).is_some()
+    {
+        return Decision { column_type: ColumnType::new(kind), reason: String::new(), examples: Vec::new(), hint: None };
+    }
     if derived.reason.is_empty() || honoured(declared, column.affinity, seen).is_some() || seen.values() == 0 {
         return derived;
     }
@@ -75,6 +83,14 @@ fn by_default(column: &Column, declared: Declared, seen: &ColumnProfile) -> Opti
         examples: Vec::new(),
         hint: None,
     })
+}
+
+/// A default is a value too, of rows to come: a type that has no room for it loses its limits.
+fn by_limits(column: &Column, kind: &TypeKind) -> Option<Decision> {
+    let default = column.default.as_ref().filter(|default| column.generated.is_none() && !defaults::has_room(kind, default))?;
+    let kind = if kind.is_text() { TypeKind::TEXT } else { TypeKind::NUMERIC };
+    let reason = format!("declared {}, which has no room for its default, {default}", column.declared);
+    Some(Decision { column_type: ColumnType::new(kind), reason, examples: Vec::new(), hint: None })
 }
 
 /// The type that the declaration asks for, if every value fits it exactly.

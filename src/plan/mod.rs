@@ -6,6 +6,7 @@ pub mod convert;
 pub mod decimal;
 mod decision;
 pub mod declared;
+mod defaults;
 pub mod derive;
 mod express;
 mod filters;

@@ -38,6 +38,7 @@ use typed::Class;
 
 pub use rowids::rowids;
 pub use trigger::{stands_in_for_update, trigger};
+pub use typed::Constant;
 
 /// The type of a column in PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,6 +227,25 @@ impl Catalog {
 
 /// The DEFAULT of a column of `type_`; `sql` is the expression without outer parentheses.
 pub fn default_value(sql: &str, type_: &Type) -> Outcome<Default> {
+    let typed = default_expression(sql)?;
+    if typed.class == Class::Null {
+        return Ok(Default::None);
+    }
+    // A text that spells a truth is what migrate makes of it in a row.
+    if let (Type::Boolean, Some(Constant::Text(text))) = (type_, &typed.constant)
+        && let Some(truth) = spelled_truth(text)
+    {
+        return Ok(Default::Sql(truth.to_string()));
+    }
+    typed.assigned_to(&RelationColumn::new("the column", type_.clone())).map(Default::Sql)
+}
+
+/// The value of a DEFAULT that is a constant.
+pub fn default_constant(sql: &str) -> Option<Constant> {
+    default_expression(sql).ok()?.constant
+}
+
+fn default_expression(sql: &str) -> Outcome<typed::Typed> {
     let mut expr = syntax::expression(sql)?;
     // A bare word is a string to DEFAULT, whatever its quotes.
     if let Expr::Column(column) = &mut expr
@@ -234,18 +254,7 @@ pub fn default_value(sql: &str, type_: &Type) -> Outcome<Default> {
         column.double_quoted = column.table.is_none();
     }
     let catalog = Catalog::default();
-    let mut translator = Translator::new(&catalog);
-    let typed = translator.expr(&expr)?;
-    if typed.class == Class::Null {
-        return Ok(Default::None);
-    }
-    // A text that spells a truth is what migrate makes of it in a row.
-    if let (Type::Boolean, Some(typed::Constant::Text(text))) = (type_, &typed.constant)
-        && let Some(truth) = spelled_truth(text)
-    {
-        return Ok(Default::Sql(truth.to_string()));
-    }
-    typed.assigned_to(&RelationColumn::new("the column", type_.clone())).map(Default::Sql)
+    Translator::new(&catalog).expr(&expr)
 }
 
 fn spelled_truth(text: &str) -> Option<bool> {

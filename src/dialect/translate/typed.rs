@@ -99,6 +99,11 @@ impl Class {
         self.is_time() || matches!(self, Class::Text | Class::Uuid | Class::Json)
     }
 
+    /// That of `word`.
+    pub fn article(self) -> &'static str {
+        if self == Class::Integer { "an" } else { "a" }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Class::Null => "NULL",
@@ -371,7 +376,8 @@ impl Typed {
     /// As the value of a column: a default, or what a trigger writes; SQLite's affinity included.
     pub fn assigned_to(&self, column: &RelationColumn) -> Outcome<String> {
         let wanted = Class::of(&column.type_);
-        let misfit = || no(format!("a {} does not fit {}, a column of another type", self.class.word(), column.source));
+        let misfit =
+            || no(format!("{} {} does not fit {}, a column of another type", self.class.article(), self.class.word(), column.source));
         if self.class == Class::Null {
             return Ok("NULL".to_string());
         }

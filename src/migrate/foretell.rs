@@ -26,6 +26,15 @@ struct Try {
     keys_fail: bool,
     /// The plan, into the temporary table.
     plan: TablePlan,
+    /// What PostgreSQL calls the temporary table and its indexes, and what a person knows them by.
+    names: Vec<(String, String)>,
+}
+
+impl Try {
+    /// PostgreSQL's words as the run would have them.
+    fn as_known(&self, said: &str) -> String {
+        self.names.iter().fold(said.to_string(), |said, (ours, known)| said.replace(ours, known))
+    }
 }
 
 /// Only PostgreSQL can say what it takes: its own tables with their constraints, types that are known to it alone, columns that it computes.
@@ -89,7 +98,8 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
         for (place, keys_fail) in places {
             let plan = &prepared.plan.tables[place];
             let temporary = make(&transaction, place, plan, &target).await.with_context(|| format!("try table {}", plan.target))?;
-            tries.push(Try { place, keys_fail, plan: TablePlan { target: temporary, ..plan.clone() } });
+            let names = known_names(&transaction, plan, &temporary).await?;
+            tries.push(Try { place, keys_fail, plan: TablePlan { target: temporary, ..plan.clone() }, names });
         }
         for one in &tries {
             fill(&transaction, &job.snapshot, &prepared.schema, one, rehearsal)
@@ -136,6 +146,19 @@ async fn make(transaction: &Transaction<'_>, place: usize, plan: &TablePlan, tar
     Ok(name)
 }
 
+/// The names of the temporary table and its indexes with those that they stand for; one that begins with another comes first.
+async fn known_names(transaction: &Transaction<'_>, plan: &TablePlan, temporary: &QualifiedName) -> Result<Vec<(String, String)>> {
+    let mut names = vec![(temporary.name.as_str().to_string(), plan.target.name.as_str().to_string())];
+    if plan.create.is_none() {
+        let sql = include_str!("queries/copied_indexes.sql");
+        let copied =
+            transaction.query(sql, &[&temporary.to_string(), &plan.target.to_string()]).await.context("read the copied indexes")?;
+        names.extend(copied.iter().map(|row| (row.get(0), row.get(1))));
+    }
+    names.sort_by_key(|(ours, _)| std::cmp::Reverse(ours.len()));
+    Ok(names)
+}
+
 /// Keys and indexes that the rows do not let be, as the run will say it.
 async fn lost_keys(transaction: &Transaction<'_>, plan: &Plan, one: &Try, rehearsal: &mut Rehearsal) -> Result<()> {
     let (target, temporary) = (plan.tables[one.place].target.to_string(), one.plan.target.to_string());
@@ -146,7 +169,7 @@ async fn lost_keys(transaction: &Transaction<'_>, plan: &Plan, one: &Try, rehear
             Ok(()) => transaction.batch_execute("RELEASE SAVEPOINT key").await?,
             Err(error) if is_about_object(&error) => {
                 transaction.batch_execute("ROLLBACK TO SAVEPOINT key").await?;
-                rehearsal.broken.push(Warning::loss(object.kind, &object.label, sql_failure(error.into()).to_string()));
+                rehearsal.broken.push(Warning::loss(object.kind, &object.label, one.as_known(&sql_failure(error.into()).to_string())));
             }
             Err(error) => return Err(sql_failure(error.into())),
         }
@@ -175,7 +198,7 @@ async fn fill(
         for row in refused.drain(..) {
             let found = &mut rehearsal.tables[one.place];
             found.rows_rejected += 1;
-            found.note(row.column.as_deref().unwrap_or_default(), || row.key, row.reason);
+            found.note(row.column.as_deref().unwrap_or_default(), || row.key, one.as_known(&row.reason));
         }
         if sent.is_err() {
             break;

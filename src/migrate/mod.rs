@@ -336,8 +336,8 @@ pub async fn forget(address: &Address, run_id: &str) -> Result<()> {
 /// How each table of the source would be copied into the target as it is: for comparing what no run of ours has copied.
 pub async fn derived_maps(job: &Job) -> Result<Vec<CopyMap>> {
     let prepared = prepare(job, Purpose::Look).await?;
-    // That the tables have rows is the point here, not a problem.
-    let problems = prepared.plan.problems.iter().filter(|problem| problem.code != "target_not_empty");
+    // That the tables have rows is the point here, and one that is not there is a difference: no problems.
+    let problems = prepared.plan.problems.iter().filter(|problem| !["target_not_empty", "name_taken"].contains(&problem.code));
     refuse_problems(&Plan { problems: problems.cloned().collect(), ..Plan::default() })?;
     Ok(prepared.plan.tables.iter().map(TablePlan::copy_map).collect())
 }

@@ -77,6 +77,7 @@ impl TableBuilder<'_> {
         let target = match existing {
             Some(existing) => existing.name.clone(),
             None => {
+                self.refuse_taken_name(plan, &wanted);
                 let name = relations.take(&wanted);
                 self.note_new_name(plan, "table_renamed", &self.table.name, &wanted, &name);
                 QualifiedName::new(self.input.options.schema.as_str(), name)
@@ -127,6 +128,21 @@ impl TableBuilder<'_> {
             built.sequence = self.sequence(&built, existing);
         }
         plan.tables.push(built);
+    }
+
+    /// What an application asks for by this name would not be the rows: they would be under another, and the view or whatever has it would answer.
+    fn refuse_taken_name(&self, plan: &mut Plan, wanted: &str) {
+        let name = fitted(wanted);
+        if !self.input.target.other_relations.contains(&name) {
+            return;
+        }
+        let what = if self.input.target.views.contains(&name) { "a view" } else { "no table" };
+        let there = QualifiedName::new(self.input.options.schema.as_str(), name);
+        plan.problems.push(Problem {
+            code: "name_taken",
+            message: format!("table {:?} has no place in the target: {there} is there, and is {what}", self.table.name),
+            hint: "Rename or drop what is there, or give the table another name with a mapping: [tables.NAME] target = \"…\".".into(),
+        });
     }
 
     fn note_new_name(&self, plan: &mut Plan, code: &str, source: &str, wanted: &str, name: &Name) {

@@ -88,8 +88,33 @@ fn a_dry_run_knows_what_only_postgresql_refuses() {
     assert!(losses(&plan)[0].contains("2 rows have no parent (id 3 → 4; id 4 → 999)"), "{plan}");
     let table = plan["tables"].as_array().unwrap().iter().find(|table| table["source"] == "p").unwrap();
     assert_eq!(table["misfits"]["count"], 5, "{table}");
-    assert!(table["misfits"]["examples"][0]["reason"].as_str().unwrap().contains("duplicate key value"), "{table}");
+    // In the run's own words: of its tables and their keys.
+    let duplicate = "PostgreSQL refuses the row: duplicate key value violates unique constraint \"p_pkey\"";
+    assert_eq!(table["misfits"]["examples"][0]["reason"], duplicate, "{table}");
+    assert!(table.to_string().contains("p_name_key") && table.to_string().contains("relation \\\"p\\\""), "{table}");
+    assert!(!plan.to_string().contains("candlefish_try"), "{plan}");
     assert_eq!(case.run("verify {source} {url} --include c --json").exit(0).json()["outcome"], "identical");
+}
+
+#[test]
+fn a_view_that_has_a_table_s_name_is_no_place_for_its_rows() {
+    let database = Database::fresh();
+    database.execute("CREATE VIEW t AS SELECT 7 AS id; CREATE TABLE other(id bigint); CREATE INDEX u ON other(id)");
+    let case = Case::new("a view there")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE u(id INTEGER PRIMARY KEY)")
+        .database(&database);
+    for flags in ["--dry-run", "", "--replace --yes"] {
+        let error = case.run(&format!("migrate {{source}} {{url}} --json {flags}")).exit(2).json()["error"].clone();
+        assert_eq!((&error["code"], &error["target_changed"]), (&"name_taken".into(), &false.into()), "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains("\"public\".\"t\" is there, and is a view") && message.contains("\"public\".\"u\" is there, and is no table"),
+            "{message}"
+        );
+    }
+    std::fs::write(case.dir().join("m.toml"), "[tables.t]\ntarget = \"t_rows\"\n[tables.u]\ntarget = \"u_rows\"\n").unwrap();
+    case.run("migrate {source} {url} --mapping {dir}/m.toml").exit(0);
+    assert_eq!(database.rows("SELECT * FROM t_rows"), ["1"]);
 }
 
 #[test]

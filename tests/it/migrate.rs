@@ -206,6 +206,8 @@ fn replace_takes_nothing_that_candlefish_did_not_make() {
     // Never CASCADE: what hangs on the table is somebody's.
     let error = case.run("migrate {source} --to {url} --replace --yes --json").exit(2).json();
     assert!(error["error"]["message"].as_str().unwrap().contains("mine"), "{error}");
+    assert!(error["error"]["hint"].as_str().unwrap().contains("never cascades"), "{error}");
+    assert!(!error.to_string().contains("CASCADE"), "{error}");
     assert_eq!(error["error"]["target_changed"], false, "{error}");
     assert_eq!(database.rows("SELECT * FROM t JOIN mine USING (id)"), ["1"]);
     database.execute("DROP TABLE mine; CREATE VIEW ours AS SELECT 1 AS one");

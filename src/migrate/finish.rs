@@ -201,7 +201,7 @@ async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, 
             let number: i64 = client.query_one(count, &[]).await.map_err(|error| sql_failure(error.into()))?.get(0);
             let rows = client.query(list, &[]).await.map_err(|error| sql_failure(error.into()))?;
             let texts = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
-            let message = format!("is NOT VALID: {} (at {})", counted(number, "breaks it", "break it"), listed(texts));
+            let message = format!("is NOT VALID: {} ({})", counted(number, "breaks it", "break it"), listed(texts));
             Ok(Warning { class: object.kind.allow_class().into(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
         }
         None => Ok(Warning::weaker("constraint_not_valid", &object.label, format!("is NOT VALID: {reason}"))),

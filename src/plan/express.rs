@@ -78,6 +78,16 @@ fn relation_column(table: &Table, seen: &ColumnProfile, plan: &TablePlan, column
     }
 }
 
+/// A row by its key, as a person knows it from SQLite: the SQL of `id 5, part a`. Without a key, by its place.
+pub fn key_text(table: &Table, plan: &TablePlan) -> String {
+    let named = |column: &usize| {
+        let target = &plan.columns.iter().find(|planned| planned.source_index == *column)?.target;
+        Some(format!("'{} ' || coalesce({target}::text, 'NULL')", table.columns[*column].name.replace('\'', "''")))
+    };
+    let key = table.primary_key.iter().flat_map(|key| &key.columns).map(named).collect::<Option<Vec<String>>>();
+    key.filter(|key| !key.is_empty()).map_or("'at ' || ctid::text".to_string(), |key| key.join(" || ', ' || "))
+}
+
 pub fn translated_type(kind: &TypeKind, sql: &str) -> Type {
     match kind {
         TypeKind::Bool => Type::Boolean,

@@ -321,8 +321,9 @@ impl ObjectBuilder<'_> {
                 format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"),
             ];
             let broken = format!("FROM {table} WHERE NOT ({sql})");
-            let offenders =
-                Offenders::Broken { count: format!("SELECT count(*) {broken}"), list: format!("SELECT ctid::text {broken} LIMIT 5") };
+            let row = express::key_text(self.table, self.table_plan());
+            let list = format!("SELECT {row} {broken} ORDER BY ctid LIMIT 5");
+            let offenders = Offenders::Broken { count: format!("SELECT count(*) {broken}"), list };
             self.plan.objects.push(ObjectPlan {
                 kind: ObjectKind::Check,
                 table: Some(self.index),
@@ -336,7 +337,6 @@ impl ObjectBuilder<'_> {
         }
     }
 
-    /// Says what a collation means for queries: comparisons in PostgreSQL are exact.
     /// `ON CONFLICT REPLACE` of a key stands with the statement in PostgreSQL, not with the table.
     fn conflicts(&mut self) {
         let Ok(ddl) = create_table(&self.table.sql) else { return };
@@ -357,6 +357,7 @@ impl ObjectBuilder<'_> {
         }
     }
 
+    /// Says what a collation means for queries: comparisons in PostgreSQL are exact.
     fn collations(&mut self) {
         for (at, column) in self.table.columns.iter().enumerate() {
             let text = self.table_plan().columns.iter().any(|plan| plan.source_index == at && plan.column_type.kind.is_text());

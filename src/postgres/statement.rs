@@ -270,7 +270,8 @@ pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_colum
         return format!("SELECT DISTINCT {}, count(*) OVER () {orphans} LIMIT 5", values(child_columns));
     }
     let order: Vec<String> = key.iter().map(|column| format!("c.{column}")).collect();
-    let named: Vec<String> = key.iter().map(|column| format!("{} || c.{column}::text", literal(&format!("{column} ")))).collect();
+    let bare = |column: &str| column.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(column).replace("\"\"", "\"");
+    let named: Vec<String> = key.iter().map(|column| format!("{} || c.{column}::text", literal(&format!("{} ", bare(column))))).collect();
     format!(
         "SELECT concat_ws(', ', {}) || ' → ' || {}, count(*) OVER () {orphans} ORDER BY {} LIMIT 5",
         named.join(", "),

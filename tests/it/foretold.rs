@@ -57,6 +57,13 @@ fn losses(report: &Json) -> BTreeSet<String> {
     said.map(|warning| format!("{} {}", warning["code"], warning["object"])).collect()
 }
 
+/// What is said of constraints that rows break, where their rows have a key to be told by.
+fn not_valid(report: &Json) -> BTreeSet<String> {
+    let said = list(report, "warnings").into_iter().filter(|warning| warning["severity"] == "weaker");
+    let said = said.map(|warning| format!("{} {}", warning["object"], warning["message"]));
+    said.map(|said| said.split("(rowid ").next().unwrap().split("(at ").next().unwrap().to_string()).collect()
+}
+
 #[test]
 fn a_dry_run_tells_what_the_run_does() {
     for (name, sql) in sources() {
@@ -81,6 +88,7 @@ fn a_dry_run_tells_what_the_run_does() {
         assert_eq!(types(&plan), types(&report), "{name}");
         assert_eq!((&plan["rows_read"], &plan["rows_rejected"]), (&report["rows_read"], &report["rows_rejected"]), "{name}");
         assert_eq!(losses(&plan), losses(&report), "{name}");
+        assert_eq!(not_valid(&plan), not_valid(&report), "{name}");
         assert!(plan["estimate_seconds"].as_f64().unwrap() > 0.0);
         // The statements that it prints, run by hand, make the schema that the run has made.
         for table in list(&plan, "tables") {

@@ -179,10 +179,11 @@ impl Watch {
 
     async fn whole(&mut self) -> Option<Look> {
         let mut look = Look { counts: self.counts().await?, ..Look::default() };
+        let installed = self.observer.statements().await;
         look.own = self.observer.transactions().0;
-        if self.observer.server.statements.is_some() {
+        if let Some((_, schema)) = self.known(installed, "whether it has pg_stat_statements")? {
             let mut hides = false;
-            let statements = self.observer.ask_statements(include_str!("queries/server_statements.sql"), &[]).await;
+            let statements = self.observer.ask_in(&schema, include_str!("queries/server_statements.sql"), &[]).await;
             look.statements = self.known(statements, "pg_stat_statements").map(|answer| {
                 hides = (0..answer.rows.len()).any(|row| answer.value(row, "id").and_then(Cell::text).is_none());
                 statements_of(&answer)
@@ -197,7 +198,7 @@ impl Watch {
     }
 
     /// A server that is stopped or overloaded is what a load test may be about: not to know is no failure of the test.
-    fn known(&mut self, answer: Result<Answer>, what: &str) -> Option<Answer> {
+    fn known<T>(&mut self, answer: Result<T>, what: &str) -> Option<T> {
         answer.map_err(|error| self.note(format!("the server did not tell {what}: {}", sentence(&error)))).ok()
     }
 

@@ -78,7 +78,10 @@ pub const SEQUENCES: Check = Check {
                 let why = format!("how far these are is hidden from this user: {names}");
                 Found::unknown(
                     why,
-                    format!("GRANT pg_read_all_data TO {}; -- PostgreSQL 14; before it: GRANT SELECT ON these SEQUENCES", patient.user),
+                    format!(
+                        "GRANT pg_read_all_data TO {}; -- PostgreSQL 14; before it: GRANT SELECT ON these SEQUENCES",
+                        patient.observer.server.user
+                    ),
                 )
             };
             let Some(row) = answer.rows.first() else {

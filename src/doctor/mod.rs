@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::model::Cell;
 use crate::postgres::{Address, Observer, Type};
-use crate::stats::{GRANT, Look, Options, PoolUse, Sheet, Unavailable, explain, find};
+use crate::stats::{Look, Options, PoolUse, Sheet, Unavailable, explain, find, for_user};
 use crate::store::RedisFacts;
 
 /// The shelf, in the order in which one would look.
@@ -134,8 +134,6 @@ pub struct Patient<'a> {
     /// Who named the Redis, and what it is; an error: it does not answer. None: none is named.
     pub redis: Option<(String, Result<RedisFacts>)>,
     options: Options,
-    /// Whom we are at the server, quoted.
-    user: String,
     /// What PgBouncer's console says of its pools; asked once.
     pools: OnceCell<Result<Vec<PoolUse>, Found>>,
     /// Those that this user may see.
@@ -157,8 +155,6 @@ impl<'a> Patient<'a> {
         pooler: Option<&'a Address>,
         redis: Option<(String, Result<RedisFacts>)>,
     ) -> Result<Self> {
-        let answer = observer.ask("SELECT quote_ident(current_user) AS me", &[]).await.context("ask who we are")?;
-        let user = answer.value(0, "me").and_then(Cell::text).unwrap_or_default().to_string();
         let answer = observer.ask(include_str!("queries/settings.sql"), &[]).await.context("read the settings")?;
         let text = |row: &[Cell], at: usize| row[at].text().map(str::to_string);
         let settings = answer.rows.iter().filter_map(|row| {
@@ -167,7 +163,7 @@ impl<'a> Patient<'a> {
         });
         // That nothing is slow is no fault.
         let options = Options { pooler: pooler.cloned(), min_ms: 0.0, ..Options::default() };
-        Ok(Patient { address, observer, pooler, redis, options, user, pools: OnceCell::new(), settings: settings.collect() })
+        Ok(Patient { address, observer, pooler, redis, options, pools: OnceCell::new(), settings: settings.collect() })
     }
 
     fn setting(&self, name: &str) -> Option<&str> {
@@ -240,7 +236,7 @@ pub async fn run(patient: &Patient<'_>, ignored: &[String]) -> Result<Vec<Report
             },
         };
         // Statistics do not know for whom their remedy is.
-        found.remedy = found.remedy.map(|remedy| remedy.replace(GRANT, &GRANT.replace("this user", &patient.user)));
+        found.remedy = found.remedy.map(|remedy| for_user(&remedy, &patient.observer.server));
         reports.push(Report { name: check.name, verdict: found.verdict, value: found.value, why: found.why, remedy: found.remedy });
     }
     Ok(reports)

@@ -1,6 +1,7 @@
 //! One connection that only looks: read-only, never waiting long for a lock or a statement, through a pooler as well as without one.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,13 +16,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Everything is set for one transaction: behind a pooler, what a session sets would stay with the next client of the server. One statement, so
 /// that looking leaves few traces in pg_stat_statements.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("statement_timeout", "5s"),
     ("lock_timeout", "100ms"),
     ("timezone", "UTC"),
     ("datestyle", "ISO, MDY"),
     ("client_min_messages", "error"),
-    ("search_path", "pg_catalog"),
     // To compile a question takes longer than to answer it: seconds, where the machine is busy.
     ("jit", "off"),
 ];
@@ -29,16 +29,31 @@ const SETTINGS: [(&str, &str); 7] = [
 /// Ends up in pg_stat_statements with each question, so that looking can be told from what is looked at.
 const MARK: &str = "/* candlefish looks */";
 
-/// A connection for looking at a server.
+/// A connection for looking at a server. Its name there says how often it has looked (`candlefish monitor, 17 looks (5f3a91c2)`): the server counts each
+/// look among the transactions of the database, and whoever watches those can take the looks of all others away.
 pub struct Observer {
     client: Client,
     pub server: ServerFacts,
-    /// Questions that were answered, and those that were refused.
-    asked: [AtomicU64; 2],
+    /// What it looks for: `candlefish monitor`.
+    name: &'static str,
+    /// Tells it from every other.
+    mark: String,
+    looks: Looks,
+    /// The questions of now are one transaction.
+    together: AtomicBool,
+}
+
+/// Transactions that looking has cost.
+#[derive(Debug)]
+struct Looks {
+    committed: AtomicU64,
+    rolled_back: AtomicU64,
+    /// One is begun, and has not ended.
+    is_open: AtomicBool,
 }
 
 /// What does not change while a connection lasts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerFacts {
     /// `15.18`
     pub version: String,
@@ -47,14 +62,14 @@ pub struct ServerFacts {
     pub database: String,
     /// True on a standby.
     pub in_recovery: bool,
+    /// Whom we are there, quoted.
+    pub user: String,
     /// May read what other users' sessions do: superuser, or a member of pg_read_all_stats (as pg_monitor is).
     pub sees_all: bool,
-    /// pg_stat_statements as installed in this database: its version and its schema, quoted.
-    pub statements: Option<(String, String)>,
 }
 
-/// Transactions before the first question: the server's own to begin a session, and ours to ask what it is.
-const CONNECTING: u64 = 2;
+/// Transactions before the first question: the server's own to begin a session.
+const BEGINNING: u64 = 1;
 
 /// Rows of an answer, with the names of their columns.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,44 +82,100 @@ pub struct Answer {
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Observer {
-    /// Connects; `name` is what the server sees as the client's name.
-    pub async fn connect(address: &Address, name: &str) -> Result<Self> {
-        let client = connect(&address.clone().with_connect_timeout(CONNECT_LIMIT).with_application_name(name)).await?;
-        let answer =
-            ask(&client, "pg_catalog", include_str!("queries/server_facts.sql"), &[]).await.context("ask the server what it is")?;
+    /// Connects; the server sees `name` as the client's.
+    pub async fn connect(address: &Address, name: &'static str) -> Result<Self> {
+        let mark = format!("{:08x}", RandomState::new().hash_one(name) as u32);
+        let address = address.clone().with_connect_timeout(CONNECT_LIMIT).with_application_name(&said(name, &mark, BEGINNING));
+        let looks = Looks { committed: AtomicU64::new(BEGINNING), rolled_back: AtomicU64::new(0), is_open: AtomicBool::new(false) };
+        let client = connect(&address).await?;
+        let mut observer = Observer { client, server: ServerFacts::default(), name, mark, looks, together: AtomicBool::new(false) };
+        let answer = observer.ask(include_str!("queries/server_facts.sql"), &[]).await.context("ask the server what it is")?;
         let text = |column: &str| answer.value(0, column).and_then(Cell::text).map(str::to_string);
-        let statements = text("statements_version").zip(text("statements_schema"));
-        let server = ServerFacts {
+        observer.server = ServerFacts {
             version: text("version").unwrap_or_default(),
             major: answer.value(0, "version_number").and_then(Cell::number).unwrap_or_default() as i32 / 10_000,
             database: text("database").unwrap_or_default(),
             in_recovery: answer.value(0, "in_recovery") == Some(&Cell::Bool(true)),
+            user: text("me").unwrap_or_default(),
             sees_all: answer.value(0, "sees_all") == Some(&Cell::Bool(true)),
-            statements,
         };
-        Ok(Observer { client, server, asked: [AtomicU64::new(CONNECTING), AtomicU64::new(0)] })
+        Ok(observer)
     }
 
-    /// Asks one question in a read-only transaction of its own, where only pg_catalog is searched: names of tables come with their schema.
+    /// Asks one question in a read-only transaction, where only pg_catalog is searched: names of tables come with their schema.
     pub async fn ask(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
-        self.counted(ask(&self.client, "pg_catalog", sql, parameters).await)
+        self.ask_in("pg_catalog", sql, parameters).await
     }
 
-    fn counted(&self, answer: Result<Answer>) -> Result<Answer> {
-        self.asked[usize::from(answer.is_err())].fetch_add(1, Ordering::Relaxed);
-        answer
+    /// All that `work` asks is one transaction, and costs one. What is refused of it leaves the rest as it is.
+    pub async fn together<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.begin("pg_catalog").await?;
+        self.together.store(true, Ordering::Relaxed);
+        let done = work.await;
+        self.together.store(false, Ordering::Relaxed);
+        let ended = self.end(true).await;
+        let done = done?;
+        ended.map(|()| done)
     }
 
-    /// How many transactions looking has cost so far: committed, and rolled back.
+    /// pg_stat_statements as it is installed in this database now, its version and its schema, quoted: it may come and go while a connection lasts.
+    pub async fn statements(&self) -> Result<Option<(String, String)>> {
+        let installed = self.ask(include_str!("queries/statements_extension.sql"), &[]).await?;
+        let text = |column: &str| installed.value(0, column).and_then(Cell::text).map(str::to_string);
+        Ok(text("version").zip(text("schema")))
+    }
+
+    /// The same as [`Observer::ask`] where what is in this schema, quoted, is found as well.
+    pub async fn ask_in(&self, schema: &str, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
+        let together = self.together.load(Ordering::Relaxed);
+        if together {
+            let search = setting("search_path", &search_path(schema));
+            self.client.batch_execute(&format!("SAVEPOINT look {MARK}; SELECT {MARK} {search}")).await?;
+        } else {
+            self.begin(schema).await?;
+        }
+        let answer = self.client.query_typed(&format!("{sql}\n{MARK}"), parameters).await;
+        match (together, &answer) {
+            (true, Ok(_)) => self.client.batch_execute(&format!("RELEASE look {MARK}")).await?,
+            (true, Err(_)) => self.client.batch_execute("ROLLBACK TO look; RELEASE look").await?,
+            (false, answer) => self.end(answer.is_ok()).await?,
+        }
+        Answer::of(&answer?)
+    }
+
+    async fn begin(&self, schema: &str) -> Result<()> {
+        self.looks.is_open.store(true, Ordering::Relaxed);
+        // Said before it is counted: nobody ever sees one too many.
+        let looks = self.looks.committed.load(Ordering::Relaxed) + 1;
+        let name = format!("set_config('application_name', '{}', false)", said(self.name, &self.mark, looks));
+        let search = setting("search_path", &search_path(schema));
+        let settings = SETTINGS.map(|(name, value)| setting(name, value)).join(", ");
+        Ok(self.client.batch_execute(&format!("BEGIN READ ONLY; SELECT {MARK} {name}, {search}, {settings}")).await?)
+    }
+
+    async fn end(&self, is_good: bool) -> Result<()> {
+        let (sql, count) = if is_good { ("COMMIT", &self.looks.committed) } else { ("ROLLBACK", &self.looks.rolled_back) };
+        self.client.batch_execute(sql).await?;
+        self.looks.is_open.store(false, Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How many transactions looking has cost so far: committed, and rolled back. Without one that has not ended.
     pub fn transactions(&self) -> (u64, u64) {
-        let [answered, refused] = &self.asked;
-        (answered.load(Ordering::Relaxed), refused.load(Ordering::Relaxed))
+        (self.looks.committed.load(Ordering::Relaxed), self.looks.rolled_back.load(Ordering::Relaxed))
     }
 
-    /// The same where pg_stat_statements is found as well, whatever its schema.
-    pub async fn ask_statements(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
-        let schema = self.server.statements.as_ref().map_or("pg_catalog", |(_, schema)| schema);
-        self.counted(ask(&self.client, schema, sql, parameters).await)
+    /// The same once the connection is given up: the server undoes what is open.
+    pub fn transactions_in_all(&self) -> (u64, u64) {
+        let (committed, rolled_back) = self.transactions();
+        (committed, rolled_back + u64::from(self.looks.is_open.load(Ordering::Relaxed)))
+    }
+
+    /// How often others have looked at this database, each by its mark.
+    pub async fn others(&self) -> Result<Vec<(String, f64)>> {
+        let answer = self.ask(include_str!("queries/looks.sql"), &[(&self.mark, Type::TEXT)]).await?;
+        Ok(answer.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].number()?))).collect())
     }
 
     /// True when the server knows this relation: `pg_catalog.pg_stat_io`.
@@ -119,20 +190,17 @@ impl Observer {
     }
 }
 
-async fn ask(client: &Client, schema: &str, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
-    client.batch_execute(&begin(schema)).await?;
-    let answer = client.query_typed(&format!("{sql}\n{MARK}"), parameters).await;
-    client.batch_execute(if answer.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    Answer::of(&answer?)
+/// A client's name that says how often it has looked; `looks.sql` reads it.
+fn said(name: &str, mark: &str, looks: u64) -> String {
+    format!("{name}, {looks} looks ({mark})")
 }
 
-fn begin(schema: &str) -> String {
-    let searched = format!("pg_catalog, {schema}");
-    let settings = SETTINGS.map(|(name, value)| {
-        let value = if name == "search_path" && schema != "pg_catalog" { searched.replace('\'', "''") } else { value.to_string() };
-        format!("set_config('{name}', '{value}', true)")
-    });
-    format!("BEGIN READ ONLY; SELECT {MARK} {}", settings.join(", "))
+fn setting(name: &str, value: &str) -> String {
+    format!("set_config('{name}', '{}', true)", value.replace('\'', "''"))
+}
+
+fn search_path(schema: &str) -> String {
+    if schema == "pg_catalog" { schema.to_string() } else { format!("pg_catalog, {schema}") }
 }
 
 impl Answer {

@@ -100,13 +100,7 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
         !in_tree && name != "query_id" && rows.iter().any(|row| !row[at].is_null())
     };
     let mut columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
-    let mut header: Vec<String> = columns.iter().map(|at| heading(&sheet.columns[*at])).collect();
-    for (position, at) in columns.iter().enumerate() {
-        // `read` bytes beside `read` milliseconds.
-        if matches!(sheet.columns[*at].unit, Some("ms" | "ms/s")) && header.iter().filter(|other| **other == header[position]).count() > 1 {
-            header[position].push_str(" time");
-        }
-    }
+    let mut header = headings(&columns.iter().map(|at| &sheet.columns[*at]).collect::<Vec<_>>());
     let mut cells: Vec<Vec<String>> =
         rows.iter().map(|row| columns.iter().map(|at| shown(&sheet.columns[*at], &row[*at])).collect()).collect();
     if let Some(width) = Table::terminal_width().filter(|_| ui.terminal) {
@@ -207,6 +201,22 @@ fn upright(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
     table.print(ui)
 }
 
+/// The columns' headings, each its own: `read` bytes beside `read` milliseconds and how many `reads` say what they are.
+fn headings(columns: &[&Column]) -> Vec<String> {
+    let plain: Vec<String> = columns.iter().map(|column| heading(column)).collect();
+    let told_apart = |(column, plain_heading): (&&Column, &String)| {
+        let (stem, per_second) = plain_heading.strip_suffix("/s").map_or((plain_heading.as_str(), ""), |stem| (stem, "/s"));
+        let counts = format!("{stem}s{per_second}");
+        let is_twice = plain.iter().filter(|other| *other == plain_heading).count() > 1 || plain.contains(&counts);
+        match column.unit {
+            Some("ms" | "ms/s") if is_twice => format!("{stem} time{per_second}"),
+            Some("bytes" | "bytes/s") if is_twice => format!("{stem} bytes{per_second}"),
+            _ => plain_heading.clone(),
+        }
+    };
+    columns.iter().zip(&plain).map(told_apart).collect()
+}
+
 /// `size_bytes` is `size`, `calls_per_s` is `calls/s`.
 fn heading(column: &Column) -> String {
     let (name, per_second) = match column.name.strip_suffix("_per_s") {
@@ -296,6 +306,14 @@ fn json_of(cell: &Cell) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_heading_is_there_twice() {
+        let said = |columns: Vec<Column>| headings(&columns.iter().collect::<Vec<_>>());
+        let names = ["reads", "read_bytes", "read_ms", "size_bytes"];
+        assert_eq!(said(names.map(Column::new).to_vec()), ["reads", "read bytes", "read time", "size"]);
+        assert_eq!(said(names.map(Column::per_second).to_vec()), ["reads/s", "read bytes/s", "read time/s", "size/s"]);
+    }
 
     #[test]
     fn a_narrow_terminal_leaves_out_what_matters_least_and_cuts_statements() {

@@ -26,7 +26,7 @@ use anyhow::Result;
 use futures_util::future::BoxFuture;
 
 pub use crate::model::Cell;
-use crate::postgres::{Address, Answer, Observer, Parameter};
+use crate::postgres::{Address, Answer, Observer, Parameter, ServerFacts};
 use crate::store::FleetPlace;
 pub use pools::PoolUse;
 pub use rates::Rates;
@@ -179,14 +179,20 @@ impl Look<'_> {
         let answer = self.ask(include_str!("queries/hidden_sessions.sql"), &[]).await?;
         let hidden = answer.value(0, "hidden").and_then(Cell::number).unwrap_or_default();
         if hidden > 0.0 {
-            reading.notes.push(format!("{hidden} sessions of other users are hidden from this one: {GRANT}"));
+            let (sessions, are) = if hidden == 1.0 { ("session", "is") } else { ("sessions", "are") };
+            reading.notes.push(format!("{hidden} {sessions} of other users {are} hidden from this one: {GRANT}"));
         }
         Ok(())
     }
 }
 
-/// What shows a user the sessions and statements of others.
+/// What shows a user the sessions and statements of others; [`for_user`] says whom, and who may do it.
 pub const GRANT: &str = "GRANT pg_monitor TO this user";
+
+/// A remedy that pastes.
+pub fn for_user(text: &str, server: &ServerFacts) -> String {
+    text.replace(GRANT, &format!("GRANT pg_monitor TO {}; -- as a superuser", server.user))
+}
 
 impl Stat {
     /// Reads it. What the server does not give is an unavailable sheet with the reason; only a lost connection is an error.
@@ -198,15 +204,20 @@ impl Stat {
         {
             reading = (self.read)(look).await;
         }
+        let server = &look.observer.server;
         match reading {
             Ok(mut reading) => {
+                reading.notes.iter_mut().for_each(|note| *note = for_user(note, server));
                 look.mask(&mut reading, self);
                 debug_assert!(reading.rows.iter().all(|row| row.len() == self.columns.len()), "{} has rows of another width", self.name);
-                Ok(Sheet::of(self, &look.observer.server, reading))
+                Ok(Sheet::of(self, server, reading))
             }
             Err(error) if look.observer.is_closed() => Err(error),
             Err(error) => match explain(&error) {
-                Some(lack) => Ok(Sheet::unavailable(self, &look.observer.server, lack)),
+                Some(mut lack) => {
+                    lack.notes.iter_mut().for_each(|note| *note = for_user(note, server));
+                    Ok(Sheet::unavailable(self, server, lack))
+                }
                 None => Err(error),
             },
         }

@@ -123,35 +123,42 @@ pub struct PoolUse {
     pub in_use: i64,
     /// Those that are free for anyone.
     pub idle: i64,
+    /// As many as it may have now: by its size, and by what others leave of the database's limit.
     pub most: Option<i64>,
 }
 
 impl PoolUse {
     /// Every pool but the console's own.
     pub async fn read(console: &Console) -> Result<Vec<Self>> {
-        let (pools, databases, config) = (console.show("POOLS").await?, console.show("DATABASES").await?, console.show("CONFIG").await?);
+        Ok(PoolUse::of(&console.show("POOLS").await?, &console.show("DATABASES").await?, &console.show("CONFIG").await?))
+    }
+
+    fn of(pools: &[ConsoleRow], databases: &[ConsoleRow], config: &[ConsoleRow]) -> Vec<Self> {
         let default_size = config.iter().find(|row| text(row, "key") == Some("default_pool_size")).and_then(|row| number(row, "value"));
-        let most: HashMap<&str, Option<i64>> =
-            databases.iter().filter_map(|row| Some((text(row, "name")?, number(row, "pool_size").or(default_size)))).collect();
-        let pools = pools.iter().filter(|pool| text(pool, "database") != Some("pgbouncer"));
-        Ok(pools
-            .filter_map(|pool| {
-                let (database, user) = (text(pool, "database")?, text(pool, "user")?);
-                Some(PoolUse {
-                    database: database.to_string(),
-                    user: user.to_string(),
-                    mode: text(pool, "pool_mode").map(str::to_string),
-                    clients_active: number(pool, "cl_active"),
-                    clients_waiting: number(pool, "cl_waiting"),
-                    longest_wait_seconds: number(pool, "maxwait").unwrap_or(0) as f64
-                        + number(pool, "maxwait_us").unwrap_or(0) as f64 / 1e6,
-                    in_use: sum(pool, &["sv_active", "sv_active_cancel", "sv_being_canceled", "sv_tested", "sv_login"]),
-                    // sv_used: idle for longer than the check delay, so still free for anyone.
-                    idle: sum(pool, &["sv_idle", "sv_used"]),
-                    most: most.get(database).copied().flatten().or(default_size),
-                })
+        let database = |name: &str| databases.iter().find(|row| text(row, "name") == Some(name));
+        let in_use = |pool: &ConsoleRow| sum(pool, &["sv_active", "sv_active_cancel", "sv_being_canceled", "sv_tested", "sv_login"]);
+        let pools: Vec<&ConsoleRow> = pools.iter().filter(|pool| text(pool, "database") != Some("pgbouncer")).collect();
+        let of = |pool: &&ConsoleRow| {
+            let (name, user) = (text(pool, "database")?, text(pool, "user")?);
+            let size = database(name).and_then(|row| number(row, "pool_size")).or(default_size);
+            // What is free of a database's limit all of its pools share; what others work with is not to be had.
+            let limit = database(name).and_then(|row| number(row, "max_connections")).filter(|limit| *limit > 0);
+            let all: i64 = pools.iter().filter(|other| text(other, "database") == Some(name)).map(|other| in_use(other)).sum();
+            let left = limit.map(|limit| limit - (all - in_use(pool)));
+            Some(PoolUse {
+                database: name.to_string(),
+                user: user.to_string(),
+                mode: text(pool, "pool_mode").map(str::to_string),
+                clients_active: number(pool, "cl_active"),
+                clients_waiting: number(pool, "cl_waiting"),
+                longest_wait_seconds: number(pool, "maxwait").unwrap_or(0) as f64 + number(pool, "maxwait_us").unwrap_or(0) as f64 / 1e6,
+                in_use: in_use(pool),
+                // sv_used: idle for longer than the check delay, so still free for anyone.
+                idle: sum(pool, &["sv_idle", "sv_used"]),
+                most: [size, left].into_iter().flatten().min(),
             })
-            .collect())
+        };
+        pools.iter().filter_map(of).collect()
     }
 }
 
@@ -181,4 +188,25 @@ fn number(row: &ConsoleRow, column: &str) -> Option<i64> {
 /// The sum of those columns that this version of PgBouncer has.
 fn sum(row: &ConsoleRow, columns: &[&str]) -> i64 {
     columns.iter().filter_map(|column| number(row, column)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(cells: &[(&str, &str)]) -> ConsoleRow {
+        cells.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn a_databases_limit_is_one_for_all_of_its_pools() {
+        let pool = |database, user, active| row(&[("database", database), ("user", user), ("sv_active", active), ("sv_idle", "1")]);
+        let pools = [pool("shop", "web", "3"), pool("shop", "jobs", "2"), pool("other", "web", "4"), pool("pgbouncer", "pgbouncer", "0")];
+        let database = |name, size, most| row(&[("name", name), ("pool_size", size), ("max_connections", most)]);
+        let databases = [database("shop", "20", "5"), database("other", "20", "0")];
+        let seen: Vec<_> = PoolUse::of(&pools, &databases, &[]).iter().map(|pool| (pool.user.clone(), pool.in_use, pool.most)).collect();
+        let of = |user: &str, in_use, most| (user.to_string(), in_use, Some(most));
+        // Nobody of the first two gets another one, though each pool may have twenty.
+        assert_eq!(seen, [of("web", 3, 3), of("jobs", 2, 2), of("web", 4, 20)]);
+    }
 }

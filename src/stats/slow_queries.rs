@@ -40,7 +40,8 @@ pub const STAT: Stat = Stat {
             let (least, most) = if options.for_rates { (0.0, None) } else { (options.min_ms, Some(options.limit)) };
             let answer = look
                 .observer
-                .ask_statements(
+                .ask_in(
+                    &statements.schema,
                     include_str!("queries/slow_queries.sql"),
                     &[(&least, Type::FLOAT8), (&options.sort.as_str(), Type::TEXT), (&most, Type::INT8)],
                 )

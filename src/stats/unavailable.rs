@@ -78,10 +78,12 @@ pub fn explain(error: &Error) -> Option<Lack> {
     let code = refusal.code().code();
     let remedy = match code {
         "55000" if said.contains("shared_preload_libraries") => {
-            "Add pg_stat_statements to shared_preload_libraries and restart the server (docker: -c shared_preload_libraries=pg_stat_statements)."
+            // Of several, each has quotes of its own: one pair around all of them names a library that is not there, and no server starts.
+            "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'; -- as a superuser, with what SHOW shared_preload_libraries names before \
+             it ('a', 'b'); then restart the server (docker: -c shared_preload_libraries=pg_stat_statements)"
                 .to_string()
         }
-        "42501" => format!("{GRANT}."),
+        "42501" => GRANT.to_string(),
         "55P03" => "A lock is held on what was looked at: `candlefish stats locks` says by whom. Ask again.".to_string(),
         "57014" => "It took longer than 5 s; the server is busy, or the catalog is very large. Ask again.".to_string(),
         _ => return None,

@@ -100,6 +100,14 @@ async fn a_chain_of_locks_is_a_tree_with_its_root() {
     assert!(tree.contains(&(2, "leaf", 0)) && tree.iter().any(|(depth, name, _)| *depth == 2 && *name == "tuple"), "{tree:?}");
     let of = |name: &str| rows(&document).iter().find(|row| row["application"] == name).unwrap();
     assert_eq!(of("root")["remedy"], format!("SELECT pg_terminate_backend({})", of("root")["pid"]));
+    // Who may see it may not always do it, and is told who may.
+    let role = format!("{}_sees", database.name);
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'sees' IN ROLE pg_monitor"));
+    let rest = database.url().split_once('@').unwrap().1.to_string();
+    let seen = case.run(&format!("stats locks --json -d postgresql://{role}:sees@{rest}"));
+    database.execute(&format!("DROP ROLE {role}"));
+    let remedy = rows(&seen.exit(0).json())[0]["remedy"].as_str().unwrap().to_string();
+    assert_eq!(remedy, format!("SELECT pg_terminate_backend({}) -- as a superuser", of("root")["pid"]));
     assert!(of("middle")["wait"].as_str().unwrap().contains("ShareLock on a row of transaction"), "{}", of("middle"));
     assert_eq!(of("tuple")["wait"], "ExclusiveLock on a row of public.t");
     assert!(!document.to_string().contains("private") && of("leaf")["query"].as_str().unwrap().contains("v = ? WHERE"));
@@ -463,7 +471,11 @@ fn statistics_are_tables_json_and_csv() {
     assert!(rows(&document)[0]["hit_ratio"].is_null(), "{document:#}");
     case.run("stats nonsense -d {url}").exit(2).stderr_has("invalid value 'nonsense'");
     case.run("stats --to postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("read the statistics: PostgreSQL cannot be reached");
-    case.run("stats slow-queries -d {url}").exit(1).stderr_has("CREATE EXTENSION pg_stat_statements");
+    // It is preloaded there: this is all, and it pastes.
+    case.run("stats slow-queries -d {url}").exit(1).stderr_has(
+        "slow-queries: CREATE EXTENSION pg_stat_statements; -- as a superuser
+",
+    );
     database.execute("CREATE EXTENSION pg_stat_statements");
     database.rows("SELECT 1 AS quick");
     case.run("stats slow-queries -d {url}").exit(0).stderr_has("--min-ms 0 shows all");

@@ -1,5 +1,7 @@
-//! The transactions of clients, out of what pg_stat_database counts: all of them, ours and autovacuum's too. After an outage those would be the only
-//! ones, and every one a success.
+//! The transactions of clients, out of what pg_stat_database counts: all of them, candlefish's own looks and autovacuum's work too. After an outage
+//! those would be the only ones, and every one a success.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ const COMMITS_A_TABLE: f64 = 3.0;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Clients {
+    looks: Looks,
     commits: Others,
     rollbacks: Others,
     /// Commits of clients, and what the others had committed when they were counted.
@@ -30,32 +33,68 @@ pub(super) struct Autovacuum {
     pub every_seconds: Option<f64>,
 }
 
-/// What others counted: all, without our own looking; never less than before, unless everything was reset.
+/// How often others look, by what each says of itself.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Looks {
+    /// Looks since the first sample.
+    sum: f64,
+    /// By mark: looks, and the sample in which it was last there.
+    seen: HashMap<String, (f64, u64)>,
+    samples: u64,
+}
+
+/// A pooler may hide one for a while. One that comes back after more samples is taken for another.
+const REMEMBERED: u64 = 10_000;
+
+impl Looks {
+    fn count(&mut self, others: &[(String, f64)]) -> f64 {
+        for (mark, looks) in others {
+            // What was there at the first sample was counted before it; whoever comes later has all its looks from then on.
+            let before = self.seen.get(mark).map_or(if self.samples == 0 { *looks } else { 0.0 }, |(looks, _)| *looks);
+            self.sum += (looks - before).max(0.0);
+            self.seen.insert(mark.clone(), (looks.max(before), self.samples));
+        }
+        self.seen.retain(|_, (_, last)| *last + REMEMBERED >= self.samples);
+        self.samples += 1;
+        self.sum
+    }
+}
+
+/// What others counted: all, without what is told to be no traffic.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Others {
     all: f64,
+    own: f64,
     others: f64,
+    /// Known here before the server has counted them.
+    ahead: f64,
 }
 
 impl Others {
+    /// `all` and `own` only grow; a smaller `all` is a reset.
     fn count(&mut self, all: f64, own: f64) -> f64 {
-        // Our own transactions are known here before the server has counted them.
-        self.others = if all < self.all { all } else { self.others.max(all - own) };
-        self.all = all;
+        let was_reset = all < self.all;
+        let grown = if was_reset { all } else { all - self.all };
+        let ahead = if was_reset { 0.0 } else { self.ahead } + (own - self.own).max(0.0);
+        self.others += (grown - ahead).max(0.0);
+        self.ahead = (ahead - grown).max(0.0);
+        (self.all, self.own) = (all, own);
         self.others
     }
 }
 
 impl Clients {
-    /// `all`: what the server counts; `own`: of it, ours; `seconds` since the last time.
-    pub fn commits(&mut self, all: f64, own: f64, autovacuum: Autovacuum, seconds: f64) -> f64 {
-        let others = self.commits.count(all, own);
+    /// `all`: what the server counts; `own`: of it, ours; `looks` of others, by their marks; `seconds` since the last time.
+    pub fn commits(&mut self, all: f64, own: f64, looks: &[(String, f64)], autovacuum: Autovacuum, seconds: f64) -> f64 {
+        let looks = self.looks.count(looks);
+        let others = self.commits.count(all, own + looks);
         let tables = autovacuum.tables.zip(self.tables).map_or(0.0, |(now, before)| (now - before).max(0.0));
         let visits = autovacuum.every_seconds.filter(|every| *every > 0.0).map_or(0.0, |every| seconds.max(0.0) / every);
         let background = COMMITS_A_TABLE * tables + COMMITS_A_VISIT * visits.ceil();
         self.committed += match self.before {
             None => others,
-            Some(before) if others < before => others,
             Some(before) => {
                 let grown = others - before;
                 let of_clients = (grown - background - self.spare).max(0.0);
@@ -86,25 +125,44 @@ mod tests {
         assert_eq!(others.count(100.0, 8.0), 96.0);
         assert_eq!(others.count(108.0, 12.0), 96.0);
         assert_eq!(others.count(150.0, 12.0), 138.0);
-        assert_eq!(others.count(3.0, 16.0), 3.0, "a reset");
+        // A reset, of long ago begun looks too: it goes on counting.
+        assert_eq!(others.count(3.0, 1012.0), 138.0);
+        assert_eq!(others.count(1103.0, 1012.0), 241.0);
+    }
+
+    #[test]
+    fn looks_of_others_are_no_traffic_wherever_they_come_from_and_go() {
+        let mut clients = Clients::default();
+        let mut commits = |all: f64, looks: &[(&str, f64)]| {
+            let looks: Vec<_> = looks.iter().map(|(mark, looks)| (mark.to_string(), *looks)).collect();
+            clients.commits(all, 0.0, &looks, Autovacuum::default(), 15.0)
+        };
+        // One was there before; one comes, and its connection is among its looks; both go on, and one goes.
+        assert_eq!(commits(1000.0, &[("a", 500.0)]), 1000.0);
+        assert_eq!(commits(1010.0, &[("a", 507.0), ("b", 3.0)]), 1000.0);
+        assert_eq!(commits(1020.0, &[("a", 517.0)]), 1000.0);
+        // Hidden by a pooler for a while, and back; thirty are of clients.
+        assert_eq!(commits(1080.0, &[("b", 13.0), ("a", 537.0)]), 1030.0);
+        assert_eq!(commits(1081.0, &[("b", 14.0)]), 1030.0);
     }
 
     #[test]
     fn autovacuum_is_no_traffic_and_leaves_no_debt() {
         let mut clients = Clients::default();
         let done = |tables: f64| Autovacuum { tables: Some(tables), every_seconds: Some(60.0) };
-        assert_eq!(clients.commits(1000.0, 0.0, done(7.0), 15.0), 1000.0);
+        let mut commits = |all: f64, autovacuum: Autovacuum| clients.commits(all, 0.0, &[], autovacuum, 15.0);
+        assert_eq!(commits(1000.0, done(7.0)), 1000.0);
         // Twenty tables, a visit.
-        assert_eq!(clients.commits(1052.0, 0.0, done(27.0), 15.0), 1000.0);
+        assert_eq!(commits(1052.0, done(27.0)), 1000.0);
         // Counted after it was done; then real ones.
-        assert_eq!(clients.commits(1053.0, 0.0, done(37.0), 15.0), 1000.0);
-        assert_eq!(clients.commits(1087.0, 0.0, done(37.0), 15.0), 1000.0);
+        assert_eq!(commits(1053.0, done(37.0)), 1000.0);
+        assert_eq!(commits(1087.0, done(37.0)), 1000.0);
         for _ in 0..100 {
-            assert_eq!(clients.commits(1087.0, 0.0, done(37.0), 15.0), 1000.0);
+            assert_eq!(commits(1087.0, done(37.0)), 1000.0);
         }
-        assert_eq!(clients.commits(1191.0, 0.0, done(37.0), 15.0), 1100.0);
-        assert_eq!(clients.commits(1291.0, 0.0, Autovacuum::default(), 15.0), 1200.0);
-        // A reset.
-        assert_eq!(clients.commits(5.0, 0.0, done(0.0), 15.0), 1205.0);
+        assert_eq!(commits(1191.0, done(37.0)), 1100.0);
+        assert_eq!(commits(1291.0, Autovacuum::default()), 1200.0);
+        // A reset, and a visit.
+        assert_eq!(commits(5.0, done(0.0)), 1203.0);
     }
 }

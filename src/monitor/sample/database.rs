@@ -27,6 +27,12 @@ const SHOWN_CHARACTERS: usize = 300;
 pub(super) struct Database {
     address: Address,
     observer: Option<Observer>,
+    seen: Seen,
+}
+
+/// What of earlier samples the next one needs.
+#[derive(Default)]
+struct Seen {
     rates: Rates,
     counts: Carried,
     /// When the database's size was last asked for, and what it was; none when that was not to be had.
@@ -45,23 +51,23 @@ pub struct Carried {
 
 impl Database {
     pub fn new(address: Address) -> Self {
-        Database { address, observer: None, rates: Rates::default(), counts: Carried::default(), size: None }
+        Database { address, observer: None, seen: Seen::default() }
     }
 
     pub fn carried(&self) -> Carried {
-        let mut carried = self.counts.clone();
+        let mut carried = self.seen.counts.clone();
         carried.looked = self.looked();
         carried
     }
 
     pub fn carry(&mut self, carried: Carried) {
-        self.counts = carried;
+        self.seen.counts = carried;
     }
 
-    /// Our own transactions, of this connection and of those before.
+    /// Our own transactions, of this connection, should it end now, and of those before.
     fn looked(&self) -> (u64, u64) {
-        let (commits, rollbacks) = self.observer.as_ref().map_or((0, 0), Observer::transactions);
-        (self.counts.looked.0 + commits, self.counts.looked.1 + rollbacks)
+        let (commits, rollbacks) = self.observer.as_ref().map_or((0, 0), Observer::transactions_in_all);
+        (self.seen.counts.looked.0 + commits, self.seen.counts.looked.1 + rollbacks)
     }
 
     pub async fn sample(&mut self, seconds: Option<f64>) -> Part {
@@ -81,15 +87,22 @@ impl Database {
     }
 
     fn disconnect(&mut self) {
-        self.counts.looked = self.looked();
+        self.seen.counts.looked = self.looked();
         self.observer = None;
     }
 
     async fn read(&mut self, seconds: Option<f64>) -> Result<Part> {
-        if self.observer.is_none() {
-            self.observer = Some(Observer::connect(&self.address, "candlefish monitor").await?);
-        }
-        let Some(observer) = &self.observer else { return Ok(Part::default()) };
+        let observer = match &mut self.observer {
+            Some(observer) => observer,
+            none => none.insert(Observer::connect(&self.address, "candlefish monitor").await?),
+        };
+        // One transaction, however much is asked: a watch is itself among what the server counts.
+        observer.together(self.seen.read(observer, seconds)).await
+    }
+}
+
+impl Seen {
+    async fn read(&mut self, observer: &Observer, seconds: Option<f64>) -> Result<Part> {
         let began = Instant::now();
         let options = Options { for_rates: true, with_size: false, ..Options::default() };
         let look = Look { observer, options: &options };
@@ -99,9 +112,11 @@ impl Database {
         part.facts.server_version = Some(observer.server.version.clone());
         let number = |name: &str| overview.value(name).and_then(Cell::number);
         let autovacuum = autovacuum(observer).await?;
-        let own = self.looked();
+        let others = others(observer).await?;
         let counts = &mut self.counts;
-        let commits = |all| counts.clients.commits(all, own.0 as f64, autovacuum, seconds.unwrap_or_default());
+        let (committed, rolled_back) = observer.transactions();
+        let own = (counts.looked.0 + committed, counts.looked.1 + rolled_back);
+        let commits = |all| counts.clients.commits(all, own.0 as f64, &others, autovacuum, seconds.unwrap_or_default());
         part.add("candlefish_pg_commits_total", &[], number("commits").map(commits));
         part.add("candlefish_pg_rollbacks_total", &[], number("rollbacks").map(|all| counts.clients.rollbacks(all, own.1 as f64)));
         part.add("candlefish_pg_deadlocks_total", &[], number("deadlocks"));
@@ -171,6 +186,14 @@ async fn autovacuum(observer: &Observer) -> Result<Autovacuum> {
         Err(error) if observer.is_closed() => Err(error.context("read what autovacuum did")),
         // A server that is too busy to tell: what it did is counted with the others.
         Err(_) => Ok(Autovacuum::default()),
+    }
+}
+
+/// How often others have looked; a server that is too busy to tell tells it later.
+async fn others(observer: &Observer) -> Result<Vec<(String, f64)>> {
+    match observer.others().await {
+        Err(error) if observer.is_closed() => Err(error.context("read who else looks")),
+        others => Ok(others.unwrap_or_default()),
     }
 }
 

@@ -4,9 +4,5 @@ SELECT
     split_part(current_setting('server_version'), ' ', 1) AS version,
     current_database()::text AS database,
     pg_is_in_recovery() AS in_recovery,
-    pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all,
-    e.extversion AS statements_version,
-    quote_ident(n.nspname) AS statements_schema
-FROM (SELECT) AS always
-LEFT JOIN pg_extension e ON e.extname = 'pg_stat_statements'
-LEFT JOIN pg_namespace n ON n.oid = e.extnamespace
+    quote_ident(current_user) AS me,
+    pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all

@@ -3,6 +3,8 @@
 WITH clients AS (
     SELECT
         a.*, coalesce(a.state, 'hidden') AS shown_state,
+        -- How often candlefish's own have looked makes them no other client.
+        regexp_replace(a.application_name, '^(candlefish [a-z ]+), \d+ looks \(.*$', '\1') AS application,
         extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS state_seconds
     FROM pg_stat_activity a
     WHERE a.datid IS NOT NULL AND a.usesysid IS NOT NULL AND coalesce(a.backend_type, 'client backend') = 'client backend'
@@ -31,7 +33,7 @@ FROM (
     UNION ALL
     (
         SELECT 6, 'client',
-            concat_ws(' ', usename || '@' || coalesce(datname, '?'), nullif(application_name, ''), 'from ' || coalesce(host(client_addr), 'socket')),
+            concat_ws(' ', usename || '@' || coalesce(datname, '?'), nullif(application, ''), 'from ' || coalesce(host(client_addr), 'socket')),
             count(*), NULL, max(state_seconds)
         FROM clients GROUP BY 3 ORDER BY 4 DESC LIMIT 20
     )

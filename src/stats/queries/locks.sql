@@ -39,15 +39,21 @@ SELECT
     ) AS wait,
     extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
     extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS state_seconds,
-    -- For whoever turns out to be the root.
+    -- For whoever turns out to be the root; and who may do it, where this user may not.
     CASE
         WHEN c.pid = 0 THEN 'ROLLBACK PREPARED a transaction of pg_prepared_xacts'
         WHEN a.state = 'active' THEN format('SELECT pg_cancel_backend(%s)', c.pid)
         ELSE format('SELECT pg_terminate_backend(%s)', c.pid)
+    END || CASE
+        WHEN c.pid = 0 OR current_setting('is_superuser') = 'on' THEN ''
+        WHEN a.usesysid IS NULL OR r.rolsuper THEN ' -- as a superuser'
+        WHEN pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE') THEN ''
+        ELSE format(' -- as %I, as a superuser, or with pg_signal_backend', a.usename)
     END AS remedy,
     a.query
 FROM concerned c
 LEFT JOIN waits w ON w.pid = c.pid
 LEFT JOIN holds h ON h.pid = c.pid
 LEFT JOIN pg_stat_activity a ON a.pid = c.pid
+LEFT JOIN pg_roles r ON r.oid = a.usesysid
 ORDER BY c.pid

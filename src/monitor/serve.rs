@@ -9,9 +9,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 
 use crate::model::Failure;
@@ -116,11 +118,8 @@ impl Server {
             .route("/token", post(enter))
             .route("/healthz", get(health))
             .with_state(shared.clone());
-        let task = tokio::spawn(async move {
-            // It ends with its task.
-            let _ = axum::serve(listener, app).await;
-        });
-        Ok(Server { shared, address, task })
+        let app = app.layer(from_fn(in_time));
+        Ok(Server { shared, address, task: tokio::spawn(serve(listener, app)) })
     }
 
     /// Takes the newest in the place of the one before.
@@ -131,6 +130,40 @@ impl Server {
         let mut served = self.shared.served.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         *served = Served { status: document, history, metrics, due: Some((Instant::now(), interval * 3 + Duration::from_secs(10))) };
     }
+}
+
+/// So many may be connected; whoever comes later waits until one of them has gone.
+const SEATS: usize = 64;
+/// How long somebody may take to say what is asked: a browser that asks nothing has to connect again.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// And for the rest of the question, and its answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// Nobody keeps a seat for longer, whatever is asked.
+const SEAT_LIMIT: Duration = Duration::from_secs(600);
+
+/// Nobody who is slow, and no crowd, keeps others out for long, or makes the watch forget what it is there for.
+async fn serve(listener: tokio::net::TcpListener, app: Router) {
+    let seats = Arc::new(tokio::sync::Semaphore::new(SEATS));
+    while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Too many open files, perhaps: others have to close theirs.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(app.clone());
+        tokio::spawn(async move {
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+            // Whoever was cut off asks again.
+            let _ = tokio::time::timeout(SEAT_LIMIT, http.serve_connection(TokioIo::new(stream), service)).await;
+            drop(seat);
+        });
+    }
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let late = || (StatusCode::REQUEST_TIMEOUT, "it took too long\n").into_response();
+    tokio::time::timeout(ANSWER_LIMIT, next.run(request)).await.unwrap_or_else(|_| late())
 }
 
 /// The status as a document.

@@ -21,6 +21,9 @@ use crate::render::ui::nagios_unknown;
 /// How often, where nobody says.
 const INTERVAL: Duration = Duration::from_secs(15);
 
+/// A run of two samples waits only once for who does not answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
 
   interval: 15s
@@ -40,12 +43,16 @@ in Prometheus) or firing. Series that are gone end an alert; a source that is na
 than the time since the last sample reaches back to it.
 
 Each sample is judged by the first source that has something to judge: instances, PgBouncer (the watched database alone), pg_stat_statements,
-pg_stat_database. PgBouncer counts a query when it begins and its time when it ends: mean times are of little use where one outlasts the window.
+pg_stat_database. While one of them is named and cannot be read, those after it may raise an alarm, and end none: they count something else.
+PgBouncer counts a query when it begins and its time when it ends: mean times are of little use where one outlasts the window.
+
+In annotations {{ $value }} and {{ $labels.NAME }} (alertname, severity, instance and the rule's own) are filled in as Prometheus does it, with
+its humanize, humanize1024, humanizeDuration, humanizePercentage and printf \"%.2f\".
 
 Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory.
 Units: us, ms, s, m; %; kB, MB, GB, KiB, MiB, GiB.
 
-Exit: 0 nothing fires, 1 an alert fires, 2 something could not be evaluated. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
+Exit: 0 nothing fires, 1 an alert fires, 2 something could not be evaluated, or nothing is there that could judge any rule. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = GRAMMAR)]
@@ -220,6 +227,13 @@ impl Watch {
         Ok(Watch { monitor, sampler: Sampler::new(address, pooler, fleet), interval, target, clock: Clock::new() })
     }
 
+    /// Who could not be read in the last sample is not asked again.
+    fn give_up_on_who_failed(&mut self) {
+        if let Some(last) = self.monitor.last() {
+            self.sampler.give_up_on_who_failed(last);
+        }
+    }
+
     /// The next sample, taken in.
     pub async fn step(&mut self) -> (Status, Vec<Notice>) {
         let (at, set_by) = self.clock.read(now_ms(), Instant::now());
@@ -281,8 +295,12 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     left.is_told |= webhook.is_some();
     if watch.monitor.last().is_none() {
         // Without an earlier run there is nothing to subtract from.
+        let began = Instant::now();
         let (_, notices) = watch.step().await;
         left.add(notices);
+        if began.elapsed() > PATIENCE {
+            watch.give_up_on_who_failed();
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let (status, notices) = watch.step().await;
@@ -315,7 +333,7 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     monitor(ui, &status)?;
     Ok(if !status.firing().is_empty() {
         Exit::Bad
-    } else if status.unknown().is_empty() && lost.is_none() {
+    } else if status.unknown().is_empty() && status.is_judged() && lost.is_none() {
         Exit::Good
     } else {
         Exit::Code(2)

@@ -41,6 +41,8 @@ pub struct Alert {
     pub keep_firing_since: Option<i64>,
     /// As it was last seen; in Prometheus's units.
     pub value: Option<f64>,
+    /// As it was when its condition last held: what the annotations of an alert speak of.
+    pub held: Option<f64>,
 }
 
 /// What an evaluation says.
@@ -48,7 +50,7 @@ pub struct Alert {
 pub enum Verdict {
     Holds,
     HoldsNot,
-    /// Nobody knows: the state stays what it is.
+    /// Nobody knows: the state stays what it is, and what keeps firing after its end begins to count anew.
     Unknown,
 }
 
@@ -64,7 +66,8 @@ impl Alert {
     pub fn step(&mut self, rule: &Rule, now: i64, verdict: Verdict) -> Option<Change> {
         let mut change = None;
         match verdict {
-            Verdict::Unknown => {}
+            // Time in which nobody knows is none in which the condition was over.
+            Verdict::Unknown => self.keep_firing_since = None,
             Verdict::Holds => {
                 self.keep_firing_since = None;
                 if matches!(self.state, State::Inactive | State::Resolved) {
@@ -102,7 +105,8 @@ impl Alert {
         change
     }
 
-    fn held_ms(&self, now: i64) -> i64 {
+    /// How long its condition has held.
+    pub fn held_ms(&self, now: i64) -> i64 {
         self.active_at.map_or(0, |since| now - since)
     }
 
@@ -190,6 +194,7 @@ mod tests {
     fn what_nobody_knows_changes_nothing() {
         assert_eq!(states(&rule(30_000, 0), "x?????x"), "pppppp".to_string() + "F");
         assert_eq!(states(&rule(0, 0), "x??.?"), "FFFrr");
+        assert_eq!(states(&rule(0, 30_000), "x.?..."), "FFFFFr");
         assert_eq!(states(&rule(0, 0), "??"), "--");
     }
 

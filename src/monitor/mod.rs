@@ -21,6 +21,7 @@ mod script;
 mod series;
 mod serve;
 mod state_file;
+mod template;
 mod webhook;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -68,6 +69,8 @@ pub struct Monitor {
 /// What one evaluation of a condition comes to.
 enum Outcome {
     Value(Seen),
+    /// By one who comes after a source that could not be read, and why that could not: it counts something else.
+    StandIn(Seen, Source, String),
     /// The source is there, and nothing happened in the window.
     NoData(Seen),
     /// There was one, and it has no such series any more, or is gone; and why.
@@ -75,6 +78,21 @@ enum Outcome {
     /// The evaluation failed: a source that should be there could not be read, or too little of it yet.
     Failed(Source, String),
     NotApplicable(String),
+}
+
+impl Outcome {
+    /// In Prometheus's units.
+    fn value(&self) -> Option<f64> {
+        match self {
+            Outcome::Value(seen) | Outcome::StandIn(seen, ..) => Some(seen.measured.value),
+            _ => None,
+        }
+    }
+
+    /// A source that should be there could not be read.
+    fn is_failure(&self) -> bool {
+        matches!(self, Outcome::Failed(..) | Outcome::StandIn(..))
+    }
 }
 
 impl Monitor {
@@ -124,8 +142,8 @@ impl Monitor {
             let mut alert = self.alerts.get(&rule.name).cloned().unwrap_or_default();
             let last = self.used.get(&rule.name).copied();
             let outcome = self.look(&rule.condition, &sample, last);
-            let verdict = verdict(rule, &outcome, alert.state);
-            if let Outcome::Value(seen) = &outcome {
+            let mut verdict = verdict(rule, &outcome, alert.state);
+            if let Outcome::Value(seen) | Outcome::StandIn(seen, ..) = &outcome {
                 alert.value = Some(seen.measured.value);
             } else if let Outcome::NoData(_) = &outcome {
                 alert.value = None;
@@ -137,10 +155,20 @@ impl Monitor {
             } else {
                 rule
             };
+            // No alert of Prometheus waits for a source any longer than it would have to hold; then it begins anew.
+            if !self.is_live && outcome.is_failure() && alert.state == State::Pending && alert.held_ms(at) >= stepped.for_ms {
+                verdict = match verdict {
+                    Verdict::Unknown => Verdict::HoldsNot,
+                    known => known,
+                };
+            }
             let change = alert.step(stepped, at, verdict);
+            if verdict == Verdict::Holds {
+                alert.held = outcome.value();
+            }
             let report = AlertReport::new(rule, &alert, &outcome);
             if let Some(change) = change {
-                notices.push(Notice::new(rule, &alert, change, &report));
+                notices.push(Notice::new(rule, &alert, change, &report, &self.target));
             }
             if let Outcome::Value(seen) | Outcome::NoData(seen) = &outcome {
                 self.used.insert(rule.name.clone(), seen.source);
@@ -190,22 +218,28 @@ impl Monitor {
         }
     }
 
-    /// At each sample the first source that has something to judge, as the exported rules have it. `last`: who the rule was seen by before.
+    /// At each sample the first source that has something to judge, as the exported rules have it. One that was named and is down cannot be answered
+    /// for: who comes after it may raise an alarm, and calls nothing well. `last`: who the rule was seen by before.
     fn look(&self, condition: &Condition, sample: &Sample, last: Option<Source>) -> Outcome {
         let presence = |source: Source| sample.presence.iter().find(|(there, _)| *there == source).map(|(_, presence)| presence);
         // A rule may have been rewritten since, for a metric that others count.
         let last = last.filter(|last| condition.metric.formulas.iter().any(|(source, _)| source == last));
         let window_ms = self.window_ms(condition, sample.at);
-        let (mut quiet, mut there, mut absent) = (None, None, Vec::new());
+        let (mut failed, mut quiet, mut there, mut absent) = (None, None, None, Vec::new());
         for (source, formula) in condition.metric.formulas {
             match presence(*source) {
-                // It was named: that it is down is no reason to ask who comes after it.
-                Some(Presence::Failed(why)) => return Outcome::Failed(*source, why.clone()),
+                Some(Presence::Failed(why)) => failed = failed.or(Some((*source, why.clone()))),
                 Some(Presence::Absent(why)) => absent.push((*source, why)),
                 Some(Presence::There) => {
                     there = there.or(Some(*source));
                     match formula.evaluate(&self.series, &condition.selectors, sample.at, window_ms) {
-                        Some(measured) if !measured.value.is_nan() => return Outcome::Value(Seen { source: *source, measured }),
+                        Some(measured) if !measured.value.is_nan() => {
+                            let seen = Seen { source: *source, measured };
+                            return match failed {
+                                None => Outcome::Value(seen),
+                                Some((source, why)) => Outcome::StandIn(seen, source, why),
+                            };
+                        }
                         Some(measured) => quiet = quiet.or(Some(Seen { source: *source, measured })),
                         None => {}
                     }
@@ -213,9 +247,15 @@ impl Monitor {
                 None => {}
             }
         }
+        if let Some((source, why)) = failed {
+            return Outcome::Failed(source, why);
+        }
         match (quiet, there, last) {
             (Some(quiet), ..) => Outcome::NoData(quiet),
-            (None, Some(source), None) if self.is_live => Outcome::Failed(source, "a second sample is needed".to_string()),
+            // Of a source that was away only one sample is known: that nothing can be told yet ends no alert.
+            (None, Some(source), last) if self.is_live && (last.is_none() || self.has_failed(source)) => {
+                Outcome::Failed(source, "a second sample is needed".to_string())
+            }
             (None, Some(source), _) => {
                 Outcome::NoSeries(last.unwrap_or(source), "its series have ended, or are not old enough".to_string())
             }
@@ -230,6 +270,12 @@ impl Monitor {
                 }
             }
         }
+    }
+
+    /// It could not be read in the sample before.
+    fn has_failed(&self, source: Source) -> bool {
+        let before = self.last.iter().flat_map(|last| &last.presence);
+        before.into_iter().any(|(there, presence)| *there == source && matches!(presence, Presence::Failed(_)))
     }
 
     /// A point of the charts: what happened since the last sample.
@@ -281,14 +327,14 @@ fn verdict(rule: &Rule, outcome: &Outcome, state: State) -> Verdict {
         _ => Verdict::HoldsNot,
     };
     match outcome {
-        Outcome::Value(seen) if rule.holds(seen.measured, is_active) => Verdict::Holds,
+        Outcome::Value(seen) | Outcome::StandIn(seen, ..) if rule.holds(seen.measured, is_active) => Verdict::Holds,
         Outcome::Value(seen) if !rule.has_enough(seen.measured) => unproven(),
         Outcome::Value(_) => Verdict::HoldsNot,
         Outcome::NoData(_) | Outcome::NoSeries(..) | Outcome::NotApplicable(_) if rule.on_no_data == OnNoData::Firing => Verdict::Holds,
         Outcome::NoData(_) => unproven(),
         // As in Prometheus: what is no longer there has no condition that could hold. Only an evaluation that failed leaves everything as it is.
         Outcome::NoSeries(..) | Outcome::NotApplicable(_) => Verdict::HoldsNot,
-        Outcome::Failed(..) => Verdict::Unknown,
+        Outcome::Failed(..) | Outcome::StandIn(..) => Verdict::Unknown,
     }
 }
 
@@ -415,25 +461,58 @@ mod tests {
         }
     }
 
-    /// Who is named and down is not replaced by somebody who counts something else.
+    /// Who is named and down is not replaced by somebody who counts something else; but that one may raise an alarm.
     #[test]
-    fn a_named_source_that_is_down_is_unknown_for_alerts_and_kpis() {
+    fn a_named_source_that_is_down_blinds_no_alert_and_makes_nothing_well() {
         let mut monitor = monitor();
-        let gauges = [("candlefish_pg_connections", 5.0), ("candlefish_pg_connections_max", 100.0)];
-        let points: Vec<Point> = gauges.map(|(family, value)| Point { key: Key::new(family, &[]), value }).to_vec();
-        let down = Presence::Failed("nothing listens there".to_string());
-        for (pgbouncer, shown, met) in
-            [(Presence::Absent("no pooler is named".to_string()), Shown::Inactive, Some(true)), (down, Shown::Unknown, None)]
+        let mut seen = Vec::new();
+        let absent = || Presence::Absent("no pooler is named".to_string());
+        let down = || Presence::Failed("nothing listens there".to_string());
+        for (tick, (pgbouncer, used)) in
+            [(absent(), 5.0), (down(), 5.0), (down(), 95.0), (down(), 5.0), (absent(), 5.0)].into_iter().enumerate()
         {
+            let gauges = [("candlefish_pg_connections", used), ("candlefish_pg_connections_max", 100.0)];
+            let points: Vec<Point> = gauges.map(|(family, value)| Point { key: Key::new(family, &[]), value }).to_vec();
             let presence = vec![
                 (Source::Instances, Presence::Absent("none".to_string())),
                 (Source::Pgbouncer, pgbouncer),
                 (Source::Database, Presence::There),
             ];
-            let (status, _) = monitor.evaluate(Sample { points: points.clone(), presence, ..Sample::default() });
+            let sample = Sample { at: tick as i64 * 15_000, points, presence, ..Sample::default() };
+            let status = monitor.evaluate(sample).0;
             let kpi = status.kpis.iter().find(|kpi| kpi.name == "pool_utilization").unwrap();
-            assert_eq!((status.alerts[1].state, kpi.met), (shown, met), "{kpi:?}");
+            let alert = &status.alerts[1];
+            let says_why = alert.reason.as_deref().is_some_and(|reason| reason.contains("pgbouncer cannot be read: nothing listens there"));
+            seen.push((alert.state, alert.source, says_why, kpi.met));
         }
+        let database = Some("pg_stat_database");
+        assert_eq!(
+            seen,
+            [
+                (Shown::Inactive, database, false, Some(true)),
+                (Shown::Unknown, database, true, None),
+                (Shown::Firing, database, true, None),
+                (Shown::Firing, database, true, None),
+                (Shown::Resolved, database, false, Some(true)),
+            ]
+        );
+    }
+
+    /// What pends or fires while a source cannot be read waits for it, however long that is, and until it was read twice.
+    #[test]
+    fn an_alert_waits_for_a_source_that_cannot_be_read() {
+        let mut monitor = monitor();
+        monitor.is_live = true;
+        let mut at = |tick: i64, is_there: bool| {
+            let counts = (tick as f64 * 100.0, tick as f64 * 5.0);
+            let presence = if is_there { Presence::There } else { Presence::Failed("no route".to_string()) };
+            monitor.evaluate(sample(tick, presence, is_there.then_some(counts))).0.alerts[0].state
+        };
+        let seen: Vec<Shown> = (0..40).map(|tick| at(tick, tick < 3)).collect();
+        assert_eq!((seen[2], seen[39]), (Shown::Pending, Shown::Pending));
+        let back: Vec<Shown> = (40..80).map(|tick| at(tick, !(42..78).contains(&tick))).collect();
+        assert_eq!(back[0], Shown::Pending);
+        assert!(back[1..].iter().all(|state| *state == Shown::Firing), "{back:?}");
     }
 
     #[test]

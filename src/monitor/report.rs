@@ -143,6 +143,15 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
             let value = Some(shown_value(metric, seen.measured.value)).filter(|value| value.is_finite());
             (value, Some(seen.source.name()), None)
         }
+        Outcome::StandIn(seen, failed, why) => {
+            let value = Some(shown_value(metric, seen.measured.value)).filter(|value| value.is_finite());
+            let (failed, source) = (failed.name(), seen.source.name());
+            (
+                value,
+                Some(source),
+                Some(format!("{failed} cannot be read: {why}; {source}, which counts otherwise, may raise an alarm and end none")),
+            )
+        }
         Outcome::NoData(seen) => (None, Some(seen.source.name()), Some("nothing happened in the window".to_string())),
         Outcome::NoSeries(source, why) | Outcome::Failed(source, why) => (None, Some(source.name()), Some(why.clone())),
         Outcome::NotApplicable(why) => (None, None, Some(why.clone())),
@@ -151,7 +160,7 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
 
 /// Said where there were too few events for a verdict.
 fn too_few(rule: &Rule, outcome: &Outcome) -> Option<String> {
-    let Outcome::Value(seen) = outcome else { return None };
+    let (Outcome::Value(seen) | Outcome::StandIn(seen, ..)) = outcome else { return None };
     let events = seen.measured.events.filter(|_| !rule.has_enough(seen.measured))?;
     Some(format!("only {events:.0} of the {} events by which an alert begins or ends, or a target is met or missed", rule.min_samples))
 }
@@ -173,7 +182,7 @@ impl AlertReport {
             (State::Pending, _) => Shown::Pending,
             (State::Firing, _) => Shown::Firing,
             (State::Inactive | State::Resolved, Outcome::NotApplicable(_)) => Shown::NotApplicable,
-            (State::Inactive | State::Resolved, Outcome::Failed(..)) => Shown::Unknown,
+            (State::Inactive | State::Resolved, Outcome::Failed(..) | Outcome::StandIn(..)) => Shown::Unknown,
             // That nothing happened was seen, and may be no alarm; that there is nothing to see is not known.
             (State::Inactive | State::Resolved, Outcome::NoData(_)) if rule.on_no_data == OnNoData::Unknown => Shown::Unknown,
             (State::Inactive | State::Resolved, Outcome::Value(_)) if rule.on_no_data == OnNoData::Unknown && few.is_some() => {
@@ -220,7 +229,7 @@ impl KpiReport {
             comparison,
             unit: kpi.unit.short(),
             // The table's own comparison, on the table's own unit.
-            met: value.filter(|_| few.is_none()).map(|value| kpi.is_met(value)),
+            met: value.filter(|_| few.is_none() && !outcome.is_failure()).map(|value| kpi.is_met(value)),
             source,
             reason: reason.or(few),
         }
@@ -233,6 +242,11 @@ impl Status {
         let mut firing: Vec<&AlertReport> = self.alerts.iter().filter(|alert| alert.state == Shown::Firing).collect();
         firing.sort_by_key(|alert| std::cmp::Reverse(severity_rank(&alert.severity)));
         firing
+    }
+
+    /// There is a rule about something that is there.
+    pub fn is_judged(&self) -> bool {
+        self.alerts.iter().any(|alert| alert.state != Shown::NotApplicable)
     }
 
     /// The rules that could not be evaluated.

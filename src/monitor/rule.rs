@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::model::{KPIS, Kpi, Limit, Unit};
 use crate::monitor::metric::{METRICS, Measured, Metric, Source, find};
 use crate::monitor::series::Selector;
+use crate::monitor::template;
 
 /// One alert's rule.
 #[derive(Clone, Debug)]
@@ -201,19 +202,27 @@ impl Condition {
         let window = span_text(self.window_ms);
         let formulas = || self.metric.formulas.iter().map(|(_, formula)| formula);
         let sources: Vec<&str> = self.metric.formulas.iter().map(|(source, _)| source.name()).collect();
-        // That a source is down is no reason to ask who comes after it.
+        // Who answers is heard when there is an alarm. But that a source is down is no reason to ask who comes after it whether all is well.
+        let alone: Vec<String> = sources.iter().map(|source| format!(" unless {}", failed(&[source]))).collect();
         let answers: Vec<String> = (1..=sources.len()).map(|count| format!(" unless {}", failed(&sources[..count]))).collect();
         let values: Vec<String> = formulas().map(|formula| formula.promql(&self.selectors, &window)).collect();
-        let mut text = format!("{} {} {}", first_of(&values, &answers), self.sign.text(), self.limit);
+        let mut text = format!("{} {} {}", first_of(&values, &alone), self.sign.text(), self.limit);
         let events: Vec<String> = formulas().filter_map(|formula| formula.events_promql(&self.selectors, &window)).collect();
-        let counted = (events.len() == values.len()).then(|| any_of(&events, " > 0", &answers));
+        let counted = |answers: &[String]| (events.len() == values.len()).then(|| any_of(&events, " > 0", answers));
         let (least, name) = (rule.min_samples, &rule.name);
-        let firing = format!("max(ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}) * NaN");
-        let failed = failed(&sources);
-        if let Some(counted) = counted.as_ref().filter(|_| least > 0.0) {
+        let active = |state: &str| format!("max(ALERTS{{alertname=\"{name}\",alertstate=\"{state}\"}}) * NaN");
+        let (firing, failed) = (active("firing"), failed(&sources));
+        if let Some(counted) = counted(&alone).filter(|_| least > 0.0) {
             // ALERTS is what pends or fires already; without labels, as sums are.
             text.push_str(&format!(" and ({counted} >= {least} or max(ALERTS{{alertname=\"{name}\"}}))"));
         }
+        if rule.for_ms > 0 {
+            // What pends waits for a source that cannot be read: there for as long as it would have to hold, or it would fire unseen.
+            let waits = format!("time() - max(ALERTS_FOR_STATE{{alertname=\"{name}\"}}) < {}", rule.for_ms as f64 / 1000.0);
+            let known = first_of(&values, &answers);
+            text.push_str(&format!(" or (({} and {failed} and ({waits})) unless {known})", active("pending")));
+        }
+        let counted = counted(&answers);
         match (rule.on_no_data, &counted) {
             // What fires goes on, of unknown value, while there are series and too few events.
             (OnNoData::Hold | OnNoData::Unknown, Some(counted)) => {
@@ -262,6 +271,28 @@ impl Rule {
             min_samples: MIN_SAMPLES,
             on_no_data: OnNoData::default(),
         }
+    }
+
+    /// Its labels, with its name and severity.
+    pub fn all_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        labels.insert("alertname".to_string(), self.name.clone());
+        labels.insert("severity".to_string(), self.severity.clone());
+        labels
+    }
+
+    /// Its annotations, filled in for a value in Prometheus's units; `instance` is what is watched.
+    pub fn annotations(&self, value: Option<f64>, instance: Option<&str>) -> BTreeMap<String, String> {
+        let mut labels = self.all_labels();
+        labels.extend(instance.map(|instance| ("instance".to_string(), instance.to_string())));
+        let filled = |text: &String| template::filled(text, value.unwrap_or(f64::NAN), &labels);
+        self.annotations.iter().map(|(name, text)| (name.clone(), filled(text))).collect()
+    }
+
+    /// The templates of its labels and annotations that are not filled in here.
+    pub fn not_filled_in(&self) -> Vec<&str> {
+        let annotations = self.annotations.values().flat_map(|text| template::not_understood(text));
+        annotations.chain(self.labels.values().flat_map(|text| template::all(text))).collect()
     }
 
     /// A rule for each KPI: missed for five minutes.
@@ -433,18 +464,23 @@ mod tests {
     #[test]
     fn the_expression_for_prometheus_has_every_source_and_the_guard() {
         let rule = |text: &str, on_no_data| Rule { on_no_data, ..Rule::new("errors", Condition::parse(text).unwrap()) };
-        let (first, both) = (failed(&["instances"]), failed(&["instances", "pg_stat_database"]));
-        let events = format!(
-            "(((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 unless {first}) or \
-             ((sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0 unless {both}))"
-        );
+        let (first, second, both) = (failed(&["instances"]), failed(&["pg_stat_database"]), failed(&["instances", "pg_stat_database"]));
+        let counted = |second: &str| {
+            format!(
+                "(((sum(increase(candlefish_query_duration_seconds_count[1m]))) > 0 unless {first}) or \
+                 ((sum(increase(candlefish_pg_commits_total[1m])) + sum(increase(candlefish_pg_rollbacks_total[1m]))) > 0 unless {second}))"
+            )
+        };
+        let events = counted(&both);
         let rates = [
             "(sum(rate(candlefish_query_failures_total[1m])) / sum(rate(candlefish_query_duration_seconds_count[1m])))",
             "(sum(rate(candlefish_pg_rollbacks_total[1m])) / (sum(rate(candlefish_pg_commits_total[1m])) + sum(rate(candlefish_pg_rollbacks_total[1m]))))",
         ];
         let values = format!(
-            "(({} >= 0 unless {first}) or ({} >= 0 unless {both})) > 0.01 and ({events} >= 20 or max(ALERTS{{alertname=\"errors\"}}))",
-            rates[0], rates[1]
+            "(({} >= 0 unless {first}) or ({} >= 0 unless {second})) > 0.01 and ({} >= 20 or max(ALERTS{{alertname=\"errors\"}}))",
+            rates[0],
+            rates[1],
+            counted(&second)
         );
         let firing = "max(ALERTS{alertname=\"errors\",alertstate=\"firing\"}) * NaN";
         let inactive = format!("{values} or (({firing} and {both}) unless {events})");
@@ -453,6 +489,13 @@ mod tests {
         let held = format!("{values} or (({firing} and ({there} or {both})) unless {events} >= 20)");
         assert_eq!(rule("error_rate > 1%", OnNoData::Hold).promql(), held);
         assert_eq!(rule("error_rate > 1%", OnNoData::Firing).promql(), format!("{inactive} or (vector(NaN) unless ({events} or {both}))"));
+        let pends = Rule { for_ms: 30_000, ..rule("error_rate > 1%", OnNoData::Inactive) }.promql();
+        let waits = format!(
+            " or ((max(ALERTS{{alertname=\"errors\",alertstate=\"pending\"}}) * NaN and {both} and \
+             (time() - max(ALERTS_FOR_STATE{{alertname=\"errors\"}}) < 30)) unless (({} >= 0 unless {first}) or ({} >= 0 unless {both})))",
+            rates[0], rates[1]
+        );
+        assert!(pends.contains(&waits), "{pends}");
         assert_eq!(both, "(max(candlefish_source_failed{source=~\"instances|pg_stat_database\"}) > 0)");
     }
 

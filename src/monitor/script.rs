@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::model::Failure;
-use crate::monitor::alert::State;
+use crate::monitor::alert::{Alert, State};
 use crate::monitor::bounded::{RULES_BYTES, read_text};
 use crate::monitor::metric::Source;
 use crate::monitor::rule::span_ms;
 use crate::monitor::series::{Key, Point};
-use crate::monitor::{Monitor, Presence, Rules, Sample, span_text};
+use crate::monitor::{Monitor, Presence, Rule, Rules, Sample, span_text};
 
 /// A file of tests.
 #[derive(Debug, Deserialize)]
@@ -121,14 +121,14 @@ impl Script {
                 .with_context(|| format!("read {name}"))?;
             let last = test.alert_rule_test.iter().filter_map(|expected| span_ms(&expected.eval_time)).max().unwrap_or(0);
             let ticks = series.iter().map(|(_, values)| values.len()).max().unwrap_or(0).max((last / interval_ms) as usize + 1);
-            let states = states(rules, &series, interval_ms, ticks);
+            let alerts = alerts(rules, &series, interval_ms, ticks);
             report.tests += 1;
             report.not_tried += test.promql_expr_test.len();
             let mut before: BTreeMap<&str, State> = BTreeMap::new();
-            for (tick, at_tick) in states.iter().enumerate() {
-                for (rule, state) in rules.rules.iter().zip(at_tick) {
-                    if before.insert(&rule.name, *state).unwrap_or_default() != *state {
-                        report.transitions.push((name.clone(), tick as i64 * interval_ms, rule.name.clone(), *state));
+            for (tick, at_tick) in alerts.iter().enumerate() {
+                for (rule, alert) in rules.rules.iter().zip(at_tick) {
+                    if before.insert(&rule.name, alert.state).unwrap_or_default() != alert.state {
+                        report.transitions.push((name.clone(), tick as i64 * interval_ms, rule.name.clone(), alert.state));
                     }
                 }
             }
@@ -138,7 +138,8 @@ impl Script {
                 let Some(position) = rules.rules.iter().position(|rule| rule.name == expected.alertname) else {
                     bail!(Failure::new("bad_rules", format!("{name}: there is no alert {:?}", expected.alertname)));
                 };
-                let state = states[(at / interval_ms) as usize][position];
+                let alert = &alerts[(at / interval_ms) as usize][position];
+                let state = alert.state;
                 let place = format!("{name}: {} at {}", expected.alertname, span_text(at));
                 match &expected.exp_state {
                     Some(wanted) if wanted != state.name() => {
@@ -153,7 +154,7 @@ impl Script {
                         }
                     }
                 }
-                report.failures.extend(differences(&rules.rules[position], expected, &place));
+                report.failures.extend(differences(&rules.rules[position], alert, expected, &place));
             }
         }
         Ok(report)
@@ -161,8 +162,9 @@ impl Script {
 }
 
 /// Labels and annotations that are expected and not so.
-fn differences(rule: &crate::monitor::Rule, expected: &Expected, place: &str) -> Vec<String> {
+fn differences(rule: &Rule, state: &Alert, expected: &Expected, place: &str) -> Vec<String> {
     let mut found = Vec::new();
+    let annotations = rule.annotations(state.held, None);
     for alert in &expected.exp_alerts {
         for (name, value) in &alert.exp_labels {
             let there = if name == "severity" { Some(&rule.severity) } else { rule.labels.get(name) };
@@ -171,7 +173,7 @@ fn differences(rule: &crate::monitor::Rule, expected: &Expected, place: &str) ->
             }
         }
         for (name, value) in &alert.exp_annotations {
-            let there = rule.annotations.get(name);
+            let there = annotations.get(name);
             if there != Some(value) {
                 found.push(format!("{place}: annotation {name} is {there:?}, and should be {value:?}"));
             }
@@ -180,8 +182,8 @@ fn differences(rule: &crate::monitor::Rule, expected: &Expected, place: &str) ->
     found
 }
 
-/// The state of every rule at every tick, from 0 on, as if all sources were there but those of which `candlefish_source_failed` is 1.
-pub fn states(rules: &Rules, series: &[Scripted], interval_ms: i64, ticks: usize) -> Vec<Vec<State>> {
+/// Every rule's alert at every tick, from 0 on, as if all sources were there but those of which `candlefish_source_failed` is 1.
+pub fn alerts(rules: &Rules, series: &[Scripted], interval_ms: i64, ticks: usize) -> Vec<Vec<Alert>> {
     let mut monitor = Monitor::new(rules.clone(), interval_ms, "a script");
     (0..ticks)
         .map(|tick| {
@@ -199,7 +201,7 @@ pub fn states(rules: &Rules, series: &[Scripted], interval_ms: i64, ticks: usize
             });
             let not_asked = series.iter().filter(|(_, values)| at_tick(values).is_none()).map(|(key, _)| key.clone()).collect();
             monitor.evaluate(Sample { at: tick as i64 * interval_ms, points, not_asked, presence: presence.to_vec(), ..Sample::default() });
-            monitor.rules().iter().map(|rule| monitor.alerts.get(&rule.name).map_or(State::Inactive, |alert| alert.state)).collect()
+            monitor.rules().iter().map(|rule| monitor.alerts.get(&rule.name).cloned().unwrap_or_default()).collect()
         })
         .collect()
 }

@@ -52,11 +52,9 @@ enum Refusal {
 }
 
 impl Notice {
-    pub(super) fn new(rule: &Rule, alert: &Alert, change: Change, report: &AlertReport) -> Self {
-        let mut labels = rule.labels.clone();
-        labels.insert("alertname".to_string(), rule.name.clone());
-        labels.insert("severity".to_string(), rule.severity.clone());
-        let mut annotations = rule.annotations.clone();
+    pub(super) fn new(rule: &Rule, alert: &Alert, change: Change, report: &AlertReport, target: &str) -> Self {
+        let labels = rule.all_labels();
+        let mut annotations = rule.annotations(alert.held, Some(target));
         let summary = || {
             let held = if rule.for_ms > 0 { format!(" for {}", span_text(rule.for_ms)) } else { String::new() };
             format!("{}{held}", rule.condition.text)

@@ -115,6 +115,11 @@ pub fn nagios(status: &Status) -> (String, u8) {
             let said = |alert: &&AlertReport| format!("{}{}", alert.name, reason(alert));
             ("UNKNOWN", 3, unknown.iter().map(said).collect::<Vec<_>>().join(", "))
         }
+        None if !status.is_judged() => {
+            let said = |alert: &AlertReport| format!("{}{}", alert.name, reason(alert));
+            let each = status.alerts.iter().map(said).collect::<Vec<_>>().join(", ");
+            ("UNKNOWN", 3, format!("nothing that is there can judge any of {} rules: {each}", status.alerts.len()))
+        }
         _ => {
             let applicable = status.alerts.iter().filter(|alert| alert.state != Shown::NotApplicable).count();
             let idle = status.alerts.iter().filter(|alert| alert.state == Shown::Inactive && alert.value.is_none()).count();
@@ -380,7 +385,7 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
                         "for_seconds": rule.for_ms as f64 / 1000.0, "window_seconds": rule.condition.window_ms as f64 / 1000.0,
                         "threshold": threshold, "unit": unit, "keep_firing_seconds": rule.keep_firing_ms as f64 / 1000.0,
                         "min_samples": rule.min_samples, "on_no_data": rule.on_no_data.name(),
-                        "promql": rule.promql(),
+                        "promql": rule.promql(), "not_filled_in": rule.not_filled_in(),
                     })
                 })
                 .collect();
@@ -411,6 +416,14 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
             for rule in rules.iter().filter(|rule| rule.condition.text.ends_with(|end: char| end.is_ascii_digit())) {
                 let (threshold, unit) = rule.threshold();
                 ui.say(&format!("{}: no unit is written, and its limit is taken as {}", rule.name, shown(threshold, unit)));
+            }
+            for rule in rules {
+                for template in rule.not_filled_in() {
+                    ui.say(&format!(
+                        "{}: {template} is told as it is written: only $value and $labels.NAME of annotations are filled in",
+                        rule.name
+                    ));
+                }
             }
             Ok(())
         }

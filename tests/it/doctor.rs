@@ -152,10 +152,18 @@ fn what_has_died_is_missed() {
     let case = Case::new("died").home(folder.path().join("home"));
     case.run("stack up").exit(0);
     let status = case.run("stack status --json").exit(0).json();
-    for name in ["redis", "pgbouncer"] {
-        let pid = status["servers"].as_array().unwrap().iter().find(|server| server["name"] == name).unwrap()["pid"].to_string();
-        assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-    }
+    let send = |signal: &str| {
+        for name in ["redis", "pgbouncer"] {
+            let pid = status["servers"].as_array().unwrap().iter().find(|server| server["name"] == name).unwrap()["pid"].to_string();
+            assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        }
+    };
+    // Who hangs is waited for once, and not for long.
+    send("-STOP");
+    let began = std::time::Instant::now();
+    let hung = case.run("monitor --once --ignore-for").exit(2).stderr_has("source pgbouncer is failed: PgBouncer did not answer within");
+    assert!(began.elapsed().as_secs() < 8 && hung.stderr.contains("source instances is failed"), "{:?}: {hung}", began.elapsed());
+    send("-KILL");
     let document = case.run("doctor --json").exit(1).json();
     for name in ["redis-policy", "pgbouncer-mode"] {
         let found = check(&document, name);

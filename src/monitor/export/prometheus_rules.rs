@@ -4,14 +4,22 @@ use crate::model::Unit;
 use crate::monitor::Rules;
 use crate::monitor::export::quoted;
 use crate::monitor::rule::{Rule, Sign, span_text};
+use crate::monitor::template::with_labels;
 
 /// How often Prometheus evaluates them: less than the shortest duration.
 const INTERVAL: &str = "15s";
+
+/// Where the two are not the same.
+const DIFFERENCE: &str = "\
+    # At every tick they come to what the monitor comes to, but for one thing: while a source cannot be read, and until it was read twice again, the\n\
+    # monitor leaves an alert as it is. Here what pends waits for as long as its condition would have to hold, and then begins anew; and the first\n\
+    # sample of a source that is back may end an alert.\n";
 
 /// A file of rules: the alerts, and one for each KPI that is missed.
 pub fn prometheus_rules(rules: &Rules) -> String {
     let mut text = format!(
         "# Made by `candlefish monitor export prometheus-rules` {}. The series come from `candlefish monitor --serve`: scrape its /metrics every 15 s.\n\
+         {DIFFERENCE}\
          groups:\n  - name: candlefish\n    interval: {}\n    rules:\n",
         env!("CARGO_PKG_VERSION"),
         rules.interval_ms.map_or(INTERVAL.to_string(), span_text),
@@ -47,8 +55,9 @@ fn one(rule: &Rule) -> String {
     if !rule.annotations.contains_key("summary") {
         text.push_str(&format!("          summary: {}\n", quoted(&summary(rule))));
     }
+    let own = rule.all_labels();
     for (name, value) in &rule.annotations {
-        text.push_str(&format!("          {}: {}\n", quoted(name), quoted(value)));
+        text.push_str(&format!("          {}: {}\n", quoted(name), quoted(&with_labels(value, &own))));
     }
     text
 }

@@ -6,7 +6,7 @@ use crate::monitor::Rules;
 use crate::monitor::alert::State;
 use crate::monitor::export::quoted;
 use crate::monitor::rule::{Rule, span_text};
-use crate::monitor::script::{Scripted, states};
+use crate::monitor::script::{Scripted, alerts};
 use crate::monitor::series::Key;
 
 const INTERVAL_MS: i64 = 15_000;
@@ -25,7 +25,7 @@ pub fn promtool_test(rules: &Rules, rules_file: &str) -> String {
 pub fn promtool_test_of(rules: &Rules, rules_file: &str, series: &[Scripted], ticks: usize) -> String {
     let mut all = rules.clone();
     all.rules.extend(Rule::of_kpis());
-    let states = states(&all, series, INTERVAL_MS, ticks);
+    let alerts = alerts(&all, series, INTERVAL_MS, ticks);
     let mut text = format!(
         "# Made by `candlefish monitor export promtool-test` {}: run it with `promtool test rules`, beside {rules_file}.\n\
          rule_files:\n  - {}\nevaluation_interval: 15s\ntests:\n  - interval: 15s\n    input_series:\n",
@@ -37,16 +37,17 @@ pub fn promtool_test_of(rules: &Rules, rules_file: &str, series: &[Scripted], ti
         text.push_str(&format!("      - series: {}\n        values: {}\n", quoted(&name(key)), quoted(&written(values))));
     }
     text.push_str("    promql_expr_test:\n");
-    for (tick, at_tick) in states.iter().enumerate() {
+    for (tick, at_tick) in alerts.iter().enumerate() {
         let at = span_text(tick as i64 * INTERVAL_MS);
         text.push_str(&format!("      - expr: ALERTS\n        eval_time: {at}\n        exp_samples:"));
         let active: Vec<String> = all
             .rules
             .iter()
             .zip(at_tick)
-            .filter(|(_, state)| matches!(state, State::Pending | State::Firing))
-            .map(|(rule, state)| {
-                let mut key = Key::new("ALERTS", &[("alertname", &rule.name), ("alertstate", state.name()), ("severity", &rule.severity)]);
+            .filter(|(_, alert)| matches!(alert.state, State::Pending | State::Firing))
+            .map(|(rule, alert)| {
+                let state = alert.state.name();
+                let mut key = Key::new("ALERTS", &[("alertname", &rule.name), ("alertstate", state), ("severity", &rule.severity)]);
                 key.labels.extend(rule.labels.clone());
                 format!("\n          - labels: {}\n            value: 1", quoted(&name(&key)))
             })
@@ -148,8 +149,8 @@ mod tests {
     fn in_bad_times_every_alert_fires_and_in_good_ones_all_end() {
         let mut all = Rules::strategy();
         all.rules.extend(Rule::of_kpis());
-        let states = states(&all, &series(), INTERVAL_MS, TICKS);
-        let at = |tick: usize| states[tick].iter().filter(|state| **state == State::Firing).count();
+        let alerts = alerts(&all, &series(), INTERVAL_MS, TICKS);
+        let at = |tick: usize| alerts[tick].iter().filter(|alert| alert.state == State::Firing).count();
         assert_eq!((at(GOOD - 1), at(GOOD + BAD - 1), at(TICKS - 1)), (0, all.rules.len(), 0));
     }
 }

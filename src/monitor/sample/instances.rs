@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::model::{LATENCY_BOUNDS, sentence};
 use crate::monitor::metric::Source;
-use crate::monitor::sample::{InstanceFact, LIMIT, Part, PoolFact, Presence};
+use crate::monitor::sample::{InstanceFact, Part, PoolFact, Presence, SHORT_LIMIT};
 use crate::stats::with_stack;
 use crate::store::{Fleet, FleetPlace, Instance};
 
@@ -31,9 +31,9 @@ impl Instances {
                 None => Ok(Vec::new()),
             }
         };
-        let read: Result<Vec<Instance>> = match tokio::time::timeout(LIMIT, read).await {
+        let read: Result<Vec<Instance>> = match tokio::time::timeout(SHORT_LIMIT, read).await {
             Ok(read) => read,
-            Err(_) => Err(anyhow::anyhow!("Redis did not answer within {} s", LIMIT.as_secs())),
+            Err(_) => Err(anyhow::anyhow!("Redis did not answer within {} s", SHORT_LIMIT.as_secs())),
         };
         match read {
             Err(error) => {

@@ -17,14 +17,19 @@ use crate::monitor::series::{Key, Point};
 use crate::postgres::Address;
 use crate::store::FleetPlace;
 
-/// No source may hold up a sample for longer.
+/// PostgreSQL may hold up a sample for so long: each of its statements may take 5 s.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// What stands around it answers at once, or hangs.
+const SHORT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Looks at the same servers again and again, past every cache and outside every pool.
 pub struct Sampler {
     instances: instances::Instances,
     pgbouncer: pgbouncer::Pgbouncer,
     database: database::Database,
+    /// Not asked again, and why: who did not answer somebody that waits for an answer.
+    given_up: Vec<(Source, Presence)>,
 }
 
 /// What one look brought.
@@ -128,13 +133,32 @@ impl Sampler {
             instances: instances::Instances::new(fleet),
             pgbouncer: pgbouncer::Pgbouncer::new(pooler, &target),
             database: database::Database::new(target),
+            given_up: Vec::new(),
         }
+    }
+
+    /// Who could not be read in this sample is not asked again: a run that somebody waits for waits for it once.
+    pub fn give_up_on_who_failed(&mut self, sample: &Sample) {
+        self.given_up = sample.presence.iter().filter(|(_, presence)| matches!(presence, Presence::Failed(_))).cloned().collect();
+    }
+
+    /// What is said of the first of these, and of the others, who come by the same connection, instead of asking.
+    fn given_up(&self, sources: &[Source]) -> Option<Part> {
+        let said = |source: &Source| self.given_up.iter().find(|(there, _)| there == source).cloned();
+        said(&sources[0])?;
+        Some(Part { presence: sources.iter().filter_map(said).collect(), ..Part::default() })
     }
 
     /// `seconds` since the sample before, when there was one.
     pub async fn sample(&mut self, at: i64, seconds: Option<f64>) -> Sample {
-        let (instances, pgbouncer, database) =
-            tokio::join!(self.instances.sample(seconds), self.pgbouncer.sample(), self.database.sample(seconds));
+        let given_up =
+            [&[Source::Instances][..], &[Source::Pgbouncer], &[Source::Database, Source::Statements]].map(|sources| self.given_up(sources));
+        let [no_instances, no_pgbouncer, no_database] = given_up;
+        let (instances, pgbouncer, database) = tokio::join!(
+            unless(no_instances, self.instances.sample(seconds)),
+            unless(no_pgbouncer, self.pgbouncer.sample()),
+            unless(no_database, self.database.sample(seconds)),
+        );
         let mut sample = Sample { at, ..Sample::default() };
         sample.facts.server_version = database.facts.server_version.clone();
         sample.facts.connections = database.facts.connections.clone();
@@ -155,5 +179,13 @@ impl Sampler {
 
     pub fn carry(&mut self, carried: Carried) {
         self.database.carry(carried);
+    }
+}
+
+/// `part` where there is one; else what is asked.
+async fn unless(part: Option<Part>, asked: impl Future<Output = Part>) -> Part {
+    match part {
+        Some(part) => part,
+        None => asked.await,
     }
 }

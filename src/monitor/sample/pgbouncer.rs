@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::model::sentence;
 use crate::monitor::metric::Source;
-use crate::monitor::sample::{LIMIT, Part, PoolFact, Presence};
+use crate::monitor::sample::{Part, PoolFact, Presence, SHORT_LIMIT};
 use crate::postgres::{Address, Console, ConsoleRow};
 use crate::stats::{PoolUse, with_stack};
 
@@ -38,9 +38,9 @@ impl Pgbouncer {
                 None => Ok(Part::default()),
             }
         };
-        let read = match tokio::time::timeout(LIMIT, read).await {
+        let read = match tokio::time::timeout(SHORT_LIMIT, read).await {
             Ok(read) => read,
-            Err(_) => Err(anyhow::anyhow!("PgBouncer did not answer within {} s", LIMIT.as_secs())),
+            Err(_) => Err(anyhow::anyhow!("PgBouncer did not answer within {} s", SHORT_LIMIT.as_secs())),
         };
         read.unwrap_or_else(|error| {
             self.console = None;

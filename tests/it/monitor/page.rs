@@ -5,28 +5,16 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Running;
+use super::browser::{Browser, FLAGS, chromium};
+use crate::server::{Server, machine};
 use crate::support::{Case, Database};
-
-fn chromium() -> PathBuf {
-    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    let found = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file());
-    found.expect("cargo xtask setup installs Chromium")
-}
 
 /// The document as it is after the page has run for some (virtual) seconds.
 fn seen(case: &Case, url: &str, more: &[&str]) -> String {
     let profile = format!("--user-data-dir={}", case.dir().join("browser").display());
     let output = Command::new(chromium())
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-extensions",
-            &profile,
-        ])
+        .args(FLAGS)
+        .arg(profile)
         .args(["--virtual-time-budget=6000", "--timeout=30000", "--window-size=1280,1600"])
         .args(more)
         .args(["--dump-dom", url])
@@ -92,5 +80,44 @@ fn the_page_draws_what_is_so() {
     // Every one of the eight KPIs, and six charts.
     assert_eq!((document.matches("class=\"card tile").count(), document.matches("<svg").count()), (8, 6), "{document}");
     assert!(document.contains("id=\"banner\" class=\"card banner\" role=\"alert\" hidden"), "nothing is wrong, and it says so: {document}");
+    running.stop();
+}
+
+const WORDS: [&str; 9] = ["monitor", "--serve", "127.0.0.1:0", "--rules", "rules.yaml", "--interval", "300ms", "-d", "URL"];
+
+/// One page, never loaded again, while the database and then the monitor itself go away and come back.
+#[test]
+fn the_page_outlives_the_database_and_the_monitor() {
+    let server = Server::start(&machine(), &[]);
+    let case = Case::new("outlives");
+    std::fs::write(case.dir().join("rules.yaml"), "alerts:\n  pool: {condition: pool_usage > 75%}\n").unwrap();
+    let url = server.url();
+    let mut running = Running::start(&case, &WORDS.map(|word| if word == "URL" { url.as_str() } else { word }));
+    let page = running.page();
+    let mut browser = Browser::at(&format!("{page}/"));
+    let drawn = "[...document.querySelectorAll('svg[aria-label=Connections] :is(polyline, circle)')]\
+                 .filter(e => (e.getAttribute('stroke') ?? e.getAttribute('fill')) === 'var(--a)').length";
+    let banner = "document.getElementById('banner')";
+    browser.until("the first lines", &format!("{banner}.hidden && {drawn} === 1"));
+    // The limit of the one rule, where the chart has it.
+    let limits =
+        "[...document.querySelectorAll('svg[aria-label=Pool] line[stroke-dasharray]')].map(e => Math.round(e.getAttribute('y1') * 10))";
+    assert_eq!(browser.value(limits), serde_json::json!([385]));
+    server.stop();
+    let away =
+        format!("!{banner}.hidden && {banner}.textContent.includes('pg_stat_database cannot be read') && document.title.startsWith('(!)')");
+    browser.until("that the database is away", &away);
+    server.start_again();
+    // What was not known stays a gap.
+    browser.until("lines that go on", &format!("{banner}.hidden && {drawn} === 2 && document.title === 'candlefish'"));
+    running.stop();
+    browser.until("that the monitor is away", &format!("!{banner}.hidden && {banner}.textContent.includes('what is shown is old')"));
+    let again = WORDS.map(|word| match word {
+        "URL" => url.as_str(),
+        "127.0.0.1:0" => page.trim_start_matches("http://"),
+        word => word,
+    });
+    running = Running::start(&case, &again);
+    browser.until("the monitor again", &format!("{banner}.hidden && {drawn} >= 1"));
     running.stop();
 }

@@ -13,14 +13,14 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::support::{Case, Database};
 
-/// A terminal of 110 columns and 40 rows: our end, and the program's.
-fn terminal() -> (OwnedFd, OwnedFd) {
+/// A terminal of so many columns and rows: our end, and the program's.
+fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
     let name = ptsname(&ours, Vec::new()).unwrap();
     let theirs = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-    tcsetwinsize(&theirs, Winsize { ws_row: 40, ws_col: 110, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    tcsetwinsize(&theirs, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     (ours, theirs)
 }
 
@@ -45,7 +45,7 @@ fn top_draws_until_q_and_leaves_the_terminal_as_it_was() {
     let database = Database::fresh();
     database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE shop (a int)");
     let case = Case::new("top").database(&database);
-    let (ours, theirs) = terminal();
+    let (ours, theirs) = terminal(110, 40);
     let before = tcgetattr(&theirs).unwrap().local_modes;
     assert!(before.contains(LocalModes::ECHO | LocalModes::ICANON));
     let end = || Stdio::from(theirs.try_clone().unwrap());
@@ -79,7 +79,7 @@ fn top_wants_a_terminal_and_a_signal_is_its_normal_end() {
     let database = Database::fresh();
     let case = Case::new("no terminal").database(&database);
     case.run("top -d {url}").exit(2).stderr_has("stdout is none").stderr_has("monitor --json");
-    let (ours, theirs) = terminal();
+    let (ours, theirs) = terminal(110, 40);
     let mut command = case.command();
     command.args(["top", "--interval", "200ms", "-d", &database.url()]).env("TERM", "xterm");
     command.stdin(Stdio::null()).stdout(theirs);
@@ -94,4 +94,40 @@ fn top_wants_a_terminal_and_a_signal_is_its_normal_end() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     seen.extend(frames.iter());
     assert!(seen.ends_with("\x1b[?25h\x1b[?1049l"), "{seen:?}");
+}
+
+/// What fires is said even where there is room for little, and no line wraps or scrolls what stands above it away.
+#[test]
+fn top_says_what_fires_on_the_smallest_of_terminals() {
+    let database = Database::fresh();
+    let case = Case::new("small").database(&database);
+    std::fs::write(case.dir().join("rules.yaml"), "alerts:\n  always: {condition: pool_usage >= 0%, severity: critical}\n").unwrap();
+    let (ours, theirs) = terminal(40, 8);
+    let mut command = case.command();
+    command.args(["top", "--rules", "rules.yaml", "--interval", "200ms", "-d", &database.url()]).env("TERM", "xterm");
+    let mut child = command.stdin(Stdio::from(theirs.try_clone().unwrap())).stdout(theirs).spawn().unwrap();
+    drop(command);
+    let frames = drawn(&ours);
+    let mut seen = String::new();
+    // The second frame begins where the first ends.
+    while seen.matches("q quits").count() < 2 {
+        seen.push_str(&frames.recv_timeout(Duration::from_secs(30)).unwrap());
+    }
+    let (_, frame) = seen.split_once("\x1b[H").unwrap().1.split_once("\x1b[H").unwrap();
+    let frame = frame.split("\x1b[H").next().unwrap();
+    // The terminal adds a return of its own.
+    let lines: Vec<&str> = frame.split("\r\n").map(|line| line.trim_end_matches('\r')).collect();
+    assert!(lines.len() <= 8, "{frame}");
+    assert!(lines.iter().any(|line| line.contains("firing always")), "{frame}");
+    // What no terminal shows is no character.
+    let shown = |line: &str| {
+        line.split('\x1b')
+            .enumerate()
+            .map(|(at, part)| if at == 0 { part } else { part.split_once(['m', 'K', 'J', 'h', 'l']).map_or("", |(_, rest)| rest) })
+            .map(|part| part.chars().count())
+            .sum::<usize>()
+    };
+    assert!(lines.iter().all(|line| shown(line) < 40), "{frame}");
+    File::from(ours.try_clone().unwrap()).write_all(b"q").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

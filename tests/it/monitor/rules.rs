@@ -1,0 +1,59 @@
+//! Files of rules, read and tried.
+
+use std::io::Write as _;
+
+use crate::support::Case;
+
+#[test]
+fn rules_are_checked_and_tried() {
+    let case = Case::new("rules");
+    let write = |name: &str, text: &str| std::fs::write(case.dir().join(name), text).unwrap();
+    write("strategy.yaml", include_str!("../../../src/monitor/strategy.yaml"));
+    case.run("monitor rules check strategy.yaml").exit(0).stdout_has("connection_pool_exhaustion  critical  pool_usage > 90%");
+    write("bad.yaml", "alerts:\n  a:\n    condition: pool_usage > 100ms\n");
+    case.run("monitor rules check bad.yaml").exit(2).stderr_has("bad.yaml:3:32: pool_usage is counted in ratios, and ms counts time");
+    case.run("monitor rules check nowhere.yaml").exit(2).stderr_has("read nowhere.yaml");
+    // A device has no end, a pipe has one; and what is no file keeps no state.
+    for line in ["rules check /dev/zero", "rules test /dev/full", "--once --rules /dev/zero -d postgresql://x@127.0.0.1:1/x"] {
+        case.run(&format!("monitor {line}")).exit(2).stderr_has("longer than 1 MiB");
+    }
+    for device in ["/dev/null", "/dev/zero"] {
+        case.run(&format!("monitor --once --state-file {device} -d postgresql://x@127.0.0.1:1/x")).exit(2).stderr_has("it is no file");
+    }
+    let line = "monitor --serve 127.0.0.1:0 --token-file /dev/zero -d postgresql://x@127.0.0.1:1/x";
+    case.run(line).exit(2).stderr_has("longer than 64 KiB");
+    let mut piped = case.command();
+    let mut child = piped.args(["monitor", "rules", "check", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"alerts:\n  a: {condition: error_rate > 1}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // What is not written is said.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("a: no unit is written, and its limit is taken as 100 %"), "{said}");
+    write(
+        "templates.yaml",
+        "alerts:\n  a:\n    condition: error_rate > 1%\n    labels: {of: '{{ $value }}'}\n    annotations: {x: '{{ $value }} {{ query \"up\" }}'}\n",
+    );
+    let checked = case.run("monitor rules check templates.yaml").exit(0);
+    for template in ["{{ query \"up\" }}", "{{ $value }}"] {
+        assert_eq!(checked.stderr.matches(&format!("a: {template} is told as it is written")).count(), 1, "{checked}");
+    }
+    // Prometheus's are not ours.
+    write("prometheus.yaml", &case.run("monitor export prometheus-rules").exit(0).stdout);
+    case.run("monitor rules check prometheus.yaml")
+        .exit(2)
+        .stderr_has("prometheus.yaml:5:1: these are rules for Prometheus")
+        .stderr_has("promtool");
+    write("exported.yaml", &case.run("monitor export promtool-test --rules-file prometheus.yaml").exit(0).stdout);
+    case.run("monitor rules test exported.yaml").exit(2).stderr_has("these are rules for Prometheus").stderr_has("promtool test rules");
+    let test = |wanted: &str| {
+        format!(
+            "rule_files: [strategy.yaml]\nevaluation_interval: 15s\ntests:\n- name: full\n  input_series:\n  - {{series: 'candlefish_pool_in_use{{app_instance=\"a\"}}', values: '5x3 20x9 5x9'}}\n  \
+             - {{series: 'candlefish_pool_max{{app_instance=\"a\"}}', values: '20x30'}}\n  alert_rule_test:\n  - {{eval_time: 2m, alertname: connection_pool_exhaustion, exp_state: {wanted}}}\n"
+        )
+    };
+    write("test.yaml", &test("firing"));
+    case.run("monitor rules test test.yaml").exit(0).stdout_has("full  2m    connection_pool_exhaustion  firing").stderr_has("0 failed");
+    write("test.yaml", &test("pending"));
+    case.run("monitor rules test test.yaml").exit(1).stderr_has("connection_pool_exhaustion at 2m is firing, and should be pending");
+}

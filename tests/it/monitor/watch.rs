@@ -1,0 +1,103 @@
+//! The watch as it goes on: who is no traffic, who is only busy, and a server that goes away and comes back.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::{Running, alert, get};
+use crate::server::{Server, machine};
+use crate::stats::{session, session_at};
+use crate::support::{Case, Database};
+
+/// The clients have given up; what the server does by itself succeeds, and so does everybody who looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn autovacuum_and_other_watches_end_no_outage() {
+    let server = Server::start(&machine(), &["autovacuum_naptime = 1"]);
+    let case = Case::new("autovacuum");
+    let rules = "interval: 200ms\nalerts:\n  errors: {condition: 'error_rate[3s] > 1%', min_samples: 4}\n";
+    std::fs::write(case.dir().join("rules.yaml"), rules).unwrap();
+    let client = session_at(&server.url()).await;
+    let ask = |sql: &'static str| tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(client.batch_execute(sql)));
+    let mut running = Running::start(&case, &["monitor", "--rules", "rules.yaml", "--json", "-d", &server.url()]);
+    running.until("the outage", || drop(ask("SELECT 1/0 FROM pg_am").unwrap_err()), |sample| alert(sample, "errors")["state"] == "firing");
+    // Nobody calls; our own looks are not counted, nor are others', whatever they may see, and autovacuum comes by every second.
+    server.rows("CREATE ROLE nobody LOGIN");
+    let (url, of_nobody) = (server.url(), server.url_as("nobody"));
+    let looks =
+        [&["monitor", "--interval", "100ms", "--ignore-for", "-d", &url][..], &["stats", "io", "--watch", "100ms", "-d", &of_nobody]];
+    let mut looks = looks.map(|words| case.command().args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let nobody = |sample: &Value| alert(sample, "errors")["reason"].is_string() && alert(sample, "errors")["state"] == "firing";
+    running.until("silence", || {}, nobody);
+    for _ in 0..20 {
+        let sample = running.next();
+        assert!(alert(&sample, "errors")["state"] == "firing", "{sample:#}");
+    }
+    looks.iter_mut().for_each(|look| look.kill().and_then(|()| look.wait()).map(drop).unwrap());
+    // What reads no table is counted late.
+    let calls = || (0..20).for_each(|_| ask("SELECT FROM pg_am").unwrap());
+    running.until("good times", calls, |sample| alert(sample, "errors")["state"] == "resolved");
+    running.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_too_busy_to_tell_is_not_one_without_the_extension() {
+    let database = Database::fresh();
+    let case = Case::new("busy").database(&database);
+    std::fs::write(case.dir().join("rules.yaml"), "alerts:\n  slow: {condition: avg_query_time > 100ms}\n").unwrap();
+    let line = "monitor --once --rules rules.yaml --ignore-for --json -d {url}";
+    // That nobody can judge the only rule is no good answer either.
+    let without = case.run(line).exit(2).json();
+    assert_eq!(alert(&without, "slow")["state"], "not_applicable", "{without:#}");
+    case.run("monitor --nagios --rules rules.yaml --ignore-for -d {url}")
+        .exit(3)
+        .stdout_has("UNKNOWN - nothing that is there can judge any of 1 rules: slow");
+    database.execute("CREATE EXTENSION pg_stat_statements");
+    let holder = session(&database).await;
+    holder.batch_execute("BEGIN; LOCK TABLE pg_stat_statements IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let busy = case.run(line).exit(2).json();
+    assert_eq!(alert(&busy, "slow")["state"], "unknown", "{busy:#}");
+    case.run("monitor --nagios --rules rules.yaml --ignore-for -d {url}").exit(3).stdout_has("lock timeout");
+}
+
+#[test]
+fn the_watch_survives_the_database_and_stays_small() {
+    let server = Server::start(&machine(), &["shared_preload_libraries = 'pg_stat_statements'"]);
+    let case = Case::new("survives");
+    let url = server.url();
+    let mut running = Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--interval", "200ms", "--json", "-d", &url]);
+    let page = running.page();
+    let state = |sample: &Value, name: &str| {
+        sample["sources"].as_array().unwrap().iter().find(|source| source["name"] == name).unwrap()["state"].as_str().unwrap().to_string()
+    };
+    running.until("the database", || {}, |sample| state(sample, "pg_stat_statements") == "absent");
+    // What comes, and goes, while the connection lasts, is seen so.
+    let goes_on = |sample: &Value, statements: &str| {
+        assert_eq!(state(sample, "pg_stat_database"), "there", "{sample:#}");
+        state(sample, "pg_stat_statements") == statements
+    };
+    for (sql, wanted) in [("CREATE", "there"), ("DROP", "absent"), ("CREATE", "there")] {
+        server.rows(&format!("{sql} EXTENSION pg_stat_statements"));
+        running.until("the extension", || {}, |sample| goes_on(sample, wanted));
+    }
+    server.stop();
+    let gone = running.until("its end", || {}, |sample| state(sample, "pg_stat_database") == "failed");
+    assert_eq!(alert(&gone, "query_error_rate")["state"], "unknown", "{gone:#}");
+    assert_eq!(get(&format!("{page}/"), &[]).0, 200);
+    assert_eq!(get(&format!("{page}/healthz"), &[]).0, 200);
+    assert!(get(&format!("{page}/metrics"), &[]).1.contains("candlefish_source_up{source=\"pg_stat_database\"} 0"));
+    server.start_again();
+    let back = running.until("its return", || {}, |sample| state(sample, "pg_stat_database") == "there");
+    assert!(back["connections"]["used"].is_number());
+    // A load is seen at the next sample.
+    let busy = running.until(
+        "the load",
+        || drop(server.rows("SELECT count(*) FROM generate_series(1, 20000) AS a_load")),
+        |sample| sample["slow_queries"].to_string().contains("a_load"),
+    );
+    assert!(busy["slow_queries"][0]["calls_per_s"].as_f64().unwrap() > 0.0);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.process())).unwrap();
+    let kilobytes: u64 =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 50_000, "{kilobytes} kB");
+    running.stop();
+}

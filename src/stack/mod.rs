@@ -169,8 +169,8 @@ impl Stack {
             ServerName::Redis => redis::pid_file(&state),
             ServerName::Pgbouncer => pgbouncer::pid_file(&state),
         };
-        // Each removes its own when it is stopped.
-        Ok(server_status(&state, name).up || pid_file.exists())
+        // Each removes its own when it is stopped; nobody is asked, who may hang, as long as it is there.
+        Ok(pid_file.exists() || server_status(&state, name).up)
     }
 
     /// Where the servers are, up or not; none when no stack was ever made here.

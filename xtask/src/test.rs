@@ -18,12 +18,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    setup::for_tests()?;
     let home = target().join("tmp/stack");
-    shell::show_and_run(cargo(&home).args(["fmt", "--all", "--check"]))?;
-    shell::show_and_run(cargo(&home).args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
-    println!("\n$ cargo xtask tidy");
-    tidy::run()?;
+    // What the tests want is fetched while the compiler works.
+    let (checked, servers) = std::thread::scope(|scope| {
+        let servers = scope.spawn(|| setup::for_tests().and_then(|()| matrix::for_tests()));
+        (check(&home), servers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    checked?;
+    let servers = servers?;
     let mut tests = cargo(&home);
     tests.args(["test", "--workspace"]).args(&args.rest).envs(args.long.then_some(("CANDLEFISH_LONG", "1")));
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
@@ -31,13 +33,20 @@ pub fn run(args: &Args) -> Result<()> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         tests.env("RUST_TEST_THREADS", (cores + 1).to_string());
     }
-    if let Some(folder) = matrix::for_tests()? {
+    if let Some(folder) = servers {
         tests.env("CANDLEFISH_MATRIX", matrix::IN_CI.join(",")).env("CANDLEFISH_MATRIX_DIR", folder);
     }
     let tests = shell::show_and_run(&mut tests);
     // Whatever the tests say: no server outlives them.
     let stopped = stop(&home);
     tests.and(stopped)
+}
+
+fn check(home: &Path) -> Result<()> {
+    shell::show_and_run(cargo(home).args(["fmt", "--all", "--check"]))?;
+    shell::show_and_run(cargo(home).args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    println!("\n$ cargo xtask tidy");
+    tidy::run()
 }
 
 fn stop(home: &Path) -> Result<()> {

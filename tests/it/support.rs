@@ -57,11 +57,23 @@ pub struct Database {
 impl Database {
     /// An empty database of the shared stack; its name is no other's, of this run or another.
     pub fn fresh() -> Self {
+        Database::from_template("template0")
+    }
+
+    /// Another with the same in it, which is quicker than to do again what has filled the first; nobody may be connected to that.
+    pub fn copy_of(other: &Database) -> Self {
+        Database::from_template(&other.name)
+    }
+
+    fn from_template(template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("it_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        // A run that was killed may have left one under a number that came round again.
-        execute("postgres", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
-        execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+        if query(&addresses().database_url_of("postgres"), &create).is_err() {
+            // A run that was killed may have left one under a number that came round again.
+            execute("postgres", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+            execute("postgres", &create);
+        }
         Database { name }
     }
 
@@ -110,10 +122,7 @@ impl Database {
 
     /// The one value of the one row.
     pub fn value(&self, sql: &str) -> String {
-        match self.rows(sql).as_slice() {
-            [value] => value.clone(),
-            rows => panic!("{sql}\nis not one value: {rows:?}"),
-        }
+        the_one(sql, &self.rows(sql))
     }
 }
 
@@ -150,24 +159,88 @@ pub fn value_at(url: &str, sql: &str) -> String {
 
 /// By the simple protocol, in a thread of its own: a test may itself be async.
 pub fn query(url: &str, sql: &str) -> Result<Vec<String>, String> {
-    let work = || -> Result<Vec<String>, Box<dyn std::error::Error>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-            let connection = tokio::spawn(connection);
-            let messages = client.simple_query(sql).await?;
-            drop(client);
-            connection.await??;
-            Ok(messages.iter().filter_map(row_text).collect())
-        })
+    let work = || {
+        let connection = Connection::to(url)?;
+        let answer = connection.query(sql);
+        connection.end();
+        answer
     };
-    let said = |error: Box<dyn std::error::Error>| match error.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.as_db_error())
-    {
-        Some(error) => error.to_string(),
-        None => error.to_string(),
-    };
-    std::thread::scope(|scope| scope.spawn(|| work().map_err(said)).join())
-        .unwrap_or_else(|_| Err("the query's thread panicked".to_string()))
+    std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| Err("the query's thread panicked".to_string()))
+}
+
+struct Connection {
+    client: tokio_postgres::Client,
+    running: tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Connection {
+    fn to(url: &str) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("make a runtime");
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls)).map_err(said)?;
+        let running = runtime.spawn(connection);
+        Ok(Connection { client, running, runtime })
+    }
+
+    fn query(&self, sql: &str) -> Result<Vec<String>, String> {
+        let messages = self.runtime.block_on(self.client.simple_query(sql)).map_err(said)?;
+        Ok(messages.iter().filter_map(row_text).collect())
+    }
+
+    /// Says goodbye and waits until the server has heard it: what it counted is then there to be read.
+    fn end(self) {
+        drop(self.client);
+        // One that was cut has ended as well.
+        let _ = self.runtime.block_on(self.running);
+    }
+}
+
+/// PostgreSQL's words, where it is PostgreSQL that has said them.
+fn said(error: tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// A fresh database with one connection for all that is asked: for tests that ask hundreds of things, and are not async.
+pub struct Session {
+    connection: Connection,
+    _database: Database,
+}
+
+impl Session {
+    pub fn fresh() -> Self {
+        let database = Database::fresh();
+        Session { connection: Connection::to(&database.url()).expect("connect"), _database: database }
+    }
+
+    /// Runs statements; the test fails where they do.
+    #[track_caller]
+    pub fn execute(&self, sql: &str) {
+        self.rows(sql);
+    }
+
+    /// Rows as [`Database::rows`] gives them.
+    #[track_caller]
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        self.try_rows(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
+    /// The same; PostgreSQL's words when it refuses.
+    pub fn try_rows(&self, sql: &str) -> Result<Vec<String>, String> {
+        self.connection.query(sql)
+    }
+
+    /// The one value of the one row.
+    #[track_caller]
+    pub fn value(&self, sql: &str) -> String {
+        the_one(sql, &self.rows(sql))
+    }
+}
+
+fn the_one(sql: &str, rows: &[String]) -> String {
+    match rows {
+        [value] => value.clone(),
+        rows => panic!("{sql}\nis not one value: {rows:?}"),
+    }
 }
 
 fn row_text(message: &SimpleQueryMessage) -> Option<String> {

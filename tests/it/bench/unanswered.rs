@@ -35,49 +35,63 @@ fn with_a_server_that_goes(case: &Case, database: &Database, line: &str, seconds
     })
 }
 
+/// A load of short statements on a database of its own, whose server goes under it.
+fn short_ones(name: &str) -> (Case, Database) {
+    let database = Database::fresh();
+    let case = case(name, &database, &[("one.sql", "SELECT pg_sleep(0.01) AS of_the_bench;\n")]);
+    (case, database)
+}
+
 #[test]
 fn a_server_that_dies_under_a_run_is_no_good_answer() {
-    let database = Database::fresh();
-    let case = case("a server dies", &database, &[("one.sql", "SELECT pg_sleep(0.01) AS of_the_bench;\n")]);
-    let line =
-        "bench --to {url} -f {dir}/one.sql -c 3 -T 3 --warmup 0 --assert error_rate<99% --assert p95<10s --save {dir}/died.json --json";
-    let output = with_a_server_that_goes(&case, &database, line, None).exit(1);
-    let output = output.stderr_has("3 of 3 clients had none at the end").stderr_has("no assertion passes on it");
-    let report = output.json();
-    let layer = &report["layers"][0];
-    assert_eq!((&layer["connections"]["lost"], &layer["connections"]["away_at_end"]), (&3.into(), &3.into()), "{layer:#}");
-    // A client that finds no connection has failed, and the seconds in which nothing was answered are there.
-    let series = layer["series"].as_array().unwrap();
-    assert!(series.len() >= 3 && series[2]["tps"] == 0 && number(&series[2], "/errors") > 0.0, "{series:#?}");
-    assert!(number(layer, "/errors") >= 3.0 + number(layer, "/connections/failed_attempts"), "{layer:#}");
-    for assertion in report["assertions"].as_array().unwrap() {
-        assert!(assertion["passed"] == false && assertion["actual"].is_number(), "{assertion:#}");
-    }
-    // With a number of transactions and no end, a client gives up in the end, and what it had left has failed.
-    let line = "bench --to {url} -f {dir}/one.sql -c 3 -t 4000 --warmup 0 --assert error_rate<1% --json";
-    let report = with_a_server_that_goes(&case, &database, line, None).exit(1).json();
-    let layer = &report["layers"][0];
-    assert_eq!(number(layer, "/transactions") + number(layer, "/errors"), 12_000.0, "{layer:#}");
-    assert!(layer["errors_by_code"].to_string().contains("their client had lost its connection"), "{layer:#}");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (case, database) = short_ones("a server dies");
+            let line = "bench --to {url} -f {dir}/one.sql -c 3 -T 3 --warmup 0 --assert error_rate<99% --assert p95<10s --save {dir}/died.json --json";
+            let output = with_a_server_that_goes(&case, &database, line, None).exit(1);
+            let output = output.stderr_has("3 of 3 clients had none at the end").stderr_has("no assertion passes on it");
+            let report = output.json();
+            let layer = &report["layers"][0];
+            assert_eq!((&layer["connections"]["lost"], &layer["connections"]["away_at_end"]), (&3.into(), &3.into()), "{layer:#}");
+            // A client that finds no connection has failed, and the seconds in which nothing was answered are there.
+            let series = layer["series"].as_array().unwrap();
+            assert!(series.len() >= 3 && series[2]["tps"] == 0 && number(&series[2], "/errors") > 0.0, "{series:#?}");
+            assert!(number(layer, "/errors") >= 3.0 + number(layer, "/connections/failed_attempts"), "{layer:#}");
+            for assertion in report["assertions"].as_array().unwrap() {
+                assert!(assertion["passed"] == false && assertion["actual"].is_number(), "{assertion:#}");
+            }
+        });
+        // With a number of transactions and no end, a client gives up in the end, and what it had left has failed.
+        let (case, database) = short_ones("a server dies, and there is no end");
+        let line = "bench --to {url} -f {dir}/one.sql -c 3 -t 4000 --warmup 0 --assert error_rate<1% --json";
+        let report = with_a_server_that_goes(&case, &database, line, None).exit(1).json();
+        let layer = &report["layers"][0];
+        assert_eq!(number(layer, "/transactions") + number(layer, "/errors"), 12_000.0, "{layer:#}");
+        assert!(layer["errors_by_code"].to_string().contains("their client had lost its connection"), "{layer:#}");
+    });
 }
 
 #[test]
 fn a_server_that_comes_back_is_found_again_and_what_was_due_meanwhile_is_answered() {
-    let database = Database::fresh();
-    let case = case("a server restarts", &database, &[("one.sql", "SELECT pg_sleep(0.01) AS of_the_bench;\n")]);
     let line = |words: &str| format!("bench --to {{url}} -f {{dir}}/one.sql -c 4 -T 4 --warmup 0 --assert error_rate<50% --json {words}");
-    let report = with_a_server_that_goes(&case, &database, &line("-R 100"), Some(1.0)).exit(0).json();
-    let layer = &report["layers"][0];
-    let connections = &layer["connections"];
-    assert!(
-        number(connections, "/lost") >= 4.0 && number(connections, "/failed_attempts") > 0.0 && connections["away_at_end"] == 0,
-        "{layer:#}"
-    );
-    assert!(layer["open"]["not_sent"] == 0 && number(layer, "/latency_ms/max") > 900.0, "{layer:#}");
-    // In the closed model nobody asked meanwhile, so it is not the load that was asked for.
-    let output = with_a_server_that_goes(&case, &database, &line(""), Some(1.0)).exit(1);
-    let output = output.stderr_has("clients were without a connection for");
-    assert_eq!(output.json()["assertions"][0]["passed"], false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (case, database) = short_ones("a server restarts");
+            let report = with_a_server_that_goes(&case, &database, &line("-R 100"), Some(1.0)).exit(0).json();
+            let layer = &report["layers"][0];
+            let connections = &layer["connections"];
+            assert!(
+                number(connections, "/lost") >= 4.0 && number(connections, "/failed_attempts") > 0.0 && connections["away_at_end"] == 0,
+                "{layer:#}"
+            );
+            assert!(layer["open"]["not_sent"] == 0 && number(layer, "/latency_ms/max") > 900.0, "{layer:#}");
+        });
+        // In the closed model nobody asked meanwhile, so it is not the load that was asked for.
+        let (case, database) = short_ones("a server restarts, and nobody asked");
+        let output = with_a_server_that_goes(&case, &database, &line(""), Some(1.0)).exit(1);
+        let output = output.stderr_has("clients were without a connection for");
+        assert_eq!(output.json()["assertions"][0]["passed"], false);
+    });
 }
 
 #[test]

@@ -15,10 +15,10 @@ use crate::support::{Case, Database, addresses};
 
 /// The strategy's conditions, with windows and durations that a test can wait for.
 const RULES: &str = "interval: 300ms\ndefaults: {min_samples: 5, duration: 600ms}\nalerts:\n  \
-    database_slow_queries: {condition: 'avg_query_time[3s] > 100ms', severity: warning}\n  \
-    low_cache_hit_ratio: {condition: 'cache_hit_ratio[3s] < 90%', severity: warning}\n  \
+    database_slow_queries: {condition: 'avg_query_time[1500ms] > 100ms', severity: warning}\n  \
+    low_cache_hit_ratio: {condition: 'cache_hit_ratio[1500ms] < 90%', severity: warning}\n  \
     connection_pool_exhaustion: {condition: pool_usage > 90%, severity: critical}\n  \
-    query_error_rate: {condition: 'error_rate[3s] > 1%', severity: critical}\n";
+    query_error_rate: {condition: 'error_rate[1500ms] > 1%', severity: critical}\n";
 
 const SLEEP: Query = Query::read("sleep", "SELECT 1 FROM pg_sleep($1)", &[ParamType::Float8]);
 const FAIL: Query = Query::read("fail", "SELECT 1 / ($1::bigint - 1)", &[ParamType::Int8]);

@@ -17,7 +17,8 @@ fn a_running_bench_is_on_the_page_within_an_interval() {
     let mut running = Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--interval", "5s", "--json", "-d", &url]);
     let page = running.page();
     let instances = |sample: &serde_json::Value| sample["instances"].as_array().unwrap().len();
-    let words = ["bench", "--to", &url, "--workload", "registry-read", "--instances", "2", "-c", "4", "-T", "60", "--warmup", "0"];
+    let words =
+        ["bench", "--to", &url, "--workload", "registry-read", "--instances", "2", "-c", "4", "-R", "400", "-T", "60", "--warmup", "0"];
     // Begun right after a sample, it is in the very next; not at the first try for certain, because other tests want the machine too.
     let mut tries = 0;
     let (mut bench, seen) = loop {

@@ -6,7 +6,7 @@ use std::process::Command;
 use candlefish::monitor::export::promtool_test_of;
 use candlefish::monitor::{Key, Rules, Scripted};
 
-use crate::support::Case;
+use crate::support::{Case, long};
 
 /// Promtool, which `cargo xtask setup` installs.
 fn promtool(folder: &Path, arguments: &[&str]) -> (bool, String) {
@@ -69,7 +69,7 @@ fn random_series_come_to_the_same_states_in_promtool() {
         names.map(|name| (name, if name == "hits" { "pending" } else { "firing" })).filter(|(name, _)| *name != "p95").collect();
     wanted.push(("p95", "firing"));
     let ticks = 120;
-    for run in 0..6 {
+    for run in 0..if long() { 12 } else { 3 } {
         let (with_instances, with_database) = [(true, false), (false, true), (true, true)][run % 3];
         let mut series: Vec<Scripted> = Vec::new();
         for instance in ["a", "b"].into_iter().filter(|_| with_instances) {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::store::config::StoreConfig;
@@ -13,7 +14,7 @@ use crate::store::entry::{Entry, Packed, lifetimes, wall_ms};
 use crate::store::fetch::{Fetched, Source};
 use crate::store::metrics::Miss;
 use crate::store::params::Params;
-use crate::store::redis_link::{LEASE_MS, Lease, Link, Look, Token, Unavailable};
+use crate::store::redis_link::{HeldLease, LEASE_MS, Lease, Link, Look, Token, Unavailable};
 use crate::store::retry::Limits;
 use crate::store::rows::Rows;
 use crate::store::timed::{Answer, Failed, Flight};
@@ -186,7 +187,7 @@ impl Inner {
     /// Redis, then the database; what comes is kept in both, if nothing changed meanwhile.
     async fn carry(self: Arc<Self>, ask: &Ask, ahead: bool) -> Outcome {
         let deadline = Instant::now() + ask.declared.query.timeout.min(self.config.query_timeout) + MARGIN;
-        let Some(link) = self.link.as_deref() else {
+        let Some(link) = self.link.as_ref() else {
             let (entry, _) = self.load_entry(ask, deadline, Life::Full).await?;
             self.l1.insert(ask.key, &entry, &self.validity);
             return Ok(Loaded { entry, source: Source::Database });
@@ -240,13 +241,12 @@ impl Inner {
                 pause = (pause * 2).min(Duration::from_millis(25));
                 continue;
             }
-            match link.lease(ask.key, &ask.tags, who, look.value.as_ref()).await {
+            match self.lease(link, ask, who, look.value.as_ref()).await {
                 Ok(Lease::Mine(tokens)) => break (true, known(&tokens)),
                 Ok(Lease::Others(tokens)) if self.validity.is_outdated(&ask.stamp) => break (false, known(&tokens)),
                 Ok(Lease::LookAgain) => {}
                 Ok(Lease::Others(_)) => tokio::time::sleep(pause).await,
                 Err(_) => {
-                    self.give_back(ask.key, who);
                     break (false, None);
                 }
             }
@@ -298,15 +298,13 @@ impl Inner {
         entry
     }
 
-    /// Redis did not answer in time, and may have given the lease all the same: nobody else would load until it ends by itself.
-    fn give_back(&self, key: u128, who: u64) {
-        let Some(link) = self.link.clone() else { return };
-        tokio::spawn(async move {
-            let until = Instant::now() + Duration::from_millis(LEASE_MS);
-            while link.keep(key, b"", 1, who, &[], &[]).await.is_err() && Instant::now() < until {
-                tokio::time::sleep(Duration::from_millis(25)).await;
-            }
-        });
+    /// The right to load. Where Redis did not answer in time it may have been given all the same, and nobody else would load until it ends by itself.
+    async fn lease(&self, link: &Arc<Link>, ask: &Ask, who: u64, seen: Option<&Bytes>) -> Result<Lease, Unavailable> {
+        let lease = link.lease(ask.key, &ask.tags, who, seen).await;
+        if lease.as_ref().is_err_and(|unavailable| *unavailable == Unavailable::Unheard) {
+            link.give_back(ask.key, who);
+        }
+        lease
     }
 
     fn must_not_keep(&self, ask: &Ask, link: &Link, epoch: u64) -> bool {
@@ -362,7 +360,7 @@ impl Inner {
 
     /// A read that is `required`: every use is checked in Redis, nobody joins an older load, and memory keeps nothing.
     pub(super) async fn checked(self: Arc<Self>, ask: &Ask, deadline: Instant) -> Result<Fetched, StoreError> {
-        let Some(link) = self.link.as_deref() else { return self.uncached(ask, deadline).await };
+        let Some(link) = self.link.as_ref() else { return self.uncached(ask, deadline).await };
         let looked = Instant::now();
         let look = link.look(ask.key, &ask.tags, false).await;
         ask.span("l2", looked);
@@ -379,20 +377,25 @@ impl Inner {
             Err(cause) => ask.declared.metrics.l2.miss(cause),
         }
         let who = chance::token();
-        let tokens = match link.lease(ask.key, &ask.tags, who, look.value.as_ref()).await {
-            Ok(Lease::Mine(tokens) | Lease::Others(tokens)) => known(&tokens),
-            Ok(Lease::LookAgain) => None,
-            Err(Unavailable) => {
-                self.give_back(ask.key, who);
-                None
+        let mut held = None;
+        let tokens = match self.lease(link, ask, who, look.value.as_ref()).await {
+            Ok(Lease::Mine(tokens)) => {
+                held = Some(HeldLease::new(link, ask.key, who));
+                known(&tokens)
             }
+            Ok(Lease::Others(tokens)) => known(&tokens),
+            Ok(Lease::LookAgain) | Err(_) => None,
         };
         let epoch = link.epoch();
         let (entry, packed) = self.load_entry(ask, deadline, Life::Full).await?;
         if let Some(tokens) = tokens.filter(|_| self.fits(&packed.rows) && !self.must_not_keep(ask, link, epoch)) {
             let life = packed.useful_until.saturating_sub(wall_ms());
             let value = Packed { epoch, tokens: tokens.clone(), ..packed }.pack(ask.key);
-            let _ = self.keep(ask, link, &value, life, who, &tokens).await;
+            if self.keep(ask, link, &value, life, who, &tokens).await.is_ok()
+                && let Some(held) = held
+            {
+                held.is_over();
+            }
         }
         Ok(Fetched::new(entry, Source::Database))
     }

@@ -2,13 +2,13 @@
 //! at once; whoever heals it ([`backplane`](super::backplane)) puts a connection in again, after making sure of the server's epoch.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, FromRedisValue, RedisResult, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::store::chance;
 use crate::store::config::Announce;
@@ -22,6 +22,9 @@ const TOKEN_MS: u64 = 48 * 3600 * 1000;
 
 /// How long a lease lives; its holder makes it live on.
 pub(super) const LEASE_MS: u64 = 2000;
+
+/// So many leases are given back at a time; what is beyond that ends by itself.
+const GIVEN_BACK: usize = 32;
 
 /// The key of the names of a namespace's instances: whoever looks at the fleet need not search all of Redis for it.
 pub(super) fn instances_key(namespace: &str) -> String {
@@ -50,11 +53,17 @@ pub(super) struct Link {
     pub opened: AtomicU64,
     /// Woken when the link goes down.
     pub down: Notify,
+    giving_back: Arc<Semaphore>,
 }
 
 /// Redis did not do it, or not in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unavailable;
+pub(super) enum Unavailable {
+    /// Nothing was sent, or Redis refused it.
+    NotDone,
+    /// It was sent, and nobody heard what became of it.
+    Unheard,
+}
 
 /// What a tag is, in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +72,33 @@ pub(super) enum Token {
     /// Somebody is writing.
     Pending,
     Is(u64),
+}
+
+/// A right to load, given back when it is dropped: however the load ends, and when its asker leaves midway.
+pub(super) struct HeldLease {
+    link: Arc<Link>,
+    key: u128,
+    who: u64,
+    is_over: bool,
+}
+
+impl HeldLease {
+    pub fn new(link: &Arc<Link>, key: u128, who: u64) -> Self {
+        HeldLease { link: link.clone(), key, who, is_over: false }
+    }
+
+    /// It ended with an answer that was kept.
+    pub fn is_over(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.link.give_back(self.key, self.who);
+        }
+    }
 }
 
 /// Who loads, and under which tokens.
@@ -95,6 +131,7 @@ impl Link {
             failures: AtomicU32::new(0),
             opened: AtomicU64::new(0),
             down: Notify::new(),
+            giving_back: Arc::new(Semaphore::new(GIVEN_BACK)),
         }
     }
 
@@ -149,10 +186,13 @@ impl Link {
         }
     }
 
+    fn connection(&self) -> Result<MultiplexedConnection, Unavailable> {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Unavailable::NotDone)
+    }
+
     /// One command, within the deadline.
     async fn call<T: FromRedisValue>(&self, command: &Cmd, deadline: Duration) -> Result<T, Unavailable> {
-        let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut connection = connection.ok_or(Unavailable)?;
+        let mut connection = self.connection()?;
         let answer: Option<RedisResult<T>> = tokio::time::timeout(deadline, command.query_async(&mut connection)).await.ok();
         match answer {
             Some(Ok(answer)) => {
@@ -164,7 +204,7 @@ impl Link {
                 if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES || is_broken {
                     self.disconnect();
                 }
-                Err(Unavailable)
+                Err(if failed.is_none() || is_broken { Unavailable::Unheard } else { Unavailable::NotDone })
             }
         }
     }
@@ -207,6 +247,33 @@ impl Link {
         })
     }
 
+    /// Gives a lease back beside whatever else goes on, as long as it could live. One command, which a Redis that is merely slow does after the lease
+    /// itself, and again only where the connection breaks. How it goes says nothing to the breaker.
+    pub fn give_back(self: &Arc<Self>, key: u128, who: u64) {
+        // Dropped with its runtime, it ends by itself.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(place) = self.giving_back.clone().try_acquire_owned() else { return };
+        let link = self.clone();
+        runtime.spawn(async move {
+            let command = link.keeping(key, b"", 1, who, &[], &[]);
+            let given = async {
+                let mut pause = Duration::from_millis(50);
+                loop {
+                    if let Ok(mut connection) = link.connection()
+                        && command.query_async::<Value>(&mut connection).await.is_ok()
+                    {
+                        return;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+            };
+            // What is not given back by then has ended.
+            let _ = tokio::time::timeout(Duration::from_millis(LEASE_MS), given).await;
+            drop(place);
+        });
+    }
+
     /// Makes the lease live on.
     pub async fn renew(&self, key: u128) {
         let mut command = redis::cmd("PEXPIRE");
@@ -216,12 +283,16 @@ impl Link {
 
     /// Keeps a value if its tags are as they were, and gives the lease back; without a value only that. `life`: milliseconds.
     pub async fn keep(&self, key: u128, value: &[u8], life: u64, who: u64, tags: &[Tag], tokens: &[u64]) -> Result<bool, Unavailable> {
+        self.call(&self.keeping(key, value, life, who, tags, tokens), self.deadline).await
+    }
+
+    fn keeping(&self, key: u128, value: &[u8], life: u64, who: u64, tags: &[Tag], tokens: &[u64]) -> Cmd {
         let mut command = script(include_str!("scripts/keep.lua"), 2 + tags.len());
         command.arg(self.value_key(key)).arg(self.lease_key(key));
         command.arg(self.tag_keys(tags));
         command.arg(value).arg(life.max(1)).arg(format!("{who:016x}"));
         command.arg(tokens.iter().map(|token| format!("{token:016x}")).collect::<Vec<_>>());
-        self.call(&command, self.deadline).await
+        command
     }
 
     /// The same without looking at the tags' tokens of before: the mistake that the fence prevents, for the checker.

@@ -16,18 +16,44 @@ enum Mode {
 pub struct Proxy {
     pub port: u16,
     mode: watch::Sender<Mode>,
-    /// Text after which, once it was passed on, the client is cut off before it hears back.
-    cut_after: Arc<Mutex<Option<Vec<u8>>>>,
+    trap: Arc<Mutex<Trap>>,
+}
+
+#[derive(Default)]
+struct Trap {
+    /// Text after which, once it was passed on, nobody hears back.
+    after: Option<Vec<u8>>,
+    /// Then the cable is pulled.
+    pulls: bool,
+    /// Then the client is cut off.
+    cuts: bool,
+    /// All that clients have said and the server has heard.
+    said: Vec<u8>,
+}
+
+impl Trap {
+    /// Whether it springs at these bytes.
+    fn hears(&mut self, bytes: &[u8], mode: &watch::Sender<Mode>) -> bool {
+        self.said.extend(bytes);
+        let springs = self.after.as_ref().is_some_and(|text| bytes.windows(text.len()).any(|window| window == &text[..]));
+        if springs {
+            self.after = None;
+            if self.pulls {
+                mode.send_replace(Mode::Hole);
+            }
+        }
+        springs && self.cuts
+    }
 }
 
 impl Proxy {
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Proxy { port: listener.local_addr().unwrap().port(), mode: watch::channel(Mode::Open).0, cut_after: Arc::default() };
-        let (mode, cut_after) = (proxy.mode.subscribe(), proxy.cut_after.clone());
+        let proxy = Proxy { port: listener.local_addr().unwrap().port(), mode: watch::channel(Mode::Open).0, trap: Arc::default() };
+        let (mode, trap) = (proxy.mode.clone(), proxy.trap.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, port, mode.clone(), cut_after.clone()));
+                tokio::spawn(carry(client, port, mode.clone(), trap.clone()));
             }
         });
         proxy
@@ -43,15 +69,35 @@ impl Proxy {
 
     /// Once: the next connection that sends this is cut when the server has it.
     pub fn cut_after(&self, text: &str) {
-        *self.cut_after.lock().unwrap() = Some(text.as_bytes().to_vec());
+        self.set(text, true, false);
+    }
+
+    /// The same, and nobody else gets through until it is plugged in.
+    pub fn cut_and_pull_after(&self, text: &str) {
+        self.set(text, true, true);
+    }
+
+    /// The server has it, and its answer waits until it is plugged in.
+    pub fn pull_after(&self, text: &str) {
+        self.set(text, false, true);
+    }
+
+    fn set(&self, text: &str, cuts: bool, pulls: bool) {
+        let mut trap = self.trap.lock().unwrap();
+        (trap.after, trap.cuts, trap.pulls) = (Some(text.as_bytes().to_vec()), cuts, pulls);
+    }
+
+    /// How often the server has heard this.
+    pub fn heard(&self, text: &str) -> usize {
+        self.trap.lock().unwrap().said.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
     }
 }
 
-async fn carry(client: TcpStream, port: u16, mut mode: watch::Receiver<Mode>, cut_after: Arc<Mutex<Option<Vec<u8>>>>) {
+async fn carry(client: TcpStream, port: u16, cable: watch::Sender<Mode>, trap: Arc<Mutex<Trap>>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let mut mode_back = mode.clone();
+    let (mut mode, mut mode_back) = (cable.subscribe(), cable.subscribe());
     let there = async {
         let mut bytes = vec![0; 65_536];
         loop {
@@ -59,14 +105,7 @@ async fn carry(client: TcpStream, port: u16, mut mode: watch::Receiver<Mode>, cu
             if length == 0 || mode.wait_for(|mode| *mode == Mode::Open).await.is_err() {
                 return;
             }
-            let cuts = {
-                let mut cut = cut_after.lock().unwrap();
-                let found = cut.as_ref().is_some_and(|text| bytes[..length].windows(text.len()).any(|window| window == &text[..]));
-                if found {
-                    *cut = None;
-                }
-                found
-            };
+            let cuts = trap.lock().unwrap().hears(&bytes[..length], &cable);
             if to_server.write_all(&bytes[..length]).await.is_err() {
                 return;
             }

@@ -362,7 +362,7 @@ enum Found<'a> {
 mod tests {
     use super::*;
     use crate::bench::report::{ConnectionsReport, ErrorReport};
-    use crate::bench::store_watch::CacheReport;
+    use crate::bench::store_watch::{CacheReport, RedisReport};
 
     fn judged(claims: &str, l1: CacheReport) -> Vec<Assertion> {
         let mut report: BenchReport = serde_json::from_str(include_str!("compare/result.json")).unwrap();
@@ -478,5 +478,12 @@ mod tests {
         assert_eq!(all.len(), KPIS.len());
         let l2 = all.iter().find(|one| one.expr.starts_with("l2_hit_ratio")).unwrap();
         assert_eq!((l2.actual, l2.passed), (None, Some(false)));
+        // A window in which nobody looked.
+        let mut report: BenchReport = serde_json::from_str(include_str!("compare/result.json")).unwrap();
+        report.layers.truncate(1);
+        for (away_ratio, passed) in [(None, false), (Some(0.0), true)] {
+            report.layers[0].redis = Some(RedisReport { away_ratio, ..RedisReport::default() });
+            assert_eq!(parse("redis.away_ratio<1%").unwrap()[0].judge(&report).passed, Some(passed));
+        }
     }
 }

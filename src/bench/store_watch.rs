@@ -47,8 +47,8 @@ pub struct PoolReport {
 pub struct RedisReport {
     /// How often an instance lost it.
     pub lost: u64,
-    /// Of the instances' measured time, the share in which they did not hear it.
-    pub away_ratio: f64,
+    /// Of the instances' measured time, the share in which they did not hear it; null of a time too short to have been looked at.
+    pub away_ratio: Option<f64>,
     /// Instances that did not hear it at the end.
     pub away_at_end: u64,
 }
@@ -182,8 +182,8 @@ impl StoreWatch {
             redis: self.has_redis.then(|| RedisReport {
                 lost: grown(|status| status.breaker_opened),
                 away_ratio: match self.looks * after.len() as u64 {
-                    0 => 0.0,
-                    looks => self.without_redis as f64 / looks as f64,
+                    0 => None,
+                    looks => Some(self.without_redis as f64 / looks as f64),
                 },
                 away_at_end: after.iter().filter(|status| !status.redis).count() as u64,
             }),
@@ -240,5 +240,21 @@ mod tests {
         assert_eq!(report.misses_by_cause["invalidated"], 100);
         let few = status(90, 9, 0);
         assert_eq!((few.lookups, few.hit_ratio, few.hit_ratio_undisturbed), (99, None, None));
+    }
+
+    #[test]
+    fn where_nobody_looked_nobody_knows_for_how_long_redis_was_away() {
+        let watch = |looks| StoreWatch {
+            stores: Vec::new(),
+            has_redis: true,
+            before: Some(vec![StoreStatus::default()]),
+            after: Some(vec![StoreStatus::default()]),
+            in_use: vec![0],
+            without_redis: 1,
+            looks,
+            told: Default::default(),
+        };
+        let away = |looks| watch(looks).report().unwrap().redis.unwrap().away_ratio;
+        assert_eq!((away(0), away(4)), (None, Some(0.25)));
     }
 }

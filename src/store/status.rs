@@ -18,7 +18,7 @@ use crate::store::validity::now_ms;
 use crate::store::{Call, CallStatus, Declared, Inner, PoolStatus, QueryStatus, Store, StoreError};
 
 /// One instance, since its store was opened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct StoreStatus {
     pub instance: String,
     pub process: u32,

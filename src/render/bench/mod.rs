@@ -396,12 +396,12 @@ fn warnings(report: &BenchReport) -> Vec<String> {
                 units::counted(layer.clients as u64, "client")
             ));
         }
-        if let Some(redis) = layer.redis.as_ref().filter(|redis| redis.lost > 0 || redis.away_ratio > LONG_AWAY) {
+        if let Some(redis) = layer.redis.as_ref().filter(|redis| redis.lost > 0 || redis.away_ratio.is_some_and(|away| away > LONG_AWAY)) {
             warnings.push(format!(
-                "layer {}: Redis was lost {}; for {} of the time{} the instances went on without it, and so much of these numbers is not of a layer with Redis",
+                "layer {}: Redis was lost {}; {}{} the instances went on without it, and so much of these numbers is not of a layer with Redis",
                 layer.layer,
                 if redis.lost == 1 { "once".to_string() } else { units::counted(redis.lost, "time") },
-                units::percent(redis.away_ratio),
+                redis.away_ratio.map_or("for a time that nobody measured".to_string(), |away| format!("for {} of the time", units::percent(away))),
                 if redis.away_at_end > 0 { ", and at the end," } else { "" },
             ));
         }

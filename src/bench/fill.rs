@@ -15,6 +15,9 @@ pub const SCHEMA: &str = "candlefish_bench";
 /// What stands as a remark on the outbox that a run has made.
 pub const MAKER: &str = "made by candlefish bench";
 
+/// What the names of a run's instances begin with; what they leave in an outbox says so.
+pub const NAME: &str = "bench";
+
 const MARKER: &str = include_str!("queries/marker.sql");
 const FILL: [&str; 2] = [include_str!("queries/fill_registry.sql"), include_str!("queries/fill_pgbench.sql")];
 
@@ -95,7 +98,7 @@ pub async fn clean(address: &Address) -> Result<Cleaned> {
         let drop = "SET lock_timeout = '10s'; SET client_min_messages = warning; DROP SCHEMA candlefish_bench CASCADE";
         client.batch_execute(drop).await.map_err(|error| sql_failure(error.into())).context("drop the schema candlefish_bench")?;
     }
-    Ok(Cleaned { schema, outbox: remove_outbox(address, MAKER).await? })
+    Ok(Cleaned { schema, outbox: remove_outbox(address, MAKER, NAME).await? })
 }
 
 /// The failure of a built-in workload without its data.

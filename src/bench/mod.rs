@@ -39,7 +39,7 @@ use tokio::sync::watch;
 
 pub use assertion::{Claim, parse as parse_claims};
 pub use compare::{Comparison, FEWEST_RUNS, MetricComparison, Verdict, compare};
-pub use fill::{Cleaned, SCHEMA, clean, filled_scale, init, not_filled};
+pub use fill::{Cleaned, NAME, SCHEMA, clean, filled_scale, init, not_filled};
 pub use find_max::{FindMax, Step, find_max};
 pub use improvement::Improvement;
 pub use layer::Layer;

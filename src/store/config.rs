@@ -50,7 +50,7 @@ pub struct StoreConfig {
 pub struct Announce {
     /// The namespace that is watched.
     pub namespace: String,
-    /// What its name begins with.
+    /// What its name begins with; what it leaves in the outbox says so too.
     pub name: String,
 }
 

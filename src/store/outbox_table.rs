@@ -1,6 +1,6 @@
 //! The outbox's table and the function of its triggers: made where they are missing, and taken away by who made them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
@@ -56,39 +56,75 @@ pub enum OutboxRemoval {
     Left(String),
 }
 
-/// An instance reads its outbox three times a second, and PostgreSQL counts the readings up to a second later.
-const WATCHED: Duration = Duration::from_millis(1600);
+/// The last of the tags in a row that an instance of this name left, which is no part of an application.
+pub(super) fn mark(name: &str) -> String {
+    format!("by {name}")
+}
 
-/// Takes away what [`make_outbox`] made under this name, unless somebody uses it by now.
-pub async fn remove_outbox(address: &Address, maker: &str) -> Result<OutboxRemoval> {
+/// So long nobody may come for it: an instance reads its outbox three times a second.
+const WATCHED: Duration = Duration::from_secs(3);
+const LOOKS_EVERY: Duration = Duration::from_millis(20);
+
+/// Takes away what [`make_outbox`] made under this name, unless anything says that somebody else uses it. `name`: of the instances whose rows may go
+/// with it. Whoever comes for it meanwhile is seen as he waits for its lock, which needs no statistics and no rights; he waits a moment, and has it.
+pub async fn remove_outbox(address: &Address, maker: &str, name: &str) -> Result<OutboxRemoval> {
     let mut client = postgres::connect(address).await?;
-    let rows =
-        client.query_typed(include_str!("queries/outbox_about.sql"), &[(&maker, Type::TEXT)]).await.context("ask about the outbox")?;
-    let Some(about) = rows.first() else { return Ok(OutboxRemoval::NotThere) };
-    let left = |why: &str| Ok(OutboxRemoval::Left(why.to_string()));
-    let (is_made_by, has_triggers, readings): (bool, bool, i64) = (about.get(0), about.get(1), about.get(2));
-    if !is_made_by {
-        return left("nothing says that it was made here");
-    }
-    if has_triggers {
-        return left("triggers of other tables write to it");
-    }
-    tokio::time::sleep(WATCHED).await;
-    let rows =
-        client.query_typed(include_str!("queries/outbox_about.sql"), &[(&maker, Type::TEXT)]).await.context("ask about the outbox")?;
-    if rows.first().is_some_and(|about| about.get::<_, i64>(2) != readings) {
-        return left("an instance of the data layer is reading it");
+    let left = |why: String| Ok(OutboxRemoval::Left(why));
+    if let Some(stays) = objection(&client, maker).await? {
+        return Ok(stays);
     }
     let removed = async {
         let transaction = client.transaction().await?;
-        transaction.batch_execute("SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning").await?;
+        transaction.batch_execute("SET LOCAL lock_timeout = '1s'; SET LOCAL client_min_messages = warning").await?;
+        transaction.batch_execute("LOCK TABLE candlefish.cache_outbox IN ACCESS EXCLUSIVE MODE").await?;
+        if let Some(stays) = objection(transaction.client(), maker).await? {
+            return Ok(stays);
+        }
+        let rows = transaction.query_typed(include_str!("queries/outbox_others.sql"), &[(&mark(name), Type::TEXT)]).await?;
+        match rows.first().map_or(0, |row| row.get::<_, i64>(0)) {
+            0 => {}
+            others => {
+                return left(format!(
+                    "news of writes that no load test made stands in it ({others}), and an application may have yet to hear it"
+                ));
+            }
+        }
+        let until = Instant::now() + WATCHED;
+        while Instant::now() < until {
+            let rows = transaction.query_typed(include_str!("queries/outbox_waiting.sql"), &[]).await?;
+            if rows.first().is_some_and(|row| row.get(0)) {
+                return left("somebody else came to use it".to_string());
+            }
+            tokio::time::sleep(LOOKS_EVERY).await;
+        }
         transaction.batch_execute("DROP TABLE candlefish.cache_outbox; DROP FUNCTION candlefish.cache_changed()").await?;
         let rows = transaction.query_typed(include_str!("queries/outbox_schema.sql"), &[(&maker, Type::TEXT)]).await?;
         if rows.first().is_some_and(|row| row.get(0)) {
             transaction.batch_execute("DROP SCHEMA candlefish").await?;
         }
-        transaction.commit().await
+        transaction.commit().await?;
+        anyhow::Ok(OutboxRemoval::Removed)
     };
-    removed.await.map_err(|error| postgres::sql_failure(error.into())).context("drop the outbox of the data layer")?;
-    Ok(OutboxRemoval::Removed)
+    match removed.await.map_err(postgres::sql_failure) {
+        Err(error) => match error.downcast_ref::<Failure>().and_then(|failure| failure.sqlstate.as_deref()) {
+            Some("55P03") => left("somebody else is using it".to_string()),
+            Some("2BP01") => left("something else in the database depends on it".to_string()),
+            _ => Err(error).context("drop the outbox of the data layer"),
+        },
+        removed => removed,
+    }
+}
+
+/// What the catalog says against taking it away.
+async fn objection(client: &Client, maker: &str) -> Result<Option<OutboxRemoval>> {
+    let sql = include_str!("queries/outbox_about.sql");
+    let rows = client.query_typed(sql, &[(&maker, Type::TEXT)]).await.context("ask about the outbox")?;
+    let Some(about) = rows.first() else { return Ok(Some(OutboxRemoval::NotThere)) };
+    let (is_made_by, has_triggers, granted): (bool, bool, Option<String>) = (about.get(0), about.get(1), about.get(2));
+    let why = match granted {
+        _ if !is_made_by => Some("nothing says that it was made here".to_string()),
+        _ if has_triggers => Some("triggers of other tables write to it".to_string()),
+        granted => granted.map(|roles| format!("rights on it, or on its schema, are granted to {roles}")),
+    };
+    Ok(why.map(OutboxRemoval::Left))
 }

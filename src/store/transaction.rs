@@ -11,7 +11,7 @@ use crate::model::QueryKind;
 use crate::store::declared::{Declaration, Tag};
 use crate::store::pool::Lease;
 use crate::store::timed::{Answer, Failed, Flight, Trouble};
-use crate::store::write::{Invalidation, in_order, texts};
+use crate::store::write::{Invalidation, in_order};
 use crate::store::{Declared, Inner, Rows, Store, StoreError};
 
 /// How a transaction runs.
@@ -254,7 +254,7 @@ impl Open {
                 return Err(failed);
             }
         };
-        let outcome = self.send_commit(Some((mark.outbox_statement(), texts(&tags)))).await;
+        let outcome = self.send_commit(Some((mark.outbox_statement(), inner.outbox_row(&tags)))).await;
         inner.settle(outcome, &tags, mark).await.map(|((), invalidation)| invalidation)
     }
 

@@ -15,7 +15,7 @@ use crate::store::outbox::{ADD, ADD_WHEN_SLOW, Outbox};
 use crate::store::params::Params;
 use crate::store::rows::Rows;
 use crate::store::timed::{Answer, Failed, Flight};
-use crate::store::{Declared, Inner, Store, StoreError, chance};
+use crate::store::{Declared, Inner, Store, StoreError, chance, outbox_table};
 
 /// How far an invalidation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -44,10 +44,6 @@ impl Mark {
     pub fn outbox_statement(&self) -> &'static str {
         if self.0.is_some() { ADD_WHEN_SLOW } else { ADD }
     }
-}
-
-pub(super) fn texts(tags: &[Tag]) -> Vec<String> {
-    tags.iter().map(|tag| tag.text.to_string()).collect()
 }
 
 /// Each once.
@@ -145,9 +141,15 @@ impl Inner {
         let limit = declared.query.timeout.min(self.config.pool.statement_timeout).min(deadline.saturating_duration_since(Instant::now()));
         // The connection is at hand before the mark is set: the mark's time is the statement's, not the queue's.
         let mark = self.mark(tags, declared.query.required, limit).await?;
-        flight.also = Some((mark.outbox_statement(), texts(tags)));
+        flight.also = Some((mark.outbox_statement(), self.outbox_row(tags)));
         let (answer, invalidation) = self.settle(flight.run_on(lease).await, tags, mark).await?;
         Ok(written(answer, invalidation))
+    }
+
+    /// What a row of the outbox says: the tags, and whose it is where that is no application's.
+    pub(super) fn outbox_row(&self, tags: &[Tag]) -> Vec<String> {
+        let whose = self.config.announce.as_ref().map(|announce| outbox_table::mark(&announce.name));
+        tags.iter().map(|tag| tag.text.to_string()).chain(whose).collect()
     }
 
     /// The outbox's table is there, before anything needs it.
@@ -222,7 +224,9 @@ impl Inner {
         })?;
         let mut lease = self.pool.acquire(deadline).await?;
         lease.busy();
-        let added = tokio::time::timeout_at(deadline.into(), lease.client().execute_typed(ADD, &[(&texts(tags), Type::TEXT_ARRAY)])).await;
+        let added =
+            tokio::time::timeout_at(deadline.into(), lease.client().execute_typed(ADD, &[(&self.outbox_row(tags), Type::TEXT_ARRAY)]))
+                .await;
         match added {
             Ok(Ok(_)) => {
                 lease.idle();

@@ -358,7 +358,7 @@ fn store(args: &RunArgs, settings: &Settings, address: &Address, layers: &[Layer
     }
     let mut config = settings.store(address.clone(), pooler, redis.as_ref())?;
     // Who watches the application sees the load test as an instance among its own; what the application keeps in Redis is not touched.
-    config.announce = Some(Announce { namespace: config.namespace.clone(), name: "bench".to_string() });
+    config.announce = Some(Announce { namespace: config.namespace.clone(), name: bench::NAME.to_string() });
     config.status_interval = Duration::from_secs(1);
     config.namespace = format!("{}_bench_{}", config.namespace, std::process::id());
     Ok(config)

@@ -15,7 +15,7 @@ use crate::bench::schedule::Window;
 use crate::bench::server::{self, ServerReport};
 use crate::bench::store_watch::{StoreReport, StoreWatch};
 use crate::bench::worker::{self, Outcome, Plan};
-use crate::bench::{Job, Length, Tick};
+use crate::bench::{Job, Length, Tick, sessions};
 use crate::postgres::Address;
 use crate::store;
 
@@ -77,7 +77,7 @@ impl Crew {
             instances.hear_redis().await?;
         }
         let mut watch = match address {
-            Some(address) => Some(server::Watch::connect(address).await?),
+            Some(address) => Some(server::Watch::connect(address, sessions()).await?),
             None => None,
         };
         if let Some(watch) = watch.as_mut().filter(|_| job.warmup.is_zero()) {

@@ -31,8 +31,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::thread;
 use std::time::Duration;
+use std::{process, thread};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
@@ -311,6 +311,11 @@ async fn config(job: &Job) -> Result<Config> {
     })
 }
 
+/// The name under which the sessions of this process's runs log in: no other run's.
+fn sessions() -> String {
+    format!("candlefish bench {}", process::id())
+}
+
 /// The version and the settings that numbers depend on.
 async fn server(address: &Address) -> Result<BTreeMap<String, String>> {
     let client = connect(address).await?;
@@ -349,15 +354,18 @@ async fn entrance(job: &Job, layer: Layer, queries: &[Option<Query>]) -> Result<
             config.redis = None;
         }
         config.pool.read_only = job.only_reads();
-        if job.only_reads() && layer == Layer::Pooled && config.address.shown() == job.address.shown() {
-            // The words of a script do not tell everything: PostgreSQL refuses what they hide. Behind a pooler each transaction says so itself.
-            config.address = config.address.with_setting("default_transaction_read_only", "on");
+        if config.address.shown() == job.address.shown() {
+            config.address = config.address.with_application_name(&sessions());
+            if job.only_reads() && layer == Layer::Pooled {
+                // The words of a script do not tell everything: PostgreSQL refuses what they hide. Behind a pooler each transaction says so itself.
+                config.address = config.address.with_setting("default_transaction_read_only", "on");
+            }
         }
         return Ok(Entrance::Store(Arc::new(Instances::new(config, job.instances, job.clients, queries.to_vec(), job.only_reads()))));
     }
     match layer {
         Layer::Direct => {
-            let mut address = job.address.clone().with_application_name("candlefish bench");
+            let mut address = job.address.clone().with_application_name(&sessions());
             if job.only_reads() {
                 // The words of a script do not tell everything: PostgreSQL refuses what they hide.
                 address = address.with_setting("default_transaction_read_only", "on");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::model::{Cell, sentence};
-use crate::postgres::{Address, Answer, Observer};
+use crate::postgres::{Address, Answer, Observer, Type};
 
 /// The server's side of a run; numbers that it does not give are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ const MOST: usize = 10;
 
 pub struct Watch {
     observer: Observer,
+    /// The name under which the run's sessions log in.
+    sessions: String,
     before: Option<Look>,
     waits: BTreeMap<String, u64>,
     notes: Vec<String>,
@@ -76,14 +78,18 @@ type Counts = BTreeMap<String, Option<f64>>;
 /// Sessions hand in their counts once a second; where that matters more than a little, it is said.
 const FEW_SECONDS: Duration = Duration::from_secs(20);
 
-/// How long counts are waited for that sessions hand in as they end.
-const SETTLES_WITHIN: Duration = Duration::from_secs(2);
-const SETTLING: Duration = Duration::from_millis(50);
+/// From this version on a session's counts are there when it is no more. Before it they come by a file that is up to half a second old.
+const COUNTS_AT_ONCE: i32 = 15;
+
+/// How long the sessions of a run may take to end, of which nobody waits for anything any more.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
+const ENDING: Duration = Duration::from_millis(10);
 
 impl Watch {
-    pub async fn connect(address: &Address) -> Result<Self> {
+    /// `sessions`: the name under which the run's sessions log in.
+    pub async fn connect(address: &Address, sessions: String) -> Result<Self> {
         let observer = Observer::connect(address, "candlefish bench watch").await.context("watch the server")?;
-        Ok(Watch { observer, before: None, waits: BTreeMap::new(), notes: Vec::new() })
+        Ok(Watch { observer, sessions, before: None, waits: BTreeMap::new(), notes: Vec::new() })
     }
 
     /// The first look, before the clients have done anything; else it is taken when the window begins.
@@ -94,13 +100,15 @@ impl Watch {
     /// Looks from `from` until `end`, or until the other half of `finish` is gone. Beside the run: a server that does not answer holds up nothing else.
     /// `whole`: the clients' sessions begin and end with the window, so that all they count is of it.
     pub async fn run(mut self, from: Instant, end: Option<Instant>, whole: bool, mut finish: oneshot::Receiver<()>) -> ServerReport {
-        tokio::select! {
-            _ = tokio::time::sleep_until(from.into()) => {}
-            _ = &mut finish => return ServerReport::default(),
-        }
+        // Where the first look is taken the run has begun, and may be over by now.
         if self.before.is_none() {
+            tokio::select! {
+                _ = tokio::time::sleep_until(from.into()) => {}
+                _ = &mut finish => return ServerReport::default(),
+            }
             self.begin().await;
         }
+        let whole = whole && self.observer.server.major >= COUNTS_AT_ONCE;
         let mut is_finished = false;
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -121,25 +129,34 @@ impl Watch {
                 // Whether it was dropped or used, the clients have ended.
                 let _ = finish.await;
             }
-            self.settle(&mut after.counts).await;
+            self.ended().await;
+            if let Some(counts) = self.counts().await {
+                after.counts = counts;
+            }
         } else if from.elapsed() < FEW_SECONDS {
             self.note("commits, blocks and rows are what sessions handed in, each once a second: at both ends of the measured time some are too many or missing".to_string());
         }
         self.report(after)
     }
 
-    /// The counts when they stand still: the sessions have ended.
-    async fn settle(&mut self, counts: &mut Counts) {
-        let until = Instant::now() + SETTLES_WITHIN;
+    /// Waits until the run's sessions have ended, and so handed in all that they counted.
+    async fn ended(&mut self) {
+        let until = Instant::now() + ENDS_WITHIN;
         loop {
-            tokio::time::sleep(SETTLING).await;
-            let Some(now) = self.counts().await else { return };
-            let stands = |name: &str| now.get(name) == counts.get(name);
-            let is_still = ["commits", "rollbacks", "rows_written"].into_iter().all(stands);
-            *counts = now;
-            if is_still || Instant::now() >= until {
+            let left = self.observer.ask(include_str!("queries/server_sessions.sql"), &[(&self.sessions, Type::TEXT)]).await;
+            let Some(left) = self.known(left, "whether the run's sessions have ended") else { return };
+            let left = number(&left, 0, "sessions").unwrap_or_default() as u64;
+            if left == 0 {
                 return;
             }
+            if Instant::now() >= until {
+                let seconds = ENDS_WITHIN.as_secs();
+                self.note(format!(
+                    "sessions of the run that had not ended {seconds} s after it: {left}; what they did not hand in of their commits, blocks and rows is missing"
+                ));
+                return;
+            }
+            tokio::time::sleep(ENDING).await;
         }
     }
 

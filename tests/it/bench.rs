@@ -301,7 +301,7 @@ fn an_open_model_sees_what_a_closed_one_hides() {
                 // Begins when the load test's clients are at work.
                 // Where only reading is allowed each statement stands in a transaction of its own, whose end is what is mostly seen.
                 database.until(
-                    "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'candlefish bench' AND query ~ 'FROM t|ROLLBACK'",
+                    "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^candlefish bench [0-9]' AND query ~ 'FROM t|ROLLBACK'",
                 );
                 database.execute("LOCK TABLE t; SELECT pg_sleep(1)");
             });
@@ -480,6 +480,15 @@ fn the_servers_own_account_is_of_the_load_and_not_of_who_looks() {
     };
     let looking = of("BEGIN") + of("COMMIT") + of("SELECT set_config") + of("SELECT $1 FROM");
     assert_eq!((of("SELECT count(*) FROM t"), looking), (100.0, 0.0), "{server:#}");
+    // As whole where the data layer opens the sessions, and where there is hardly a run.
+    let pooled = case.run(&line.replace("direct", "pooled")).exit(0).json();
+    let server = &pooled["layers"][0]["server"];
+    assert!((100.0..=150.0).contains(&server["counts"]["commits"].as_f64().unwrap()), "{server:#}");
+    let short = case.run(&line.replace("-c 2 -t 50", "-c 1 -t 1 --repeat 20")).exit(0).json();
+    for layer in pooled["layers"].as_array().unwrap().iter().chain(short["layers"].as_array().unwrap()) {
+        let server = &layer["server"];
+        assert!(server["counts"]["commits"].as_f64().unwrap() >= 1.0 && server["notes"] == serde_json::json!([]), "{server:#}");
+    }
 }
 
 #[test]

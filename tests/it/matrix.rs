@@ -125,6 +125,34 @@ fn one_version(version: &str, bin: &std::path::Path) {
     server.rows("ALTER EXTENSION pg_stat_statements UPDATE");
     all(&server, "candlefish", &[]);
 
+    // Where a short run's account cannot be whole, the report says so.
+    let case = Case::new("the server's account");
+    let (url, script) = (server.url(), case.dir().join("one.sql"));
+    std::fs::write(&script, "SELECT count(*) FROM child;\n").unwrap();
+    let script = script.display().to_string();
+    let run = [
+        "bench",
+        "--layer",
+        "direct",
+        "--to",
+        &url,
+        "-f",
+        &script,
+        "-c",
+        "2",
+        "-t",
+        "50",
+        "--warmup",
+        "0",
+        "--json",
+        "--allow-writes",
+        "postgres",
+    ];
+    let account = &case.run_args(run).exit(0).json()["layers"][0]["server"];
+    let is_whole = account["counts"]["commits"].as_f64().is_some_and(|commits| (100.0..=120.0).contains(&commits));
+    assert_eq!(account["notes"].to_string().contains("are what sessions handed in"), major < 15, "{account:#}");
+    assert!(is_whole || major < 15, "{account:#}");
+
     // The view is there, and the library is not.
     server.restart(&[]);
     let stats = all(&server, "candlefish", &["slow-queries"]);

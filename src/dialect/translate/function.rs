@@ -3,7 +3,7 @@
 use super::compare::collated;
 use super::expr::{Translator, unify};
 use super::typed::{Class, Constant, Typed};
-use super::{Form, Outcome, literal, no};
+use super::{Form, Outcome, literal, no, numbers};
 use crate::dialect::ast::{Binary, Call, Expr};
 use crate::model::Collation;
 
@@ -194,13 +194,17 @@ impl Translator<'_> {
             Class::Text => return no("nullif() under a collation"),
             _ => (left.clone(), right.clone()),
         };
-        let sql = if l.class == r.class {
-            format!("NULLIF({}, {})", l.sql, r.sql)
-        } else if l.volatile {
-            return no("nullif() of a random value");
-        } else {
-            // NULLIF gives its answer in the type that it compares in: a real for an integer.
-            format!("CASE WHEN {} THEN NULL ELSE {} END", self.compare(Binary::Equal, &l, &r)?.condition()?, l.sql)
+        // NULLIF gives its answer in the type that it compares in, so that both are brought into the left one's.
+        let of_left = match (l.class, r.class) {
+            (left, right) if left == right => Some(r.sql.clone()),
+            (Class::Integer, Class::Real) | (Class::Real, Class::Integer) => numbers::as_the_other(&r),
+            _ => None,
+        };
+        let sql = match of_left {
+            Some(right) => format!("NULLIF({}, {right})", l.sql),
+            None if l.volatile => return no("nullif() of a random value"),
+            None if numbers::is_dear(&l) => return no("nullif() of a long expression and a number of another kind"),
+            None => format!("CASE WHEN {} THEN NULL ELSE {} END", self.compare(Binary::Equal, &l, &r)?.condition()?, l.sql),
         };
         Ok(Typed { not_null: false, ..Typed::atom(sql, l.class).from(&[left, right]) })
     }

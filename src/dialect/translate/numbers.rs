@@ -53,15 +53,21 @@ pub fn numbers(left: &Typed, right: &Typed) -> Outcome<Numbers> {
     Ok(Numbers::Apart(Box::new(Apart { integer: integer.clone(), real: real.clone(), integer_is_left })))
 }
 
+/// An operand is written several times, so that those within those grow by powers: a longer one is not.
+const MOST_REPEATED: usize = 1_000;
+
+/// True for what is not to be written several times: long ones, and subqueries, which would be asked each time.
+pub fn is_dear(operand: &Typed) -> bool {
+    operand.sql.len() > MOST_REPEATED || operand.sql.contains("(SELECT ")
+}
+
 /// True where integers beyond 2^53 are compared as reals after all.
 pub fn rounds(left: &Typed, right: &Typed) -> bool {
     let has = |class: Class| left.class == class || right.class == class;
     // Of a column of both, each row tells which it has.
     let is_either = has(Class::Numeric) && (has(Class::Integer) || has(Class::Real));
-    // A subquery is not asked three times.
-    let is_query = |side: &Typed| side.class == Class::Real && side.sql.contains("(SELECT ");
-    let is_dear = has(Class::Integer) && (is_query(left) || is_query(right));
-    (is_either || is_dear) && is_long(left) && is_long(right)
+    let are_dear = has(Class::Integer) && has(Class::Real) && (is_dear(left) || is_dear(right));
+    (is_either || are_dear) && is_long(left) && is_long(right)
 }
 
 /// A number that may lie beyond 2^53.
@@ -71,6 +77,37 @@ fn is_long(number: &Typed) -> bool {
         Some(Constant::Real(value)) => value.abs() >= EXACT,
         _ => !number.small && !number.short,
     }
+}
+
+/// The number, if it is one of the other class's too, in that class's type; else NULL. None for one that cannot be written several times.
+pub fn as_the_other(number: &Typed) -> Option<String> {
+    let constant = |constant: Constant| Some(literal::constant(constant).sql);
+    match (number.class, &number.constant) {
+        (Class::Real, Some(Constant::Real(value))) => match *value {
+            value if value.trunc() == value && (-BEYOND..BEYOND).contains(&value) => constant(Constant::Integer(value as i64)),
+            _ => Some("NULL::bigint".into()),
+        },
+        (Class::Integer, Some(Constant::Integer(value))) => match *value as f64 {
+            real if real as i128 == i128::from(*value) => constant(Constant::Real(real)),
+            _ => Some("NULL::double precision".into()),
+        },
+        (Class::Integer, None) if !is_long(number) => Some(number.cast("double precision")),
+        _ if number.volatile || is_dear(number) => None,
+        (Class::Real, _) => {
+            let r = number.operand();
+            Some(format!("CASE WHEN {r} = trunc({r}) AND {} THEN {} END", in_range(&r), number.cast("bigint")))
+        }
+        (Class::Integer, _) => {
+            let (i, real) = (number.operand(), number.cast("double precision"));
+            // The largest are rounded to 2^63, which is no bigint.
+            Some(format!("CASE WHEN {i} > 9223372036854774784 THEN NULL WHEN {real}::bigint = {i} THEN {real} END"))
+        }
+        _ => None,
+    }
+}
+
+fn in_range(real: &str) -> String {
+    format!("{real} >= -9223372036854775808 AND {real} < 9223372036854775808")
 }
 
 impl Apart {
@@ -105,8 +142,7 @@ impl Apart {
     }
 
     fn in_range(&self) -> String {
-        let r = self.real.operand();
-        format!("{r} >= -9223372036854775808 AND {r} < 9223372036854775808")
+        in_range(&self.real.operand())
     }
 
     /// The real as the integer that it is.

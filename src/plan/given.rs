@@ -50,7 +50,7 @@ impl TableBuilder<'_> {
                 Some(target) => {
                     filled.insert(&target.name);
                     self.note_other_type(plan, column, target, &wish);
-                    self.refuse_idle_zone(plan, column, &target.column_type, &wish);
+                    self.refuse_idle_zone(plan, column, &target.column_type, &wish, true);
                     self.existing_column(built, index, target, &wish);
                 }
                 None => self.extra_column(plan, built, index, &wanted, &wish, existing),
@@ -64,7 +64,7 @@ impl TableBuilder<'_> {
                 Some(target) if filled.contains(&target.name) => self.two_into_one(plan, built, target),
                 Some(target) => {
                     filled.insert(&target.name);
-                    self.refuse_idle_zone(plan, &self.table.columns[index], &target.column_type, &wish);
+                    self.refuse_idle_zone(plan, &self.table.columns[index], &target.column_type, &wish, true);
                     self.existing_column(built, index, target, &wish);
                 }
                 None => self.extra_column(plan, built, index, name, &wish, existing),
@@ -147,7 +147,7 @@ impl TableBuilder<'_> {
             }
             None => derive(column, &self.profile.columns[index]),
         };
-        self.refuse_idle_zone(plan, column, &decision.column_type, wish);
+        self.refuse_idle_zone(plan, column, &decision.column_type, wish, false);
         let message = format!("has no place in {}: added as {name} {}", built.target, decision.column_type.sql);
         plan.warnings.push(Warning::note("column_added", self.label(column), message));
         built.added_columns.push((name.clone(), decision.column_type.clone()));

@@ -215,7 +215,7 @@ impl TableBuilder<'_> {
                 decision => decision,
             },
         };
-        self.refuse_idle_zone(plan, column, &decision.column_type, wish);
+        self.refuse_idle_zone(plan, column, &decision.column_type, wish, false);
         // Rows that show it are there only when a value, not the declaration, decided.
         if wish.sql_type.is_none() && !decision.examples.is_empty() {
             let rows = decision.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -251,7 +251,7 @@ impl TableBuilder<'_> {
     }
 
     /// A zone of its own that would decide nothing: its times would stay as they are, against what the mapping says.
-    pub(super) fn refuse_idle_zone(&self, plan: &mut Plan, column: &Column, column_type: &ColumnType, wish: &Wish<'_>) {
+    pub(super) fn refuse_idle_zone(&self, plan: &mut Plan, column: &Column, column_type: &ColumnType, wish: &Wish<'_>, is_given: bool) {
         let Some(zone) = wish.source_tz.filter(|zone| !zone.is_utc() && column_type.kind != TypeKind::TimestampTz) else { return };
         plan.problems.push(Problem {
             code: "bad_mapping",
@@ -260,7 +260,11 @@ impl TableBuilder<'_> {
                 self.label(column),
                 column_type.sql
             ),
-            hint: "Give it type = \"timestamptz\" too, or take source_tz away.".into(),
+            hint: match is_given {
+                // A mapping's type would not be obeyed.
+                true => "Make the column timestamptz in PostgreSQL, or take source_tz away.".into(),
+                false => "Give it type = \"timestamptz\" too, or take source_tz away.".into(),
+            },
         });
     }
 

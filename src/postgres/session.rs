@@ -26,9 +26,6 @@ pub async fn session(address: &Address, role: Option<&str>) -> Result<Client> {
     Ok(client)
 }
 
-const NOT_OURS: &str =
-    "What depends on it is not candlefish's to take away, and it never cascades: drop it yourself, or leave the table out with --exclude.";
-
 /// An error of PostgreSQL as a failure with its SQLSTATE and, where there is one, a hint; its contexts stay.
 pub fn sql_failure(error: anyhow::Error) -> anyhow::Error {
     if error.downcast_ref::<Failure>().is_some() {
@@ -51,8 +48,6 @@ pub fn sql_failure(error: anyhow::Error) -> anyhow::Error {
         "53200" => ("out_of_memory", Some("The target is out of memory or locks; see its log.")),
         "55P03" => ("locked", Some("Another session holds a lock on the object: pg_stat_activity and pg_blocking_pids() tell which.")),
         "57P01" | "57P02" | "57P03" => ("target_shut_down", Some("Start the target again.")),
-        // candlefish cascades nothing, and nobody is told to by it.
-        _ if database.hint().is_some_and(|hint| hint.contains("CASCADE")) => ("sql_error", Some(NOT_OURS)),
         _ => ("sql_error", database.hint()),
     };
     let mut message = database.message().to_string();

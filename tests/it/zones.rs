@@ -76,7 +76,11 @@ fn a_mapping_says_the_zone_of_one_column() {
     let idle = "the mapping reads the times of n.at in Asia/Kolkata, and the column is timestamp without time zone, which has no zone";
     naive.run("migrate {source} {url} --mapping idle.toml --schema other --create-schema").exit(2).stderr_has(idle);
     database.execute("CREATE SCHEMA given; CREATE TABLE given.n(at timestamp)");
-    naive.run("migrate {source} {url} --mapping idle.toml --schema given").exit(2).stderr_has(idle);
+    naive
+        .run("migrate {source} {url} --mapping idle.toml --schema given")
+        .exit(2)
+        .stderr_has(idle)
+        .stderr_has("Make the column timestamptz in PostgreSQL");
     let planned =
         naive.run("migrate {source} {url} --source-tz Asia/Kolkata --schema other --create-schema --dry-run --json").exit(0).json();
     assert!(planned["warnings"].to_string().contains("--source-tz Asia/Kolkata decides nothing"), "{planned}");

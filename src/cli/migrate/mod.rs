@@ -30,7 +30,20 @@ use args::{Extra, Misfits};
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let context = format!("migrate {}", args.source.display());
-    migrate(args, settings, ui).await.map_err(sql_failure).context(context)
+    migrate(args, settings, ui).await.map_err(sql_failure).map_err(never_cascade).context(context)
+}
+
+const NOT_OURS: &str =
+    "What depends on it is not candlefish's to take away, and it never cascades: drop it yourself, or leave the table out with --exclude.";
+
+/// PostgreSQL's advice to CASCADE is nothing that candlefish tells anyone.
+fn never_cascade(mut error: anyhow::Error) -> anyhow::Error {
+    if let Some(failure) =
+        error.downcast_mut::<Failure>().filter(|failure| failure.hint.as_ref().is_some_and(|hint| hint.contains("CASCADE")))
+    {
+        failure.hint = Some(NOT_OURS.into());
+    }
+    error
 }
 
 async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {

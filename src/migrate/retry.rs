@@ -227,6 +227,8 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
             "rejects_dir": folder.display().to_string(),
             "left_out": settings.get("left_out"),
             "names": settings.get("names"),
+            // Known too where the retry does not come to its end.
+            "losses": settings.get("losses"),
             "made_by": settings.get("made_by").or(settings.get("mapping")),
         }),
     };

@@ -174,6 +174,14 @@ fn a_retry_does_not_read_the_source_through_and_says_what_is_still_lost() {
         .database(&database);
     assert!(case.run("migrate {source} --to {url} --json").exit(1).json()["warnings"].to_string().contains("view_missing"));
     fs::write(case.dir().join("m.toml"), "[tables.t.columns.s]\nbad_text = \"strip\"\n").unwrap();
+    // One that does not come to its end knows too what is lost.
+    let file = rejects(&case).0.join("t.jsonl");
+    let lines = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{lines}no line\n")).unwrap();
+    retry(&case, "").exit(2);
+    let lost = "SELECT settings::jsonb #>> '{losses,0,code}' FROM candlefish.run WHERE settings::jsonb ? 'retry_rejects'";
+    assert_eq!(database.rows(lost), ["view_missing"]);
+    fs::write(&file, lines).unwrap();
     let loaded = retry(&case, "--mapping {dir}/m.toml").exit(1).json();
     let phases: Vec<&str> = loaded["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
     assert_eq!(phases, ["plan", "copy", "constraints", "verify"], "{loaded}");

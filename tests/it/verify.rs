@@ -277,6 +277,22 @@ fn without_a_run_tables_are_matched_as_migrate_would() {
     assert_eq!(database.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'candlefish'"), [""; 0], "asking changes nothing");
 }
 
+/// Whoever writes into the journal again because the word of its commit was lost writes the same once.
+#[test]
+fn what_a_refresh_lost_is_in_the_journal_once() {
+    let database = Database::fresh();
+    write_journal(&database.url());
+    database.execute("UPDATE candlefish.run SET settings = '{\"refresh\": true, \"losses\": [\"b\", \"a\"]}'");
+    block_on(async {
+        let client = connect(&Address::parse(&database.url(), "a test").unwrap()).await.unwrap();
+        let journal = Journal::open(&client).await.unwrap();
+        for lost in [json!(["c", "a"]), json!(["c", "a"]), json!([])] {
+            journal.note("by-hand", &json!({"losses": lost})).await.unwrap();
+        }
+    });
+    assert_eq!(database.value("SELECT settings::jsonb -> 'losses' FROM candlefish.run"), r#"["b", "a", "c"]"#);
+}
+
 /// A value as SQLite may hold it, and the literal that means the same to PostgreSQL.
 #[derive(Clone, Debug)]
 enum Held {

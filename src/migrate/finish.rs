@@ -13,8 +13,8 @@ use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{ObjectKind, ObjectPlan, Offenders, Plan, SequencePlan, Todo, Warning};
 use crate::postgres::{
-    Client, ForeignKeySides, Journal, SqlError, foreign_key_sides, foreign_keys_not_valid, is_about_object, is_partitioned, sql_failure,
-    statement,
+    Client, ColumnSequence, ForeignKeySides, Journal, SqlError, column_sequence, foreign_key_sides, foreign_keys_not_valid,
+    is_about_object, is_partitioned, sql_failure, statement,
 };
 
 /// What became of the objects.
@@ -409,6 +409,20 @@ pub async fn validate_foreign_keys(run: &Run, client: &Client) -> Result<u64> {
     Ok(validated)
 }
 
+/// What lets a column's ids go on: its own sequence is set, one that others may draw from too is raised.
+pub fn statements_of(table: &QualifiedName, plan: &SequencePlan, only_ours: bool, drawn: Option<&ColumnSequence>) -> Vec<String> {
+    match drawn.filter(|drawn| !drawn.is_own) {
+        Some(shared) => vec![statement::raise_sequence(table, plan, &shared.name)],
+        None => statement::set_sequence(table, plan, only_ours),
+    }
+}
+
+/// A default may name its sequence as text, which PostgreSQL reads only when it draws.
+pub fn untold_sequence(source: &str, column: &Name) -> Warning {
+    let message = "the sequence that its default draws from cannot be told, and was not set: ids that are there may be given out again";
+    Warning::loss(ObjectKind::Sequence, format!("{source}.{}", column.as_str()), message)
+}
+
 /// Identity and serial columns go on where SQLite would.
 pub async fn set_sequences(run: &Run, client: &Client) -> Result<Built> {
     if let Some(built) = run.standing.step(SEQUENCES_STEP) {
@@ -417,7 +431,13 @@ pub async fn set_sequences(run: &Run, client: &Client) -> Result<Built> {
     let mut built = Built::default();
     for plan in &run.plan.tables {
         let Some(sequence) = &plan.sequence else { continue };
-        for sql in statement::set_sequence(&plan.target, sequence, plan.create.is_some()) {
+        let is_ours = plan.create.is_some();
+        let drawn = if is_ours { None } else { column_sequence(client, &plan.target, &sequence.column).await? };
+        if !is_ours && drawn.is_none() {
+            built.warnings.push(untold_sequence(&plan.source, &sequence.column));
+            continue;
+        }
+        for sql in statements_of(&plan.target, sequence, is_ours, drawn.as_ref()) {
             if let Err(error) = client.batch_execute(&sql).await {
                 if !is_about_object(&error) {
                     return Err(sql_failure(error.into()))
@@ -427,7 +447,7 @@ pub async fn set_sequences(run: &Run, client: &Client) -> Result<Built> {
                 built.warnings.push(Warning::loss(ObjectKind::Sequence, format!("{}.{}", plan.source, sequence.column.as_str()), reason));
                 // SQLite's last id may be that of a row that did not fit; what did must not be given out again.
                 let of_rows = SequencePlan { column: sequence.column.clone(), last: None };
-                for sql in statement::set_sequence(&plan.target, &of_rows, false) {
+                for sql in statements_of(&plan.target, &of_rows, false, drawn.as_ref()) {
                     match client.batch_execute(&sql).await {
                         Err(error) if !is_about_object(&error) => {
                             return Err(sql_failure(error.into()))

@@ -17,7 +17,7 @@ pub struct SchemaObjects {
     pub constraints: Vec<Shape>,
     /// They stand on no relation.
     pub views: Vec<Shape>,
-    pub triggers: Vec<Shape>,
+    pub triggers: Vec<TriggerShape>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,25 @@ pub struct Shape {
     pub relation: String,
     pub name: String,
     pub shape: String,
+}
+
+/// A trigger, and when it fires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerShape {
+    pub shape: Shape,
+    /// `pg_trigger.tgtype`.
+    moment: i16,
+}
+
+impl TriggerShape {
+    /// True for one that fires at the moment of each event that the other fires at, be it for a row or for all of them.
+    pub fn fires_with(&self, other: &TriggerShape) -> bool {
+        // Of the bits 2 and 64 are BEFORE and INSTEAD OF, AFTER has none; 4, 8, 16 and 32 are INSERT, DELETE, UPDATE and TRUNCATE.
+        let (when, events) = (2 | 64, 4 | 8 | 16 | 32);
+        self.shape.relation == other.shape.relation
+            && self.moment & when == other.moment & when
+            && other.moment & events & !self.moment == 0
+    }
 }
 
 /// Whose objects are read.
@@ -98,19 +117,33 @@ async fn read(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObj
     }
     let shape = |row: &Row| Shape { relation: row.get(0), name: row.get(1), shape: row.get(2) };
     objects.constraints = client.query(include_str!("queries/object_constraints.sql"), &[&schema]).await?.iter().map(shape).collect();
-    objects.triggers = client.query(include_str!("queries/object_triggers.sql"), &[&schema]).await?.iter().map(shape).collect();
+    let trigger = |row: &Row| TriggerShape { shape: shape(row), moment: row.get(3) };
+    objects.triggers = client.query(include_str!("queries/object_triggers.sql"), &[&schema]).await?.iter().map(trigger).collect();
     let view = |row: &Row| Shape { relation: String::new(), name: row.get(0), shape: row.get(1) };
     objects.views = client.query(include_str!("queries/object_views.sql"), &[&schema]).await?.iter().map(view).collect();
     Ok(objects)
 }
 
-/// The value that a column's own sequence gives next; none for a column without one. Asking draws nothing from it.
-pub async fn next_value(client: &impl GenericClient, table: &QualifiedName, column: &Name) -> Result<Option<i64>> {
+/// The sequence that fills a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnSequence {
+    /// As SQL: PostgreSQL's own, quoted where it must be.
+    pub name: String,
+    /// It is there for the column alone; any other may fill several.
+    pub is_own: bool,
+}
+
+/// The sequence that a column draws from, whoever owns it; none for a column that draws from none, or whose default names one only as it draws.
+pub async fn column_sequence(client: &impl GenericClient, table: &QualifiedName, column: &Name) -> Result<Option<ColumnSequence>> {
     let of_column = client.query_opt(include_str!("queries/column_sequence.sql"), &[&table.to_string(), &column.as_str()]).await?;
-    let Some(sequence) = of_column.and_then(|row| row.get::<_, Option<String>>(0)) else { return Ok(None) };
-    // The name is PostgreSQL's own, quoted where it must be.
-    let sql = format!("SELECT s.last_value, s.is_called, p.seqincrement FROM {sequence} s, pg_sequence p WHERE p.seqrelid = s.tableoid");
-    let row = client.query_one(&sql, &[]).await.with_context(|| format!("read the sequence of {table}.{column}"))?;
+    let drawn = |row: Row| Some(ColumnSequence { name: row.get::<_, Option<String>>(0)?, is_own: row.get(1) });
+    Ok(of_column.and_then(drawn))
+}
+
+/// The value that a sequence gives next. Asking draws nothing from it.
+pub async fn next_value(client: &impl GenericClient, ColumnSequence { name, .. }: &ColumnSequence) -> Result<i64> {
+    let sql = format!("SELECT s.last_value, s.is_called, p.seqincrement FROM {name} s, pg_sequence p WHERE p.seqrelid = s.tableoid");
+    let row = client.query_one(&sql, &[]).await.with_context(|| format!("read the sequence {name}"))?;
     let (last, is_called, step): (i64, bool, i64) = (row.get(0), row.get(1), row.get(2));
-    Ok(Some(if is_called { last.saturating_add(step) } else { last }))
+    Ok(if is_called { last.saturating_add(step) } else { last })
 }

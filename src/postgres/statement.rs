@@ -233,6 +233,16 @@ pub fn set_sequence(table: &QualifiedName, plan: &SequencePlan, only_ours: bool)
     }
 }
 
+/// Makes a sequence that may fill other columns too give nothing that the column has or SQLite has given out; it never goes back.
+pub fn raise_sequence(table: &QualifiedName, plan: &SequencePlan, sequence: &str) -> String {
+    let (column, last) = (&plan.column, plan.last.unwrap_or(0));
+    format!(
+        "SELECT setval({}, taken.last) FROM (SELECT greatest(max({column}), {last}) AS last FROM {table}) taken, {sequence} s \
+         WHERE taken.last > 0 AND taken.last >= s.last_value",
+        literal(sequence)
+    )
+}
+
 /// A key's statement as two: its index, which can be built while the table is read, and the key over it. None for any other statement.
 pub fn key_by_index(table: &QualifiedName, name: &Name, statement: &str) -> Option<(String, String)> {
     let prefix = format!("ALTER TABLE {table} ADD CONSTRAINT {name} ");

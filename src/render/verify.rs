@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::render::{Format, Table, Ui, csv, units};
-use crate::verify::{LeftOutPart, ObjectsReport, Outcome, TableVerdict, VerifyReport};
+use crate::verify::{LeftOutPart, ObjectsReport, Outcome, TableVerdict, VerifyReport, WrongNextValue};
 
 /// The widest value in a table.
 const WIDEST: usize = 48;
@@ -133,12 +133,16 @@ fn schema_objects(objects: &ObjectsReport) -> String {
         text.push_str(&format!("  {} {}: {}{said}\n", missing.kind, missing.object, missing.reason));
     }
     for wrong in &objects.wrong_next_values {
-        let actual = wrong.actual.map_or("–".to_string(), |actual| actual.to_string());
-        text.push_str(&format!("  sequence {}.{}: gives {actual} next, and should give {}\n", wrong.table, wrong.column, wrong.expected));
+        let WrongNextValue { table, column, expected, actual } = wrong;
+        text.push_str(&format!("  sequence {table}.{column}: gives {actual} next, and should give {expected}\n"));
     }
     if !objects.not_compared.is_empty() {
         let tables = objects.not_compared.join(", ");
         text.push_str(&format!("  not compared, because a registry's own migrations have keys and indexes in another form: {tables}\n"));
+    }
+    if !objects.triggers_not_compared.is_empty() {
+        let triggers = objects.triggers_not_compared.join(", ");
+        text.push_str(&format!("  not compared, because their tables have triggers of their own that fire at other moments: {triggers}\n"));
     }
     text
 }

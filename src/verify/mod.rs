@@ -23,8 +23,10 @@ use crate::plan::{CopyMap, NameStyle};
 use crate::postgres::{Address, TypeReader, read_sessions};
 use crate::sides::{BUCKETS, Normaliser, Pair, Sides};
 use crate::sqlite::Snapshot;
-pub use objects::{MissingObject, ObjectsReport, WrongNextValue, missing_from_given, schema_objects};
-pub use report::{ColumnDifference, Difference, DifferenceKind, Outcome, TableVerdict, VerifyReport};
+pub use objects::{missing_from_given, schema_objects};
+pub use report::{
+    ColumnDifference, Difference, DifferenceKind, MissingObject, ObjectsReport, Outcome, TableVerdict, VerifyReport, WrongNextValue,
+};
 use scope::{Asked, Scope};
 pub use scope::{LeftOut, LeftOutPart};
 

@@ -7,59 +7,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
 
 use crate::model::{Failure, Name, QualifiedName, Schema};
 use crate::plan::mapping::Mapping;
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
-use crate::plan::{CreateTable, Input, NOT_IN_TARGET, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build, lacks};
+use crate::plan::{CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
 use crate::postgres::{
-    ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, next_value, read_objects, session, sql_failure,
-    statement,
+    ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence, next_value, read_objects,
+    session, sql_failure, statement,
 };
 use crate::sqlite::{self, Promised, Snapshot};
+use crate::verify::report::{MissingObject, ObjectsReport, WrongNextValue};
 use crate::verify::{Job, promised};
-
-/// What a comparison of the schemas found.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct ObjectsReport {
-    /// How many objects were looked for.
-    pub compared: u64,
-    pub missing: Vec<MissingObject>,
-    pub wrong_next_values: Vec<WrongNextValue>,
-    /// Tables whose own schema has the source's in another form on purpose: a registry's.
-    pub not_compared: Vec<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MissingObject {
-    pub kind: String,
-    pub object: String,
-    pub reason: String,
-    /// migrate itself says that it has no place in PostgreSQL, or could not be made.
-    pub declared: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WrongNextValue {
-    pub table: String,
-    pub column: String,
-    pub expected: i64,
-    /// None for a column that no sequence fills.
-    pub actual: Option<i64>,
-}
-
-impl ObjectsReport {
-    /// Nothing is missing but what migrate has said.
-    pub fn is_good(&self) -> bool {
-        self.wrong_next_values.is_empty() && self.missing.iter().all(|missing| missing.declared)
-    }
-
-    fn miss(&mut self, kind: &str, object: impl Into<String>, reason: impl Into<String>) {
-        self.missing.push(MissingObject { kind: kind.into(), object: object.into(), reason: reason.into(), declared: false });
-    }
-}
 
 /// Chunks do not matter here.
 const ONE_CHUNK: u64 = u64::MAX;
@@ -221,12 +181,14 @@ async fn next_values(client: &Transaction<'_>, plan: &Plan, job: &Job, report: &
         if !there.get::<_, bool>(0) {
             continue;
         }
-        let actual = next_value(client, &target, &sequence.column).await?;
         report.compared += 1;
         // A column that nothing fills is a missing identity, which is said as such.
-        if actual.is_some_and(|actual| actual != sequence.next()) {
+        let Some(drawn) = column_sequence(client, &target, &sequence.column).await? else { continue };
+        let (actual, expected) = (next_value(client, &drawn).await?, sequence.next());
+        // One that is not the column's own may serve others too, and be farther.
+        if actual < expected || drawn.is_own && actual != expected {
             let column = sequence.column.as_str().to_string();
-            report.wrong_next_values.push(WrongNextValue { table: table.source.clone(), column, expected: sequence.next(), actual });
+            report.wrong_next_values.push(WrongNextValue { table: table.source.clone(), column, expected, actual });
         }
     }
     Ok(())
@@ -377,6 +339,10 @@ impl Comparison<'_> {
             if is_foretold || self.is_left_out(object) || refused.iter().any(|warning| warning.object == object.label) {
                 continue;
             }
+            if self.has_other_triggers(object) {
+                report.triggers_not_compared.push(object.label.clone());
+                continue;
+            }
             report.compared += 1;
             let reason = match object.kind {
                 ObjectKind::PrimaryKey | ObjectKind::Unique | ObjectKind::Index => self.index(object),
@@ -471,17 +437,33 @@ impl Comparison<'_> {
         }
     }
 
+    /// The triggers that a given table has, for a trigger of the source that stands on it.
+    fn own_triggers(&self, object: &ObjectPlan) -> Option<Vec<&TriggerShape>> {
+        let is_given = |table: &&TablePlan| object.kind == ObjectKind::Trigger && self.standing(table) == Standing::Given;
+        let table = self.table_of(object).filter(is_given)?.target.name.as_str();
+        Some(self.actual.triggers.iter().filter(|trigger| trigger.shape.relation == table).collect())
+    }
+
+    /// A given table's application may have another trigger for this one's work; one that fires at other moments does other work, or does this in another way.
+    fn has_other_triggers(&self, object: &ObjectPlan) -> bool {
+        let Some(own) = self.own_triggers(object) else { return false };
+        let expected = self.expected.triggers.iter().find(|trigger| trigger.shape.name == object.name.as_str());
+        !own.is_empty() && !expected.is_some_and(|expected| own.iter().any(|trigger| trigger.fires_with(expected)))
+    }
+
     /// A function's text says its schema; the rehearsed one was in another.
     fn trigger(&self, object: &ObjectPlan) -> Option<String> {
-        // Its application may have another one for this one's work.
-        if let Some(table) = self.table_of(object).filter(|table| self.standing(table) == Standing::Given) {
-            let fires = self.actual.triggers.iter().any(|trigger| trigger.relation == table.target.name.as_str());
-            return (!fires).then(|| "the table has no trigger".into());
+        if let Some(own) = self.own_triggers(object) {
+            return own.is_empty().then(|| "the table has no trigger".into());
         }
         let rehearsed = format!("{}.", Name::new(TEMPORARY));
-        let own = |trigger: &Shape| Shape { shape: trigger.shape.replace(&rehearsed, &format!("{}.", self.schema)), ..trigger.clone() };
+        let own = |TriggerShape { shape, .. }: &TriggerShape| Shape {
+            shape: shape.shape.replace(&rehearsed, &format!("{}.", self.schema)),
+            ..shape.clone()
+        };
         let expected: Vec<Shape> = self.expected.triggers.iter().map(own).collect();
-        shape(&expected, &self.actual.triggers, object.name.as_str(), None)
+        let actual: Vec<Shape> = self.actual.triggers.iter().map(|trigger| trigger.shape.clone()).collect();
+        shape(&expected, &actual, object.name.as_str(), None)
     }
 }
 
@@ -552,27 +534,5 @@ fn given_promises(report: &mut ObjectsReport, label: &str, expected: &ColumnProm
     }
     if let Some(expression) = expected.generated.as_ref().filter(|_| !fills) {
         report.miss(ObjectKind::Generated.as_str(), label, format!("nothing computes it; in SQLite it is {expression}"));
-    }
-}
-
-impl ObjectsReport {
-    /// Marks what migrate itself has said, and lists what else it has said.
-    fn declare<'a>(&mut self, said: impl Iterator<Item = &'a Warning>) {
-        let (lacking, said): (Vec<&Warning>, Vec<&Warning>) = said.partition(|warning| warning.code == NOT_IN_TARGET);
-        for warning in lacking {
-            let is_it =
-                |missing: &&mut MissingObject| missing.object == warning.object && warning.message.starts_with(&lacks(&missing.kind));
-            self.missing.iter_mut().filter(is_it).for_each(|missing| missing.declared = true);
-        }
-        for warning in said.into_iter().filter(|warning| warning.severity == Severity::Loss) {
-            let kind = warning.code.trim_end_matches("_missing").replace('_', " ");
-            match self.missing.iter_mut().find(|missing| missing.kind == kind && missing.object == warning.object) {
-                Some(missing) => missing.declared = true,
-                None => {
-                    let (object, reason) = (warning.object.clone(), warning.message.clone());
-                    self.missing.push(MissingObject { kind, object, reason, declared: true });
-                }
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@
 use crate::plan::CopyMap;
 use crate::postgres::{IndexShape, SchemaObjects};
 use crate::sqlite::{Promised, PromisedIndex};
-use crate::verify::objects::MissingObject;
+use crate::verify::MissingObject;
 
 /// Adds to `missing` what a table promises, the target does not keep, and nothing in `missing` tells of yet.
 pub fn compare(map: &CopyMap, promised: &[Promised], actual: &SchemaObjects, missing: &mut Vec<MissingObject>) {

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use crate::verify::{LeftOut, ObjectsReport};
+use crate::plan::{NOT_IN_TARGET, Severity, Warning, lacks};
+use crate::verify::LeftOut;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyReport {
@@ -118,4 +119,65 @@ pub struct ColumnDifference {
     /// Both as a person reads them; long ones cut to where they differ.
     pub source: Json,
     pub target: Json,
+}
+
+/// What a comparison of the schemas found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ObjectsReport {
+    /// How many objects were looked for.
+    pub compared: u64,
+    pub missing: Vec<MissingObject>,
+    pub wrong_next_values: Vec<WrongNextValue>,
+    /// Tables whose own schema has the source's in another form on purpose: a registry's.
+    pub not_compared: Vec<String>,
+    /// Triggers whose tables, which were there before, have others of their own that fire at other moments: whether one does this one's work cannot be said.
+    pub triggers_not_compared: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingObject {
+    pub kind: String,
+    pub object: String,
+    pub reason: String,
+    /// migrate itself says that it has no place in PostgreSQL, or could not be made.
+    pub declared: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WrongNextValue {
+    pub table: String,
+    pub column: String,
+    pub expected: i64,
+    pub actual: i64,
+}
+
+impl ObjectsReport {
+    /// Nothing is missing but what migrate has said.
+    pub fn is_good(&self) -> bool {
+        self.wrong_next_values.is_empty() && self.missing.iter().all(|missing| missing.declared)
+    }
+
+    pub(super) fn miss(&mut self, kind: &str, object: impl Into<String>, reason: impl Into<String>) {
+        self.missing.push(MissingObject { kind: kind.into(), object: object.into(), reason: reason.into(), declared: false });
+    }
+
+    /// Marks what migrate itself has said, and lists what else it has said.
+    pub(super) fn declare<'a>(&mut self, said: impl Iterator<Item = &'a Warning>) {
+        let (lacking, said): (Vec<&Warning>, Vec<&Warning>) = said.partition(|warning| warning.code == NOT_IN_TARGET);
+        for warning in lacking {
+            let is_it =
+                |missing: &&mut MissingObject| missing.object == warning.object && warning.message.starts_with(&lacks(&missing.kind));
+            self.missing.iter_mut().filter(is_it).for_each(|missing| missing.declared = true);
+        }
+        for warning in said.into_iter().filter(|warning| warning.severity == Severity::Loss) {
+            let kind = warning.code.trim_end_matches("_missing").replace('_', " ");
+            match self.missing.iter_mut().find(|missing| missing.kind == kind && missing.object == warning.object) {
+                Some(missing) => missing.declared = true,
+                None => {
+                    let (object, reason) = (warning.object.clone(), warning.message.clone());
+                    self.missing.push(MissingObject { kind, object, reason, declared: true });
+                }
+            }
+        }
+    }
 }

@@ -187,12 +187,34 @@ fn a_copy_that_another_tool_made_is_measured_too() {
 #[test]
 fn tables_that_were_there_before_have_a_schema_of_their_own() {
     let database = Database::fresh();
-    let case = Case::new("given").source_sql("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES (4, 1);");
+    let case = Case::new("given").source_sql(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES (4, 1);
+         CREATE TABLE one (id INTEGER PRIMARY KEY); INSERT INTO one VALUES (7), (9);
+         CREATE TABLE two (id INTEGER PRIMARY KEY); INSERT INTO two VALUES (3);
+         CREATE TRIGGER no_zero BEFORE INSERT ON t WHEN NEW.n = 0 BEGIN SELECT RAISE(ABORT, 'none'); END;",
+    );
     let case = case.database(&database);
-    database.execute("CREATE TABLE t (id bigserial, n bigint)");
+    database.execute(
+        "CREATE TABLE t (id bigserial, n bigint); CREATE SEQUENCE shared;
+         CREATE TABLE one (id bigint PRIMARY KEY DEFAULT nextval('shared')); CREATE TABLE two (id int PRIMARY KEY DEFAULT nextval('shared'));
+         CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
+         CREATE TRIGGER other BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION own()",
+    );
     case.run("migrate {source} {url}").exit(0);
+    // A sequence that two tables share goes on after the ids of both, and never back.
+    assert_eq!(database.value("SELECT nextval('shared')"), "10");
+    rusqlite::Connection::open(case.source_path()).unwrap().execute_batch("INSERT INTO two VALUES (5), (20)").unwrap();
     case.run("migrate {source} {url} --refresh --yes").exit(0);
+    assert_eq!(database.value("SELECT nextval('shared')"), "21");
     let objects = case.run("verify {source} {url} --schema-objects --json").exit(0).json()["schema_objects"].clone();
+    // A trigger that fires at another moment does not do this one's work; one of the same moment may.
+    assert_eq!(objects["triggers_not_compared"], json!(["t.no_zero"]));
+    let compared = objects["compared"].as_u64().unwrap();
+    database.execute("CREATE CONSTRAINT TRIGGER later AFTER INSERT ON t DEFERRABLE FOR EACH ROW EXECUTE FUNCTION own()");
+    case.run("verify {source} {url} --schema-objects").exit(0).stdout_has("triggers of their own that fire at other moments: t.no_zero");
+    database.execute("DROP TRIGGER other ON t; CREATE TRIGGER zero BEFORE INSERT OR UPDATE ON t EXECUTE FUNCTION own()");
+    let same = case.run("verify {source} {url} --schema-objects --json").exit(0).json()["schema_objects"].clone();
+    assert_eq!((&same["triggers_not_compared"], &same["compared"]), (&json!([]), &json!(compared + 1)));
     // What it lacked before, the run has said, whatever rows have come since; what it has lost since, nobody has.
     assert_eq!((missing(&objects), &objects["not_compared"]), (vec!["not null t.n".into(), "primary key t.id".into()], &json!([])));
     assert!(objects["missing"].as_array().unwrap().iter().all(|missing| missing["declared"] == true), "{objects}");

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::migrate::finish::Built;
+use crate::migrate::finish::{self, Built};
 use crate::migrate::rejects::Rejects;
 use crate::migrate::report::{MigrateReport, Outcome, PhaseClock, RowChanges, TableReport};
 use crate::migrate::run::Run;
@@ -28,8 +28,8 @@ use crate::plan::target::TargetSchema;
 use crate::plan::{ColumnPlan, CopyMap, Existing, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning, existing_rows, wanted};
 use crate::postgres::refresh_statement::{RefreshStatements, lock_for_refresh};
 use crate::postgres::{
-    Client, Journal, RefreshKeys, RunRecord, TypeReader, foreign_keys_not_valid, read_schema, read_sessions, refresh_keys, session,
-    sql_failure, statement,
+    Client, Journal, RefreshKeys, RunRecord, TypeReader, column_sequence, foreign_keys_not_valid, read_schema, read_sessions, refresh_keys,
+    session, sql_failure,
 };
 use crate::sides::{Pair, Sides, pair};
 use apply::{Table, Written};
@@ -481,8 +481,12 @@ impl Compared {
             if !moved && !self.shared.sides.schema.tables[pair.source].autoincrement {
                 continue;
             }
+            let Some(drawn) = column_sequence(&self.control, &pair.target, &sequence.column).await? else {
+                built.warnings.push(finish::untold_sequence(&pair.map.source, &sequence.column));
+                continue;
+            };
             self.control.batch_execute("SAVEPOINT sequence").await?;
-            for sql in statement::set_sequence(&pair.target, sequence, false) {
+            for sql in finish::statements_of(&pair.target, sequence, false, Some(&drawn)) {
                 if let Err(error) = self.control.batch_execute(&sql).await {
                     self.control.batch_execute("ROLLBACK TO SAVEPOINT sequence").await?;
                     let reason = sql_failure(error.into()).to_string();

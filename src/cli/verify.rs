@@ -55,7 +55,7 @@ pub struct Args {
     /// Compare the schemas too: types, keys, indexes, constraints, views, triggers, defaults, and where sequences go on
     #[arg(long)]
     schema_objects: bool,
-    /// Rows that migrate set aside because PostgreSQL refused them [default: where the last run put them]
+    /// The folder of the rows that migrate has set aside [default: where each table's runs put theirs]
     #[arg(long, value_name = "DIR")]
     rejects: Option<PathBuf>,
     /// Read as this role
@@ -89,16 +89,17 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         }
     };
     let Known { mut maps, left_out, names } = known;
-    if args.rejects.is_none() {
-        leave_away(&mut maps, ui);
-    }
     let tables = snapshot.reader()?.schema()?.tables.into_iter().map(|table| table.name).collect::<Vec<_>>();
+    let included = included(&args, &maps, &tables)?;
+    if args.rejects.is_none() {
+        leave_away(maps.iter_mut().filter(|map| included(&map.source)), ui);
+    }
     let progress = Arc::new(Progress::new(ui, ProgressStyleChoice::Auto));
     let shown = Arc::clone(&progress);
     let job = Job {
         snapshot,
         address,
-        included: included(&args, &maps, &tables)?,
+        included,
         maps,
         left_out: Some(left_out),
         names,
@@ -195,12 +196,14 @@ impl Known {
         .await?;
         // Where no run has been none has set rows aside, unless files of them are shown.
         maps.iter_mut().filter(|_| args.rejects.is_none()).for_each(|map| map.set_aside = Some(0));
+        // Nor has one kept rows of the target's own: those that are there alone are differences.
+        maps.iter_mut().for_each(|map| (map.kept, map.kept_rows) = (false, None));
         Ok(Known { maps, left_out: HashSet::new(), names: NameStyle::default() })
     }
 }
 
 /// Folders of rejects may be on another machine: says so of each that is not here, and looks into none.
-fn leave_away(maps: &mut [CopyMap], ui: &Ui) {
+fn leave_away<'a>(maps: impl Iterator<Item = &'a mut CopyMap>, ui: &Ui) {
     let mut away: Vec<PathBuf> = Vec::new();
     for map in maps {
         let Some(folder) = map.rejects.take_if(|folder| !folder.is_dir()) else { continue };

@@ -46,10 +46,10 @@ struct Finding {
     misfit: Option<u128>,
 }
 
-/// The source's rows that cannot be in the target, by the digests of their keys, as far as they are known.
+/// The source's rows that cannot be in the target, by the digests of their keys with how many have each, as far as they are known.
 #[derive(Default)]
 pub struct Misfits {
-    pub keys: HashSet<u128>,
+    pub keys: HashMap<u128, u64>,
     /// Those that no run has set aside, with how many rows have that key.
     pub new: HashMap<u128, u64>,
 }
@@ -88,10 +88,10 @@ pub async fn find(
         });
         match_keys(&source, &target, |finding| {
             let extra = finding.target.filter(|_| finding.kind == DifferenceKind::Extra).map(|digest| digest.key);
-            let is_new = extra.and_then(|key| misfits.new.get_mut(&key)).filter(|rows| **rows > 0).map(|rows| *rows -= 1).is_some();
+            let is_new = extra.is_some_and(|key| use_up(&mut misfits.new, key));
             match extra {
                 Some(_) if keeps && !is_new => found.kept += 1,
-                Some(key) if misfits.keys.contains(&key) => {
+                Some(key) if use_up(&mut misfits.keys, key) => {
                     found.changed_misfits += 1;
                     note(Finding { kind: DifferenceKind::Changed, misfit: Some(key), ..finding }, &mut found);
                 }
@@ -108,6 +108,11 @@ pub async fn find(
     found.kept -= found.beyond_kept;
     found.differences = describe(sides, pair, &findings).await?;
     Ok(found)
+}
+
+/// Takes one row of the key; false where none is left, and a further row of the target stands for itself.
+fn use_up(rows: &mut HashMap<u128, u64>, key: u128) -> bool {
+    rows.get_mut(&key).filter(|left| **left > 0).map(|left| *left -= 1).is_some()
 }
 
 /// The buckets that differ, in groups that fit into memory.

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::digest::{Misfit, RowDigest};
 use crate::model::Kept;
 use crate::sides::{Normaliser, Pair, reject_files};
+use crate::verify::MOST_MISFITS;
 
 /// What the files tell of one table.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,7 @@ pub struct Rejected {
     /// Digests of the keys of rows that have no form in PostgreSQL.
     misfits: HashMap<u128, u64>,
     rows: u64,
-    /// There are rows that cannot be told by their keys.
+    /// There are rows that cannot be told by their keys, or too many.
     untold: bool,
 }
 
@@ -30,6 +31,16 @@ impl Rejected {
         match set_aside {
             0 => Some(HashMap::new()),
             rows => (rows == self.rows && !self.untold).then(|| self.misfits.clone()),
+        }
+    }
+
+    fn misfit(&mut self, key: u128) {
+        if self.untold {
+            return;
+        }
+        *self.misfits.entry(key).or_default() += 1;
+        if self.misfits.len() > MOST_MISFITS {
+            (self.misfits, self.untold) = (HashMap::new(), true);
         }
     }
 }
@@ -55,10 +66,22 @@ pub fn read(folder: &Path, pairs: &[Pair], places: &[usize], normaliser: &mut No
             };
             match pair.source_digester()?.row(|column| kept[column].value(), normaliser) {
                 Ok(digest) => *rejected.refused.entry(digest).or_default() += 1,
-                Err(Misfit { key, .. }) => *rejected.misfits.entry(key).or_default() += 1,
+                Err(Misfit { key, .. }) => rejected.misfit(key),
             }
             normaliser.check()?;
         }
     }
     Ok(rejected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_very_many_rows_are_not_held() {
+        let mut rejected = Rejected { rows: MOST_MISFITS as u64 + 1, ..Rejected::default() };
+        (0..=MOST_MISFITS as u128).for_each(|key| rejected.misfit(key));
+        assert_eq!((rejected.misfits_of(rejected.rows), rejected.misfits.len()), (None, 0));
+    }
 }

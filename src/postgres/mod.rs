@@ -41,7 +41,8 @@ pub use journal::{Journal, LandedChunk, MadeTable, PARTIAL, RunRecord, RunState}
 pub use materialized_views::refresh_materialized_views;
 pub use migrations::{Migrations, create_schema};
 pub use objects::{
-    ColumnPromises, ColumnSequence, IndexShape, Place, SchemaObjects, Shape, TriggerShape, column_sequence, next_value, read_objects,
+    ColumnPromises, ColumnSequence, IndexShape, OddTable, Place, SchemaObjects, Shape, TriggerShape, column_sequence, next_value,
+    read_objects,
 };
 pub use observe::{Answer, Observer, Parameter, ServerFacts};
 pub use parameters::Parameters;

@@ -14,6 +14,7 @@ pub struct SchemaObjects {
     /// By table and column.
     pub columns: HashMap<(String, String), ColumnPromises>,
     pub indexes: Vec<IndexShape>,
+    pub odd_tables: Vec<OddTable>,
     pub constraints: Vec<Shape>,
     /// They stand on no relation.
     pub views: Vec<Shape>,
@@ -43,6 +44,17 @@ pub struct IndexShape {
     pub valid: bool,
     /// The table, the method, the columns and the predicate.
     pub shape: String,
+    /// Its key may be broken until the transaction ends.
+    pub deferrable: bool,
+}
+
+/// A table that does not keep what it is given as a plain one does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OddTable {
+    pub table: String,
+    pub unlogged: bool,
+    /// The names of its rules.
+    pub rules: Vec<String>,
 }
 
 /// An object by its definition in PostgreSQL's own words.
@@ -113,8 +125,11 @@ async fn read(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObj
             unique: row.get(3),
             valid: row.get(4),
             shape: row.get(5),
+            deferrable: row.get(6),
         });
     }
+    let odd = |row: &Row| OddTable { table: row.get(0), unlogged: row.get(1), rules: row.get(2) };
+    objects.odd_tables = client.query(include_str!("queries/object_tables.sql"), &[&schema]).await?.iter().map(odd).collect();
     let shape = |row: &Row| Shape { relation: row.get(0), name: row.get(1), shape: row.get(2) };
     objects.constraints = client.query(include_str!("queries/object_constraints.sql"), &[&schema]).await?.iter().map(shape).collect();
     let trigger = |row: &Row| TriggerShape { shape: shape(row), moment: row.get(3) };
@@ -140,10 +155,11 @@ pub async fn column_sequence(client: &impl GenericClient, table: &QualifiedName,
     Ok(of_column.and_then(drawn))
 }
 
-/// The value that a sequence gives next. Asking draws nothing from it.
-pub async fn next_value(client: &impl GenericClient, ColumnSequence { name, .. }: &ColumnSequence) -> Result<i64> {
-    let sql = format!("SELECT s.last_value, s.is_called, p.seqincrement FROM {name} s, pg_sequence p WHERE p.seqrelid = s.tableoid");
+/// The value that a sequence gives next, and the largest that it can give. Asking draws nothing from it.
+pub async fn next_value(client: &impl GenericClient, ColumnSequence { name, .. }: &ColumnSequence) -> Result<(i64, i64)> {
+    let sql =
+        format!("SELECT s.last_value, s.is_called, p.seqincrement, p.seqmax FROM {name} s, pg_sequence p WHERE p.seqrelid = s.tableoid");
     let row = client.query_one(&sql, &[]).await.with_context(|| format!("read the sequence {name}"))?;
     let (last, is_called, step): (i64, bool, i64) = (row.get(0), row.get(1), row.get(2));
-    Ok(if is_called { last.saturating_add(step) } else { last })
+    Ok((if is_called { last.saturating_add(step) } else { last }, row.get(3)))
 }

@@ -14,8 +14,8 @@ use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
 use crate::postgres::{
-    ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence, next_value, read_objects,
-    session, sql_failure, statement,
+    ColumnPromises, IndexShape, Journal, OddTable, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence, next_value,
+    read_objects, session, sql_failure, statement,
 };
 use crate::sqlite::{self, Promised, Snapshot};
 use crate::verify::report::{MissingObject, ObjectsReport, WrongNextValue};
@@ -184,7 +184,11 @@ async fn next_values(client: &Transaction<'_>, plan: &Plan, job: &Job, report: &
         report.compared += 1;
         // A column that nothing fills is a missing identity, which is said as such.
         let Some(drawn) = column_sequence(client, &target, &sequence.column).await? else { continue };
-        let (actual, expected) = (next_value(client, &drawn).await?, sequence.next());
+        let ((actual, most), expected) = (next_value(client, &drawn).await?, sequence.next());
+        if actual > most {
+            let label = format!("{}.{}", table.source, sequence.column.as_str());
+            report.miss(ObjectKind::Sequence.as_str(), label, format!("it ends at {most}, and the next id is {actual}"));
+        }
         // One that is not the column's own may serve others too, and be farther.
         if actual < expected || drawn.is_own && actual != expected {
             let column = sequence.column.as_str().to_string();
@@ -308,6 +312,9 @@ impl Comparison<'_> {
                 report.miss("table", &table.source, "the target has no such table");
                 continue;
             }
+            for odd in self.actual.odd_tables.iter().filter(|odd| !is_given && odd.table == name) {
+                odd_table(report, &table.source, odd);
+            }
             for column in &table.columns {
                 let place = (name.to_string(), column.target.as_str().to_string());
                 let label = format!("{}.{}", table.source, column.source);
@@ -428,7 +435,11 @@ impl Comparison<'_> {
         let expected = self.expected.indexes.iter().find(|index| index.name == object.name.as_str())?;
         let alike: Vec<&IndexShape> = self.actual.indexes.iter().filter(|index| index.shape == expected.shape).collect();
         let serves = |index: &&&IndexShape| (index.primary || !expected.primary) && (index.unique || !expected.unique);
+        let is_ours = self.table_of(object).is_some_and(|table| self.standing(table) == Standing::Ours);
         match alike.iter().find(serves) {
+            Some(index) if index.valid && expected.unique && index.deferrable && is_ours => {
+                Some(format!("{:?} is DEFERRABLE, so that no foreign key and no ON CONFLICT can use it", index.name))
+            }
             Some(index) if index.valid => None,
             Some(index) => Some(format!("the index {:?} is there and invalid: its building failed", index.name)),
             None if alike.is_empty() => Some(format!("none is on {}", expected.shape)),
@@ -482,6 +493,16 @@ fn shape(expected: &[Shape], actual: &[Shape], name: &str, relation: Option<&str
     match actual.iter().filter(on_it).any(|shape| shape.name == expected.name) {
         true => Some(format!("the one of the name {name:?} says something else")),
         false => Some("the target has none that says the same".into()),
+    }
+}
+
+/// A table that a run made, and somebody made another of.
+fn odd_table(report: &mut ObjectsReport, source: &str, odd: &OddTable) {
+    if odd.unlogged {
+        report.miss("table", source, "it is UNLOGGED: a crash of the server empties it");
+    }
+    for rule in &odd.rules {
+        report.miss("table", source, format!("the rule {rule:?} changes what statements do to it"));
     }
 }
 

@@ -182,6 +182,7 @@ mod tests {
             unique: true,
             valid: true,
             shape: shape.into(),
+            deferrable: false,
         };
         let key = PromisedIndex {
             name: "sqlite_autoindex_t_1".into(),

@@ -120,11 +120,19 @@ fn what_is_there_and_does_no_longer_what_it_did_is_named() {
     let shop = Shop::migrated("drift", "");
     let drift = r#"ALTER TABLE album ENABLE REPLICA TRIGGER no_free_album; ALTER TABLE track DISABLE TRIGGER ALL;
         ALTER TABLE album ALTER released TYPE timestamp; ALTER TABLE track ALTER title TYPE text COLLATE "default"; ALTER TABLE artist ALTER id SET GENERATED ALWAYS;
-        DROP VIEW cheap; CREATE MATERIALIZED VIEW cheap AS SELECT a.title, r.name FROM album a JOIN artist r ON r.id = a.artist_id WHERE a.price < 10"#;
+        DROP VIEW cheap; CREATE MATERIALIZED VIEW cheap AS SELECT a.title, r.name FROM album a JOIN artist r ON r.id = a.artist_id WHERE a.price < 10;
+        ALTER TABLE track SET UNLOGGED; CREATE RULE quiet AS ON DELETE TO album DO INSTEAD NOTHING; ALTER SEQUENCE album_id_seq MAXVALUE 8;
+        ALTER TABLE track DROP CONSTRAINT track_pkey, ADD PRIMARY KEY (album_id, number) DEFERRABLE;
+        UPDATE pg_index SET indisready = false WHERE indexrelid = 'track_title'::regclass"#;
     let named = [
+        "sequence album.id",
         "identity artist.id",
+        "table album",
         "type album.released",
+        "table track",
         "collation track.title",
+        "primary key track.album_id_number",
+        "index track.track_title",
         "foreign key track.album_id → album",
         "view cheap",
         "trigger album.no_free_album",

@@ -1,0 +1,6 @@
+-- The tables of a schema that do not keep what they are given: those that a crash of the server empties, and those with rules that are in force.
+-- $1 oid: the schema
+SELECT c.relname, c.relpersistence = 'u' AS unlogged,
+       ARRAY(SELECT r.rulename::text FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('O', 'A') ORDER BY 1) AS rules
+FROM pg_class c
+WHERE c.relnamespace = $1 AND c.relkind IN ('r', 'p') AND (c.relpersistence = 'u' OR c.relhasrules)

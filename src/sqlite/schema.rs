@@ -223,13 +223,21 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<
     Ok((columns, key.into_iter().map(|(_, column)| column).collect(), unread))
 }
 
+/// True where SQLite lacks what an expression needs, a function or a collation of the application's, and will another time too; no lock is in the way.
+fn is_missing(error: &rusqlite::Error) -> bool {
+    let (text, said) = (error.to_string(), ["unknown function", "no such ", "wrong number of arguments to function"]);
+    // One with a place in the statement is always the plain SQLITE_ERROR.
+    let is_plain =
+        matches!(error, rusqlite::Error::SqlInputError { .. }) || error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown);
+    is_plain && said.iter().any(|said| text.contains(said))
+}
+
 /// Virtual columns are computed when they are read, stored ones are not. Where a function of the application's is missing, the rows are read without them.
 fn mark_unknown(connection: &Connection, table: &str, columns: &mut [Column]) -> Result<()> {
     for column in columns {
         let Some(generated) = column.generated.as_mut().filter(|generated| !generated.stored) else { continue };
         let Err(error) = connection.prepare(&format!("SELECT {} FROM main.{}", quote(&column.name), quote(table))) else { continue };
-        let error = anyhow::Error::from(error);
-        if is_damage(&error) {
+        if !is_missing(&error) {
             return Err(error).context("read the columns");
         }
         let text = error.to_string();
@@ -396,5 +404,22 @@ fn action(text: &str) -> ForeignKeyAction {
         "SET DEFAULT" => ForeignKeyAction::SetDefault,
         "CASCADE" => ForeignKeyAction::Cascade,
         _ => ForeignKeyAction::NoAction,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Error, ffi};
+
+    use super::*;
+
+    #[test]
+    fn what_an_expression_lacks_is_told_from_what_is_in_the_way() {
+        let connection = Connection::open_in_memory().unwrap();
+        let of = |sql: &str| connection.prepare(sql).err().unwrap();
+        assert!(is_missing(&of("SELECT tax(1)")) && is_missing(&of("SELECT 'a' = 'b' COLLATE locale")) && is_missing(&of("SELECT abs()")));
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_NOMEM, ffi::SQLITE_ERROR] {
+            assert!(!is_missing(&Error::SqliteFailure(ffi::Error::new(code), Some("database is locked".into()))), "{code}");
+        }
     }
 }

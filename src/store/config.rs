@@ -33,7 +33,7 @@ pub struct StoreConfig {
     pub jitter: f64,
     /// The longest that a call takes, when its caller gives no deadline.
     pub query_timeout: Duration,
-    /// How often the instance describes itself in Redis; what it leaves lives three times as long.
+    /// How often the instance describes itself in Redis; what it leaves lives five times as long.
     pub status_interval: Duration,
     /// Where and as whom it does so; None: in its own namespace, under a name of its own.
     pub announce: Option<Announce>,

@@ -39,7 +39,8 @@ pub struct Fleet {
     namespace: String,
 }
 
-/// One live instance, as it described itself at most five seconds ago. What an instance of another version does not say is at its default.
+/// One live instance, as it described itself a few seconds ago: by default at most five, twenty-five where Redis has taken nothing since. What an
+/// instance of another version does not say is at its default.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Instance {

@@ -182,21 +182,24 @@ pub fn resident_bytes() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Leaves the status in Redis again and again; it lives for three times as long as the next one takes.
+/// Until another attempt, where Redis did not take it.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Leaves the status in Redis again and again; it lives for five times as long as the next one takes: whoever watches takes its absence for the
+/// instance's end, and a machine may be busy for a while, or Redis slow.
 pub(super) async fn publish(inner: Weak<Inner>, every: Duration) {
+    // Not at once: the store is being made.
+    let mut wait = every.min(Duration::from_secs(1));
     loop {
-        // Not at once: the store is being made.
-        tokio::time::sleep(every.min(Duration::from_secs(1))).await;
+        tokio::time::sleep(wait).await;
+        let Some(inner) = inner.upgrade() else { return };
+        wait = every;
+        if let Some(link) = &inner.link
+            && let Ok(text) = serde_json::to_string(&inner.status())
+            && link.publish_status(&text, every * 5).await.is_err()
         {
-            let Some(inner) = inner.upgrade() else { return };
-            if let Some(link) = &inner.link
-                && let Ok(text) = serde_json::to_string(&inner.status())
-            {
-                // The next one comes soon.
-                let _ = link.publish_status(&text, every * 3).await;
-            }
+            wait = every.min(SOON);
         }
-        tokio::time::sleep(every.saturating_sub(Duration::from_secs(1))).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The instances of the data layer, by what each left in Redis at most five seconds ago.
+//! The instances of the data layer, by what each left in Redis some seconds ago.
 
 use anyhow::Result;
 

@@ -50,8 +50,10 @@ pub struct Alert {
 pub enum Verdict {
     Holds,
     HoldsNot,
-    /// Nobody knows: the state stays what it is, and what keeps firing after its end begins to count anew.
+    /// Nothing happened that could tell: the state stays what it is, and what keeps firing after its end begins to count anew.
     Unknown,
+    /// The evaluation itself failed. As in Prometheus everything stays as it is, and what keeps firing after its end runs on.
+    Failed,
 }
 
 /// A change that others are told of.
@@ -66,8 +68,9 @@ impl Alert {
     pub fn step(&mut self, rule: &Rule, now: i64, verdict: Verdict) -> Option<Change> {
         let mut change = None;
         match verdict {
-            // Time in which nobody knows is none in which the condition was over.
+            // Time in which nothing told is none in which the condition was over.
             Verdict::Unknown => self.keep_firing_since = None,
+            Verdict::Failed => {}
             Verdict::Holds => {
                 self.keep_firing_since = None;
                 if matches!(self.state, State::Inactive | State::Resolved) {
@@ -157,13 +160,14 @@ mod tests {
         Rule { for_ms, keep_firing_ms, ..Rule::new("r", Condition::parse("error_rate > 1%").unwrap()) }
     }
 
-    /// One letter a tick of 15 s: `x` holds, `.` does not, `?` nobody knows; and the states in the same way.
+    /// One letter a tick of 15 s: `x` holds, `.` does not, `?` nothing tells, `!` the evaluation failed; and the states in the same way.
     fn states(rule: &Rule, verdicts: &str) -> String {
         let mut alert = Alert::default();
         let step = |(tick, verdict): (usize, char)| {
             let verdict = match verdict {
                 'x' => Verdict::Holds,
                 '.' => Verdict::HoldsNot,
+                '!' => Verdict::Failed,
                 _ => Verdict::Unknown,
             };
             alert.step(rule, tick as i64 * 15_000, verdict);
@@ -196,6 +200,16 @@ mod tests {
         assert_eq!(states(&rule(0, 0), "x??.?"), "FFFrr");
         assert_eq!(states(&rule(0, 30_000), "x.?..."), "FFFFFr");
         assert_eq!(states(&rule(0, 0), "??"), "--");
+    }
+
+    /// Prometheus leaves a rule alone whose query fails, `KeepFiringSince` and `ActiveAt` included.
+    #[test]
+    fn an_evaluation_that_failed_stops_no_clock() {
+        assert_eq!(states(&rule(30_000, 0), "x!!x"), "pppF");
+        assert_eq!(states(&rule(0, 0), "x!!.!"), "FFFrr");
+        assert_eq!(states(&rule(0, 30_000), "x.!..."), "FFFrrr", "it ran on");
+        assert_eq!(states(&rule(0, 30_000), "x.!!!x"), "FFFFFF", "a failure itself ends nothing");
+        assert_eq!(states(&rule(0, 30_000), "x.!!!."), "FFFFFr");
     }
 
     #[test]

@@ -155,12 +155,11 @@ impl Monitor {
             } else {
                 rule
             };
-            // No alert of Prometheus waits for a source any longer than it would have to hold; then it begins anew.
-            if !self.is_live && outcome.is_failure() && alert.state == State::Pending && alert.held_ms(at) >= stepped.for_ms {
-                verdict = match verdict {
-                    Verdict::Unknown => Verdict::HoldsNot,
-                    known => known,
-                };
+            // No query of the exported rules fails with a source: what fires goes on by a sample that tells nothing, and what pends waits no longer
+            // than it would have to hold; then it begins anew.
+            if !self.is_live && verdict == Verdict::Failed {
+                let has_waited = alert.state == State::Pending && alert.held_ms(at) >= stepped.for_ms;
+                verdict = if has_waited { Verdict::HoldsNot } else { Verdict::Unknown };
             }
             let change = alert.step(stepped, at, verdict);
             if verdict == Verdict::Holds {
@@ -334,7 +333,7 @@ fn verdict(rule: &Rule, outcome: &Outcome, state: State) -> Verdict {
         Outcome::NoData(_) => unproven(),
         // As in Prometheus: what is no longer there has no condition that could hold. Only an evaluation that failed leaves everything as it is.
         Outcome::NoSeries(..) | Outcome::NotApplicable(_) => Verdict::HoldsNot,
-        Outcome::Failed(..) | Outcome::StandIn(..) => Verdict::Unknown,
+        Outcome::Failed(..) | Outcome::StandIn(..) => Verdict::Failed,
     }
 }
 

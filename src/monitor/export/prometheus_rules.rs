@@ -12,8 +12,8 @@ const INTERVAL: &str = "15s";
 /// Where the two are not the same.
 const DIFFERENCE: &str = "\
     # At every tick they come to what the monitor comes to, but for one thing: while a source cannot be read, and until it was read twice again, the\n\
-    # monitor leaves an alert as it is. Here what pends waits for as long as its condition would have to hold, and then begins anew; and the first\n\
-    # sample of a source that is back may end an alert.\n";
+    # monitor leaves an alert as it is. Here what pends waits for as long as its condition would have to hold, and then begins anew; the first\n\
+    # sample of a source that is back may end an alert; and of keep_firing_for no time passes meanwhile.\n";
 
 /// A file of rules: the alerts, and one for each KPI that is missed.
 pub fn prometheus_rules(rules: &Rules) -> String {

@@ -72,6 +72,8 @@ fn said(stat: &Value) -> String {
 #[test]
 fn every_statistic_on_every_version() {
     let versions = versions();
+    let none = std::env::var("CANDLEFISH_MATRIX").is_ok_and(|wanted| wanted == "none");
+    assert!(none || !versions.is_empty(), "no PostgreSQL was tried: `cargo xtask matrix` fetches some");
     std::thread::scope(|scope| {
         // Two at a time: a server needs a core to start.
         for pair in versions.chunks(2) {

@@ -18,15 +18,28 @@ pub struct Server {
     account: Option<(u32, u32)>,
 }
 
-/// The major versions to try, each with the folder of its programs: those of `CANDLEFISH_MATRIX`, else what has been fetched of 13 and 18.
+/// The major versions to try, each with the folder of its programs: those of `CANDLEFISH_MATRIX` (`none`: the caller wants none), else what has been
+/// fetched of 13 and 18, else the machine's own.
 pub fn versions() -> Vec<(String, PathBuf)> {
     let folder = env::var_os("CANDLEFISH_MATRIX_DIR")
         .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp is in target").join("postgres"), PathBuf::from);
     let asked = env::var("CANDLEFISH_MATRIX").ok();
     let wanted = asked.as_deref().unwrap_or("13,18").split(',').map(str::to_string);
     let found = wanted.map(|version| (version.clone(), folder.join(version).join("bin")));
-    // Who asks for a version gets it or a failure; who does not gets what is there.
-    found.filter(|(_, bin)| asked.is_some() || bin.join("postgres").exists()).collect()
+    if asked.as_deref() == Some("none") {
+        return Vec::new();
+    }
+    // Who asks for a version gets it or a failure; who does not gets what is there, and never a test of nothing.
+    let found: Vec<_> = found.filter(|(_, bin)| asked.is_some() || bin.join("postgres").exists()).collect();
+    if found.is_empty() { vec![(major(&machine()), machine())] } else { found }
+}
+
+/// `15` of `postgres (PostgreSQL) 15.18 (Debian 15.18-1)`.
+fn major(bin: &Path) -> String {
+    let said = Command::new(bin.join("postgres")).arg("--version").output().expect("ask PostgreSQL for its version").stdout;
+    let said = String::from_utf8_lossy(&said);
+    let version = said.split_whitespace().nth(2).and_then(|version| version.split('.').next());
+    version.unwrap_or_else(|| panic!("no version in {said:?}")).to_string()
 }
 
 /// The programs of the machine's own PostgreSQL.

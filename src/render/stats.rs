@@ -99,33 +99,48 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
         let in_tree = sheet.stat == "locks" && matches!(name, "pid" | "depth" | "blocked_by");
         !in_tree && name != "query_id" && rows.iter().any(|row| !row[at].is_null())
     };
-    let mut columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
-    let mut header = headings(&columns.iter().map(|at| &sheet.columns[*at]).collect::<Vec<_>>());
+    let columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
+    let header = headings(&columns.iter().map(|at| &sheet.columns[*at]).collect::<Vec<_>>());
     let mut cells: Vec<Vec<String>> =
         rows.iter().map(|row| columns.iter().map(|at| shown(&sheet.columns[*at], &row[*at])).collect()).collect();
-    if let Some(width) = Table::terminal_width().filter(|_| ui.terminal) {
-        let names: Vec<&str> = columns.iter().map(|at| sheet.columns[*at].name.as_str()).collect();
-        let kept = fitting(&names, &header, &mut cells, width);
-        let left_out: Vec<&str> = (0..header.len()).filter(|at| !kept.contains(at)).map(|at| header[at].as_str()).collect();
-        if !left_out.is_empty() {
-            ui.say(&format!("note: {}: too narrow for {} (--json has them)", sheet.stat, left_out.join(", ")));
+    let all: Vec<usize> = (0..columns.len()).collect();
+    let of = |kept: &[usize], cells: &[Vec<String>]| {
+        let mut table = Table::new(&kept.iter().map(|at| header[*at].as_str()).collect::<Vec<_>>()).whole_words();
+        for (position, at) in kept.iter().map(|at| columns[*at]).enumerate() {
+            if rows.iter().any(|row| row[at].number().is_some()) {
+                table = table.right(position);
+            }
+            // Half of a statement between other columns is nobody's to paste.
+            if matches!(sheet.columns[at].name.as_str(), "ddl" | "remedy") {
+                table = table.whole(position);
+            }
         }
-        columns = kept.iter().map(|at| columns[*at]).collect();
-        header = kept.iter().map(|at| header[*at].clone()).collect();
-        cells.iter_mut().for_each(|row| *row = kept.iter().map(|at| std::mem::take(&mut row[*at])).collect());
+        cells.iter().for_each(|row| table.push(kept.iter().map(|at| row[*at].as_str())));
+        table
+    };
+    let Some(width) = Table::terminal_width().filter(|_| ui.terminal) else { return of(&all, &cells).print(ui) };
+    let names: Vec<&str> = columns.iter().map(|at| sheet.columns[*at].name.as_str()).collect();
+    // In the data layer's cache a query goes by its name.
+    let statement = names.iter().position(|name| *name == "query").filter(|_| sheet.stat != "cache");
+    let mut cut = cells.clone();
+    let kept = fitting(&names, &header, &mut cut, width, statement);
+    let table = of(&kept, &cut);
+    if !table.fits(width) {
+        // A line each cell has room for all of them, and for more of a statement.
+        let most = width * 3;
+        let shorten = |text: &mut String| *text = format!("{}…", text.chars().take(most).collect::<String>());
+        cells.iter_mut().filter_map(|row| row.get_mut(statement?)).filter(|text| text.chars().count() > most).for_each(shorten);
+        return of(&all, &cells).print(ui);
     }
-    let mut table = Table::new(&header.iter().map(String::as_str).collect::<Vec<_>>());
-    for (position, at) in columns.iter().enumerate() {
-        if rows.iter().any(|row| row[*at].number().is_some()) {
-            table = table.right(position);
-        }
+    let left_out: Vec<&str> = all.iter().filter(|at| !kept.contains(at)).map(|at| header[*at].as_str()).collect();
+    if !left_out.is_empty() {
+        ui.say(&format!("note: {}: too narrow for {} (--json has them)", sheet.stat, left_out.join(", ")));
     }
-    cells.into_iter().for_each(|row| table.push(row));
     table.print(ui)
 }
 
 /// What a narrow terminal can do without, the least important first.
-const LEAST: [&str; 36] = [
+const LEAST: [&str; 42] = [
     "toast_bytes",
     "deletes",
     "updates",
@@ -162,15 +177,20 @@ const LEAST: [&str; 36] = [
     "phase",
     "vacuumed_seconds",
     "io_ms",
+    "invalidated",
+    "expired",
+    "cold",
+    "instances",
+    "seq_scans",
+    "bloat_est_bytes",
 ];
 
 /// A statement is never cut shorter than this, as long as something else can go.
 const QUERY_LEAST: usize = 40;
 
-/// Which columns fit, and their statements cut to what is left for them. Names are nobody's to wrap after three letters.
-fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: usize) -> Vec<usize> {
+/// Which columns fit, and the statements, in column `query`, cut to what is left for them. Names are nobody's to wrap after three letters.
+fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: usize, query: Option<usize>) -> Vec<usize> {
     let widest = |at: usize| cells.iter().map(|row| row[at].chars().count()).chain([header[at].chars().count()]).max().unwrap_or(0) + 2;
-    let query = names.iter().position(|name| *name == "query");
     let widths: Vec<usize> = (0..names.len()).map(|at| if Some(at) == query { widest(at).min(QUERY_LEAST) } else { widest(at) }).collect();
     let mut kept: Vec<usize> = (0..names.len()).collect();
     for name in LEAST {
@@ -217,12 +237,19 @@ fn headings(columns: &[&Column]) -> Vec<String> {
     columns.iter().zip(&plain).map(told_apart).collect()
 }
 
+/// Names that without their unit would say something else.
+const SAID: [(&str, &str); 4] =
+    [("rollback_ratio", "rolled back"), ("dead_ratio", "dead rows"), ("due_at", "vacuum from"), ("due_ratio", "vacuum due")];
+
 /// `size_bytes` is `size`, `calls_per_s` is `calls/s`.
 fn heading(column: &Column) -> String {
     let (name, per_second) = match column.name.strip_suffix("_per_s") {
         Some(name) => (name, "/s"),
         None => (column.name.as_str(), ""),
     };
+    if let Some((_, said)) = SAID.iter().find(|(said_of, _)| *said_of == name) {
+        return format!("{said}{per_second}");
+    }
     let stem = ["_bytes", "_ms", "_seconds", "_ratio"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
     format!("{}{per_second}", stem.replace('_', " "))
 }
@@ -321,10 +348,10 @@ mod tests {
         let header = names.map(str::to_string);
         let row = || vec!["candlefish".to_string(), "12".to_string(), "1.0 MB".to_string(), "SELECT ".repeat(20)];
         let mut cells = vec![row()];
-        assert_eq!(fitting(&names, &header, &mut cells, 200), [0, 1, 2, 3]);
+        assert_eq!(fitting(&names, &header, &mut cells, 200, Some(3)), [0, 1, 2, 3]);
         assert_eq!(cells[0], row(), "there was room for all of it");
         let mut cells = vec![row()];
-        assert_eq!(fitting(&names, &header, &mut cells, 60), [0, 1, 3]);
+        assert_eq!(fitting(&names, &header, &mut cells, 60, Some(3)), [0, 1, 3]);
         assert_eq!(cells[0][3].chars().count(), 60 - 12 - 7);
         assert!(cells[0][3].ends_with('…'));
     }

@@ -16,17 +16,37 @@ use crate::render::Ui;
 pub struct Table {
     header: Vec<String>,
     right: Vec<usize>,
+    whole: Vec<usize>,
+    whole_words: bool,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub fn new(header: &[&str]) -> Self {
-        Table { header: header.iter().map(ToString::to_string).collect(), right: Vec::new(), rows: Vec::new() }
+        Table {
+            header: header.iter().map(ToString::to_string).collect(),
+            right: Vec::new(),
+            whole: Vec::new(),
+            whole_words: false,
+            rows: Vec::new(),
+        }
     }
 
     /// Aligns this column (counted from 0) at the right: for numbers and sizes. Such a column is never wrapped.
     pub fn right(mut self, column: usize) -> Self {
         self.right.push(column);
+        self
+    }
+
+    /// This column is never wrapped: for what is copied.
+    pub fn whole(mut self, column: usize) -> Self {
+        self.whole.push(column);
+        self
+    }
+
+    /// Text is wrapped between words alone: where a name does not fit there is a line each cell instead.
+    pub fn whole_words(mut self) -> Self {
+        self.whole_words = true;
         self
     }
 
@@ -53,10 +73,15 @@ impl Table {
     /// Prints the table to stdout, as wide as the terminal at most: where that is too narrow for its columns, a line each cell. In a pipe no line is
     /// ever wrapped.
     pub fn print(&self, ui: &Ui) -> Result<()> {
-        match comfy_table::Table::new().width().filter(|width| self.narrowest() > usize::from(*width)) {
+        match comfy_table::Table::new().width().filter(|width| !self.fits(usize::from(*width))) {
             Some(width) => ui.print(&self.cells(width, ui.color_out)),
             None => ui.print(&self.shown(ui)),
         }
+    }
+
+    /// Side by side, its columns have room in so many of a terminal.
+    pub fn fits(&self, width: usize) -> bool {
+        self.narrowest() <= width
     }
 
     /// So many columns of a terminal it takes when all that can be wrapped is.
@@ -139,10 +164,14 @@ impl Table {
             if self.right.contains(&index) {
                 column.set_cell_alignment(CellAlignment::Right);
                 column.set_constraint(ColumnConstraint::ContentWidth);
+            } else if self.whole.contains(&index) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
             } else {
                 // The header stays on one line.
                 let header = self.header.get(index).map_or(0, |header| header.chars().count());
-                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(header).unwrap_or(u16::MAX))));
+                let words = self.rows.iter().filter_map(|row| row.get(index)).filter(|_| self.whole_words).flat_map(|cell| cell.split(' '));
+                let least = words.map(|word| word.chars().count()).max().unwrap_or(0).max(header);
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(least).unwrap_or(u16::MAX))));
             }
         }
         table
@@ -153,12 +182,14 @@ impl Table {
 fn wrap_only_the_widest(table: &mut comfy_table::Table, width: u16) {
     let widths = table.column_max_content_widths();
     let wraps = |column: &comfy_table::Column| column.constraint() != Some(&ColumnConstraint::ContentWidth);
-    let Some(widest) = table.column_iter().filter(|column| wraps(column)).map(|column| column.index).max_by_key(|index| widths[*index])
-    else {
-        return;
+    let least = |column: &comfy_table::Column| match column.constraint() {
+        Some(ColumnConstraint::LowerBoundary(Width::Fixed(least))) => usize::from(*least),
+        _ => 0,
     };
+    let widest = table.column_iter().filter(|column| wraps(column)).max_by_key(|column| widths[column.index]);
+    let Some((widest, needed)) = widest.map(|column| (column.index, least(column).max(READABLE_WIDTH))) else { return };
     let others: usize = table.column_iter().map(|c| usize::from(c.padding_width()) + usize::from(widths[c.index])).sum();
-    if others - usize::from(widths[widest]) + READABLE_WIDTH <= usize::from(width) {
+    if others - usize::from(widths[widest]) + needed <= usize::from(width) {
         for column in table.column_iter_mut().filter(|column| column.index != widest) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
@@ -272,6 +303,13 @@ mod tests {
              \x20      orphans\n\
              \x20      set aside\n"
         );
+    }
+
+    #[test]
+    fn names_stay_whole_where_they_are_asked_to() {
+        let table = sample().whole_words();
+        assert_eq!((table.narrowest(), table.lines(Some(44), false)), (36, sample().lines(Some(44), false)));
+        assert_eq!(sample().whole(2).narrowest(), 35, "the last column is not wrapped, the first is");
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub const STAT: Stat = Stat {
             if reading.rows.iter().any(is_unused) {
                 let days = since.value(0, "age_seconds").and_then(Cell::number).unwrap_or_default() / 86_400.0;
                 let since = reading.since.clone().unwrap_or_else(|| "the server's start, or longer ago".to_string());
-                reading.notes.push(format!("scans are counted since {since}: {days:.1} days"));
+                let long = if days < 1.0 { format!("{:.1} hours", days * 24.0) } else { format!("{days:.1} days") };
+                reading.notes.push(format!("scans are counted since {since}: {long}"));
                 if days < 30.0 {
                     reading.notes.push("that is short: an index that one report a month needs looks unused".to_string());
                 }

@@ -11,7 +11,7 @@ mod page;
 mod prometheus;
 mod rules;
 mod served;
-mod top;
+pub mod top;
 mod watch;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,11 +1,13 @@
 //! `candlefish stats`: the sins of indexes, trees of locks, tables that are locked, rates and resets, pools.
 
 use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls};
 
+use crate::monitor::top::{drawn, terminal};
 use crate::server::{Server, machine};
 use crate::support::{Case, Database, Output, addresses, fixture};
 
@@ -480,6 +482,33 @@ fn statistics_are_tables_json_and_csv() {
     database.rows("SELECT 1 AS quick");
     case.run("stats slow-queries -d {url}").exit(0).stderr_has("--min-ms 0 shows all");
     case.run("stats slow-queries --min-ms 0 -d {url}").exit(0).stdout_has(" µs");
+}
+
+/// A name stays one, and so does what is to be pasted; nothing is left out where each cell has a line of its own.
+#[test]
+fn narrow_terminals_break_no_name() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE a_table_with_quite_a_name (id int PRIMARY KEY, note text); \
+         CREATE INDEX an_index_that_nobody_has_ever_used ON a_table_with_quite_a_name (note)",
+    );
+    let case = Case::new("narrow").database(&database);
+    let url = database.url();
+    let shown = |columns: u16, words: &[&str]| {
+        let (ours, theirs) = terminal(columns, 50);
+        let mut command = case.command();
+        command.args(words).args(["-d", &url]).stdout(Stdio::from(theirs));
+        let screen = drawn(&ours);
+        assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(0));
+        drop(command);
+        screen.iter().collect::<String>()
+    };
+    let indexes = shown(80, &["stats", "indexes", "--min-size", "1"]);
+    assert!(indexes.contains("DROP INDEX CONCURRENTLY public.an_index_that_nobody_has_ever_used\r\n"), "{indexes}");
+    let tables = shown(54, &["stats", "tables"]);
+    assert!(tables.contains("public.a_table_with_quite_a_name ") && !tables.contains("seq scans"), "{tables}");
+    let tables = shown(36, &["stats", "tables"]);
+    assert!(tables.contains("public.a_table") && tables.contains("seq scans"), "{tables}");
 }
 
 /// What candlefish adds to the queries: loosely here; measured, it is some milliseconds.

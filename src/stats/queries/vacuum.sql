@@ -19,11 +19,11 @@ tables AS (
     CROSS JOIN settings
     WHERE s.schemaname NOT IN ('pg_catalog', 'information_schema') AND c.relkind IN ('r', 'm', 't')
 )
-SELECT what, name, xid_age, wraparound_ratio, dead_est, due_at, dead_est / nullif(due_at, 0) AS due_ratio, vacuumed_seconds, phase, progress_ratio
+SELECT what, name, xid_age, wraparound_ratio, dead_est, due_at, dead_est / nullif(due_at, 0)::float8 AS due_ratio, vacuumed_seconds, phase, progress_ratio
 FROM (
     SELECT 1 AS position, 'running' AS what,
         CASE WHEN p.datname = current_database() THEN p.relid::regclass::text ELSE p.datname || ': ' || p.relid END AS name,
-        NULL::bigint AS xid_age, NULL::float8 AS wraparound_ratio, NULL::bigint AS dead_est, NULL::float8 AS due_at, NULL::float8 AS vacuumed_seconds,
+        NULL::bigint AS xid_age, NULL::float8 AS wraparound_ratio, NULL::bigint AS dead_est, NULL::bigint AS due_at, NULL::float8 AS vacuumed_seconds,
         p.phase, p.heap_blks_scanned::float8 / nullif(p.heap_blks_total, 0) AS progress_ratio
     FROM pg_stat_progress_vacuum p
     UNION ALL
@@ -33,9 +33,9 @@ FROM (
     FROM pg_database d
     UNION ALL
     (
-        SELECT 3, 'table', t.relid::regclass::text, t.xid_age, t.xid_age / 2147483648.0::float8, t.n_dead_tup, round(t.due),
+        SELECT 3, 'table', t.relid::regclass::text, t.xid_age, t.xid_age / 2147483648.0::float8, t.n_dead_tup, round(t.due)::bigint,
             extract(epoch FROM clock_timestamp() - t.vacuumed)::float8, NULL, NULL
         FROM tables t WHERE t.n_dead_tup > 0 ORDER BY t.n_dead_tup / nullif(t.due, 0) DESC NULLS LAST LIMIT $1
     )
 ) AS rows
-ORDER BY position, due_at IS NULL, dead_est / nullif(due_at, 0) DESC NULLS LAST, xid_age DESC, name
+ORDER BY position, due_at IS NULL, dead_est / nullif(due_at, 0)::float8 DESC NULLS LAST, xid_age DESC, name

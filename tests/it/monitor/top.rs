@@ -14,7 +14,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use crate::support::{Case, Database};
 
 /// A terminal of so many columns and rows: our end, and the program's.
-fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
+pub fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
@@ -25,7 +25,7 @@ fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
 }
 
 /// What is drawn, as it comes.
-fn drawn(ours: &OwnedFd) -> Receiver<String> {
+pub fn drawn(ours: &OwnedFd) -> Receiver<String> {
     let (sender, drawn) = channel();
     let mut screen = File::from(ours.try_clone().unwrap());
     std::thread::spawn(move || {

@@ -47,8 +47,12 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         Some(redis) => Some((redis.origin.clone(), RedisFacts::read(redis.secret()).await)),
     };
     let observer = Observer::connect(&address, "candlefish doctor").await.context("examine the server")?;
-    let patient = Patient::admit(&address, &observer, pooler.as_ref(), redis).await?;
-    let reports = examine(&patient, &args.ignore).await?;
+    // One transaction: looking is itself among what the server counts, and no application's traffic.
+    let examined = async {
+        let patient = Patient::admit(&address, &observer, pooler.as_ref(), redis).await?;
+        examine(&patient, &args.ignore).await
+    };
+    let reports = observer.together(examined).await?;
     doctor(ui, &reports)?;
     let least = if args.fail_on == FailOn::Warning { Verdict::Warning } else { Verdict::Error };
     Ok(if reports.iter().any(|report| report.verdict >= least) { Exit::Bad } else { Exit::Good })

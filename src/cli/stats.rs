@@ -121,10 +121,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         }
         (None, None) => {
             let look = Look { observer: &observer, options: &options };
-            let mut found = Vec::with_capacity(stats.len());
-            for stat in stats {
-                found.push(read(stat, &look).await?);
-            }
+            let found = observer.together(read_all(stats, &look)).await?;
             sheets(ui, &found, &shown)?;
             Ok(exit(&found))
         }
@@ -142,6 +139,14 @@ fn chosen(names: &[String]) -> Vec<&'static Stat> {
 
 async fn read(stat: &'static Stat, look: &Look<'_>) -> Result<Sheet> {
     stat.sheet(look).await.with_context(|| format!("read the statistic {}", stat.name))
+}
+
+async fn read_all(stats: Vec<&'static Stat>, look: &Look<'_>) -> Result<Vec<Sheet>> {
+    let mut found = Vec::with_capacity(stats.len());
+    for stat in stats {
+        found.push(read(stat, look).await?);
+    }
+    Ok(found)
 }
 
 fn exit(sheets: &[Sheet]) -> Exit {
@@ -229,8 +234,12 @@ impl Samples {
         Samples { stats: stats.into_iter().map(|stat| (stat, Rates::default(), None)).collect() }
     }
 
-    /// The next sample of each; from the second on, as rates.
+    /// The next sample of each; from the second on, as rates. One transaction: looking is itself among what the server counts.
     async fn take(&mut self, look: &Look<'_>) -> Result<Vec<Sheet>> {
+        look.observer.together(self.take_each(look)).await
+    }
+
+    async fn take_each(&mut self, look: &Look<'_>) -> Result<Vec<Sheet>> {
         let mut found = Vec::with_capacity(self.stats.len());
         for (stat, rates, taken) in &mut self.stats {
             let sheet = read(stat, look).await?;

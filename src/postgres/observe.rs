@@ -8,11 +8,14 @@ use anyhow::{Context as _, Result, bail};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use crate::model::Cell;
+use crate::model::{Cell, Failure};
 use crate::postgres::{Address, connect};
 
 /// How long looking may take to get in.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The server ends a statement by itself after 5 s; one that has not answered by now hangs, or is no longer there.
+const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
 /// Everything is set for one transaction: behind a pooler, what a session sets would stay with the next client of the server. One statement, so
 /// that looking leaves few traces in pg_stat_statements.
@@ -41,6 +44,8 @@ pub struct Observer {
     looks: Looks,
     /// The questions of now are one transaction.
     together: AtomicBool,
+    /// It has not answered in time: what else is asked would wait behind that.
+    is_silent: AtomicBool,
 }
 
 /// Transactions that looking has cost.
@@ -87,8 +92,10 @@ impl Observer {
         let mark = format!("{:08x}", RandomState::new().hash_one(name) as u32);
         let address = address.clone().with_connect_timeout(CONNECT_LIMIT).with_application_name(&said(name, &mark, BEGINNING));
         let looks = Looks { committed: AtomicU64::new(BEGINNING), rolled_back: AtomicU64::new(0), is_open: AtomicBool::new(false) };
-        let client = connect(&address).await?;
-        let mut observer = Observer { client, server: ServerFacts::default(), name, mark, looks, together: AtomicBool::new(false) };
+        let client = in_time(ANSWER_LIMIT, connect(&address)).await?;
+        let server = ServerFacts::default();
+        let mut observer =
+            Observer { client, server, name, mark, looks, together: AtomicBool::new(false), is_silent: AtomicBool::new(false) };
         let answer = observer.ask(include_str!("queries/server_facts.sql"), &[]).await.context("ask the server what it is")?;
         let text = |column: &str| answer.value(0, column).and_then(Cell::text).map(str::to_string);
         observer.server = ServerFacts {
@@ -109,11 +116,11 @@ impl Observer {
 
     /// All that `work` asks is one transaction, and costs one. What is refused of it leaves the rest as it is.
     pub async fn together<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.begin("pg_catalog").await?;
+        self.answered(self.begin("pg_catalog")).await?;
         self.together.store(true, Ordering::Relaxed);
         let done = work.await;
         self.together.store(false, Ordering::Relaxed);
-        let ended = self.end(true).await;
+        let ended = self.answered(self.end(true)).await;
         let done = done?;
         ended.map(|()| done)
     }
@@ -127,6 +134,20 @@ impl Observer {
 
     /// The same as [`Observer::ask`] where what is in this schema, quoted, is found as well.
     pub async fn ask_in(&self, schema: &str, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
+        self.answered(self.ask_now(schema, sql, parameters)).await
+    }
+
+    async fn answered<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.is_silent.load(Ordering::Relaxed) {
+            bail!(silence(ANSWER_LIMIT));
+        }
+        let done = in_time(ANSWER_LIMIT, work).await;
+        let is_silent = done.as_ref().is_err_and(|error| error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == SILENT));
+        self.is_silent.fetch_or(is_silent, Ordering::Relaxed);
+        done
+    }
+
+    async fn ask_now(&self, schema: &str, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
         let together = self.together.load(Ordering::Relaxed);
         if together {
             let search = setting("search_path", &search_path(schema));
@@ -184,9 +205,22 @@ impl Observer {
         Ok(answer.rows.first().and_then(|row| row.first()) == Some(&Cell::Bool(true)))
     }
 
-    /// True once the connection is gone: nothing more can be asked.
+    /// True once the connection is gone, or hangs: nothing more can be asked.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.is_silent.load(Ordering::Relaxed)
+    }
+}
+
+const SILENT: &str = "target_silent";
+
+fn silence(limit: Duration) -> Failure {
+    Failure::new(SILENT, format!("PostgreSQL has not answered within {} s", limit.as_secs()))
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => Err(silence(limit).into()),
     }
 }
 

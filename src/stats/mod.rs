@@ -166,9 +166,15 @@ impl Look<'_> {
 
     /// What a question about sessions answers, with how many this user does not see.
     async fn sessions(&self, sql: &str) -> Result<Reading> {
+        self.see_sessions_anew().await?;
         let mut reading = Reading::of(self.ask(sql, &[]).await?);
         self.note_hidden_sessions(&mut reading).await?;
         Ok(reading)
+    }
+
+    /// The server shows a transaction the sessions as it first saw them; locks, and a pooler's servers, as they are now.
+    async fn see_sessions_anew(&self) -> Result<()> {
+        self.ask("SELECT pg_stat_clear_snapshot() IS NULL", &[]).await.map(drop)
     }
 
     /// How many sessions of others stay hidden, as a note with what would show them.

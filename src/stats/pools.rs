@@ -33,24 +33,28 @@ pub const STAT: Stat = Stat {
 };
 
 async fn read(look: &Look<'_>) -> Result<Reading> {
-    let mut reading = match &look.options.pooler {
-        None => {
-            let note = "no pooler is named: --pooler postgresql://user@host:6432/ or POOLER_URL".to_string();
-            Reading { notes: vec![note], ..Reading::default() }
-        }
-        Some(pooler) => match pools(look, pooler).await {
-            Ok(reading) => reading,
-            Err(error) if look.observer.is_closed() => return Err(error),
-            Err(error) => return Err(refused(pooler, &error).into()),
-        },
-    };
-    match fleet(look).await {
+    // At once: both may hang.
+    let (mut reading, instances) = tokio::try_join!(of_pooler(look), async { Ok(fleet(look).await) })?;
+    match instances {
         Ok(None) => reading.notes.push(NO_REDIS.to_string()),
         Ok(Some(instances)) => reading.rows.extend(instances.iter().map(own_pool)),
         // PgBouncer's numbers are as good without those of instances.
         Err(error) => reading.notes.push(format!("pools of instances are not seen: {}", sentence(&error))),
     }
     Ok(reading)
+}
+
+async fn of_pooler(look: &Look<'_>) -> Result<Reading> {
+    match &look.options.pooler {
+        None => {
+            let note = "no pooler is named: --pooler postgresql://user@host:6432/ or POOLER_URL".to_string();
+            Ok(Reading { notes: vec![note], ..Reading::default() })
+        }
+        Some(pooler) => match pools(look, pooler).await {
+            Err(error) if !look.observer.is_closed() => Err(refused(pooler, &error).into()),
+            read => read,
+        },
+    }
 }
 
 /// The pool of one instance of the data layer, as it described it.
@@ -165,6 +169,7 @@ impl PoolUse {
 /// Per pool: how many of its server connections are sessions of this PostgreSQL, and how many there are.
 async fn sessions_seen(look: &Look<'_>, console: &Console) -> Result<HashMap<(String, String), (i64, i64)>> {
     let servers = console.show("SERVERS").await?;
+    look.see_sessions_anew().await?;
     let answer = look.ask(include_str!("queries/session_pids.sql"), &[]).await.context("list the server's sessions")?;
     let pids: HashSet<i64> = answer.rows.iter().filter_map(|row| row[0].number()).map(|pid| pid as i64).collect();
     let mut seen = HashMap::new();

@@ -1,10 +1,14 @@
 //! `candlefish doctor`: what is wrong is found with its remedy, what is right is not, and CI gets its exit code.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Command;
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::server::{Server, machine};
 use crate::stats::session;
-use crate::support::{Case, Database, addresses};
+use crate::support::{Case, Database, addresses, query};
 
 fn check<'a>(document: &'a Value, name: &str) -> &'a Value {
     let checks = document["checks"].as_array().unwrap_or_else(|| panic!("no checks in {document:#}"));
@@ -55,6 +59,17 @@ async fn what_could_not_be_looked_at_is_unknown_and_never_ok() {
     let database = Database::fresh();
     database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE held (id int PRIMARY KEY)");
     let case = Case::new("no time").database(&database);
+    // Looking is next to no traffic: a run is a transaction, not one a question.
+    let commits = || {
+        let counted = database.rows("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()");
+        counted[0].parse::<i64>().unwrap()
+    };
+    let before = commits();
+    for line in ["doctor -d {url}", "stats all -d {url}", "doctor -d {url}", "stats all -d {url}"] {
+        case.run(line).exit(0);
+    }
+    let cost = commits() - before;
+    assert!(cost < 40, "{cost} transactions");
     let verdicts = |document: Value| ["invalid-indexes", "indexes", "pg-stat-statements"].map(|name| check(&document, name).clone());
     let holder = session(&database).await;
     holder.batch_execute("BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -152,18 +167,52 @@ fn what_has_died_is_missed() {
     let case = Case::new("died").home(folder.path().join("home"));
     case.run("stack up").exit(0);
     let status = case.run("stack status --json").exit(0).json();
-    let send = |signal: &str| {
-        for name in ["redis", "pgbouncer"] {
-            let pid = status["servers"].as_array().unwrap().iter().find(|server| server["name"] == name).unwrap()["pid"].to_string();
-            assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    let signal = |signal: &str, pid: &str| assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+    let send = |sent: &str, names: &[&str]| {
+        for name in names {
+            let server = status["servers"].as_array().unwrap().iter().find(|server| server["name"] == *name).unwrap();
+            signal(sent, &server["pid"].to_string());
         }
     };
-    // Who hangs is waited for once, and not for long.
-    send("-STOP");
-    let began = std::time::Instant::now();
-    let hung = case.run("monitor --once --ignore-for").exit(2).stderr_has("source pgbouncer is failed: PgBouncer did not answer within");
-    assert!(began.elapsed().as_secs() < 8 && hung.stderr.contains("source instances is failed"), "{:?}: {hung}", began.elapsed());
-    send("-KILL");
+    // Who hangs is waited for, and not for long, and said.
+    let run_in = |seconds: u64, line: &str, code: i32, words: &[&str]| {
+        let began = Instant::now();
+        let output = case.run(line).exit(code);
+        assert!(began.elapsed().as_secs() < seconds, "{:?}: {output}", began.elapsed());
+        words.iter().for_each(|word| assert!(format!("{}{}", output.stdout, output.stderr).contains(word), "no {word}: {output}"));
+    };
+    let environment = case.run("stack env").exit(0).stdout;
+    let url = environment.lines().find_map(|line| line.strip_prefix("export DATABASE_URL=")).unwrap().trim_matches('\'');
+    // Its session hangs, then its server: a watch goes on when both are back.
+    let mut watch = case.command().args(["stats", "io", "--watch", "200ms", "--json"]).spawn().unwrap();
+    let mut samples = BufReader::new(watch.stdout.take().unwrap()).lines();
+    samples.next().unwrap().unwrap();
+    let session = query(url, "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'candlefish stats%'").unwrap().remove(0);
+    signal("-STOP", &session);
+    send("-STOP", &["postgres"]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| run_in(8, "stats", 2, &["that of the local stack in", "does not answer"]));
+        scope.spawn(|| run_in(8, "doctor", 2, &["does not answer"]));
+        scope.spawn(|| run_in(10, &format!("stats all -d {url}"), 2, &["PostgreSQL cannot be reached", "no answer within 5s"]));
+        scope.spawn(|| run_in(10, &format!("doctor -d {url}"), 2, &["no answer within 5s"]));
+        let failed = ["source pg_stat_database is failed: PostgreSQL cannot be reached", "no answer within 5s"];
+        scope.spawn(move || run_in(12, &format!("monitor --once --interval 1s --ignore-for -d {url}"), 2, &failed));
+    });
+    send("-CONT", &["postgres"]);
+    let mut said = BufReader::new(watch.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("PostgreSQL has not answered within 8 s; connecting again")));
+    assert!(said.any(|line| line.contains("connected again")) && samples.nth(8).is_some());
+    watch.kill().and_then(|()| watch.wait()).unwrap();
+    signal("-CONT", &session);
+    send("-STOP", &["redis", "pgbouncer"]);
+    std::thread::scope(|scope| {
+        let failed = ["source pgbouncer is failed: PgBouncer did not answer within", "source instances is failed"];
+        scope.spawn(move || run_in(8, "monitor --once --ignore-for", 2, &failed));
+        scope.spawn(|| run_in(12, "doctor", 1, &["PgBouncer cannot be reached", "no answer within 5s"]));
+        scope.spawn(|| run_in(8, "stats pools", 1, &["pools is unavailable", "no answer within 5s"]));
+        scope.spawn(|| run_in(15, "stats all", 1, &["pools is unavailable", "no answer within 5s", "cache is unavailable"]));
+    });
+    send("-KILL", &["redis", "pgbouncer"]);
     let document = case.run("doctor --json").exit(1).json();
     for name in ["redis-policy", "pgbouncer-mode"] {
         let found = check(&document, name);

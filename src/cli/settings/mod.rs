@@ -201,10 +201,14 @@ fn local_stack() -> Result<Address> {
     let stack = Stack::locate()?;
     match stack.addresses()? {
         Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), LOCAL_STACK),
-        Some(_) => bail!(Failure {
-            message: format!("no PostgreSQL is named, and the local stack in {} is not up", stack.home().display()),
-            ..no_target()
-        }),
+        Some(_) => {
+            // Whoever was stopped took its file away: this one hangs, or has died.
+            let state = if stack.has(ServerName::Postgres)? { "does not answer" } else { "is not up" };
+            bail!(Failure {
+                message: format!("no PostgreSQL is named, and that of the local stack in {} {state}", stack.home().display()),
+                ..no_target()
+            })
+        }
         None => bail!(no_target()),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::migrate::rehearse;
 use crate::migrate::run::Run;
 use crate::migrate::standing::{SEQUENCES_STEP, begun, object_step, rebuild_step};
 use crate::model::{Event, Name, Phase, QualifiedName};
@@ -124,9 +125,7 @@ async fn validate_constraint(run: &Run, client: &Client, place: usize) -> Result
         if !is_about_object(&error) {
             return Err(sql_failure(error.into()));
         }
-        let reason = sql_failure(error.into()).to_string();
-        let table = object.table.map(|table| &run.plan.tables[table].target).context("a constraint has a table")?;
-        built.warnings.push(not_valid(client, object, table, &reason).await?);
+        built.warnings.push(not_valid(run, client, object, error).await?);
     }
     Journal::steps_done(client, &run.id, &[(object_step(place), built.said()?)]).await?;
     Ok(built)
@@ -194,18 +193,37 @@ fn object_text(object: &ObjectPlan) -> String {
 }
 
 /// A constraint that old rows break: it is left NOT VALID, and the rows are listed.
-async fn not_valid(client: &Client, object: &ObjectPlan, table: &QualifiedName, reason: &str) -> Result<Warning> {
-    match &object.offenders {
-        Some(Offenders::Orphans) => foreign_key_not_valid(client, table, &object.name, &object.label).await,
-        Some(Offenders::Broken { count, list }) => {
-            let number: i64 = client.query_one(count, &[]).await.map_err(|error| sql_failure(error.into()))?.get(0);
-            let rows = client.query(list, &[]).await.map_err(|error| sql_failure(error.into()))?;
-            let texts = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
-            let message = format!("is NOT VALID: {} ({})", counted(number, "breaks it", "break it"), listed(texts));
-            Ok(Warning { class: object.kind.allow_class().into(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
-        }
-        None => Ok(Warning::weaker("constraint_not_valid", &object.label, format!("is NOT VALID: {reason}"))),
-    }
+async fn not_valid(run: &Run, client: &Client, object: &ObjectPlan, refusal: SqlError) -> Result<Warning> {
+    let place = object.table.context("a constraint has a table")?;
+    let plan = &run.plan.tables[place];
+    let message = match &object.offenders {
+        Some(Offenders::Orphans) => return foreign_key_not_valid(client, &plan.target, &object.name, &object.label).await,
+        Some(Offenders::Broken { count, list }) => match broken_rows(client, count, list).await {
+            Ok((number, texts)) => Some(rehearse::breaks(number as u64, texts)),
+            // A condition may fail at a row instead of being false for it, as a cast does: SQLite can tell which.
+            Err(error) if is_about_object(&error) => {
+                let (snapshot, schema, object) = (Arc::clone(&run.snapshot), Arc::clone(&run.schema), object.clone());
+                let table = plan.source_index;
+                let asked = tokio::task::spawn_blocking(move || {
+                    rehearse::breaking(&snapshot.reader()?, &schema.tables[table], &object).map(|said| said.map(|(_, message)| message))
+                });
+                asked.await.context("a reader of the source panicked")??
+            }
+            Err(error) => return Err(sql_failure(error.into())),
+        },
+        None => None,
+    };
+    let message = message.unwrap_or_else(|| {
+        let state = refusal.code().map(|code| format!(" (SQLSTATE {})", code.code())).unwrap_or_default();
+        format!("is NOT VALID: {}{state}", sql_failure(refusal.into()))
+    });
+    Ok(Warning { class: object.kind.allow_class().into(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
+}
+
+async fn broken_rows(client: &Client, count: &str, list: &str) -> Result<(i64, Vec<String>), SqlError> {
+    let number = client.query_one(count, &[]).await?.get(0);
+    let rows = client.query(list, &[]).await?;
+    Ok((number, rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect()))
 }
 
 /// A foreign key that stands for new rows only, with the old ones that have no parent.
@@ -370,13 +388,19 @@ async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable,
         let done = statement::journal_step(&run.id, if validate.is_empty() { step } else { &half }, &built.said()?);
         let together = format!("{make};\n{};\n{done}", statement::journal_rebuilt(&plan.target, object));
         if let Err(error) = client.batch_execute(&together).await {
-            if object.kind != RebuildKind::ForeignKey || !is_about_object(&error) {
+            let kind = match object.kind {
+                RebuildKind::ForeignKey => ObjectKind::ForeignKey,
+                // An expression may fail at a row that has come.
+                RebuildKind::Index => ObjectKind::Index,
+                RebuildKind::Trigger => return Err(sql_failure(error.into())),
+            };
+            if !is_about_object(&error) {
                 return Err(sql_failure(error.into()));
             }
             let (reason, object) = (sql_failure(error.into()).to_string(), format!("{}.{}", plan.source, object.name.as_str()));
             built.created = 0;
-            built.warnings.push(Warning::loss(ObjectKind::ForeignKey, &object, format!("could not be put back: {reason}")));
-            built.todo.push(Todo { kind: ObjectKind::ForeignKey, object, reason, original: format!("{};", statements.join(";\n")) });
+            built.warnings.push(Warning::loss(kind, &object, format!("could not be put back: {reason}")));
+            built.todo.push(Todo { kind, object, reason, original: format!("{};", statements.join(";\n")) });
             Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
             return Ok(built);
         }

@@ -202,13 +202,19 @@ fn orphans(reader: &Reader<'_>, schema: &Schema, table: &Table, object: &ObjectP
     Ok((count > 0).then(|| ("foreign_key_not_valid", format!("is NOT VALID: {rows} ({})", listed(examples)))))
 }
 
-fn breaking(reader: &Reader<'_>, table: &Table, object: &ObjectPlan) -> Result<Said> {
+/// Rows of the source that break a CHECK, by SQLite's own word.
+pub(super) fn breaking(reader: &Reader<'_>, table: &Table, object: &ObjectPlan) -> Result<Said> {
     let check = table.checks.iter().find(|check| format!("CHECK ({})", check.expression) == object.original);
     let Some(check) = check else { return Ok(None) };
     // A function of the application's own is not here to be asked.
     let Ok((count, examples)) = reader.breaking(table, &check.expression) else { return Ok(None) };
+    Ok((count > 0).then(|| ("constraint_not_valid", breaks(count, examples))))
+}
+
+/// What is said of a CHECK that so many rows break, with some of them.
+pub(super) fn breaks(count: u64, examples: Vec<String>) -> String {
     let rows = if count == 1 { "1 row breaks it".to_string() } else { format!("{count} rows break it") };
-    Ok((count > 0).then(|| ("constraint_not_valid", format!("is NOT VALID: {rows} ({})", listed(examples)))))
+    format!("is NOT VALID: {rows} ({})", listed(examples))
 }
 
 fn listed(mut examples: Vec<String>) -> String {

@@ -10,7 +10,7 @@ use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::{Job, peak_rss_bytes};
 use crate::model::Phase;
-use crate::plan::{NOT_IN_TARGET, ObjectKind, Plan, Severity, Todo, Warning, lacks};
+use crate::plan::{NOT_IN_TARGET, OTHER_DEFAULT, ObjectKind, Plan, Severity, Todo, Warning, lacks};
 
 #[derive(Clone, Debug)]
 pub struct MigrateReport {
@@ -265,7 +265,9 @@ pub fn lacking(said: &[Warning], missing: impl Iterator<Item = (String, String, 
         // An identity is a column and the sequence that fills it.
         let wanted = if kind == "identity" { ObjectKind::Sequence.as_str() } else { &kind };
         let class = ObjectKind::ALL.into_iter().find(|known| known.as_str() == wanted).map_or("", ObjectKind::allow_class);
-        let message = format!("{} in the target's own schema: {reason}", lacks(&kind));
+        let other = kind == ObjectKind::Default.as_str() && reason.starts_with(OTHER_DEFAULT);
+        let same = if other { " that gives the same" } else { "" };
+        let message = format!("{}{same} in the target's own schema: {reason}", lacks(&kind));
         Warning { class: class.into(), ..Warning::weaker(NOT_IN_TARGET, object, message) }
     };
     missing.filter(|(_, object, _)| !is_said(object)).map(warning).collect()

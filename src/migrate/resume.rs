@@ -28,8 +28,10 @@ use crate::sqlite::Fingerprint;
 pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) -> Result<()> {
     Journal::open(control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
     let snapshot = job.snapshot.clone();
-    let fingerprint =
-        tokio::task::spawn_blocking(move || snapshot.fingerprint(None)).await.context("a reader of the source panicked")??;
+    let (fingerprint, declared) =
+        tokio::task::spawn_blocking(move || -> Result<_> { Ok((snapshot.fingerprint(None)?, snapshot.reader()?.declarations())) })
+            .await
+            .context("a reader of the source panicked")??;
     let record = RunRecord {
         run_id: job.run_id.clone(),
         source: job.snapshot.path().display().to_string(),
@@ -39,6 +41,7 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
             "mapping": job.mapping_name,
             "source_path": job.call.source_path,
             "fingerprint": fingerprint,
+            "declared": declared,
             "flags": job.call.flags,
             "sections": job.sections.words(),
             "command": job.call.line,

@@ -12,7 +12,7 @@ use crate::plan::source_tz::SourceTz;
 use crate::plan::table::TableBuilder;
 use crate::plan::target::{Lookup, TargetSchema};
 use crate::plan::unify::unify_foreign_keys;
-use crate::plan::{limits, objects};
+use crate::plan::{limits, objects, views};
 
 /// What a person asked for, as far as the plan goes.
 #[derive(Clone, Debug)]
@@ -133,7 +133,9 @@ pub fn build(input: &Input<'_>) -> Plan {
     }
     unify_foreign_keys(input, &mut plan);
     drop_sequences_of_text(&mut plan);
-    if !input.options.data_only {
+    if input.options.data_only {
+        views::say_lacking_triggers(input, &mut plan);
+    } else {
         objects::plan_objects(input, &mut plan, &mut relations);
         name_sequences(&mut plan, &mut relations);
     }

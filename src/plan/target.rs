@@ -29,6 +29,8 @@ pub struct TargetTable {
     pub replaceable: bool,
     /// Constraints, secondary indexes and triggers that can be taken away for the copy and put back after it.
     pub rebuildable: Vec<Rebuildable>,
+    /// When its triggers fire: `AFTER INSERT`.
+    pub fires: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

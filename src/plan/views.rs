@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use crate::dialect::translate::{self, Catalog};
-use crate::model::{MAX_NAME_BYTES, Name, QualifiedName, View};
+use crate::model::{MAX_NAME_BYTES, Name, QualifiedName, Trigger, View};
 use crate::plan::build::{Input, cannot};
-use crate::plan::decision::{ObjectKind, ObjectPlan, Plan, Warning};
+use crate::plan::decision::{NOT_IN_TARGET, ObjectKind, ObjectPlan, Plan, TablePlan, Warning, lacks};
 use crate::plan::express;
 use crate::plan::names::Namespace;
-use crate::plan::target::{RebuildKind, TargetTable};
 
 /// What candlefish leaves on views and functions, so that `--replace` knows its own.
 pub const MARK: &str = "made by candlefish";
@@ -30,8 +29,7 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
     for trigger in &input.source.triggers {
         let label = format!("{}.{}", trigger.table, trigger.name);
         // A table that was there before has the triggers that its own application gave it.
-        if let Some(table) = plan.tables.iter().find(|table| table.source.eq_ignore_ascii_case(&trigger.table) && table.create.is_none()) {
-            let warning = left_out(input, &table.target, &label);
+        if let Some(warning) = left_out(input, plan, trigger) {
             plan.warnings.push(warning);
             continue;
         }
@@ -64,19 +62,31 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
     }
 }
 
-/// What is said of a trigger whose table was there before: only a table that has triggers can have one for this one's work.
-fn left_out(input: &Input<'_>, target: &QualifiedName, label: &str) -> Warning {
-    let fires = |table: &TargetTable| table.rebuildable.iter().any(|object| object.kind == RebuildKind::Trigger);
-    if input.target.tables.iter().any(|table| table.name == *target && fires(table)) {
-        return Warning::note("trigger_left_out", label, format!("is left out: {target} was there before, with triggers of its own"));
+/// Says which triggers the target's own tables lack, where none is to be made.
+pub fn say_lacking_triggers(input: &Input<'_>, plan: &mut Plan) {
+    let said: Vec<Warning> = input.source.triggers.iter().filter_map(|trigger| left_out(input, plan, trigger)).collect();
+    plan.warnings.extend(said);
+}
+
+/// What is said of a trigger whose table was there before: only one that fires at the same moment can do this one's work.
+fn left_out(input: &Input<'_>, plan: &Plan, trigger: &Trigger) -> Option<Warning> {
+    let is_given = |table: &&TablePlan| table.create.is_none() && table.source.eq_ignore_ascii_case(&trigger.table);
+    let target = &plan.tables.iter().find(is_given)?.target;
+    let label = format!("{}.{}", trigger.table, trigger.name);
+    let table = input.target.tables.iter().find(|table| table.name == *target);
+    let moment = translate::fires(&trigger.sql);
+    let has_one = moment.as_ref().is_some_and(|moment| table.is_some_and(|table| table.fires.contains(moment)));
+    let at = moment.map(|moment| format!(" that fires {moment}")).unwrap_or_default();
+    if has_one {
+        let message = format!("is left out: {target} was there before, with a trigger of its own{at}");
+        return Some(Warning::note("trigger_left_out", label, message));
     }
-    let message = format!("is not made: {target} was there before, and it has no trigger");
-    // Who asked for rows alone has not asked for it.
+    // Who asked for rows alone has not asked for it, and must know.
     if input.options.data_only {
-        Warning::note("trigger_left_out", label, message)
-    } else {
-        Warning::loss(ObjectKind::Trigger, label, message)
+        let message = format!("{} in the target's own schema: {target} has none{at}", lacks(ObjectKind::Trigger.as_str()));
+        return Some(Warning { class: ObjectKind::Trigger.allow_class().into(), ..Warning::weaker(NOT_IN_TARGET, label, message) });
     }
+    Some(Warning::loss(ObjectKind::Trigger, label, format!("is not made: {target} was there before, and it has no trigger{at}")))
 }
 
 /// What each view is called in the target, by its name in SQLite. They are given out before constraints get theirs, which nobody asks for by name.

@@ -34,11 +34,15 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
         columns.entry(row.get(0)).or_default().push(column(&row));
     }
     let mut rebuildable: HashMap<u32, Vec<Rebuildable>> = HashMap::new();
+    let mut fires: HashMap<u32, Vec<String>> = HashMap::new();
     for row in client.query(include_str!("queries/rebuildable.sql"), &[&schema]).await? {
         let kind = RebuildKind::of(row.get(1));
         let object =
             Rebuildable { kind, name: Name::new(row.get::<_, &str>(2)), definition: row.get(3), valid: row.get(4), comment: row.get(5) };
         rebuildable.entry(row.get(0)).or_default().push(object);
+        if let Some(moments) = row.get::<_, Option<Vec<String>>>(6) {
+            fires.entry(row.get(0)).or_default().extend(moments);
+        }
     }
     for row in client.query(include_str!("queries/tables.sql"), &[&schema]).await? {
         let oid: u32 = row.get(0);
@@ -48,6 +52,7 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
             replaceable: false,
             columns: columns.remove(&oid).unwrap_or_default(),
             rebuildable: rebuildable.remove(&oid).unwrap_or_default(),
+            fires: fires.remove(&oid).unwrap_or_default(),
         });
     }
     for some in target.tables.chunks_mut(ASKED_TOGETHER) {

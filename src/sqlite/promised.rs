@@ -1,6 +1,8 @@
 //! What each table promises by SQLite's own account: its PRAGMAs alone, without a look at a CREATE statement and without the schema that plans are
 //! made from. Who checks a plan must not go by what the plan went by. No PRAGMA tells of CHECKs.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 
 use crate::sqlite::snapshot::Reader;
@@ -24,6 +26,19 @@ pub struct PromisedIndex {
 }
 
 impl Reader<'_> {
+    /// How everything in the file is declared, each as a short digest by its sort and name: what tells a later run that something has changed. Empty
+    /// where the file does not say.
+    pub fn declarations(&self) -> BTreeMap<String, String> {
+        let read = || -> rusqlite::Result<BTreeMap<String, String>> {
+            let sql =
+                r"SELECT type || ' ' || name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\_%' ESCAPE '\'";
+            let mut declared = self.connection().prepare(sql)?;
+            let digest = |sql: String| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(sql.as_bytes()));
+            declared.query_map([], |row| Ok((row.get(0)?, digest(row.get(1)?))))?.collect()
+        };
+        read().unwrap_or_default()
+    }
+
     /// The promises of one table.
     pub fn promised(&self, table: &str) -> Result<Vec<Promised>> {
         let read = || -> rusqlite::Result<Vec<Promised>> {

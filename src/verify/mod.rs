@@ -2,6 +2,7 @@
 //!
 //! Both sides are read whole, each in one state, and summed without regard to order; only where the sums differ are rows matched by key.
 
+mod defaults;
 mod diff;
 mod objects;
 mod promised;

@@ -18,6 +18,7 @@ use crate::postgres::{
     read_objects, session, sql_failure, statement,
 };
 use crate::sqlite::{self, Promised, Snapshot};
+use crate::verify::defaults::{given_default, same_defaults};
 use crate::verify::report::{MissingObject, ObjectsReport, WrongNextValue};
 use crate::verify::{Job, promised};
 
@@ -33,7 +34,7 @@ pub async fn schema_objects(job: &Job) -> Result<ObjectsReport> {
 }
 
 /// What the source promises of these of its tables, which were in the target before, and the target's own schema does not; and views that
-/// say something else there. What its defaults and expressions say, and its triggers, are its application's matter.
+/// say something else there. What its expressions say, and its triggers, are its application's matter.
 ///
 /// `ready` may change the target for the comparison alone: what it does is rolled back.
 pub async fn missing_from_given(
@@ -82,6 +83,7 @@ async fn compare(
     transaction.batch_execute(&format!("SET LOCAL search_path = pg_temp, {schema}")).await?;
     let refused = rehearse(&transaction, &plan).await?;
     let expected = read_objects(&transaction, Place::Temporary).await?;
+    let same_defaults = same_defaults(&transaction, &expected, &actual).await?;
     transaction.rollback().await?;
 
     let comparison = Comparison {
@@ -92,6 +94,7 @@ async fn compare(
         expected: &expected,
         actual: &actual,
         history: &history,
+        same_defaults,
         only: only.as_ref(),
     };
     comparison.columns(&mut report);
@@ -264,6 +267,8 @@ struct Comparison<'a> {
     expected: &'a SchemaObjects,
     actual: &'a SchemaObjects,
     history: &'a History,
+    /// Columns whose defaults are written differently on both sides, and give the same.
+    same_defaults: HashSet<(String, String)>,
     /// These tables of the source alone, though the target had them before.
     only: Option<&'a HashSet<String>>,
 }
@@ -325,6 +330,9 @@ impl Comparison<'_> {
                         let twice = table.columns.iter().filter(|other| other.source_index == column.source_index).count() > 1;
                         if !twice {
                             given_promises(report, &label, expected, actual);
+                            if !self.same_defaults.contains(&place) {
+                                given_default(report, &label, expected, actual);
+                            }
                         }
                     }
                     // A dry run looks before the column is added.
@@ -377,13 +385,14 @@ impl Comparison<'_> {
             ObjectKind::ForeignKey,
             ObjectKind::Collation,
             ObjectKind::Generated,
+            ObjectKind::Default,
         ];
         for warning in self.plan.warnings.iter().filter(|warning| warning.severity == Severity::Loss) {
             let kind = kinds.into_iter().find(|kind| *warning == Warning::loss(*kind, &warning.object, &warning.message));
             let table = self.given_table(&warning.object);
             let Some((kind, table)) = kind.zip(table) else { continue };
             let (relation, name) = (table.target.name.as_str(), warning.object[table.source.len()..].trim_start_matches('.'));
-            if kind == ObjectKind::Generated {
+            if matches!(kind, ObjectKind::Generated | ObjectKind::Default) {
                 let column = table.columns.iter().find(|column| column.source == name);
                 let place = column.map(|column| (relation.to_string(), column.target.as_str().to_string()));
                 let fills = |promises: &ColumnPromises| promises.default.is_some() || promises.generated.is_some();
@@ -537,7 +546,7 @@ fn promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, 
     }
 }
 
-/// What a column of a table's own schema lacks; that its default or its expression is another is its application's matter.
+/// What a column of a table's own schema lacks; that its expression is another is its application's matter.
 fn given_promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
     // The run has obeyed the type that was there.
     if expected.sql_type != actual.sql_type && !actual.sql_type.is_empty() {

@@ -333,6 +333,27 @@ fn runs_show_what_a_refresh_has_changed_and_a_key_that_is_not_valid_is_said() {
 }
 
 #[test]
+fn what_the_source_declares_otherwise_is_said_until_a_run_makes_it() {
+    let shop = Followed::new(
+        "refresh-declared",
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); CREATE VIEW w AS SELECT id FROM t; CREATE INDEX i ON t(v); CREATE VIEW stays AS SELECT 1 AS one;",
+    );
+    let said = |report: Json| -> Vec<String> {
+        let all = report["warnings"].as_array().unwrap().iter();
+        all.map(|warning| format!("{} {}", warning["object"].as_str().unwrap(), warning["message"].as_str().unwrap())).collect()
+    };
+    assert_eq!(said(shop.refresh("--yes --json").exit(0).json()), [""; 0]);
+    shop.source(
+        "DROP VIEW w; CREATE VIEW w AS SELECT v FROM t; DROP INDEX i; CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END; INSERT INTO t VALUES (1, 'a');",
+    );
+    for _ in 0..2 {
+        let said = said(shop.refresh("--yes --json").exit(0).json());
+        let heads: Vec<&str> = said.iter().map(|line| line.split(" in the source").next().unwrap()).collect();
+        assert_eq!(heads, ["trigger tr is new", "view w is declared otherwise", "index i is gone"], "{said:#?}");
+    }
+}
+
+#[test]
 fn rows_that_were_kept_do_not_go_and_tables_that_are_left_are_said() {
     let database = Database::fresh();
     database.execute("CREATE TABLE roles(id bigint PRIMARY KEY, name text); INSERT INTO roles VALUES (100, 'seeded by the application')");

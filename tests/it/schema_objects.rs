@@ -208,7 +208,8 @@ fn tables_that_were_there_before_have_a_schema_of_their_own() {
          CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
          CREATE TRIGGER other BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION own()",
     );
-    case.run("migrate {source} {url}").exit(0);
+    // A trigger that fires at another moment does not do this one's work: it is lost.
+    case.run("migrate {source} {url} --allow triggers").exit(0).stdout_has("it has no trigger that fires BEFORE INSERT");
     // A sequence that two tables share goes on after the ids of both, and never back.
     assert_eq!(database.value("SELECT nextval('shared')"), "10");
     rusqlite::Connection::open(case.source_path()).unwrap().execute_batch("INSERT INTO two VALUES (5), (20)").unwrap();
@@ -224,11 +225,14 @@ fn tables_that_were_there_before_have_a_schema_of_their_own() {
     let same = case.run("verify {source} {url} --schema-objects --json").exit(0).json()["schema_objects"].clone();
     assert_eq!((&same["triggers_not_compared"], &same["compared"]), (&json!([]), &json!(compared + 1)));
     // What it lacked before, the run has said, whatever rows have come since; what it has lost since, nobody has.
-    assert_eq!((missing(&objects), &objects["not_compared"]), (vec!["not null t.n".into(), "primary key t.id".into()], &json!([])));
+    let mut lacking = missing(&objects);
+    lacking.sort();
+    assert_eq!(lacking, ["not null t.n", "primary key t.id", "trigger t.no_zero"]);
+    assert_eq!(objects["not_compared"], json!([]));
     assert!(objects["missing"].as_array().unwrap().iter().all(|missing| missing["declared"] == true), "{objects}");
     database.execute("ALTER TABLE t ALTER id DROP NOT NULL");
     let objects = case.run("verify {source} {url} --schema-objects --json").exit(1).json()["schema_objects"].clone();
-    assert_eq!(missing(&objects)[0], "not null t.id");
+    assert!(missing(&objects).contains(&"not null t.id".to_string()), "{objects}");
     database.execute("ALTER TABLE t ALTER id SET NOT NULL; SELECT setval('t_id_seq', 1)");
     let objects = case.run("verify {source} {url} --schema-objects --json").exit(1).json()["schema_objects"].clone();
     assert_eq!(objects["wrong_next_values"][0], json!({"table": "t", "column": "id", "expected": 5, "actual": 2}));

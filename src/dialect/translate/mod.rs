@@ -37,7 +37,7 @@ use scope::{Scope, ScopeSource};
 use typed::Class;
 
 pub use rowids::rowids;
-pub use trigger::{stands_in_for_update, trigger};
+pub use trigger::{fires, stands_in_for_update, trigger};
 pub use typed::Constant;
 
 /// The type of a column in PostgreSQL.
@@ -271,7 +271,17 @@ pub fn check(sql: &str, relation: &Relation) -> Outcome<TranslatedExpression> {
     let mut translator = Translator::over(&catalog, relation);
     let expr = syntax::expression(sql)?;
     let sql = if json::mentions_validity(&expr) { json::check(&mut translator, &expr)? } else { translator.expr(&expr)?.condition()? };
+    if asks_a_query(&sql) {
+        return no("PostgreSQL takes no sub-SELECT in a CHECK, and its form there has one");
+    }
     Ok(TranslatedExpression { sql, notes: translator.notes })
+}
+
+/// True where `SELECT` is a word of the statement, and not of a text or a name in it.
+fn asks_a_query(sql: &str) -> bool {
+    // Every second piece between quotes is inside of them; a doubled quote makes an empty piece.
+    let outside = |sql: &str, quote: char| sql.split(quote).step_by(2).collect::<Vec<_>>().join(" ");
+    outside(&outside(sql, '\''), '"').contains("(SELECT ")
 }
 
 /// The expression of a generated column of `result` type; immutable.

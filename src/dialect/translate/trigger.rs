@@ -66,6 +66,17 @@ pub fn stands_in_for_update(sql: &str) -> bool {
     create_trigger(sql).is_ok_and(|ddl| ddl.timing == Timing::InsteadOf && matches!(ddl.event, TriggerEvent::Update(_)))
 }
 
+/// Before or after what a trigger fires, as PostgreSQL says it: `AFTER INSERT`; none of one that cannot be read.
+pub fn fires(sql: &str) -> Option<String> {
+    let ddl = create_trigger(sql).ok()?;
+    let event = match ddl.event {
+        TriggerEvent::Insert => "INSERT",
+        TriggerEvent::Delete => "DELETE",
+        TriggerEvent::Update(_) => "UPDATE",
+    };
+    Some(format!("{} {event}", timing(ddl.timing)))
+}
+
 /// Where the function is left early, until it is known what has to be done first.
 const LEAVE: &str = "\u{2}";
 

@@ -9,7 +9,7 @@ mod damage;
 mod ledger;
 mod stage;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -82,6 +82,7 @@ pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     control.batch_execute("BEGIN; SET LOCAL search_path = ''; SET LOCAL synchronize_seqscans = off").await?;
     let target = lock(&control, &job.options.schema, &maps).await?;
     let mut said = left_over(&left, &target);
+    said.extend(declared_since(&control, &job, of).await?);
     let pairs = pair_up(maps, &schema, &target)?;
     said.extend(damage::by_indexes(&job, &schema, &pairs).await?);
     let sequences = sequences(&job, &schema, &target, &pairs)?;
@@ -218,6 +219,36 @@ fn left_over(maps: &[CopyMap], target: &TargetSchema) -> Vec<Warning> {
         Warning::weaker("table_left_over", &map.source, format!("is no longer in the source; {name} is left as it is, with its rows"))
     };
     maps.iter().filter(there).map(say).collect()
+}
+
+/// What of the source is declared otherwise than for the run that made the target's schema: a refresh brings rows alone. Nothing is said after a run
+/// that has not kept it.
+async fn declared_since(control: &Client, job: &Job, of: Option<&str>) -> Result<Vec<Warning>> {
+    let followed = match of {
+        Some(run_id) => Journal::source_of(control, &job.options.schema, Some(run_id)).await?.map(|(_, path)| path),
+        None => None,
+    };
+    let path = followed.as_ref().unwrap_or(&job.call.source_path);
+    let before = Journal::last_settings(control, &job.options.schema, path).await?;
+    let Some(then) = Journal::setting::<BTreeMap<String, String>>(&before, "declared")? else { return Ok(Vec::new()) };
+    let now = job.snapshot.reader()?.declarations();
+    let mut said = Vec::new();
+    let mut say = |object: &String, what: &str| {
+        // A table that is gone is said with its rows, and a new one refused.
+        if what == "is declared otherwise" || !object.starts_with("table ") {
+            let message = format!("{what} in the source since the run that made the target; a refresh brings rows alone");
+            said.push(Warning::weaker("changed_in_source", object, message));
+        }
+    };
+    for (object, declared) in &now {
+        match then.get(object) {
+            None => say(object, "is new"),
+            Some(known) if known != declared => say(object, "is declared otherwise"),
+            Some(_) => {}
+        }
+    }
+    then.keys().filter(|object| !now.contains_key(*object)).for_each(|object| say(object, "is gone"));
+    Ok(said)
 }
 
 fn rows_kept(pair: &Pair, rows: u64) -> Option<Warning> {
@@ -521,7 +552,7 @@ impl Compared {
             settings: serde_json::json!({
                 "mapping": report.mapping, "source_path": self.job.call.source_path, "refresh": tables, "rejects_dir": rejects,
                 // A refresh brings rows alone: what else the run before it left out or lost is so still.
-                "left_out": before.get("left_out"), "losses": before.get("losses"), "names": before.get("names"),
+                "declared": before.get("declared"), "left_out": before.get("left_out"), "losses": before.get("losses"), "names": before.get("names"),
                 "made_by": before.get("made_by").or(before.get("mapping")),
             }),
         };

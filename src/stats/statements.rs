@@ -1,6 +1,7 @@
 //! pg_stat_statements of this database: is it there, since when does it count, and what is hidden.
 
 use anyhow::{Result, bail};
+use tokio_postgres::types::Type;
 
 use crate::model::Cell;
 use crate::postgres::Observer;
@@ -20,13 +21,24 @@ pub struct Statements {
 const WITH_INFO: (u32, u32) = (1, 9);
 
 impl Statements {
-    /// Unavailable where the extension is not installed in this database.
+    /// Unavailable where the extension is not installed in this database, or closed to this user.
     pub async fn find(observer: &Observer) -> Result<Self> {
         let Some((version, schema)) = observer.statements().await? else {
             let answer = observer.ask(include_str!("queries/preloaded.sql"), &[]).await?;
             let reason = format!("the extension pg_stat_statements is not installed in database {:?}", observer.server.database);
             bail!(Unavailable::new(reason, to_install(answer.value(0, "libraries").and_then(Cell::text))));
         };
+        let rights = observer.ask(include_str!("queries/statements_rights.sql"), &[(&schema, Type::TEXT)]).await?;
+        let is_closed = |right: &str| rights.value(0, right) == Some(&Cell::Bool(false));
+        let user = &observer.server.user;
+        if is_closed("reach") {
+            let remedy = format!("GRANT USAGE ON SCHEMA {schema} TO {user}; -- as its owner or a superuser");
+            bail!(Unavailable::new(format!("pg_stat_statements is in the schema {schema}, which is closed to {user}"), remedy));
+        }
+        if is_closed("read") {
+            let remedy = format!("GRANT SELECT ON {schema}.pg_stat_statements TO {user}; -- as its owner or a superuser");
+            bail!(Unavailable::new(format!("{user} may not read pg_stat_statements"), remedy));
+        }
         if parse(&version) < Some(WITH_INFO) {
             return Ok(Statements { schema, since: None, evictions: None });
         }

@@ -312,6 +312,28 @@ fn what_a_user_may_not_see_is_unknown_and_not_zero() {
 }
 
 #[test]
+fn an_extension_that_is_closed_to_a_user_takes_nothing_else_away() {
+    let database = Database::fresh();
+    database.execute("CREATE SCHEMA \"Ext\"; CREATE EXTENSION pg_stat_statements SCHEMA \"Ext\"");
+    let role = format!("monitor_{}", database.name);
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'sees' IN ROLE pg_monitor"));
+    let case = Case::new("closed").database(&database);
+    let url = format!("postgresql://{role}:sees@{}", database.url().rsplit_once('@').unwrap().1);
+    let reach = case.run(&format!("stats slow-queries tables --json -d {url}"));
+    let doctor = case.run(&format!("doctor --json -d {url}"));
+    let monitor = case.run(&format!("monitor --once --json -d {url}"));
+    database.execute(&format!("GRANT USAGE ON SCHEMA \"Ext\" TO {role}; REVOKE ALL ON \"Ext\".pg_stat_statements FROM PUBLIC"));
+    let read = case.run(&format!("stats slow-queries --json -d {url}"));
+    database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    let reach = reach.exit(1).stdout;
+    assert!(reach.contains(&format!("GRANT USAGE ON SCHEMA \\\"Ext\\\" TO {role};")) && reach.contains("tables"), "{reach}");
+    assert!(doctor.stdout.contains("GRANT USAGE ON SCHEMA"), "{}", doctor.stdout);
+    assert!(!monitor.stdout.contains("pg_stat_statements_info"), "{}", monitor.stdout);
+    let read = read.exit(1).stdout;
+    assert!(read.contains(&format!("GRANT SELECT ON \\\"Ext\\\".pg_stat_statements TO {role};")), "{read}");
+}
+
+#[test]
 fn watching_outlives_its_connection() {
     let database = Database::fresh();
     let case = Case::new("outlives").database(&database);

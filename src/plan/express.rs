@@ -21,6 +21,8 @@ pub fn relation(input: &Input<'_>, plan: &TablePlan) -> Relation {
             columns.push(relation_column(table, &profile.columns[column.source_index], plan, column));
         }
     }
+    let is_left_out = |index: &usize| plan.columns.iter().all(|column| column.source_index != *index);
+    let left_out = (0..table.columns.len()).filter(is_left_out).map(|index| table.columns[index].name.clone()).collect();
     let unwatched = plan.create.is_some() && !table.watched;
     let key = table.primary_key.as_ref().filter(|key| key.columns.iter().all(|column| !profile.columns[*column].has(Trait::Null)));
     let names = |columns: &[usize]| columns.iter().map(|column| table.columns[*column].name.clone()).collect();
@@ -33,6 +35,7 @@ pub fn relation(input: &Input<'_>, plan: &TablePlan) -> Relation {
         replaces_by: if unwatched { replaces_by(table) } else { None },
         unwatched,
         checked: !table.checks.is_empty(),
+        left_out,
         full_text: is_full_text(table),
     }
 }

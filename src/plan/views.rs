@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::dialect::translate::{self, Catalog};
+use crate::dialect::translate::{self, Cascade, Catalog, Return};
 use crate::model::{MAX_NAME_BYTES, Name, QualifiedName, Trigger, View};
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{NOT_IN_TARGET, ObjectKind, ObjectPlan, Plan, TablePlan, Warning, lacks};
@@ -26,7 +26,8 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
         *stand_ins.entry(trigger.table.to_ascii_lowercase()).or_default() += 1;
     }
     let mut firing: HashMap<(String, String), String> = HashMap::new();
-    for trigger in &input.source.triggers {
+    let cascade = Cascade::of(input.source.triggers.iter().map(|trigger| trigger.sql.as_str()));
+    for (index, trigger) in input.source.triggers.iter().enumerate() {
         let label = format!("{}.{}", trigger.table, trigger.name);
         // A table that was there before has the triggers that its own application gave it.
         if let Some(warning) = left_out(input, plan, trigger) {
@@ -41,8 +42,16 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
         }
         let name = functions.take(&input.options.names.apply(&trigger.name));
         let alone = stand_ins.get(&trigger.table.to_ascii_lowercase()).is_none_or(|number| *number < 2);
+        let comes_back = cascade.comes_back(index);
         match translate::trigger(&trigger.sql, &catalog, &name, alone) {
-            Ok(translated) => {
+            Ok(_) if comes_back == Some(Return::Before) => {
+                let reason = format!("{} (through other triggers)", translate::OWN_ROWS);
+                cannot(plan, ObjectKind::Trigger, label, reason, &trigger.sql);
+            }
+            Ok(mut translated) => {
+                if comes_back == Some(Return::After) && !translated.notes.contains(&translate::SEES_ALL) {
+                    translated.notes.push(translate::SEES_ALL);
+                }
                 note_differences(plan, "trigger_differs", &label, &translated.notes);
                 let moment = (trigger.table.to_ascii_lowercase(), translated.fires.clone());
                 if let Some(other) = firing.insert(moment, label.clone()) {
@@ -121,6 +130,10 @@ fn plan_view(input: &Input<'_>, plan: &mut Plan, catalog: &mut Catalog, view: &V
     match translate::view(&view.sql, catalog, &target) {
         Ok(translated) => {
             note_differences(plan, "view_differs", &view.name, &translated.notes);
+            if !translated.lacking.is_empty() {
+                let message = format!("shows by its * every column but {}, which the copy leaves out", translated.lacking.join(", "));
+                plan.warnings.push(Warning::note("view_differs", &view.name, message));
+            }
             let statements = vec![translated.sql, format!("COMMENT ON VIEW {target} IS '{MARK}'")];
             plan.objects.push(object(ObjectKind::View, name.clone(), view.name.clone(), statements, &view.sql));
             catalog.relations.push(translated.relation);

@@ -68,6 +68,7 @@ fn relation(name: &str, columns: Vec<RelationColumn>) -> Relation {
         columns,
         primary_key: vec![first.clone()],
         rowid_alias: Some(first),
+        left_out: Vec::new(),
         full_text: false,
         unwatched: true,
         checked: false,

@@ -70,7 +70,8 @@ fn the_whole_copy_is_the_same_too() {
 #[test]
 fn data_that_comes_later_does_not_change_what_was_decided() {
     let database = Database::fresh();
-    let source = "CREATE TABLE t (id INTEGER PRIMARY KEY, day DATE, secret TEXT); INSERT INTO t VALUES (1, '2024-01-02', 'x');";
+    let source = "CREATE TABLE t (id INTEGER PRIMARY KEY, day DATE, secret TEXT); INSERT INTO t VALUES (1, '2024-01-02', 'x');
+        CREATE VIEW v AS SELECT * FROM t;";
     let case = Case::new("later data").source_sql(source).database(&database);
     fs::write(case.dir().join("first.toml"), "[tables.t.columns.secret]\nskip = true\n").unwrap();
     case.run("migrate {source} {url} --dry-run --mapping first.toml --write-mapping m.toml").exit(0).stderr_has("mapping: m.toml has");
@@ -79,6 +80,8 @@ fn data_that_comes_later_does_not_change_what_was_decided() {
     let report = case.run("migrate {source} {url} --mapping m.toml --json").exit(1).json();
     assert_eq!((&report["rows_written"], &report["rows_rejected"]), (&json!(1), &json!(1)));
     assert_eq!(database.rows("SELECT pg_typeof(day), * FROM t"), ["date|1|2024-01-02"]);
+    let of_view = report["warnings"].as_array().unwrap().iter().find(|warning| warning["object"] == "v").map(ToString::to_string);
+    assert!(of_view.unwrap_or_default().contains("every column but t.secret"), "{report}");
 }
 
 #[test]

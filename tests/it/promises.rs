@@ -247,16 +247,31 @@ fn each_view_and_trigger_is_there_or_is_written_down() {
         ("both", "SELECT name FROM t UNION SELECT name FROM u"),
         ("grouped", "SELECT name, count(*) AS n FROM t GROUP BY name"),
         ("numbered", "SELECT rowid, v FROM u"),
+        ("by_spelling", "SELECT d, sum(n) AS s FROM g GROUP BY d"),
+        ("spellings", "SELECT DISTINCT d FROM g"),
+        ("by_key", "SELECT n, d, count(*) AS c FROM g GROUP BY n, d"),
+        ("kinds", "SELECT b, count(*) AS c FROM g GROUP BY b"),
+        ("same_kind", "SELECT x.n FROM g AS x JOIN g AS y USING (b)"),
+        ("untyped", "SELECT x, count(*) AS c FROM g GROUP BY x"),
+        ("documents", "SELECT DISTINCT j FROM g"),
     ];
     let triggers = [
         ("instead", "INSTEAD OF UPDATE OF name ON plain BEGIN UPDATE t SET name = NEW.name WHERE id = OLD.id; END"),
         ("ignores", "AFTER INSERT ON t BEGIN UPDATE OR IGNORE u SET v = NEW.id WHERE name = NEW.name; END"),
         ("replaces", "AFTER DELETE ON t BEGIN INSERT OR REPLACE INTO u VALUES (OLD.name, OLD.id); END"),
+        ("own_row", "BEFORE UPDATE ON g BEGIN UPDATE g SET s = 'now' WHERE n = NEW.n; END"),
+        ("other_rows", "BEFORE UPDATE ON g BEGIN UPDATE g SET s = 'old' WHERE n <> NEW.n; END"),
+        ("ripple", "AFTER INSERT ON g BEGIN INSERT INTO h VALUES (NEW.n); END"),
+        ("bounce", "AFTER INSERT ON h BEGIN UPDATE g SET s = 'seen' WHERE n = NEW.v; END"),
+        ("before_bounce", "BEFORE UPDATE OF d ON g BEGIN INSERT INTO h VALUES (NEW.n); END"),
         ("by_rowid", "AFTER UPDATE ON u BEGIN DELETE FROM t WHERE id = NEW.rowid; END"),
     ];
     let mut sql = String::from(
         "CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, j TEXT); INSERT INTO t VALUES (1, 'a', '{\"a\": 1}'), (2, 'A', '{\"a\": \"x\"}');
-         CREATE TABLE u(name TEXT UNIQUE, v INTEGER UNIQUE); INSERT INTO u VALUES ('b', 5); CREATE VIEW plain AS SELECT id, name FROM t;",
+         CREATE TABLE u(name TEXT UNIQUE, v INTEGER UNIQUE); INSERT INTO u VALUES ('b', 5); CREATE VIEW plain AS SELECT id, name FROM t;
+         CREATE TABLE g(n INTEGER PRIMARY KEY, d DATETIME, b TEXT, x, j JSON, s TEXT); CREATE TABLE h(v INTEGER);
+         INSERT INTO g VALUES (1, '2024-01-01', '1', 1, '{\"a\":1}', ''), (2, '2024-01-01 00:00:00', x'31', 1.0, '{\"a\": 1}', ''),
+             (4, '2024-01-01T00:00:00', 'y', '1', '[]', '');",
     );
     views.iter().for_each(|(name, select)| sql.push_str(&format!("CREATE VIEW {name} AS {select};")));
     triggers.iter().for_each(|(name, body)| sql.push_str(&format!("CREATE TRIGGER {name} {body};")));
@@ -292,6 +307,12 @@ fn each_view_and_trigger_is_there_or_is_written_down() {
             assert_eq!(database.value(&format!("SELECT count(*) FROM {name}")), in_sqlite.to_string(), "{name}");
         }
     }
+    assert_eq!(database.value("SELECT count(*) FROM by_key"), "3", "a key tells its rows apart");
+    // A trigger beside the row does not end the statements that fire it.
+    database.execute("UPDATE g SET s = 'x' WHERE n = 1");
+    assert_eq!(database.value("SELECT s FROM g WHERE n = 1"), "x");
+    let note = report["warnings"].as_array().unwrap().iter().find(|warning| warning["object"] == "g.ripple").map(ToString::to_string);
+    assert!(note.unwrap_or_default().contains("looks at its own table"), "{output}");
 }
 
 /// Beside a full-text table, names such as `docs_content` are free where the module makes no table of them.

@@ -116,7 +116,8 @@ fn pair(left: &Typed, right: &Typed, is_ordering: bool) -> Outcome<Pair> {
             Numbers::Apart(apart) => Pair::Apart(apart),
         });
     }
-    if l.class == Class::Blob && r.class == Class::Blob {
+    let both_blobs = l.class == Class::Blob && r.class == Class::Blob;
+    if both_blobs && l.form == Form::Canonical && r.form == Form::Canonical {
         return Ok(Pair::Operands(l.operand(), r.operand()));
     }
     if l.class.is_textual() && r.class.is_textual() {

@@ -21,11 +21,22 @@ pub struct Translator<'c> {
     pub notes: Vec<&'static str>,
     /// Relations that were read or written.
     pub used: Vec<String>,
+    /// Columns that some `*` shows in SQLite and not in PostgreSQL: `table.column`.
+    pub lacking: Vec<String>,
 }
 
 impl<'c> Translator<'c> {
     pub fn new(catalog: &'c Catalog) -> Self {
-        Translator { catalog, immutable: false, scopes: Vec::new(), ctes: Vec::new(), unnamed: 0, notes: Vec::new(), used: Vec::new() }
+        Translator {
+            catalog,
+            immutable: false,
+            scopes: Vec::new(),
+            ctes: Vec::new(),
+            unnamed: 0,
+            notes: Vec::new(),
+            used: Vec::new(),
+            lacking: Vec::new(),
+        }
     }
 
     pub fn note(&mut self, note: &'static str) {
@@ -105,7 +116,10 @@ impl<'c> Translator<'c> {
             }
             Expr::Call(call) => self.call(call),
             Expr::Exists(select) => {
+                // What it selects nobody sees.
+                let lacking = self.lacking.len();
                 let select = self.select(select)?;
+                self.lacking.truncate(lacking);
                 Ok(Typed::atom(format!("EXISTS ({})", select.sql), Class::Boolean).not_null(true))
             }
             Expr::Subquery(select) => self.scalar(select),

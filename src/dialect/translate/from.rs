@@ -121,6 +121,7 @@ impl Translator<'_> {
             primary_key: Vec::new(),
             rowid_alias: None,
             full_text: false,
+            left_out: Vec::new(),
             nullable: false,
         };
         self.scope().sources.push(source);

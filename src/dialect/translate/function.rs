@@ -49,7 +49,7 @@ impl Translator<'_> {
                 let text = text.text()?;
                 Ok(Typed::atom(format!("{}({} COLLATE \"C\")", call.name, text.operand()), Class::Text).from(&[&text]))
             }
-            ("length" | "octet_length", [blob]) if blob.class == Class::Blob => Ok(Typed {
+            ("length" | "octet_length", [blob]) if blob.class == Class::Blob && blob.form == Form::Canonical => Ok(Typed {
                 non_negative: true,
                 small: true,
                 ..Typed::atom(format!("octet_length({})", blob.sql), Class::Integer).from(&refs)

@@ -1,6 +1,7 @@
 //! What an expression means in a SELECT that groups: a key, a column that the keys decide, or a column of any row of the group.
 
 use super::expr::Translator;
+use super::scope::ScopeSource;
 use super::typed::Typed;
 use super::{Outcome, no};
 use crate::dialect::ast::Expr;
@@ -41,6 +42,27 @@ impl Translator<'_> {
             scope.grouping = Some(grouping);
         }
         Ok(key)
+    }
+
+    /// The sources whose whole primary key is among these columns.
+    pub fn determined(&mut self, columns: &[String]) -> Vec<usize> {
+        let is_determined = |source: &ScopeSource| {
+            let is_there = |name: &String| source.column(name).is_some_and(|column| columns.contains(&source.typed(column).sql));
+            !source.primary_key.is_empty() && source.primary_key.iter().all(is_there)
+        };
+        let sources = self.scope().sources.iter().enumerate();
+        sources.filter(|(_, source)| is_determined(source)).map(|(index, _)| index).collect()
+    }
+
+    /// Fails where rows that SQLite keeps apart by these values would be one. Beside the whole key of its table a column tells nothing apart.
+    pub fn not_merged(&mut self, values: &[Typed], determined: &[usize]) -> Outcome<()> {
+        let sources = &self.scope().sources;
+        let is_decided = |value: &&Typed| {
+            let mut columns =
+                determined.iter().flat_map(|index| sources[*index].columns.iter().map(|column| sources[*index].typed(column)));
+            columns.any(|column| column.sql == value.sql)
+        };
+        values.iter().filter(|value| !is_decided(value)).try_for_each(Typed::not_merged)
     }
 
     /// A column of source `index` of the scope at `depth`.

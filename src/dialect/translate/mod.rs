@@ -7,6 +7,7 @@
 //! time is that of the session's TimeZone; AFTER triggers see the whole statement done, where SQLite's see one row of it.
 
 mod aggregate;
+mod cascade;
 mod collect;
 mod compare;
 mod expr;
@@ -36,8 +37,9 @@ use expr::Translator;
 use scope::{Scope, ScopeSource};
 use typed::Class;
 
+pub use cascade::{Cascade, OWN_ROWS, Return};
 pub use rowids::rowids;
-pub use trigger::{fires, stands_in_for_update, trigger};
+pub use trigger::{SEES_ALL, fires, stands_in_for_update, trigger};
 pub use typed::Constant;
 
 /// The type of a column in PostgreSQL.
@@ -92,6 +94,8 @@ pub struct Relation {
     /// The source names of the columns of the only key by which a row can conflict with another, where nothing else takes notice when a row
     /// is replaced: no foreign key, no trigger. Empty for a table without keys; none where REPLACE would do more.
     pub replaces_by: Option<Vec<String>>,
+    /// The source names of the columns that PostgreSQL does not have.
+    pub left_out: Vec<String>,
     /// A copy of a full-text table.
     pub full_text: bool,
     /// Nothing else takes notice when a row changes: no foreign key, no trigger.
@@ -168,6 +172,8 @@ pub struct TranslatedView {
     pub sql: String,
     /// The view as the catalog should know it, for the views and triggers that use it.
     pub relation: Relation,
+    /// Columns of SQLite's that some `*` of it is without: `table.column`.
+    pub lacking: Vec<String>,
     /// Where its answers may be others than SQLite's, as clauses for a person.
     pub notes: Vec<&'static str>,
 }
@@ -366,11 +372,15 @@ pub fn view(sql: &str, catalog: &Catalog, target: &QualifiedName) -> Outcome<Tra
         primary_key: Vec::new(),
         rowid_alias: None,
         replaces_by: None,
+        left_out: Vec::new(),
         full_text: false,
         unwatched: false,
         checked: false,
     };
-    Ok(TranslatedView { sql, relation, notes: translator.notes })
+    let mut lacking = translator.lacking;
+    lacking.sort_unstable();
+    lacking.dedup();
+    Ok(TranslatedView { sql, relation, lacking, notes: translator.notes })
 }
 
 /// The relations that a CREATE VIEW statement reads, as it spells them; empty when it cannot be read.

@@ -29,6 +29,8 @@ pub struct ScopeSource {
     pub rowid_alias: Option<String>,
     /// Its rowid has one name more.
     pub full_text: bool,
+    /// What `*` shows in SQLite and not here: `table.column`.
+    pub left_out: Vec<String>,
     /// Behind an outer join: its columns may all be NULL.
     pub nullable: bool,
 }
@@ -43,6 +45,7 @@ impl ScopeSource {
             primary_key: relation.primary_key.clone(),
             rowid_alias: relation.rowid_alias.clone(),
             full_text: relation.full_text,
+            left_out: relation.left_out.iter().map(|column| format!("{}.{column}", relation.source)).collect(),
             nullable: false,
         }
     }

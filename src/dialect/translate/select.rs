@@ -322,7 +322,20 @@ impl Translator<'_> {
         if body.distinct && part.rows[0].iter().any(|typed| !matches!(typed.collation, None | Some(Collation::Binary))) {
             return no("DISTINCT under a collation");
         }
+        if body.distinct {
+            self.distinct(&part.rows[0])?;
+        }
         Ok(part)
+    }
+
+    /// Fails where DISTINCT would find other values alike than in SQLite.
+    fn distinct(&mut self, values: &[Typed]) -> Outcome<()> {
+        if let Some(json) = values.iter().find(|value| value.class == Class::Json && value.form == Form::Canonical && value.is_column) {
+            return no(format!("PostgreSQL cannot tell whether two values of {} are equal", json.describe()));
+        }
+        let columns: Vec<String> = values.iter().map(|value| value.sql.clone()).collect();
+        let determined = self.determined(&columns);
+        self.not_merged(values, &determined)
     }
 
     pub fn scope(&mut self) -> &mut Scope {
@@ -344,7 +357,7 @@ impl Translator<'_> {
             return Ok(false);
         }
         let mut grouping = Grouping::default();
-        let mut columns = Vec::new();
+        let mut values = Vec::new();
         for key in &body.group_by {
             let typed = match key {
                 Expr::Integer(text) => match (text.parse::<usize>(), &body.results) {
@@ -362,17 +375,11 @@ impl Translator<'_> {
             let is_binary = matches!(typed.collation, None | Some(Collation::Binary));
             let sql = if is_binary && typed.class != Class::Json { typed.sql.clone() } else { typed.ordered()? };
             grouping.has_expressions |= !typed.is_column || sql != typed.sql;
-            if typed.is_column {
-                columns.push(typed.sql.clone());
-            }
             grouping.keys.push(sql);
+            values.push(typed);
         }
-        for (index, source) in self.scope().sources.iter().enumerate() {
-            let is_key = |name: &String| source.column(name).is_some_and(|column| grouping.keys.contains(&source.typed(column).sql));
-            if !source.primary_key.is_empty() && source.primary_key.iter().all(is_key) {
-                grouping.determined.push(index);
-            }
-        }
+        grouping.determined = self.determined(&grouping.keys);
+        self.not_merged(&values, &grouping.determined)?;
         let extremes: Vec<&&Call> = aggregates.iter().filter(|call| matches!(call.name.as_str(), "min" | "max")).collect();
         if let [only] = extremes.as_slice() {
             let key = self.expr(&only.arguments[0])?.ordered()?;
@@ -421,6 +428,7 @@ impl Translator<'_> {
                 continue;
             }
             any = true;
+            self.lacking.extend(source.left_out.iter().cloned());
             for column in &source.columns {
                 if wanted.is_none() && source.is_merged(&column.source) || column.hidden {
                     continue;

@@ -3,7 +3,7 @@
 use super::expr::Translator;
 use super::scope::{Scope, ScopeSource};
 use super::typed::{Class, Constant, Typed};
-use super::{Catalog, Outcome, Relation, RelationColumn, TranslatedTrigger, literal, no};
+use super::{Catalog, Outcome, Relation, RelationColumn, TranslatedTrigger, cascade, literal, no};
 use crate::dialect::ast::*;
 use crate::dialect::parse::{Conflict, Timing, TriggerDdl, TriggerEvent, create_trigger};
 use crate::dialect::syntax;
@@ -23,6 +23,11 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name, alone: bool) ->
     for statement in &body {
         translator.statement(statement, &ddl, &mut lines)?;
     }
+    if ddl.timing == Timing::Before && !matches!(ddl.event, TriggerEvent::Insert) {
+        for statement in &body {
+            translator.not_own_rows(statement, relation)?;
+        }
+    }
     let when = match &ddl.when {
         Some(when) => Some(translator.expr(&syntax::expression(when)?)?.condition()?),
         None => None,
@@ -36,9 +41,7 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name, alone: bool) ->
     }
     let source = function_source(&ddl, when, &lines, writes.then(|| guard(&function)));
     if ddl.timing == Timing::After && translator.used.iter().any(|used| used.eq_ignore_ascii_case(&ddl.table)) {
-        translator.note(
-            "looks at its own table: when one statement writes several rows it sees all of them each time, where SQLite's sees those up to its own",
-        );
+        translator.note(SEES_ALL);
     }
     let event = event(&ddl, relation, alone)?;
     if ddl.timing == Timing::InsteadOf && matches!(&ddl.event, TriggerEvent::Update(columns) if !columns.is_empty()) {
@@ -76,6 +79,10 @@ pub fn fires(sql: &str) -> Option<String> {
     };
     Some(format!("{} {event}", timing(ddl.timing)))
 }
+
+/// What a person should know of an AFTER trigger that comes to its own table.
+pub const SEES_ALL: &str =
+    "looks at its own table: when one statement writes several rows it sees all of them each time, where SQLite's sees those up to its own";
 
 /// Where the function is left early, until it is known what has to be done first.
 const LEAVE: &str = "\u{2}";
@@ -206,6 +213,27 @@ impl Translator<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Fails where a BEFORE trigger of `own` may write the row that it fires for: PostgreSQL ends such a statement with an error.
+    fn not_own_rows(&mut self, statement: &Statement, own: &Relation) -> Outcome<()> {
+        let (table, filter) = match statement {
+            Statement::Update { table, filter, .. } | Statement::Delete { table, filter } => (table, filter.as_ref()),
+            Statement::Insert { or, table, upsert, .. } if *or == Some(Conflict::Replace) || upsert.iter().any(|one| one.set.is_some()) => {
+                (table, None)
+            }
+            _ => return Ok(()),
+        };
+        if !table.eq_ignore_ascii_case(&own.source) {
+            return Ok(());
+        }
+        if !filter.is_some_and(|filter| cascade::leaves_own_row(filter, own)) {
+            return no(cascade::OWN_ROWS);
+        }
+        self.note(
+            "writes other rows of its own table before each row: a statement that comes to one of those itself ends in an error in PostgreSQL",
+        );
+        Ok(())
     }
 
     fn target(&self, table: &str) -> Outcome<(Relation, Name)> {

@@ -1,10 +1,9 @@
 //! pg_stat_statements of this database: is it there, since when does it count, and what is hidden.
 
 use anyhow::{Result, bail};
-use tokio_postgres::types::Type;
 
 use crate::model::Cell;
-use crate::postgres::Observer;
+use crate::postgres::{Observer, Type};
 use crate::stats::Unavailable;
 
 /// What is known of the extension beside its rows.

@@ -394,7 +394,7 @@ impl Inner {
             if self.keep(ask, link, &value, life, who, &tokens).await.is_ok()
                 && let Some(held) = held
             {
-                held.is_over();
+                held.end();
             }
         }
         Ok(Fetched::new(entry, Source::Database))

@@ -88,7 +88,7 @@ impl HeldLease {
     }
 
     /// It ended with an answer that was kept.
-    pub fn is_over(mut self) {
+    pub fn end(mut self) {
         self.is_over = true;
     }
 }

@@ -8,8 +8,11 @@ use crate::plan::{OTHER_DEFAULT, ObjectKind};
 use crate::postgres::{ColumnPromises, SchemaObjects, Transaction};
 use crate::verify::report::ObjectsReport;
 
+/// Seconds: a time that is no further from now is now.
+const MOMENT: u32 = 300;
+
 /// Which of the defaults that both sides write differently give the same value. Nothing of it stays, and nothing is written: not even a sequence is
-/// drawn from. What is now is the same in both; SQLite's has whole seconds.
+/// drawn from. What is now is the same in both: SQLite's has whole seconds, and a transaction's is that of its beginning.
 pub async fn same_defaults(
     transaction: &Transaction<'_>,
     expected: &SchemaObjects,
@@ -23,14 +26,16 @@ pub async fn same_defaults(
         if ours == theirs {
             continue;
         }
-        let value = |default: &str| match found.sql_type.starts_with("timestamp") {
-            true => format!("date_trunc('second', ({default})::{})", found.sql_type),
-            false => format!("({default})::{}", found.sql_type),
-        };
+        let sql_type = &found.sql_type;
+        let (ours, theirs) = (format!("({ours})::{sql_type}"), format!("({theirs})::{sql_type}"));
+        let now = format!(
+            "coalesce(greatest(abs(extract(epoch FROM {ours} - {theirs})), abs(extract(epoch FROM {theirs} - now()::{sql_type}))) < {MOMENT}, false)"
+        );
+        let is_now = if sql_type.starts_with("timestamp") { now } else { "false".to_string() };
         // Not every type has an equality.
         for cast in ["", "::text"] {
             transaction.batch_execute("SAVEPOINT value").await?;
-            let question = format!("SELECT ({}){cast} IS NOT DISTINCT FROM ({}){cast}", value(ours), value(theirs));
+            let question = format!("SELECT CASE WHEN ({ours}){cast} IS NOT DISTINCT FROM ({theirs}){cast} THEN true ELSE {is_now} END");
             match transaction.query_one(&question, &[]).await {
                 Ok(row) => {
                     if row.get(0) {

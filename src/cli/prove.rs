@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::cli::migrate::Verify;
-use crate::migrate::{self, Inspected, MigrateReport, PhaseTime, Prepared};
+use crate::migrate::{self, Inspected, Lacking, MigrateReport, PhaseTime, Prepared};
 use crate::model::{Events, Failure, Phase, QualifiedName, Section};
 use crate::plan::{CopyMap, NameStyle, ObjectKind, Plan, TablePlan, Warning};
 use crate::postgres::{Address, Migrations, Transaction, database_error, sql_failure};
@@ -172,8 +172,11 @@ async fn lacking(
                 mapping == "registry" && registry::keeps_otherwise(&missing.kind, &missing.object, &missing.reason)
             };
             let is_news = |missing: &MissingObject| !is_made(missing) && !is_known(missing);
-            let news = missing.into_iter().filter(is_news);
-            Ok(migrate::lacking(said, news.map(|missing| (missing.kind, missing.object, missing.reason))))
+            let news = missing.into_iter().filter(is_news).map(|missing| {
+                let MissingObject { kind, object, reason, differs, .. } = missing;
+                Lacking { kind, object, reason, differs }
+            });
+            Ok(migrate::lacking(said, news))
         }
         // Without the right to temporary tables there is no telling.
         Err(error) => match error.downcast_ref::<Failure>() {

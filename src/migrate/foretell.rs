@@ -14,7 +14,7 @@ use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::{Job, Prepared, finish, prepare, rejects};
 use crate::model::{Name, QualifiedName, Schema, TypeKind};
 use crate::plan::target::{RebuildKind, TargetSchema};
-use crate::plan::{ColumnPlan, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
+use crate::plan::{ColumnPlan, KEY_BYTES, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
 use crate::postgres::{Transaction, database_error, foreign_key_sides, is_about_object, read_schema, regclass, sql_failure, statement};
 use crate::sqlite::{Scan, Snapshot};
 
@@ -45,9 +45,6 @@ fn is_asked(table: &TablePlan) -> bool {
         && table.rows > 0
         && (table.create.is_none() || computes() || encode::copied(table).any(|column| unknown(&column.column_type.kind)))
 }
-
-/// The most bytes of a value for which a B-tree has room, whatever else is in its row (of 2,704 in pages of 8 kB).
-const KEY_BYTES: u64 = 2_600;
 
 /// PostgreSQL may refuse a key or an index of a derived table for what is in its rows: values that became equal, values that are long.
 fn may_lose_a_key(prepared: &Prepared, place: usize) -> bool {

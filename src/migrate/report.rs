@@ -10,7 +10,7 @@ use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::{Job, peak_rss_bytes};
 use crate::model::Phase;
-use crate::plan::{NOT_IN_TARGET, OTHER_DEFAULT, ObjectKind, Plan, Severity, Todo, Warning, lacks};
+use crate::plan::{NOT_IN_TARGET, ObjectKind, Plan, Severity, Todo, Warning, lacks};
 
 #[derive(Clone, Debug)]
 pub struct MigrateReport {
@@ -258,17 +258,25 @@ impl MigrateReport {
     }
 }
 
-/// What a given table does not have of the source's objects, as (kind, object, reason); what was said of an object already is enough.
-pub fn lacking(said: &[Warning], missing: impl Iterator<Item = (String, String, String)>) -> Vec<Warning> {
+/// An object of the source's that a given table does not have.
+pub struct Lacking {
+    pub kind: String,
+    pub object: String,
+    pub reason: String,
+    /// There is one, which does something else.
+    pub differs: bool,
+}
+
+/// What is said of objects that given tables do not have; what was said of an object already is enough.
+pub fn lacking(said: &[Warning], missing: impl Iterator<Item = Lacking>) -> Vec<Warning> {
     let is_said = |object: &str| said.iter().any(|warning| warning.object == object && warning.severity != Severity::Note);
-    let warning = |(kind, object, reason): (String, String, String)| {
+    let warning = |Lacking { kind, object, reason, differs }: Lacking| {
         // An identity is a column and the sequence that fills it.
         let wanted = if kind == "identity" { ObjectKind::Sequence.as_str() } else { &kind };
         let class = ObjectKind::ALL.into_iter().find(|known| known.as_str() == wanted).map_or("", ObjectKind::allow_class);
-        let other = kind == ObjectKind::Default.as_str() && reason.starts_with(OTHER_DEFAULT);
-        let same = if other { " that gives the same" } else { "" };
+        let same = if differs { " that gives the same" } else { "" };
         let message = format!("{}{same} in the target's own schema: {reason}", lacks(&kind));
         Warning { class: class.into(), ..Warning::weaker(NOT_IN_TARGET, object, message) }
     };
-    missing.filter(|(_, object, _)| !is_said(object)).map(warning).collect()
+    missing.filter(|missing| !is_said(&missing.object)).map(warning).collect()
 }

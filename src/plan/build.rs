@@ -139,9 +139,19 @@ pub fn build(input: &Input<'_>) -> Plan {
         objects::plan_objects(input, &mut plan, &mut relations);
         name_sequences(&mut plan, &mut relations);
     }
+    note_null_ids(&mut plan);
     limits::check(input, &mut plan);
     note_idle_zone(input.options, &mut plan);
     plan
+}
+
+/// An id that is NULL in an INSERT is the next one in SQLite, and nothing in PostgreSQL.
+fn note_null_ids(plan: &mut Plan) {
+    let numbers = |table: &TablePlan| table.create.iter().flat_map(|create| &create.columns).any(|column| column.identity);
+    if plan.tables.iter().any(numbers) {
+        let message = "takes no NULL for an id, of which SQLite makes the next one: leave the column out of the INSERT, or write DEFAULT";
+        plan.warnings.push(Warning::note("null_id", plan.schema.clone(), message));
+    }
 }
 
 /// `--source-tz` is for columns of `timestamptz`: where there is none, times stay as they were written.

@@ -251,9 +251,6 @@ pub struct Warning {
 /// The code of what the source promises of a table and the table's own schema does not keep.
 pub const NOT_IN_TARGET: &str = "object_not_in_target";
 
-/// How the reason begins where a default is there, and gives another value.
-pub const OTHER_DEFAULT: &str = "it is ";
-
 /// How the message of such a warning begins.
 pub fn lacks(kind: &str) -> String {
     format!("has no {kind}")

@@ -4,6 +4,7 @@ use crate::dialect::translate::{Catalog, Form, Relation, RelationColumn, Type};
 use crate::model::{Affinity, Collation, Table, TableKind, TypeKind};
 use crate::plan::build::Input;
 use crate::plan::decision::{ColumnPlan, Plan, TablePlan};
+use crate::plan::long_keys;
 use crate::plan::profile::{ColumnProfile, Trait};
 
 /// Every planned table, as the translator knows it.
@@ -26,17 +27,19 @@ pub fn relation(input: &Input<'_>, plan: &TablePlan) -> Relation {
     let unwatched = plan.create.is_some() && !table.watched;
     let key = table.primary_key.as_ref().filter(|key| key.columns.iter().all(|column| !profile.columns[*column].has(Trait::Null)));
     let names = |columns: &[usize]| columns.iter().map(|column| table.columns[*column].name.clone()).collect();
+    let hashed = long_keys::hashed(input, plan, table);
     Relation {
         source: plan.source.clone(),
         target: plan.target.clone(),
         columns,
         primary_key: key.map(|key| names(&key.columns)).unwrap_or_default(),
         rowid_alias: table.rowid_alias.map(|column| table.columns[column].name.clone()),
-        replaces_by: if unwatched { replaces_by(table) } else { None },
+        replaces_by: if unwatched && hashed.is_empty() { replaces_by(table) } else { None },
         unwatched,
         checked: !table.checks.is_empty(),
         left_out,
         full_text: is_full_text(table),
+        hashed,
     }
 }
 
@@ -128,7 +131,12 @@ fn form(kind: &TypeKind, seen: &ColumnProfile, affinity: Affinity) -> Form {
         TypeKind::Bytea => only(Trait::Blob),
         TypeKind::Date => only(Trait::Date),
         TypeKind::Time | TypeKind::Timestamp if seen.count(Trait::OwnSpelling) == seen.values() => true,
-        TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz => return if only(Trait::Text) { Form::Text } else { Form::Other },
+        TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz if !only(Trait::Text) => return Form::Other,
+        // The form of a text that is not known for a time is not known either.
+        TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz => {
+            let known = [Trait::Date, Trait::Time, Trait::Naive, Trait::Zoned].iter().map(|shape| seen.count(*shape)).sum::<u64>();
+            return if known == seen.values() && seen.spelled_alike() { Form::Uniform } else { Form::Text };
+        }
         TypeKind::Uuid => only(Trait::Uuid),
         TypeKind::Json => only(Trait::Text),
         // jsonb prints with spaces of its own, whatever comes.

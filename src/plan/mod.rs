@@ -10,9 +10,12 @@ mod defaults;
 pub mod derive;
 mod express;
 mod filters;
+mod foreign_key;
+mod full_text;
 mod given;
 pub mod json;
 mod limits;
+mod long_keys;
 pub mod mapping;
 pub mod names;
 mod objects;
@@ -31,9 +34,10 @@ mod tests;
 
 pub use build::{Existing, Input, OnExtra, Options, build};
 pub use decision::{
-    ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, NOT_IN_TARGET, OTHER_DEFAULT, ObjectKind, ObjectPlan, Offenders,
-    Plan, Problem, SequencePlan, Severity, TablePlan, Todo, Warning, lacks,
+    ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, NOT_IN_TARGET, ObjectKind, ObjectPlan, Offenders, Plan, Problem,
+    SequencePlan, Severity, TablePlan, Todo, Warning, lacks,
 };
 pub use filters::{existing_rows, wanted};
+pub use long_keys::KEY_BYTES;
 pub use names::NameStyle;
 pub use source_tz::{Odd, SourceTz};

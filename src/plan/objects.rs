@@ -4,12 +4,15 @@ use std::collections::HashMap;
 
 use crate::dialect::parse::{Conflict, KeyDdl, create_table};
 use crate::dialect::translate::{self, Relation};
-use crate::model::{Collation, ForeignKey, Index, IndexColumn, IndexOrigin, Name, QualifiedName, Table, TableKind, TypeKind};
+use crate::model::{Collation, Index, IndexColumn, IndexOrigin, Name, Table, TableKind, TypeKind};
 use crate::plan::build::{Input, cannot};
-use crate::plan::decision::{ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
+use crate::plan::decision::{ColumnPlan, ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
+use crate::plan::foreign_key::ForeignKeyBuilder;
+use crate::plan::full_text::full_text;
+use crate::plan::long_keys::{exclusion, kept_by_hash, too_long};
 use crate::plan::names::Namespace;
 use crate::plan::profile::Trait;
-use crate::plan::unify::{by_source, can_reference};
+use crate::plan::unify::by_source;
 use crate::plan::{columns, express, views};
 
 /// Plans every object of every derived table. Keys come before the foreign keys that need them.
@@ -47,7 +50,7 @@ pub fn plan_objects(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespac
 }
 
 /// Why a key or an index of a table is not made when a mapping leaves a column out.
-const NOT_COPIED: &str = "a column of it is not copied";
+pub(super) const NOT_COPIED: &str = "a column of it is not copied";
 
 struct ObjectBuilder<'a> {
     input: &'a Input<'a>,
@@ -102,6 +105,7 @@ impl ObjectBuilder<'_> {
         let name = self.relations.take(&wanted);
         self.constraints.reserve(&name);
         let list = list(&names);
+        self.note_too_long(&label, &key.columns);
         let object = if nulls == 0 {
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({list})");
             self.object(ObjectKind::PrimaryKey, name, label, sql, &self.table.sql)
@@ -116,7 +120,7 @@ impl ObjectBuilder<'_> {
         let Some(index) = self.table.primary_key_index() else { return };
         if index.columns.iter().any(|column| folds(&column.collation) && self.is_text(column)) {
             let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
-            self.unique_index(&format!("{}_folded_key", table.name.as_str()), &items.join(", "), None, &self.table.sql);
+            self.unique_index(&format!("{}_folded_key", table.name.as_str()), &items.join(", "), None, &[], &self.table.sql);
         }
     }
 
@@ -155,13 +159,19 @@ impl ObjectBuilder<'_> {
         let index = |method: &str, item: &str| format!("USING {method} ({item})");
         let (access, asked) = match module.to_ascii_lowercase().as_str() {
             "fts3" | "fts4" | "fts5" => {
-                let texts = plan.columns.iter().filter(|column| column.column_type.kind.is_text());
-                let texts: Vec<String> = texts.map(|column| format!("coalesce({}, '')", column.target)).collect();
+                let Some(asked) = full_text(module, arguments) else { return };
+                let is_found = |column: &&ColumnPlan| column.column_type.kind.is_text() && asked.finds_words_of(&column.source);
+                let texts: Vec<String> =
+                    plan.columns.iter().filter(is_found).map(|column| format!("coalesce({}, '')", column.target)).collect();
                 if texts.is_empty() {
                     return;
                 }
                 let words = format!("to_tsvector('simple', {})", texts.join(" || ' ' || "));
-                (index("gin", &words), format!("answers MATCH in SQLite; in PostgreSQL write {words} @@ websearch_to_tsquery('simple', …)"))
+                let (tokenizer, otherwise) = (asked.tokenizer(), asked.otherwise().join("; "));
+                let message = format!(
+                    "answers MATCH in SQLite, by the tokenizer {tokenizer}; in PostgreSQL write {words} @@ websearch_to_tsquery('simple', …), which is not the same: {otherwise}"
+                );
+                (index("gin", &words), message)
             }
             "rtree" | "rtree_i32" => {
                 // After the id come two bounds a dimension; columns with a plus sign are no bounds.
@@ -204,10 +214,11 @@ impl ObjectBuilder<'_> {
             .clone()
             .unwrap_or_else(|| format!("{}_{}_key", table.name.as_str(), names.iter().map(Name::as_str).collect::<Vec<_>>().join("_")));
         let folded = index.columns.iter().any(|column| folds(&column.collation) && self.is_text(column));
-        if folded {
+        if folded || kept_by_hash(self.input, self.table_plan(), &columns).is_some() {
             let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
-            self.unique_index(&wanted, &items.join(", "), None, &self.table.sql);
+            self.unique_index(&wanted, &items.join(", "), None, &columns, &self.table.sql);
         } else {
+            self.note_too_long(&label, &columns);
             let name = self.relations.take(&wanted);
             self.constraints.reserve(&name);
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({})", list(&names));
@@ -227,14 +238,38 @@ impl ObjectBuilder<'_> {
         ddl.uniques.iter().find(is_it)?.name.clone()
     }
 
-    fn unique_index(&mut self, wanted: &str, items: &str, predicate: Option<&str>, original: &str) {
+    /// `columns`: all of the index, where no item of it is an expression of SQLite's.
+    fn unique_index(&mut self, wanted: &str, items: &str, predicate: Option<&str>, columns: &[usize], original: &str) {
         let table = self.table_plan().target.clone();
         let name = self.relations.take(wanted);
-        let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
-        let sql = format!("CREATE UNIQUE INDEX {name} ON {table} ({items}){predicate}");
         let label = self.label(name.as_str());
+        let sql = match kept_by_hash(self.input, self.table_plan(), columns) {
+            Some(most) => {
+                self.constraints.reserve(&name);
+                let message = format!(
+                    "is an exclusion constraint over a hash index, which keeps values unique too: one of {most} bytes may have no room in a B-tree; ON CONFLICT cannot name its column"
+                );
+                self.plan.warnings.push(Warning::note("unique_by_hash", &label, message));
+                let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE ({predicate})"));
+                exclusion(&table, &name, items.trim_end_matches(" DESC NULLS LAST"), &predicate)
+            }
+            None => {
+                self.note_too_long(&label, columns);
+                let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
+                format!("CREATE UNIQUE INDEX {name} ON {table} ({items}){predicate}")
+            }
+        };
         let object = self.object(ObjectKind::Unique, name, label, sql, original);
         self.plan.objects.push(object);
+    }
+
+    fn note_too_long(&mut self, label: &str, columns: &[usize]) {
+        if let Some(most) = too_long(self.input, self.table_plan(), columns) {
+            let message = format!(
+                "may be refused: a value of {most} bytes may have no room in a B-tree; what is left then is an index over sha256() of the values"
+            );
+            self.plan.warnings.push(Warning::note("key_too_long", label, message));
+        }
     }
 
     fn index(&mut self, index: &Index) {
@@ -259,13 +294,25 @@ impl ObjectBuilder<'_> {
             Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, &index.sql),
         };
         let wanted = self.input.options.names.apply(&index.name);
+        let columns: Vec<usize> = index.columns.iter().map(|column| column.column).collect::<Option<_>>().unwrap_or_default();
         if index.unique {
-            return self.unique_index(&wanted, &items.join(", "), predicate.as_deref(), &index.sql);
+            return self.unique_index(&wanted, &items.join(", "), predicate.as_deref(), &columns, &index.sql);
         }
         let table = self.table_plan().target.clone();
         let name = self.relations.take(&wanted);
         let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
-        let sql = format!("CREATE INDEX {name} ON {table} ({}){predicate}", items.join(", "));
+        let access = match (too_long(self.input, self.table_plan(), &columns), items.as_slice()) {
+            (Some(most), [item]) => {
+                let message = format!("is a hash index, which serves = and no order: a value of {most} bytes may have no room in a B-tree");
+                self.plan.warnings.push(Warning::note("index_by_hash", &label, message));
+                format!("USING hash ({})", item.trim_end_matches(" DESC NULLS LAST"))
+            }
+            _ => {
+                self.note_too_long(&label, &columns);
+                format!("({})", items.join(", "))
+            }
+        };
+        let sql = format!("CREATE INDEX {name} ON {table} {access}{predicate}");
         let object = self.object(ObjectKind::Index, name, label, sql, &index.sql);
         self.plan.objects.push(object);
     }
@@ -389,7 +436,7 @@ impl ObjectBuilder<'_> {
 }
 
 /// A name that a person gave, and that is another here.
-fn note_name(plan: &mut Plan, label: &str, stated: Option<&str>, name: &Name) {
+pub(super) fn note_name(plan: &mut Plan, label: &str, stated: Option<&str>, name: &Name) {
     if let Some(stated) = stated.filter(|stated| *stated != name.as_str()) {
         plan.warnings.push(Warning::note(
             "constraint_renamed",
@@ -399,7 +446,7 @@ fn note_name(plan: &mut Plan, label: &str, stated: Option<&str>, name: &Name) {
     }
 }
 
-fn folds(collation: &Collation) -> bool {
+pub(super) fn folds(collation: &Collation) -> bool {
     matches!(collation, Collation::NoCase | Collation::RTrim)
 }
 
@@ -413,174 +460,17 @@ fn folded_item(name: &Name, collation: &Collation, collated_c: bool) -> String {
     }
 }
 
-fn targets(plan: &TablePlan, columns: &[usize]) -> Option<Vec<Name>> {
+pub(super) fn targets(plan: &TablePlan, columns: &[usize]) -> Option<Vec<Name>> {
     let target = |at: &usize| plan.columns.iter().find(|column| column.source_index == *at).map(|column| column.target.clone());
     columns.iter().map(target).collect()
 }
 
-/// Why PostgreSQL cannot check a key over these columns, where no exact type was found for both sides.
-fn apart(child: &TablePlan, child_columns: &[usize], parent: &TablePlan, parent_columns: &[usize]) -> Option<String> {
-    let column = |table: &TablePlan, at: usize| table.columns.iter().find(|column| column.source_index == at).cloned();
-    child_columns.iter().zip(parent_columns).find_map(|(child_column, parent_column)| {
-        let (from, to) = (column(child, *child_column)?, column(parent, *parent_column)?);
-        (!can_reference(&from.column_type.kind, &to.column_type.kind)).then(|| {
-            format!(
-                "{} is {} and {}.{} is {}, which PostgreSQL does not compare; one type for both would not hold every value, or give out no more ids",
-                from.source, from.column_type.sql, parent.source, to.source, to.column_type.sql
-            )
-        })
-    })
-}
-
-fn list(names: &[Name]) -> String {
+pub(super) fn list(names: &[Name]) -> String {
     names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn join_names(table: &Table, columns: &[usize]) -> String {
+pub(super) fn join_names(table: &Table, columns: &[usize]) -> String {
     columns.iter().map(|column| table.columns[*column].name.as_str()).collect::<Vec<_>>().join("_")
-}
-
-struct ForeignKeyBuilder<'a> {
-    input: &'a Input<'a>,
-    plan: &'a mut Plan,
-    relations: &'a mut Namespace,
-    constraints: &'a mut Namespace,
-    index: usize,
-    table: &'a Table,
-    key: &'a ForeignKey,
-    /// The table plan of the parent.
-    planned: Option<usize>,
-}
-
-impl ForeignKeyBuilder<'_> {
-    fn build(mut self) {
-        let label = format!("{}.{} → {}", self.table.name, self.key.columns.join(", "), self.key.parent);
-        match self.try_build(&label) {
-            Ok(object) => self.plan.objects.push(object),
-            Err(reason) => {
-                let original = self.table.sql.clone();
-                cannot(self.plan, ObjectKind::ForeignKey, label, reason, original);
-            }
-        }
-    }
-
-    fn try_build(&mut self, label: &str) -> Result<ObjectPlan, String> {
-        let planned = self.planned;
-        let parent = match planned {
-            Some(place) => Some(&self.input.source.tables[self.plan.tables[place].source_index]),
-            None => self.input.source.table(&self.key.parent),
-        };
-        let parent = parent.ok_or_else(|| format!("the table {:?} that it references is not there", self.key.parent))?;
-        let parent_columns: Vec<usize> = if self.key.parent_columns.is_empty() {
-            parent.primary_key.as_ref().map(|key| key.columns.clone()).ok_or("the table that it references has no primary key")?
-        } else {
-            let found: Option<Vec<usize>> = self.key.parent_columns.iter().map(|name| parent.column_index(name)).collect();
-            found.ok_or_else(|| format!("{:?} has no column {}", self.key.parent, self.key.parent_columns.join(", ")))?
-        };
-        if parent_columns.len() != self.key.columns.len() {
-            return Err("it has not as many columns as the key that it references".into());
-        }
-        let child_columns: Option<Vec<usize>> = self.key.columns.iter().map(|name| self.table.column_index(name)).collect();
-        let child_columns = child_columns.ok_or("it names a column that its table does not have")?;
-        let child = &self.plan.tables[self.index];
-        let (parent_target, parent_names) = match planned {
-            Some(planned) => (self.plan.tables[planned].target.clone(), targets(&self.plan.tables[planned], &parent_columns)),
-            None => self.left_out_parent(parent, &parent_columns)?,
-        };
-        let (Some(child_names), Some(parent_names)) = (targets(child, &child_columns), parent_names) else {
-            return Err(NOT_COPIED.into());
-        };
-        if let Some(planned) = planned {
-            apart(child, &child_columns, &self.plan.tables[planned], &parent_columns).map_or(Ok(()), Err)?;
-        }
-        let child_target = child.target.clone();
-        let constraint = self.key.name.clone().unwrap_or_else(|| {
-            format!("{}_{}_fkey", child_target.name.as_str(), child_names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"))
-        });
-        let name = self.constraints.take(&constraint);
-        note_name(self.plan, label, self.key.name.as_deref(), &name);
-        if let Some(planned) = planned {
-            self.make_parent_unique(planned, parent, &parent_columns, &parent_names);
-        }
-        if let Some(folded) = parent_columns.iter().map(|column| &parent.columns[*column]).find(|column| folds(&column.collation)) {
-            let message = format!(
-                "joins by the collation of {}.{} in SQLite, and exactly here: rows that differ in case or in blanks at the end have no parent",
-                parent.name, folded.name
-            );
-            self.plan.warnings.push(Warning::note("foreign_key_exact", label, message));
-        }
-        let mut definition = format!("FOREIGN KEY ({}) REFERENCES {parent_target} ({})", list(&child_names), list(&parent_names));
-        for (word, action) in [("UPDATE", self.key.on_update), ("DELETE", self.key.on_delete)] {
-            if action != crate::model::ForeignKeyAction::NoAction {
-                definition.push_str(&format!(" ON {word} {}", action.as_sql()));
-            }
-        }
-        if self.key.deferrable {
-            definition.push_str(if self.key.initially_deferred { " DEFERRABLE INITIALLY DEFERRED" } else { " DEFERRABLE" });
-        }
-        Ok(ObjectPlan {
-            kind: ObjectKind::ForeignKey,
-            table: Some(self.index),
-            parent: planned,
-            name: name.clone(),
-            label: label.to_string(),
-            statements: vec![
-                format!("ALTER TABLE {child_target} ADD CONSTRAINT {name} {definition} NOT VALID"),
-                format!("ALTER TABLE {child_target} VALIDATE CONSTRAINT {name}"),
-            ],
-            offenders: Some(Offenders::Orphans),
-            original: self.table.sql.clone(),
-        })
-    }
-
-    /// The parent is not of this run (`--exclude`); an earlier one, or the application, may have put it into the target.
-    fn left_out_parent(&self, parent: &Table, columns: &[usize]) -> Result<(QualifiedName, Option<Vec<Name>>), String> {
-        let there = self.input.target.find(&self.input.name_in_target(parent));
-        let there = there.ok_or_else(|| format!("the table {:?} that it references is left out, and is not in the target", parent.name))?;
-        let name = |at: &usize| there.find(&self.input.options.names.apply(&parent.columns[*at].name)).map(|column| column.name.clone());
-        Ok((there.name.clone(), columns.iter().map(name).collect()))
-    }
-
-    /// PostgreSQL wants a unique key to reference. SQLite does too, but finds out only when rows change.
-    fn make_parent_unique(&mut self, parent_index: usize, parent: &Table, columns: &[usize], names: &[Name]) {
-        let same = |other: &[usize]| other.len() == columns.len() && columns.iter().all(|column| other.contains(column));
-        let profile = &self.input.profiles[self.plan.tables[parent_index].source_index];
-        let is_key = parent
-            .primary_key
-            .as_ref()
-            .is_some_and(|key| same(&key.columns) && key.columns.iter().all(|column| !profile.columns[*column].has(Trait::Null)));
-        let is_unique = parent.indexes.iter().any(|index| {
-            let plain: Option<Vec<usize>> = index.columns.iter().map(|column| column.column).collect();
-            index.unique
-                && index.predicate.is_none()
-                && index.columns.iter().all(|column| !folds(&column.collation))
-                && plain.is_some_and(|plain| same(&plain))
-        });
-        let table = &self.plan.tables[parent_index];
-        // A table that was there before has the keys that it has.
-        if is_key || is_unique || table.create.is_none() {
-            return;
-        }
-        let wanted = format!("{}_{}_key", table.target.name.as_str(), names.iter().map(Name::as_str).collect::<Vec<_>>().join("_"));
-        let target = table.target.clone();
-        let label = format!("{}.{}", parent.name, join_names(parent, columns));
-        if self.plan.objects.iter().any(|object| object.kind == ObjectKind::Unique && object.label == label) {
-            return;
-        }
-        let name = self.relations.take(&wanted);
-        let message = format!("is made UNIQUE, because {} references it", self.table.name);
-        self.plan.warnings.push(Warning::note("unique_added", &label, message));
-        self.plan.objects.push(ObjectPlan {
-            kind: ObjectKind::Unique,
-            table: Some(parent_index),
-            parent: None,
-            name: name.clone(),
-            label,
-            statements: vec![format!("ALTER TABLE {target} ADD CONSTRAINT {name} UNIQUE ({})", list(names))],
-            offenders: None,
-            original: parent.sql.clone(),
-        });
-    }
 }
 
 /// `1 row holds`, `2 rows hold`

@@ -25,9 +25,8 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
     for trigger in input.source.triggers.iter().filter(|trigger| translate::stands_in_for_update(&trigger.sql)) {
         *stand_ins.entry(trigger.table.to_ascii_lowercase()).or_default() += 1;
     }
-    let mut firing: HashMap<(String, String), String> = HashMap::new();
-    let cascade = Cascade::of(input.source.triggers.iter().map(|trigger| trigger.sql.as_str()));
-    for (index, trigger) in input.source.triggers.iter().enumerate() {
+    let mut triggers = Vec::new();
+    for trigger in &input.source.triggers {
         let label = format!("{}.{}", trigger.table, trigger.name);
         // A table that was there before has the triggers that its own application gave it.
         if let Some(warning) = left_out(input, plan, trigger) {
@@ -42,14 +41,22 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
         }
         let name = functions.take(&input.options.names.apply(&trigger.name));
         let alone = stand_ins.get(&trigger.table.to_ascii_lowercase()).is_none_or(|number| *number < 2);
-        let comes_back = cascade.comes_back(index);
-        match translate::trigger(&trigger.sql, &catalog, &name, alone) {
-            Ok(_) if comes_back == Some(Return::Before) => {
-                let reason = format!("{} (through other triggers)", translate::OWN_ROWS);
-                cannot(plan, ObjectKind::Trigger, label, reason, &trigger.sql);
-            }
+        triggers.push((trigger, label, translate::trigger(&trigger.sql, &catalog, &name, alone), name));
+    }
+    // Only what is made sets anything off, and one that comes back to its own row is not made.
+    let made = triggers.iter().map(|(trigger, _, made, _)| made.is_ok().then_some(trigger.sql.as_str()));
+    let keys = input.source.tables.iter().flat_map(|table| table.foreign_keys.iter().map(|key| (table.name.as_str(), key)));
+    let mut cascade = Cascade::of(made, keys);
+    while let Some(index) = (0..triggers.len()).find(|index| cascade.comes_back(*index) == Some(Return::Before)) {
+        triggers[index].2 =
+            Err(translate::Untranslatable { reason: format!("{} (through other triggers or foreign keys)", translate::OWN_ROWS) });
+        cascade.forget(index);
+    }
+    let mut firing: HashMap<(String, String), String> = HashMap::new();
+    for (index, (trigger, label, made, name)) in triggers.into_iter().enumerate() {
+        match made {
             Ok(mut translated) => {
-                if comes_back == Some(Return::After) && !translated.notes.contains(&translate::SEES_ALL) {
+                if cascade.comes_back(index) == Some(Return::After) && !translated.notes.contains(&translate::SEES_ALL) {
                     translated.notes.push(translate::SEES_ALL);
                 }
                 note_differences(plan, "trigger_differs", &label, &translated.notes);

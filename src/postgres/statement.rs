@@ -1,5 +1,7 @@
 //! Every statement whose text names tables or columns. Built from `Name`s, which quote themselves; values are always parameters.
 
+use std::time::Duration;
+
 use crate::model::{Name, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{CreateColumn, CreateTable, SequencePlan, TablePlan};
@@ -263,6 +265,15 @@ fn literal(text: &str) -> String {
 pub fn analyze(tables: &[&QualifiedName]) -> String {
     let names: Vec<String> = tables.iter().map(|table| table.to_string()).collect();
     format!("ANALYZE {}", names.join(", "))
+}
+
+/// Computes every row of a view, and sends none of them. The time limit holds for these statements alone, which are one transaction.
+pub fn read_to_the_end(schema: &str, view: &Name, most: Duration) -> String {
+    let view = QualifiedName::new(schema, view.clone());
+    format!(
+        "SELECT set_config('statement_timeout', '{}', true); EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT * FROM {view}",
+        most.as_millis().max(1)
+    )
 }
 
 /// The rows of a child table without a parent: the first five as text, and beside each how many there are in all. A row is told by its key and the

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 
-use crate::plan::{OTHER_DEFAULT, ObjectKind};
+use crate::plan::ObjectKind;
 use crate::postgres::{ColumnPromises, SchemaObjects, Transaction};
-use crate::verify::report::ObjectsReport;
+use crate::verify::report::{MissingObject, ObjectsReport};
 
 /// Seconds: a time that is no further from now is now.
 const MOMENT: u32 = 300;
@@ -55,6 +55,7 @@ pub async fn same_defaults(
 pub fn given_default(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
     let (Some(ours), Some(theirs)) = (&expected.default, &actual.default) else { return };
     if ours != theirs && !expected.sequence && !actual.sequence {
-        report.miss(ObjectKind::Default.as_str(), label, format!("{OTHER_DEFAULT}{theirs}, and in SQLite {ours}"));
+        let (kind, reason) = (ObjectKind::Default.as_str().into(), format!("it is {theirs}, and in SQLite {ours}"));
+        report.missing.push(MissingObject { kind, object: label.into(), reason, declared: false, differs: true });
     }
 }

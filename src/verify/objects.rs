@@ -168,6 +168,7 @@ impl History {
             object: format!("{}.{}", table.name.as_str(), object.name.as_str()),
             reason: "a run that was interrupted took it away, and none has built it again".into(),
             declared: false,
+            differs: false,
         };
         let kept = Journal::kept(client, &job.schema).await?;
         let is_registry = mapping.is_some_and(|mapping| mapping == REGISTRY);

@@ -84,7 +84,7 @@ fn unsaid(map: &CopyMap, promised: &Promised) -> MissingObject {
         Promised::ForeignKey { columns, .. } => columns.clone(),
     };
     let reason = format!("SQLite keeps it on {}; the target does not, and no run has said so", what.join(", "));
-    MissingObject { kind: kind.into(), object: format!("{}.{object}", map.source), reason, declared: false }
+    MissingObject { kind: kind.into(), object: format!("{}.{object}", map.source), reason, declared: false, differs: false }
 }
 
 fn target<'a>(map: &'a CopyMap, column: &str) -> Option<&'a str> {

@@ -141,6 +141,9 @@ pub struct MissingObject {
     pub reason: String,
     /// migrate itself says that it has no place in PostgreSQL, or could not be made.
     pub declared: bool,
+    /// There is one in its place, which does something else.
+    #[serde(skip)]
+    pub differs: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -158,7 +161,13 @@ impl ObjectsReport {
     }
 
     pub(super) fn miss(&mut self, kind: &str, object: impl Into<String>, reason: impl Into<String>) {
-        self.missing.push(MissingObject { kind: kind.into(), object: object.into(), reason: reason.into(), declared: false });
+        self.missing.push(MissingObject {
+            kind: kind.into(),
+            object: object.into(),
+            reason: reason.into(),
+            declared: false,
+            differs: false,
+        });
     }
 
     /// Marks what migrate itself has said, and lists what else it has said.
@@ -175,7 +184,7 @@ impl ObjectsReport {
                 Some(missing) => missing.declared = true,
                 None => {
                     let (object, reason) = (warning.object.clone(), warning.message.clone());
-                    self.missing.push(MissingObject { kind, object, reason, declared: true });
+                    self.missing.push(MissingObject { kind, object, reason, declared: true, differs: false });
                 }
             }
         }

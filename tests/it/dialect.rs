@@ -72,6 +72,7 @@ fn relation(name: &str, columns: Vec<RelationColumn>) -> Relation {
         full_text: false,
         unwatched: true,
         checked: false,
+        hashed: Vec::new(),
         replaces_by: None,
     }
 }

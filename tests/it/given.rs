@@ -494,8 +494,8 @@ fn keys_that_the_rows_will_not_let_be_are_foretold() {
             "CREATE TABLE u(a UNIQUE, b); INSERT INTO u VALUES (1, 'x'), ('1', 'y'), (x'31', 'z');
              CREATE TABLE p(k PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO p VALUES (1, 'x'), ('1', 'y');
              CREATE TABLE i(x, y, z UNIQUE); INSERT INTO i VALUES (1, 1, 1), ('1', 2, 2); CREATE UNIQUE INDEX ix ON i(x, y);
-             CREATE TABLE long(t TEXT UNIQUE); INSERT INTO long VALUES (hex(randomblob(5000)));
-             CREATE TABLE fits(t TEXT UNIQUE); INSERT INTO fits VALUES (hex(zeroblob(5000)));",
+             CREATE TABLE long(t TEXT, n INTEGER, UNIQUE (t, n)); INSERT INTO long VALUES (hex(randomblob(5000)), 1);
+             CREATE TABLE fits(t TEXT, n INTEGER, UNIQUE (t, n)); INSERT INTO fits VALUES (hex(zeroblob(5000)), 1);",
         )
         .database(&database);
     let (plan, _) = foretold(&case, &database, "");

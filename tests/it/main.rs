@@ -38,5 +38,6 @@ mod store;
 mod support;
 mod survive;
 mod verify;
+mod views;
 mod wrong_input;
 mod zones;

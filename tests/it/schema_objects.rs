@@ -160,7 +160,7 @@ fn a_sequence_goes_on_where_sqlite_would() {
 fn what_migrate_said_itself_is_listed_and_is_no_difference() {
     let database = Database::fresh();
     let source = "CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT COLLATE locale, long TEXT, n INTEGER NOT NULL DEFAULT 1);
-        CREATE INDEX by_long ON t (long);";
+        CREATE INDEX by_long ON t (long, n);";
     let case = Case::new("declared").source_sql(&source.replace(" COLLATE locale", "")).database(&database);
     let sqlite = rusqlite::Connection::open(case.source_path()).unwrap();
     // Bytes that do not compress: PostgreSQL's B-tree takes no such entry, and only the rows show it.

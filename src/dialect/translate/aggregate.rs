@@ -3,7 +3,7 @@
 use super::expr::Translator;
 use super::order::NO_ORDER;
 use super::typed::{Class, Typed};
-use super::{Outcome, no};
+use super::{Form, Outcome, no};
 use crate::dialect::ast::{Call, Order, Window};
 use crate::model::Collation;
 
@@ -112,7 +112,7 @@ impl Translator<'_> {
             Class::Null => Ok(Typed::atom(format!("{name}(NULL::text){tail}"), Class::Text)),
             Class::Boolean => Ok(Typed::atom(format!("{name}({}){tail}", value.integer()?.sql), Class::Integer)),
             Class::Integer | Class::Real | Class::Numeric => Ok(Typed::atom(format!("{name}({}){tail}", value.sql), value.class)),
-            Class::Date | Class::Timestamp | Class::Time if value.form == super::Form::Canonical => {
+            class if class.is_time() && matches!(value.form, Form::Canonical | Form::Uniform) => {
                 Ok(Typed { form: value.form, is_column: true, ..Typed::atom(format!("{name}({}){tail}", value.sql), value.class) })
             }
             Class::Blob => no(format!("{name}() of blobs")),

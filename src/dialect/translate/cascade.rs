@@ -1,12 +1,9 @@
-//! Which triggers set off which, and whether one of them comes back to the table of the first.
+//! Which triggers and foreign keys set off which, and whether one of them comes back to the table of the first.
 
-use super::Relation;
-use crate::dialect::ast::{Binary, Chain, ColumnRef, Expr, Statement};
+use crate::dialect::ast::Statement;
 use crate::dialect::parse::{Timing, TriggerEvent, create_trigger};
 use crate::dialect::syntax;
-
-/// Why a trigger that may write the row it fires for is not made.
-pub const OWN_ROWS: &str = "before a row of its table is written it writes rows of that table itself: where it meets the same row, PostgreSQL ends the statement with an error";
+use crate::model::{ForeignKey, ForeignKeyAction};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Event {
@@ -32,15 +29,20 @@ pub enum Return {
     After,
 }
 
-/// All triggers of a database.
+/// What is set off in a database: its triggers, then what its foreign keys do of themselves.
 pub struct Cascade {
     links: Vec<Option<Link>>,
 }
 
 impl Cascade {
-    /// Of CREATE TRIGGER statements; one that cannot be read sets off nothing, and has no translation either.
-    pub fn of<'s>(triggers: impl Iterator<Item = &'s str>) -> Self {
-        Cascade { links: triggers.map(link).collect() }
+    /// Of CREATE TRIGGER statements, none for one that is not made, and of foreign keys with the tables that have them.
+    pub fn of<'s>(triggers: impl Iterator<Item = Option<&'s str>>, keys: impl Iterator<Item = (&'s str, &'s ForeignKey)>) -> Self {
+        Cascade { links: triggers.map(|sql| sql.and_then(link)).chain(keys.flat_map(actions).map(Some)).collect() }
+    }
+
+    /// The trigger at `index` is not made after all.
+    pub fn forget(&mut self, index: usize) {
+        self.links[index] = None;
     }
 
     /// Whether what the trigger at `index` sets off, other than itself, writes its table.
@@ -68,6 +70,20 @@ impl Cascade {
     }
 }
 
+/// What the deletion and the change of a row of the parent do to the child's.
+fn actions((child, key): (&str, &ForeignKey)) -> impl Iterator<Item = Link> {
+    let (child, parent) = (child.to_ascii_lowercase(), key.parent.to_ascii_lowercase());
+    let event = |fires: Event, action: ForeignKeyAction| match action {
+        ForeignKeyAction::NoAction | ForeignKeyAction::Restrict => None,
+        ForeignKeyAction::Cascade => Some(fires),
+        ForeignKeyAction::SetNull | ForeignKeyAction::SetDefault => Some(Event::Update),
+    };
+    [(Event::Delete, key.on_delete), (Event::Update, key.on_update)].into_iter().filter_map(move |(fires, action)| {
+        let writes = vec![(child.clone(), event(fires, action)?)];
+        Some(Link { fires: (parent.clone(), fires), timing: Timing::After, writes })
+    })
+}
+
 fn link(sql: &str) -> Option<Link> {
     let ddl = create_trigger(sql).ok()?;
     let event = match ddl.event {
@@ -90,28 +106,4 @@ fn link(sql: &str) -> Option<Link> {
         }
     }
     Some(Link { fires: (ddl.table.to_ascii_lowercase(), event), timing: ddl.timing, writes })
-}
-
-/// Whether a condition says that the key is another than that of the row at hand: `id <> NEW.id`.
-pub fn leaves_own_row(filter: &Expr, own: &Relation) -> bool {
-    let [key] = own.primary_key.as_slice() else { return false };
-    let is_key = |name: &str| own.assignable(name).is_some_and(|column| column.source.eq_ignore_ascii_case(key));
-    let is_of = |expr: &Expr, tables: &[&str]| match expr {
-        Expr::Column(ColumnRef { table: Some(table), name, .. }) => {
-            tables.iter().any(|one| table.eq_ignore_ascii_case(one)) && is_key(name)
-        }
-        Expr::Column(ColumnRef { table: None, name, .. }) => tables.len() == 1 && is_key(name),
-        _ => false,
-    };
-    let (there, here): (&[&str], &[&str]) = (&[own.source.as_str()], &["new", "old"]);
-    let terms = match filter {
-        Expr::Chain(Chain::And, terms) => terms.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    terms.iter().any(|term| match term {
-        Expr::Binary(Binary::NotEqual | Binary::IsNot, left, right) => {
-            is_of(left, there) && is_of(right, here) || is_of(left, here) && is_of(right, there)
-        }
-        _ => false,
-    })
 }

@@ -53,6 +53,16 @@ impl<'c> Translator<'c> {
         }
     }
 
+    /// As the value of a column; says so where a number becomes a text that it is not in SQLite.
+    pub fn assigned(&mut self, value: &Typed, column: &RelationColumn) -> Outcome<String> {
+        let assigned = value.assigned_to(column)?;
+        let stays_number = column.affinity != Some(Affinity::Text) && (value.class.is_number() || value.is_mixed());
+        if Class::of(&column.type_) == Class::Text && stays_number {
+            self.note(mixed::WRITTEN_AS_TEXTS);
+        }
+        Ok(assigned)
+    }
+
     /// Says so where PostgreSQL compares integers as reals.
     fn note_compared(&mut self, left: &Typed, right: &Typed) {
         if numbers::rounds(left, right) {

@@ -5,6 +5,12 @@ use super::typed::{Class, Constant, Typed};
 use super::{Form, Outcome, literal, no};
 use crate::model::Affinity;
 
+/// What a person should know of a column of a view that holds both.
+pub const AS_TEXTS: &str = "integers and texts are in one column: PostgreSQL gives the integers as texts too, as their digits";
+
+/// And of what is written into a column that holds both.
+pub const WRITTEN_AS_TEXTS: &str = "writes a number into a column of texts, where SQLite would keep it a number: it becomes its digits";
+
 impl Typed {
     pub fn is_mixed(&self) -> bool {
         self.form == Form::Mixed

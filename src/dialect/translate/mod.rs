@@ -20,6 +20,7 @@ mod literal;
 mod mixed;
 mod numbers;
 mod order;
+mod own_rows;
 mod rowids;
 mod scope;
 mod select;
@@ -37,7 +38,8 @@ use expr::Translator;
 use scope::{Scope, ScopeSource};
 use typed::Class;
 
-pub use cascade::{Cascade, OWN_ROWS, Return};
+pub use cascade::{Cascade, Return};
+pub use own_rows::OWN_ROWS;
 pub use rowids::rowids;
 pub use trigger::{SEES_ALL, fires, stands_in_for_update, trigger};
 pub use typed::Constant;
@@ -70,6 +72,8 @@ pub enum Form {
     Canonical,
     /// As text in some other spelling that SQLite's date functions read: `2024-01-31T23:59:59.5Z`.
     Text,
+    /// The same, all in one spelling, so that the texts are equal, and sorted, as the times are.
+    Uniform,
     /// As integers and texts in a text column, kept apart by SQLite's numeric affinity: a text that looks like a number became one.
     Mixed,
     /// In any other way: several storage classes in a text column, 't' and 'f' behind a boolean, epochs behind a timestamp.
@@ -102,6 +106,8 @@ pub struct Relation {
     pub unwatched: bool,
     /// It has CHECKs.
     pub checked: bool,
+    /// The source names of columns whose key ON CONFLICT cannot name: an exclusion constraint.
+    pub hashed: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,7 +301,8 @@ pub fn generated(sql: &str, relation: &Relation, result: &RelationColumn) -> Out
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
-    let sql = translator.expr(&syntax::expression(sql)?)?.assigned_to(result)?;
+    let typed = translator.expr(&syntax::expression(sql)?)?;
+    let sql = translator.assigned(&typed, result)?;
     Ok(TranslatedExpression { sql, notes: translator.notes })
 }
 
@@ -363,6 +370,9 @@ pub fn view(sql: &str, catalog: &Catalog, target: &QualifiedName) -> Outcome<Tra
         scope::make_unique(&mut column, &columns);
         columns.push(column);
     }
+    if columns.iter().any(|column| column.form == Form::Mixed) {
+        translator.note(mixed::AS_TEXTS);
+    }
     let names = columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
     let sql = format!("CREATE VIEW {target} ({names}) AS\n{}", translated.sql);
     let relation = Relation {
@@ -376,6 +386,7 @@ pub fn view(sql: &str, catalog: &Catalog, target: &QualifiedName) -> Outcome<Tra
         full_text: false,
         unwatched: false,
         checked: false,
+        hashed: Vec::new(),
     };
     let mut lacking = translator.lacking;
     lacking.sort_unstable();

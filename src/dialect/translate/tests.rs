@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dialect::parse::tests::{cases, mutated};
+use crate::model::{ForeignKey, ForeignKeyAction};
 
 fn users() -> Relation {
     let column = |name: &str, type_: Type| RelationColumn::new(name, type_);
@@ -34,6 +35,7 @@ fn users() -> Relation {
         full_text: false,
         unwatched: true,
         checked: false,
+        hashed: Vec::new(),
         replaces_by: None,
     }
 }
@@ -275,9 +277,37 @@ fn triggers_that_come_back_through_others_are_known() {
         "CREATE TRIGGER e BEFORE DELETE ON w BEGIN DELETE FROM u; END",
         "CREATE TRIGGER f AFTER DELETE ON u BEGIN INSERT INTO w VALUES (1); END",
     ];
-    let cascade = Cascade::of(triggers.into_iter());
+    let cascade = Cascade::of(triggers.into_iter().map(Some), std::iter::empty());
     let backs: Vec<Option<Return>> = (0..7).map(|index| cascade.comes_back(index)).collect();
     assert_eq!(backs, [Some(Return::After), Some(Return::After), Some(Return::Before), Some(Return::Before), None, None, None]);
+    // One that is not made sets off nothing.
+    let mut cascade = Cascade::of(triggers.into_iter().map(|sql| (!sql.contains("TRIGGER c")).then_some(sql)), std::iter::empty());
+    assert_eq!(cascade.comes_back(0), None);
+    assert_eq!(cascade.comes_back(3), None);
+    cascade.forget(1);
+    assert_eq!(cascade.comes_back(1), None);
+}
+
+#[test]
+fn triggers_that_come_back_through_foreign_keys_are_known() {
+    let key = |on_delete, on_update| ForeignKey {
+        name: None,
+        columns: vec!["p".into()],
+        parent: "Parent".into(),
+        parent_columns: Vec::new(),
+        on_update,
+        on_delete,
+        deferrable: false,
+        initially_deferred: false,
+    };
+    let back = |trigger: &str, key: &ForeignKey| Cascade::of([Some(trigger)].into_iter(), [("child", key)].into_iter()).comes_back(0);
+    let deletes = "CREATE TRIGGER a BEFORE DELETE ON child BEGIN DELETE FROM parent WHERE id = OLD.p; END";
+    let updates = "CREATE TRIGGER b AFTER UPDATE ON child BEGIN UPDATE parent SET id = NEW.p WHERE id = OLD.p; END";
+    assert_eq!(back(deletes, &key(ForeignKeyAction::Cascade, ForeignKeyAction::NoAction)), Some(Return::Before));
+    assert_eq!(back(deletes, &key(ForeignKeyAction::SetNull, ForeignKeyAction::NoAction)), Some(Return::Before));
+    assert_eq!(back(deletes, &key(ForeignKeyAction::Restrict, ForeignKeyAction::Cascade)), None);
+    assert_eq!(back(updates, &key(ForeignKeyAction::Cascade, ForeignKeyAction::NoAction)), None);
+    assert_eq!(back(updates, &key(ForeignKeyAction::NoAction, ForeignKeyAction::SetDefault)), Some(Return::After));
 }
 
 /// A tree as deep as the parser lets through, on a stack half as large as a thread's.

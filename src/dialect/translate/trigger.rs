@@ -3,7 +3,7 @@
 use super::expr::Translator;
 use super::scope::{Scope, ScopeSource};
 use super::typed::{Class, Constant, Typed};
-use super::{Catalog, Outcome, Relation, RelationColumn, TranslatedTrigger, cascade, literal, no};
+use super::{Catalog, Outcome, Relation, RelationColumn, TranslatedTrigger, literal, no};
 use crate::dialect::ast::*;
 use crate::dialect::parse::{Conflict, Timing, TriggerDdl, TriggerEvent, create_trigger};
 use crate::dialect::syntax;
@@ -215,27 +215,6 @@ impl Translator<'_> {
         }
     }
 
-    /// Fails where a BEFORE trigger of `own` may write the row that it fires for: PostgreSQL ends such a statement with an error.
-    fn not_own_rows(&mut self, statement: &Statement, own: &Relation) -> Outcome<()> {
-        let (table, filter) = match statement {
-            Statement::Update { table, filter, .. } | Statement::Delete { table, filter } => (table, filter.as_ref()),
-            Statement::Insert { or, table, upsert, .. } if *or == Some(Conflict::Replace) || upsert.iter().any(|one| one.set.is_some()) => {
-                (table, None)
-            }
-            _ => return Ok(()),
-        };
-        if !table.eq_ignore_ascii_case(&own.source) {
-            return Ok(());
-        }
-        if !filter.is_some_and(|filter| cascade::leaves_own_row(filter, own)) {
-            return no(cascade::OWN_ROWS);
-        }
-        self.note(
-            "writes other rows of its own table before each row: a statement that comes to one of those itself ends in an error in PostgreSQL",
-        );
-        Ok(())
-    }
-
     fn target(&self, table: &str) -> Outcome<(Relation, Name)> {
         match self.catalog.relation(table) {
             Some(relation) => Ok((relation.clone(), Name::fit(table))),
@@ -270,7 +249,8 @@ impl Translator<'_> {
             }
             for (name, value) in names.iter().zip(values) {
                 let Some(column) = relation.assignable(name) else { return no(format!("no column is named {name}")) };
-                let value = self.expr(value)?.assigned_to(column)?;
+                let value = self.expr(value)?;
+                let value = self.assigned(&value, column)?;
                 sqls.push(format!("{} = {value}", column.target));
             }
         }
@@ -351,7 +331,8 @@ impl Translator<'_> {
         if !command.eq_ignore_ascii_case("delete") {
             return no(format!("the command '{command}' to the full-text table {table}"));
         }
-        let value = self.expr(&row[key + 1])?.assigned_to(column)?;
+        let value = self.expr(&row[key + 1])?;
+        let value = self.assigned(&value, column)?;
         Ok(format!("DELETE FROM {} AS {alias} WHERE {alias}.{} = {value};", relation.target, column.target))
     }
 
@@ -372,11 +353,12 @@ impl Translator<'_> {
                 values.iter_mut().for_each(|row| drop(row.remove(alias)));
             }
             let never_null = (0..columns.len()).map(|index| values.iter().all(|row| row[index].not_null)).collect();
-            let rows = values.iter().map(|row| {
-                let cells = row.iter().zip(columns.iter()).map(|(value, column)| value.assigned_to(column));
-                Ok(format!("({})", cells.collect::<Outcome<Vec<_>>>()?.join(", ")))
-            });
-            return Ok((format!("VALUES {}", rows.collect::<Outcome<Vec<_>>>()?.join(", ")), never_null));
+            let mut rows = Vec::new();
+            for row in &values {
+                let cells = row.iter().zip(columns.iter()).map(|(value, column)| self.assigned(value, column));
+                rows.push(format!("({})", cells.collect::<Outcome<Vec<_>>>()?.join(", ")));
+            }
+            return Ok((format!("VALUES {}", rows.join(", ")), never_null));
         }
         let select = self.select(source)?;
         if select.columns.len() != columns.len() {
@@ -387,7 +369,7 @@ impl Translator<'_> {
         for (given, column) in select.columns.iter().zip(columns.iter()) {
             let typed = Typed::column(format!("\"given\".{}", given.target), given, false);
             never_null.push(typed.not_null);
-            values.push(typed.assigned_to(column)?);
+            values.push(self.assigned(&typed, column)?);
         }
         let names = select.columns.iter().map(|column| column.target.to_string()).collect::<Vec<_>>().join(", ");
         Ok((format!("SELECT {} FROM ({}) AS \"given\" ({names})", values.join(", "), select.sql), never_null))
@@ -402,6 +384,9 @@ impl Translator<'_> {
         let mut target = Vec::new();
         for expr in &only.target {
             match expr {
+                Expr::Column(ColumnRef { table: None, name, .. }) if relation.hashed.iter().any(|key| key.eq_ignore_ascii_case(name)) => {
+                    return no(format!("ON CONFLICT of {name}, whose key is an exclusion constraint there"));
+                }
                 Expr::Column(ColumnRef { table: None, name, .. }) if relation.column(name).is_some() => {
                     target.extend(relation.column(name).map(|column| column.target.to_string()));
                 }
@@ -522,7 +507,9 @@ fn each_row(query: &str, statement: &str) -> String {
 
 /// The statement of one row, left out where it breaks a key, a NOT NULL or a CHECK: what OR IGNORE does.
 fn skipped(statement: &str) -> String {
-    format!("BEGIN {statement} EXCEPTION WHEN unique_violation OR not_null_violation OR check_violation THEN NULL; END;")
+    format!(
+        "BEGIN {statement} EXCEPTION WHEN unique_violation OR exclusion_violation OR not_null_violation OR check_violation THEN NULL; END;"
+    )
 }
 
 /// Whether no NULL can come into a column that takes none.

@@ -344,7 +344,7 @@ impl Typed {
             Class::Boolean if self.form == Form::Canonical => Ok(self.sql.clone()),
             Class::Blob if self.form == Form::Other => no(format!("{} holds values of several storage classes", self.describe())),
             Class::Null | Class::Integer | Class::Real | Class::Numeric | Class::Blob => Ok(self.sql.clone()),
-            class if class.is_time() && self.form == Form::Canonical => Ok(self.sql.clone()),
+            class if class.is_time() && matches!(self.form, Form::Canonical | Form::Uniform) => Ok(self.sql.clone()),
             // Lower-case hexadecimal digits sort as their bytes do.
             Class::Uuid if self.form == Form::Canonical => Ok(self.sql.clone()),
             Class::Opaque => no(format!("{} has a type of PostgreSQL's own", self.describe())),
@@ -356,7 +356,7 @@ impl Typed {
     pub fn not_merged(&self) -> Outcome<()> {
         match (self.class, self.form) {
             (Class::Opaque, _) => no(format!("{} has a type of PostgreSQL's own", self.describe())),
-            (_, Form::Canonical | Form::Mixed) | (Class::Null | Class::Numeric, _) => Ok(()),
+            (_, Form::Canonical | Form::Mixed | Form::Uniform) | (Class::Null | Class::Numeric, _) => Ok(()),
             (Class::Text | Class::Blob, _) => no(format!("{} holds values of several storage classes", self.describe())),
             (class, _) if class.is_textual() => no(format!("the spelling of {} in SQLite is not kept by PostgreSQL", self.describe())),
             _ => self.own_form(),

@@ -1,6 +1,9 @@
 -- Every index of a schema, also those behind keys: what it is, without its own name. That of a partitioned table is said to be on it ONLY.
 -- $1 oid: the schema
-SELECT t.relname, i.relname, x.indisprimary, x.indisunique, x.indisvalid AND x.indisready AND x.indislive AS valid,
+SELECT t.relname, i.relname, x.indisprimary,
+       x.indisunique OR EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype = 'x'
+                                AND '=' = ALL (SELECT o.oprname FROM pg_operator o WHERE o.oid = ANY (k.conexclop))) AS keeps_unique,
+       x.indisvalid AND x.indisready AND x.indislive AS valid,
        substr(pg_get_indexdef(i.oid, 0, true),
               length('CREATE ' || CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || quote_ident(i.relname) || ' ON '
                      || CASE WHEN i.relkind = 'I' THEN 'ONLY ' ELSE '' END) + 1) AS shape,

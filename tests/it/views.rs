@@ -1,0 +1,142 @@
+//! Views, keys and triggers against the rows that there are: what is made is what can be used.
+
+use serde_json::Value as Json;
+
+use crate::support::{Case, Database};
+
+fn warnings<'r>(report: &'r Json, code: &str) -> Vec<(&'r str, &'r str)> {
+    let all = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == code);
+    all.map(|warning| (warning["object"].as_str().unwrap(), warning["message"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn a_view_that_its_rows_make_unreadable_is_a_loss_with_the_reason() {
+    let database = Database::fresh();
+    let case = Case::new("unreadable views")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a INTEGER, b INTEGER); INSERT INTO t VALUES (1, 2, 3), (2, 9000000000000000000, 5);
+             CREATE VIEW products AS SELECT id, a * b AS p FROM t; CREATE VIEW above AS SELECT count(*) AS n FROM products WHERE p > 10;
+             CREATE VIEW small AS SELECT id, a * b AS p FROM t WHERE id = 1;
+             CREATE VIEW endless AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 1000000000) SELECT count(*) AS n FROM c;",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    let lost = warnings(&report, "view_unreadable");
+    assert_eq!(lost.iter().map(|(object, _)| *object).collect::<Vec<_>>(), ["products", "above"], "{report:#}");
+    assert!(lost.iter().all(|(_, message)| message.contains("bigint out of range (SQLSTATE 22003)")), "{lost:?}");
+    assert_eq!(database.rows("SELECT * FROM small"), ["1|6"]);
+    let unread = warnings(&report, "views_not_read");
+    assert!(unread.len() == 1 && unread[0].1.starts_with("has 1 view that was not read") && unread[0].1.ends_with("endless"), "{unread:?}");
+    let todo = std::fs::read_to_string(case.dir().join(report["objects"]["todo_file"].as_str().unwrap())).unwrap();
+    assert!(todo.contains("-- view products") && todo.contains("22003") && todo.contains("a * b AS p"), "{todo}");
+    case.run("verify {source} --to {url} --schema-objects").exit(0);
+    case.run("migrate {source} --to {url} --replace --yes --allow views").exit(0);
+}
+
+#[test]
+fn integers_that_become_texts_are_said() {
+    let database = Database::fresh();
+    let case = Case::new("mixed columns")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, s TEXT, any_kind, m AS (ifnull(n, 'none'))); INSERT INTO t VALUES (1, 5, 'x', 'y'), (2, NULL, 'z', 'w');
+             CREATE TABLE log(what); INSERT INTO log VALUES ('begun');
+             CREATE VIEW shown AS SELECT id, coalesce(n, 'none') AS n, CASE WHEN n > 1 THEN n ELSE 'few' END AS c, iif(n IS NULL, '-', n) AS i FROM t;
+             CREATE VIEW plain AS SELECT id, coalesce(n, 0) AS n, coalesce(s, 'none') AS s FROM t WHERE coalesce(n, 'none') <> 'x';
+             CREATE TRIGGER logs AFTER UPDATE ON t BEGIN INSERT INTO log VALUES (NEW.n); END;",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    // A generated column of both has no exact form, and is refused.
+    assert_eq!(warnings(&report, "generated_column_missing").len(), 1, "{report:#}");
+    let said = warnings(&report, "view_differs");
+    assert!(said.len() == 1 && said[0].0 == "shown" && said[0].1.starts_with("integers and texts are in one column"), "{report:#}");
+    assert_eq!(database.rows("SELECT n, c, i FROM shown ORDER BY id"), ["5|5|5", "none|few|-"]);
+    let said = warnings(&report, "trigger_differs");
+    assert!(said.len() == 1 && said[0].1.starts_with("writes a number into a column of texts"), "{report:#}");
+    // What an INSERT of NULL does to an id is said once, for however many tables.
+    assert_eq!(warnings(&report, "null_id").len(), 1, "{report:#}");
+}
+
+#[test]
+fn long_values_are_kept_unique_without_a_b_tree() {
+    let database = Database::fresh();
+    // Hexadecimal digits of random bytes do not become short enough by compression.
+    let case = Case::new("long keys")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT UNIQUE, folded TEXT COLLATE NOCASE, raw BLOB, n INTEGER);
+             INSERT INTO t SELECT value, hex(randomblob(5000)), hex(randomblob(4000)), randomblob(6000), value FROM (WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM c WHERE value < 20) SELECT value FROM c);
+             INSERT INTO t VALUES (30, NULL, NULL, NULL, NULL), (31, NULL, NULL, NULL, NULL), (32, 'short', 'Short', x'00', 1);
+             CREATE UNIQUE INDEX t_folded ON t(folded); CREATE UNIQUE INDEX t_raw ON t(raw DESC) WHERE n > 0; CREATE INDEX t_plain ON t(raw);
+             CREATE UNIQUE INDEX t_two ON t(n, body);
+             CREATE TABLE u(id INTEGER PRIMARY KEY);
+             CREATE TRIGGER upserts AFTER INSERT ON u BEGIN
+                 INSERT INTO t(body, n) VALUES ('short', 2) ON CONFLICT (body) DO UPDATE SET n = 3; END;
+             CREATE TRIGGER ignores AFTER DELETE ON u BEGIN INSERT OR IGNORE INTO t(body, n) VALUES ('short', 2); END;",
+        )
+        .database(&database);
+    let planned = case.run("migrate {source} --to {url} --dry-run --json").exit(1).json();
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    let by_hash: Vec<&str> = warnings(&report, "unique_by_hash").iter().map(|(object, _)| *object).collect();
+    assert_eq!(by_hash, ["t.t_body_key", "t.t_folded", "t.t_raw"], "{report:#}");
+    assert_eq!(warnings(&report, "index_by_hash").len(), 1, "{report:#}");
+    // What has no exact form is foreseen, and refused.
+    for said in [&planned, &report] {
+        assert_eq!(warnings(said, "key_too_long").iter().map(|(object, _)| *object).collect::<Vec<_>>(), ["t.t_two"], "{said:#}");
+        assert!(warnings(said, "unique_missing")[0].1.contains("index row"), "{said:#}");
+    }
+    assert!(warnings(&report, "trigger_missing")[0].1.contains("ON CONFLICT of body"), "{report:#}");
+    let refused = |sql: &str| database.try_execute(sql).expect_err(sql);
+    assert!(refused("INSERT INTO t(id, body) SELECT 33, body FROM t WHERE id = 3").contains("exclusion"));
+    assert!(refused("INSERT INTO t(id, folded) SELECT 33, lower(folded) FROM t WHERE id = 3").contains("exclusion"));
+    assert!(refused("INSERT INTO t(id, raw, n) SELECT 33, raw, 1 FROM t WHERE id = 3").contains("exclusion"));
+    database.execute("INSERT INTO t(id, raw, n) SELECT 34, raw, -1 FROM t WHERE id = 3; INSERT INTO t(id, body) VALUES (35, NULL)");
+    database.execute("INSERT INTO u VALUES (1); DELETE FROM u; DELETE FROM t WHERE id > 32");
+    // OR IGNORE takes an id, as it does in SQLite only where the row is written.
+    database.execute("SELECT setval(pg_get_serial_sequence('t', 'id'), 32)");
+    case.run("verify {source} --to {url} --schema-objects").exit(0);
+    database.execute("ALTER TABLE t DROP CONSTRAINT t_body_key");
+    case.run("verify {source} --to {url} --schema-objects").exit(1).stdout_has("t_body_key");
+}
+
+#[test]
+fn times_all_in_one_spelling_are_grouped_and_sorted() {
+    let database = Database::fresh();
+    let case = Case::new("uniform times")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, at DATETIME, z DATETIME, odd DATETIME);
+             INSERT INTO t VALUES (1, '2024-03-05T10:00:00.5', '2024-03-05T10:00:00Z', '2024-03-05T10:00:00'),
+                (2, '2024-03-05T10:00:00.5', '2024-03-04T23:00:00Z', '2024-03-05 10:00:00'), (3, '2023-12-31T23:59:59.1', '2024-03-05T10:00:00Z', NULL);
+             CREATE VIEW days AS SELECT at, count(*) AS n FROM t GROUP BY at ORDER BY at DESC;
+             CREATE VIEW last AS SELECT max(z) AS z, min(at) AS at FROM t; CREATE VIEW each AS SELECT DISTINCT z FROM t;
+             CREATE VIEW odds AS SELECT odd, count(*) AS n FROM t GROUP BY odd;",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    assert_eq!(warnings(&report, "view_missing").iter().map(|(object, _)| *object).collect::<Vec<_>>(), ["odds"], "{report:#}");
+    assert_eq!(database.rows("SELECT * FROM days"), ["2024-03-05 10:00:00.5|2", "2023-12-31 23:59:59.1|1"]);
+    assert_eq!(database.rows("SELECT z AT TIME ZONE 'UTC', at FROM last"), ["2024-03-05 10:00:00|2023-12-31 23:59:59.1"]);
+    assert_eq!(database.value("SELECT count(*) FROM each"), "2");
+}
+
+#[test]
+fn a_trigger_that_its_foreign_keys_bring_back_to_its_row_is_not_made() {
+    let database = Database::fresh();
+    let case = Case::new("keys set off")
+        .source_sql(
+            "CREATE TABLE parent(id INTEGER PRIMARY KEY); CREATE TABLE child(id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent ON DELETE CASCADE);
+             CREATE TABLE other(id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent);
+             INSERT INTO parent VALUES (1), (2); INSERT INTO child VALUES (10, 1), (20, 2); INSERT INTO other VALUES (5, NULL);
+             CREATE TRIGGER up BEFORE DELETE ON child BEGIN DELETE FROM parent WHERE id = OLD.p; END;
+             CREATE TRIGGER alone BEFORE DELETE ON other BEGIN DELETE FROM parent WHERE id = OLD.p; END;",
+        )
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    let lost = warnings(&report, "trigger_missing");
+    assert!(lost.len() == 1 && lost[0].0 == "child.up" && lost[0].1.contains("through other triggers or foreign keys"), "{report:#}");
+    // With the trigger that is left out PostgreSQL ends such a statement with an error.
+    database.execute(
+        "CREATE FUNCTION up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM parent WHERE id = OLD.p; RETURN OLD; END $$;
+                      CREATE TRIGGER up BEFORE DELETE ON child FOR EACH ROW EXECUTE FUNCTION up()",
+    );
+    assert!(database.try_execute("DELETE FROM child WHERE id = 10").expect_err("27000").contains("already modified"));
+}

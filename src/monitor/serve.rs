@@ -1,5 +1,6 @@
 //! The watch over HTTP: a page to look at, metrics for Prometheus, the status for programs. Nothing here asks a database: it serves the last sample.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -132,8 +133,11 @@ impl Server {
     }
 }
 
-/// So many may be connected; whoever comes later waits until one of them has gone.
+/// So many may be connected; whoever comes later takes the seat of who has had one the longest. What is asked here is answered in milliseconds, so that
+/// this is somebody who says nothing, or can ask again.
 const SEATS: usize = 64;
+/// A question is short.
+const HEAD_BYTES: usize = 64 << 10;
 /// How long somebody may take to say what is asked: a browser that asks nothing has to connect again.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// And for the rest of the question, and its answer.
@@ -141,23 +145,29 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Nobody keeps a seat for longer, whatever is asked.
 const SEAT_LIMIT: Duration = Duration::from_secs(600);
 
-/// Nobody who is slow, and no crowd, keeps others out for long, or makes the watch forget what it is there for.
+/// Nobody who is slow, and no crowd, keeps others out, or makes the watch forget what it is there for.
 async fn serve(listener: tokio::net::TcpListener, app: Router) {
-    let seats = Arc::new(tokio::sync::Semaphore::new(SEATS));
-    while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
+    let mut seats: VecDeque<tokio::task::AbortHandle> = VecDeque::with_capacity(SEATS);
+    loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Too many open files, perhaps: others have to close theirs.
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         };
+        seats.retain(|seat| !seat.is_finished());
+        if seats.len() >= SEATS
+            && let Some(oldest) = seats.pop_front()
+        {
+            oldest.abort();
+        }
         let service = TowerToHyperService::new(app.clone());
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_BYTES);
             // Whoever was cut off asks again.
             let _ = tokio::time::timeout(SEAT_LIMIT, http.serve_connection(TokioIo::new(stream), service)).await;
-            drop(seat);
         });
+        seats.push_back(connection.abort_handle());
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cli::duration::interval;
 use crate::cli::monitor::{SourceArgs, Watch};
 use crate::cli::settings::Settings;
 use crate::cli::signals::until_told;
-use crate::render::monitor::top;
+use crate::render::top::top;
 use crate::render::{Screen, Ui};
 
 #[derive(Debug, clap::Args)]

@@ -187,6 +187,18 @@ pub const METRICS: [Metric; 10] = [
     },
 ];
 
+impl Metric {
+    /// The greatest that it can be, in Prometheus's units. A database may have more sessions than it allows: superusers'.
+    pub fn most(&self) -> Option<f64> {
+        (self.unit == Unit::Ratio && self.name != "pool_usage").then_some(1.0)
+    }
+
+    /// What it can be, in words.
+    pub fn reach_text(&self) -> &'static str {
+        if self.most().is_some() { "between 0 and 100 %" } else { "0 or more" }
+    }
+}
+
 /// The metric of this name; a KPI's name for the pool is one of it.
 pub fn find(name: &str) -> Option<&'static Metric> {
     let name = if name == "pool_utilization" { "pool_usage" } else { name };

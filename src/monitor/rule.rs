@@ -179,7 +179,24 @@ impl Condition {
             None if unit.is_empty() => number,
             None => return wrong(unit_at, format!("{unit:?} is no unit: us, ms, s, m, %, kB, MB, GB, KiB, MiB, GiB")),
         };
-        Ok(Condition { text: text.trim().to_string(), metric, selectors, window_ms, sign: *sign, limit })
+        let condition = Condition { text: text.trim().to_string(), metric, selectors, window_ms, sign: *sign, limit };
+        match condition.holds_in_reach() {
+            Some(false) => wrong(at, format!("{name} is {}: this never holds", metric.reach_text())),
+            _ => Ok(condition),
+        }
+    }
+
+    /// Whether it holds whatever the metric is: true or false for every value that there can be; None where it depends.
+    pub fn holds_in_reach(&self) -> Option<bool> {
+        let most = self.metric.most().unwrap_or(f64::INFINITY);
+        let holds = |value: f64| self.sign.holds(value, self.limit);
+        let is_inside = (0.0..=most).contains(&self.limit);
+        // It changes at its limit, or nowhere.
+        let inside = if is_inside { [self.limit, (self.limit + most.min(f64::MAX)) / 2.0, self.limit / 2.0] } else { [0.0; 3] };
+        let all = [0.0, most].into_iter().chain(inside);
+        let (mut some_hold, mut some_do_not) = (false, false);
+        all.for_each(|value| if holds(value) { some_hold = true } else { some_do_not = true });
+        if some_hold && some_do_not { None } else { Some(some_hold) }
     }
 
     /// That a KPI is missed.
@@ -450,6 +467,13 @@ mod tests {
             ("error_rate > ", 13, "a number is missing"),
             ("pool_usage > 90", 13, "9000 %: a ratio is written as 90% or 0.9"),
             ("cache_hit_ratio < -1%", 18, "never below 0"),
+            ("error_rate > 101%", 13, "error_rate is between 0 and 100 %: this never holds"),
+            ("error_rate{a='b'}[2m] >= 100.1 %", 25, "this never holds"),
+            ("error_rate > 1", 13, "this never holds"),
+            ("cache_hit_ratio == 200%", 19, "this never holds"),
+            ("l1_hit_ratio < 0%", 15, "this never holds"),
+            ("p95 < 0ms", 6, "p95 is 0 or more: this never holds"),
+            ("pool_usage < 0%", 13, "this never holds"),
             ("p95 > 50", 8, "wants a unit of time"),
             ("p95 > 50 parsecs", 9, "is no unit"),
             ("error_rate{pool=x} > 1%", 16, "in quotes"),
@@ -458,6 +482,30 @@ mod tests {
         ] {
             let wrong = Condition::parse(text).unwrap_err();
             assert!(wrong.at == at && wrong.message.contains(message), "{text}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_condition_that_holds_whatever_happens_is_known() {
+        let of = |text: &str| Condition::parse(text).unwrap().holds_in_reach();
+        for (text, always) in [
+            ("error_rate >= 100%", None),
+            ("error_rate > 99.9%", None),
+            ("error_rate <= 0%", None),
+            ("error_rate == 0%", None),
+            ("error_rate != 0%", None),
+            ("error_rate == 50%", None),
+            ("error_rate != 50%", None),
+            ("memory > 999GB", None),
+            // Superusers come in beyond what a database allows.
+            ("pool_usage > 100%", None),
+            ("error_rate >= 0%", Some(true)),
+            ("error_rate <= 100%", Some(true)),
+            ("error_rate < 101%", Some(true)),
+            ("error_rate != 101%", Some(true)),
+            ("p95 >= 0s", Some(true)),
+        ] {
+            assert_eq!(of(text), always, "{text}");
         }
     }
 

@@ -10,6 +10,7 @@ mod schema;
 mod screen;
 pub mod stats;
 mod table;
+pub mod top;
 pub(crate) mod ui;
 pub mod units;
 mod verify;

@@ -1,9 +1,9 @@
-//! The watch in words: tables, a line for Nagios, a line for each change, the live view of `top`.
+//! The watch in words: tables, a line for Nagios, a line for each change.
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::monitor::{AlertReport, HistoryPoint, KpiReport, Shown, Sign, Status};
+use crate::monitor::{AlertReport, KpiReport, Shown, Sign, Status};
 use crate::render::table::visible;
 use crate::render::{Format, Table, Ui, csv, units};
 
@@ -141,153 +141,6 @@ fn nagios_range(sign: Sign, limit: f64) -> String {
     }
 }
 
-/// `top`: the whole in a terminal of so many columns and rows.
-pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): (usize, usize)) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    let is_narrow = width < 54;
-    let server = status.facts.server_version.as_ref().map_or(String::new(), |version| format!("  PostgreSQL {version}"));
-    lines.push(format!("{}  {}{server}", ui.bold("candlefish top"), visible(&status.target)));
-    let mut state = vec![clock(status.at), format!("every {}", units::seconds(status.interval_seconds))];
-    if let Some(connections) = &status.facts.connections {
-        let number = |value: Option<f64>| value.map_or("?".to_string(), |value| format!("{value:.0}"));
-        state.extend([
-            format!("connections {}/{},", number(connections.used), number(connections.most)),
-            format!("active {},", number(connections.active)),
-            format!("idle in transaction {},", number(connections.idle_in_transaction)),
-            format!("waiting for locks {}", number(connections.waiting_for_locks)),
-        ]);
-    }
-    lines.extend(filled(&state, "  ", width));
-    lines.extend(
-        status
-            .sources
-            .iter()
-            .filter(|source| source.state == "failed")
-            .map(|source| ui.alarm(&format!("{} cannot be read: {}", source.name, visible(source.reason.as_deref().unwrap_or_default())))),
-    );
-    // What fires is said first: no terminal is too short for it.
-    let mut alerts: Vec<&AlertReport> = status.alerts.iter().collect();
-    alerts.sort_by_key(|alert| urgency(alert.state));
-    let (firing, others) = alerts.split_at(alerts.partition_point(|alert| alert.state == Shown::Firing));
-    let line = |alert: &&AlertReport| {
-        let (state, name, said) = (alert.state.name(), visible(&alert.name), value_of(alert));
-        match is_narrow {
-            true => format!("{state} {name} {said}"),
-            false => format!("{state:<15} {name:<28} {said}{}", visible(&reason(alert))),
-        }
-    };
-    lines.extend(firing.iter().map(|alert| ui.alarm(&line(alert))));
-    lines.push(String::new());
-    // Name, value, line; the greatest where there is room for it.
-    let spark_width = width.saturating_sub(if is_narrow { 26 } else { 46 }).clamp(8, 60);
-    type Line = (&'static str, &'static str, fn(&HistoryPoint) -> Option<f64>);
-    let rows: [Line; 8] = [
-        ("mean time", "ms", |point| point.values["avg_query_time"]),
-        ("p95", "ms", |point| point.values["p95"]),
-        ("cache hits", "ratio", |point| point.values["cache_hit_ratio"]),
-        ("pool", "ratio", |point| point.values["pool_usage"]),
-        ("failures", "ratio", |point| point.values["error_rate"]),
-        ("calls/s", "", |point| point.calls_per_s),
-        ("connections", "", |point| point.connections),
-        ("active", "", |point| point.active),
-    ];
-    for (name, unit, of) in rows {
-        let values: Vec<Option<f64>> = history.iter().map(of).collect();
-        if values.iter().all(Option::is_none) {
-            continue;
-        }
-        let now = values.last().copied().flatten().map_or("unknown".to_string(), |value| shown(value, unit));
-        let greatest = values.iter().flatten().copied().reduce(f64::max).map_or(String::new(), |value| shown(value, unit));
-        let most = if is_narrow { String::new() } else { format!("  most {greatest}") };
-        lines.push(format!("{name:<12} {now:>10}  {}{most}", spark(&values, unit, spark_width)));
-    }
-    lines.push(String::new());
-    for word in ["met", "missed", "unknown"] {
-        let names = status.kpis.iter().filter(|kpi| verdict(kpi) == word).map(|kpi| kpi.name.to_string());
-        let words: Vec<String> = [format!("KPIs {word}:")].into_iter().chain(names).collect();
-        lines.extend(filled(&words, " ", width).into_iter().filter(|_| words.len() > 1));
-    }
-    lines.push(String::new());
-    lines.extend(others.iter().map(line));
-    lines.push(String::new());
-    if status.facts.slow_queries.is_empty() {
-        lines.push("no statement was counted since the sample before".to_string());
-    } else {
-        lines.push(ui.bold("    time/s    calls/s       mean  query"));
-        for query in &status.facts.slow_queries {
-            let number = |value: Option<f64>, unit: &str| value.map_or(String::new(), |value| shown(value, unit));
-            let text = query.query.as_deref().unwrap_or("hidden from this user").split_whitespace().collect::<Vec<_>>().join(" ");
-            let text = visible(&text);
-            lines.push(format!(
-                "{:>10} {:>10} {:>10}  {text}",
-                number(query.total_ms_per_s, "ms"),
-                number(query.calls_per_s, ""),
-                number(query.mean_ms, "ms")
-            ));
-        }
-    }
-    lines.push(String::new());
-    lines.truncate(height.saturating_sub(2));
-    lines.push("q quits".to_string());
-    lines.iter().map(|line| fit(line, width)).collect::<Vec<_>>().join("\x1b[K\r\n") + "\x1b[K\x1b[J"
-}
-
-/// The lower, the sooner somebody has to look.
-fn urgency(state: Shown) -> u8 {
-    match state {
-        Shown::Firing => 0,
-        Shown::Pending => 1,
-        Shown::Unknown => 2,
-        Shown::Resolved => 3,
-        Shown::Inactive | Shown::NotApplicable => 4,
-    }
-}
-
-/// Words in lines of so many columns.
-fn filled(words: &[String], between: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in words {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + between.len() + word.chars().count() < width => {
-                line.push_str(between);
-                line.push_str(word);
-            }
-            _ => lines.push(word.clone()),
-        }
-    }
-    lines
-}
-
-/// A line that does not wrap; what colours it takes no place.
-fn fit(line: &str, width: usize) -> String {
-    let (mut fitted, mut used, mut in_escape) = (String::new(), 0, false);
-    for c in line.chars() {
-        if c == '\x1b' {
-            in_escape = true;
-        }
-        if in_escape {
-            in_escape = !c.is_ascii_alphabetic();
-            fitted.push(c);
-        } else if c.is_control() {
-            continue;
-        } else if used + 1 < width {
-            fitted.push(c);
-            used += 1;
-        }
-    }
-    fitted
-}
-
-/// The last values as blocks of eight heights; a gap where nothing was known.
-fn spark(values: &[Option<f64>], unit: &str, width: usize) -> String {
-    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let last = &values[values.len().saturating_sub(width)..];
-    let most = if unit == "ratio" { 1.0 } else { last.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max) };
-    let block = |value: &Option<f64>| value.map_or(' ', |value| BLOCKS[((value / most * 7.0).round().clamp(0.0, 7.0)) as usize]);
-    let drawn: String = last.iter().map(block).collect();
-    format!("{drawn:>width$}")
-}
-
 fn tables(ui: &Ui, status: &Status) -> String {
     let mut kpis = Table::new(&["kpi", "value", "target", "verdict", "from"]).right(1).right(2);
     for kpi in &status.kpis {
@@ -326,7 +179,7 @@ fn sources(status: &Status) -> Vec<String> {
     status.sources.iter().filter(|source| source.state != "there").map(line).collect()
 }
 
-fn verdict(kpi: &KpiReport) -> &'static str {
+pub(super) fn verdict(kpi: &KpiReport) -> &'static str {
     match kpi.met {
         Some(true) => "met",
         Some(false) => "missed",
@@ -334,15 +187,15 @@ fn verdict(kpi: &KpiReport) -> &'static str {
     }
 }
 
-fn value_of(alert: &AlertReport) -> String {
+pub(super) fn value_of(alert: &AlertReport) -> String {
     alert.value.map_or("-".to_string(), |value| shown(value, alert.unit))
 }
 
-fn reason(alert: &AlertReport) -> String {
+pub(super) fn reason(alert: &AlertReport) -> String {
     alert.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"))
 }
 
-fn shown(value: f64, unit: &str) -> String {
+pub(super) fn shown(value: f64, unit: &str) -> String {
     match unit {
         "ms" => units::seconds(value / 1000.0),
         "ratio" => units::percent(value),
@@ -356,7 +209,7 @@ fn at(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }
 
-fn clock(ms: i64) -> String {
+pub fn clock(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
@@ -385,7 +238,7 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
                         "for_seconds": rule.for_ms as f64 / 1000.0, "window_seconds": rule.condition.window_ms as f64 / 1000.0,
                         "threshold": threshold, "unit": unit, "keep_firing_seconds": rule.keep_firing_ms as f64 / 1000.0,
                         "min_samples": rule.min_samples, "on_no_data": rule.on_no_data.name(),
-                        "promql": rule.promql(), "not_filled_in": rule.not_filled_in(),
+                        "always_holds": rule.condition.holds_in_reach() == Some(true), "promql": rule.promql(), "not_filled_in": rule.not_filled_in(),
                     })
                 })
                 .collect();
@@ -416,6 +269,10 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
             for rule in rules.iter().filter(|rule| rule.condition.text.ends_with(|end: char| end.is_ascii_digit())) {
                 let (threshold, unit) = rule.threshold();
                 ui.say(&format!("{}: no unit is written, and its limit is taken as {}", rule.name, shown(threshold, unit)));
+            }
+            for rule in rules.iter().filter(|rule| rule.condition.holds_in_reach() == Some(true)) {
+                let metric = rule.condition.metric;
+                ui.say(&format!("{}: it holds whatever happens: {} is {}", rule.name, metric.name, metric.reach_text()));
             }
             for rule in rules {
                 for template in rule.not_filled_in() {
@@ -463,21 +320,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_fit_and_colours_take_no_place() {
-        assert_eq!(fit("abcdef", 4), "abc");
-        assert_eq!(fit("\x1b[1mabcdef\x1b[0m", 4), "\x1b[1mabc\x1b[0m");
-        assert_eq!(filled(&["KPIs met:", "p50", "p95", "memory"].map(str::to_string), " ", 15), ["KPIs met: p50", "p95 memory"]);
-    }
-
-    #[test]
     fn nagios_alarms_where_we_do() {
         let ranges = [Sign::More, Sign::Less, Sign::Equal, Sign::Different].map(|sign| nagios_range(sign, 0.9));
         assert_eq!(ranges, ["0.9", "0.9:", "@0.9:0.9", "0.9:0.9"]);
-    }
-
-    #[test]
-    fn gaps_stay_gaps() {
-        assert_eq!(spark(&[Some(0.0), None, Some(1.0)], "ratio", 5), "  ▁ █");
-        assert_eq!(spark(&[Some(5.0), Some(10.0)], "ms", 2), "▅█");
     }
 }

@@ -24,12 +24,16 @@ fn rules_are_checked_and_tried() {
     case.run(line).exit(2).stderr_has("longer than 64 KiB");
     let mut piped = case.command();
     let mut child = piped.args(["monitor", "rules", "check", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"alerts:\n  a: {condition: error_rate > 1}\n").unwrap();
+    child.stdin.take().unwrap().write_all(b"alerts:\n  a: {condition: error_rate >= 1}\n  b: {condition: error_rate >= 0%}\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     // What is not written is said.
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("a: no unit is written, and its limit is taken as 100 %"), "{said}");
+    // Nor what is no alarm: one that never comes is an error, one that is always there may be meant so.
+    assert!(said.contains("b: it holds whatever happens: error_rate is between 0 and 100 %") && !said.contains("a: it holds"), "{said}");
+    write("never.yaml", "alerts:\n  a:\n    condition: error_rate > 101%\n");
+    case.run("monitor rules check never.yaml").exit(2).stderr_has("never.yaml:3:29: error_rate is between 0 and 100 %: this never holds");
     write(
         "templates.yaml",
         "alerts:\n  a:\n    condition: error_rate > 1%\n    labels: {of: '{{ $value }}'}\n    annotations: {x: '{{ $value }} {{ query \"up\" }}'}\n",
@@ -42,7 +46,7 @@ fn rules_are_checked_and_tried() {
     write("prometheus.yaml", &case.run("monitor export prometheus-rules").exit(0).stdout);
     case.run("monitor rules check prometheus.yaml")
         .exit(2)
-        .stderr_has("prometheus.yaml:5:1: these are rules for Prometheus")
+        .stderr_has("prometheus.yaml:6:1: these are rules for Prometheus")
         .stderr_has("promtool");
     write("exported.yaml", &case.run("monitor export promtool-test --rules-file prometheus.yaml").exit(0).stdout);
     case.run("monitor rules test exported.yaml").exit(2).stderr_has("these are rules for Prometheus").stderr_has("promtool test rules");

@@ -96,6 +96,34 @@ fn top_wants_a_terminal_and_a_signal_is_its_normal_end() {
     assert!(seen.ends_with("\x1b[?25h\x1b[?1049l"), "{seen:?}");
 }
 
+/// Alerts, charts, KPIs and statements share what rows there are.
+#[test]
+fn top_shows_a_statement_beside_four_alerts_in_24_rows() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE shop (a int)");
+    let case = Case::new("shared rows").database(&database);
+    let rules: String = ["a", "b", "c", "d"].map(|name| format!("  alert_{name}: {{condition: pool_usage >= 0%}}\n")).concat();
+    std::fs::write(case.dir().join("rules.yaml"), format!("alerts:\n{rules}")).unwrap();
+    let (ours, theirs) = terminal(80, 24);
+    let mut command = case.command();
+    command.args(["top", "--rules", "rules.yaml", "--interval", "200ms", "-d", &database.url()]).env("TERM", "xterm");
+    let mut child = command.stdin(Stdio::from(theirs.try_clone().unwrap())).stdout(theirs).spawn().unwrap();
+    drop(command);
+    let frames = drawn(&ours);
+    let (mut seen, began) = (String::new(), Instant::now());
+    let is_whole =
+        |frame: &&str| ["alert_a", "alert_d", "mean time", "KPIs", "FROM shop", "q quits"].iter().all(|word| frame.contains(word));
+    while !seen.split("\x1b[H").any(|frame| is_whole(&frame)) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{seen}");
+        database.rows("SELECT count(*) FROM shop, pg_sleep(0.02)");
+        seen.extend(frames.try_iter());
+    }
+    let frame = seen.split("\x1b[H").find(is_whole).unwrap();
+    assert!(frame.split("\r\n").count() <= 24, "{frame}");
+    File::from(ours.try_clone().unwrap()).write_all(b"q").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 /// What fires is said even where there is room for little, and no line wraps or scrolls what stands above it away.
 #[test]
 fn top_says_what_fires_on_the_smallest_of_terminals() {

@@ -12,10 +12,10 @@ use crate::cli::signals::{or_stopped, until_told};
 use crate::model::{Failure, sentence};
 use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
 use crate::monitor::{
-    Left, Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook, read_text,
+    Holder, Left, Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook, read_text,
 };
 use crate::render::Ui;
-use crate::render::monitor::{monitor, monitor_tick, nagios, rules_checked, rules_tested};
+use crate::render::monitor::{clock, monitor, monitor_tick, nagios, rules_checked, rules_tested};
 use crate::render::ui::nagios_unknown;
 
 /// How often, where nobody says.
@@ -23,6 +23,12 @@ const INTERVAL: Duration = Duration::from_secs(15);
 
 /// A run of two samples waits only once for who does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A run that somebody waits for tells for so long; the next one tells the rest.
+const TELLING: Duration = Duration::from_secs(10);
+
+/// A watch tries again after so long, where the receiver asks for nothing else.
+const AGAIN: Duration = Duration::from_secs(10);
 
 const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
 
@@ -39,11 +45,14 @@ const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
 
 Fewer events than min_samples in the window begin no alarm and end none. What they, or none at all, mean else says on_no_data: unknown
 (what fires goes on, what pends begins anew, idle is exit 2), hold (the same, but idle is no alarm and exit 0), inactive (no data is the end, as
-in Prometheus) or firing. Series that are gone end an alert; a source that is named and cannot be read leaves it as it is. A window shorter
-than the time since the last sample reaches back to it.
+in Prometheus) or firing. Series that are gone for 5m end an alert; a source that is named and cannot be read leaves it as it is. A window
+shorter than the time since the last sample reaches back to it.
 
 Each sample is judged by the first source that has something to judge: instances, PgBouncer (the watched database alone), pg_stat_statements,
 pg_stat_database. While one of them is named and cannot be read, those after it may raise an alarm, and end none: they count something else.
+An alert that pends or fires keeps the source by which it began. While that one says nothing (Redis was emptied, the application is started
+again) and another one would judge, the alert waits: for 5m, as long as Prometheus takes an old value for one of now and longer than either of
+those takes. Then it goes on by the other one, and says so (held_until and reason in JSON; two runs of --once that are further apart are enough).
 PgBouncer counts a query when it begins and its time when it ends: mean times are of little use where one outlasts the window.
 
 In annotations {{ $value }} and {{ $labels.NAME }} (alertname, severity, instance and the rule's own) are filled in as Prometheus does it, with
@@ -285,7 +294,7 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         false => Some(state_file(&args, settings, &watch)?),
     };
     let _held = match &file {
-        Some(file) => file.hold().await?,
+        Some(file) => file.hold(Holder::Once, |said| ui.say(said)).await?,
         None => None,
     };
     let mut left = match &file {
@@ -310,7 +319,7 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
             // Whoever ends a job that waits for its receiver ends nothing that was seen; that it cannot be kept is said below.
             let _ = file.save(&watch.monitor, &watch.sampler, left.clone());
         }
-        left.notices = tell(webhook, left.notices, ui).await;
+        tell(webhook, &mut left, file.is_some(), ui).await;
     }
     // What was seen is said even so. But without it the next run does not know how long a condition has held: that is no good answer.
     let lost = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, left).err());
@@ -322,13 +331,13 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
                 return Ok(Exit::Code(3));
             }
             // What comes after the first line is its long text.
-            Some(error) => ui.print(&format!("{line}\n{}; the next run begins anew", sentence(&error)))?,
+            Some(error) => ui.print(&format!("{line}\n{}", sentence(&error)))?,
             None => ui.print(&line)?,
         }
         return Ok(Exit::Code(code));
     }
     if let Some(error) = &lost {
-        ui.error(&format!("{}; the next run begins anew", sentence(error)));
+        ui.error(&sentence(error));
     }
     monitor(ui, &status)?;
     Ok(if !status.firing().is_empty() {
@@ -340,24 +349,44 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     })
 }
 
-/// Gives back those that nobody took and that may be taken later.
-async fn tell(webhook: &Webhook, notices: Vec<Notice>, ui: &Ui) -> Vec<Notice> {
-    let mut unsent = Vec::new();
-    for notice in notices {
-        // What happened first is told first.
-        if !unsent.is_empty() {
-            unsent.push(notice);
-            continue;
-        }
-        if let Err((why, is_final)) = webhook.send(&notice).await {
-            let then = if is_final { "it is not tried again" } else { "it is tried again" };
-            ui.warn(&format!("the webhook did not take {}: {why}; {then}", notice.name()));
-            if !is_final {
-                unsent.push(notice);
+/// Tells what there is to tell, and leaves what nobody took and may be taken later; `are_kept` for the next run.
+async fn tell(webhook: &Webhook, left: &mut Left, are_kept: bool, ui: &Ui) {
+    let until = Instant::now() + TELLING;
+    while let Some(first) = left.notices.first() {
+        let why = if wait_ms(left) > 0 {
+            format!(" (the webhook has asked to be left alone until {})", clock(left.not_before))
+        } else {
+            match tell_one(webhook, first, Some(until), ui).await {
+                Ok(()) => {
+                    left.notices.remove(0);
+                    continue;
+                }
+                Err(wait) => left.not_before = wait.map_or(0, |wait| now_ms() + wait.as_millis() as i64),
             }
-        }
+            String::new()
+        };
+        // What happened first is told first.
+        let names: Vec<&str> = left.notices.iter().map(Notice::name).collect();
+        let then = if are_kept { "the next run tells them" } else { "without a state file they are lost" };
+        ui.warn(&format!("{} not told: {}{why}; {then}", names.len(), names.join(", ")));
+        return;
     }
-    unsent
+}
+
+/// One notice, told or given up.
+///
+/// # Errors
+/// It is to be tried again, after the time that the receiver has asked for.
+async fn tell_one(webhook: &Webhook, notice: &Notice, until: Option<Instant>, ui: &Ui) -> Result<(), Option<Duration>> {
+    let Err(untaken) = webhook.send(notice, until).await else { return Ok(()) };
+    let then = if untaken.is_final { "it is not tried again" } else { "it is tried again" };
+    ui.warn(&format!("the webhook did not take {}: {}; {then}", notice.name(), untaken.why));
+    if untaken.is_final { Ok(()) } else { Err(untaken.wait) }
+}
+
+/// How long the receiver is to be left alone yet. Longer than anybody may ask for is no answer of it, but a clock that was set back.
+fn wait_ms(left: &Left) -> u64 {
+    u64::try_from(left.not_before - now_ms()).ok().filter(|wait| *wait <= 3_600_000).unwrap_or(0)
 }
 
 async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
@@ -377,6 +406,10 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         true => None,
         false => Some(state_file(&args, settings, &watch)?),
     };
+    let _held = match &file {
+        Some(file) => file.hold(Holder::Watch, |said| ui.say(said)).await?,
+        None => None,
+    };
     let left = match &file {
         Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Outage)?,
         None => Left::default(),
@@ -387,14 +420,19 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let teller = async {
         let Some(webhook) = &webhook else { return std::future::pending().await };
         loop {
-            let first = queue.borrow_and_update().notices.first().cloned();
+            let (first, wait) = {
+                let left = queue.borrow_and_update();
+                (left.notices.first().cloned(), wait_ms(&left))
+            };
             if let Some(first) = first {
-                let unsent = tell(webhook, vec![first.clone()], ui).await;
-                if unsent.is_empty() {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                match tell_one(webhook, &first, None, ui).await {
                     // The oldest may have had to make room meanwhile.
-                    tellers.send_modify(|left| left.notices.retain(|notice| *notice != first));
-                } else {
-                    tokio::time::sleep(Duration::from_secs(10)).await;
+                    Ok(()) => tellers.send_modify(|left| left.notices.retain(|notice| *notice != first)),
+                    Err(wait) => {
+                        let wait = wait.unwrap_or_default().max(AGAIN).as_millis() as i64;
+                        tellers.send_modify(|left| left.not_before = now_ms() + wait);
+                    }
                 }
             } else if queue.changed().await.is_err() {
                 return;
@@ -405,7 +443,7 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         let mut ticks = tokio::time::interval(watch.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut before, mut saved): (Option<Status>, Option<tokio::time::Instant>) = (None, None);
-        let mut lost = false;
+        let (mut lost, mut untold) = (false, 0);
         loop {
             ticks.tick().await;
             let (status, notices) = watch.step().await;
@@ -416,9 +454,10 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
             if let Some(server) = &server {
                 server.publish(&status, &watch.monitor, watch.interval);
             }
-            // News at once; else now and then, for whoever goes on after a kill.
+            // News at once, and what has been told, or it would be told again; else now and then, for whoever goes on after a kill.
+            let to_tell = tellers.borrow().notices.len();
             if let Some(file) = &file
-                && (is_news || saved.is_none_or(|saved| saved.elapsed() > Duration::from_secs(60)))
+                && (is_news || to_tell != untold || saved.is_none_or(|saved| saved.elapsed() > Duration::from_secs(60)))
             {
                 // A full disk is no reason to stop watching.
                 let kept = file.save(&watch.monitor, &watch.sampler, tellers.borrow().clone());
@@ -427,6 +466,7 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
                     _ => {}
                 }
                 lost = kept.is_err();
+                untold = to_tell;
                 saved = Some(tokio::time::Instant::now());
             }
             if !monitor_tick(ui, &status, before.as_ref())? {

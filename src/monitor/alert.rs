@@ -43,6 +43,12 @@ pub struct Alert {
     pub value: Option<f64>,
     /// As it was when its condition last held: what the annotations of an alert speak of.
     pub held: Option<f64>,
+    /// Since when another source than its own was the first with something to judge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_since: Option<i64>,
+    /// Why it no longer goes by the source by which it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
 }
 
 /// What an evaluation says.
@@ -128,7 +134,8 @@ impl Alert {
 
     /// The clock was set: what was is by so much later than it seemed.
     pub fn shift(&mut self, by_ms: i64) {
-        for time in [&mut self.active_at, &mut self.fired_at, &mut self.resolved_at, &mut self.keep_firing_since] {
+        let times = [&mut self.active_at, &mut self.fired_at, &mut self.resolved_at, &mut self.keep_firing_since, &mut self.waits_since];
+        for time in times {
             *time = time.map(|time| time + by_ms);
         }
     }
@@ -138,6 +145,7 @@ impl Alert {
         if self.state == State::Pending {
             self.active_at = self.active_at.map(|since| since + for_ms);
         }
+        self.waits_since = self.waits_since.map(|since| since + for_ms);
     }
 
     /// Since when it is in its state.

@@ -13,6 +13,7 @@ mod bounded;
 pub mod export;
 mod exposition;
 mod metric;
+mod outcome;
 mod report;
 mod rule;
 mod rules_file;
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub use alert::{Alert, Change, State};
 pub use bounded::{TOKEN_BYTES, read_text};
 pub use metric::{METRICS, Metric, Source};
+pub use outcome::HOLD_MS;
 pub use report::{AlertReport, HistoryPoint, KpiReport, MetricReport, Shown, SourceReport, Status};
 pub use rule::{Condition, OnNoData, Rule, Sign, span_text};
 pub use rules_file::Rules;
@@ -36,12 +38,12 @@ pub use sample::{Connections, PoolFact, Presence, Sample, Sampler, SlowQuery};
 pub use script::{Script, ScriptReport, Scripted};
 pub use series::Key;
 pub use serve::{Server, Token};
-pub use state_file::{Left, Silence, StateFile};
-pub use webhook::{Notice, Webhook};
+pub use state_file::{Holder, Left, Silence, StateFile};
+pub use webhook::{Notice, Untaken, Webhook};
 
 use crate::model::{KPIS, Unit};
 use alert::Verdict;
-use rule::Seen;
+use outcome::{Outcome, verdict};
 use series::Series;
 
 /// How many samples the page shows.
@@ -53,7 +55,7 @@ pub struct Monitor {
     kpis: Vec<Rule>,
     alerts: BTreeMap<String, Alert>,
     series: Series,
-    /// Which source each rule was last seen by.
+    /// Which source each rule was last seen by; of an alert that pends or fires: by which it began, or goes on.
     used: BTreeMap<String, Source>,
     history: VecDeque<HistoryPoint>,
     last: Option<Sample>,
@@ -64,35 +66,6 @@ pub struct Monitor {
     /// Time is real, and samples come when they come: a window that is shorter than the time since the sample before reaches back to that one, and
     /// the first of all says nothing yet. Scripts are judged as Prometheus would.
     pub is_live: bool,
-}
-
-/// What one evaluation of a condition comes to.
-enum Outcome {
-    Value(Seen),
-    /// By one who comes after a source that could not be read, and why that could not: it counts something else.
-    StandIn(Seen, Source, String),
-    /// The source is there, and nothing happened in the window.
-    NoData(Seen),
-    /// There was one, and it has no such series any more, or is gone; and why.
-    NoSeries(Source, String),
-    /// The evaluation failed: a source that should be there could not be read, or too little of it yet.
-    Failed(Source, String),
-    NotApplicable(String),
-}
-
-impl Outcome {
-    /// In Prometheus's units.
-    fn value(&self) -> Option<f64> {
-        match self {
-            Outcome::Value(seen) | Outcome::StandIn(seen, ..) => Some(seen.measured.value),
-            _ => None,
-        }
-    }
-
-    /// A source that should be there could not be read.
-    fn is_failure(&self) -> bool {
-        matches!(self, Outcome::Failed(..) | Outcome::StandIn(..))
-    }
 }
 
 impl Monitor {
@@ -140,13 +113,13 @@ impl Monitor {
         let mut alerts = Vec::new();
         for rule in &self.rules {
             let mut alert = self.alerts.get(&rule.name).cloned().unwrap_or_default();
-            let last = self.used.get(&rule.name).copied();
-            let outcome = self.look(&rule.condition, &sample, last);
+            let was_active = matches!(alert.state, State::Pending | State::Firing);
+            let outcome = self.judge(rule, &mut alert, &sample);
             let mut verdict = verdict(rule, &outcome, alert.state);
-            if let Outcome::Value(seen) | Outcome::StandIn(seen, ..) = &outcome {
-                alert.value = Some(seen.measured.value);
-            } else if let Outcome::NoData(_) = &outcome {
-                alert.value = None;
+            match (&outcome, outcome.value()) {
+                (_, Some(value)) => alert.value = Some(value),
+                (Outcome::NoData(_), None) => alert.value = None,
+                _ => {}
             }
             let immediate;
             let stepped = if self.ignore_for {
@@ -169,8 +142,12 @@ impl Monitor {
             if let Some(change) = change {
                 notices.push(Notice::new(rule, &alert, change, &report, &self.target));
             }
-            if let Outcome::Value(seen) | Outcome::NoData(seen) = &outcome {
-                self.used.insert(rule.name.clone(), seen.source);
+            // Whoever raises an alarm for another is the one who can end it.
+            let begins = verdict == Verdict::Holds && !was_active;
+            match &outcome {
+                Outcome::Value(seen) | Outcome::NoData(seen) => _ = self.used.insert(rule.name.clone(), seen.source),
+                Outcome::StandIn(seen, ..) if begins => _ = self.used.insert(rule.name.clone(), seen.source),
+                _ => {}
             }
             alerts.push(report);
             self.alerts.insert(rule.name.clone(), alert);
@@ -207,74 +184,6 @@ impl Monitor {
         if let Some(last) = &mut self.last {
             last.at += by_ms;
         }
-    }
-
-    /// How far a condition looks back.
-    fn window_ms(&self, condition: &Condition, at: i64) -> i64 {
-        match &self.last {
-            Some(last) if self.is_live && condition.window_ms > 0 => condition.window_ms.max(at - last.at),
-            _ => condition.window_ms,
-        }
-    }
-
-    /// At each sample the first source that has something to judge, as the exported rules have it. One that was named and is down cannot be answered
-    /// for: who comes after it may raise an alarm, and calls nothing well. `last`: who the rule was seen by before.
-    fn look(&self, condition: &Condition, sample: &Sample, last: Option<Source>) -> Outcome {
-        let presence = |source: Source| sample.presence.iter().find(|(there, _)| *there == source).map(|(_, presence)| presence);
-        // A rule may have been rewritten since, for a metric that others count.
-        let last = last.filter(|last| condition.metric.formulas.iter().any(|(source, _)| source == last));
-        let window_ms = self.window_ms(condition, sample.at);
-        let (mut failed, mut quiet, mut there, mut absent) = (None, None, None, Vec::new());
-        for (source, formula) in condition.metric.formulas {
-            match presence(*source) {
-                Some(Presence::Failed(why)) => failed = failed.or(Some((*source, why.clone()))),
-                Some(Presence::Absent(why)) => absent.push((*source, why)),
-                Some(Presence::There) => {
-                    there = there.or(Some(*source));
-                    match formula.evaluate(&self.series, &condition.selectors, sample.at, window_ms) {
-                        Some(measured) if !measured.value.is_nan() => {
-                            let seen = Seen { source: *source, measured };
-                            return match failed {
-                                None => Outcome::Value(seen),
-                                Some((source, why)) => Outcome::StandIn(seen, source, why),
-                            };
-                        }
-                        Some(measured) => quiet = quiet.or(Some(Seen { source: *source, measured })),
-                        None => {}
-                    }
-                }
-                None => {}
-            }
-        }
-        if let Some((source, why)) = failed {
-            return Outcome::Failed(source, why);
-        }
-        match (quiet, there, last) {
-            (Some(quiet), ..) => Outcome::NoData(quiet),
-            // Of a source that was away only one sample is known: that nothing can be told yet ends no alert.
-            (None, Some(source), last) if self.is_live && (last.is_none() || self.has_failed(source)) => {
-                Outcome::Failed(source, "a second sample is needed".to_string())
-            }
-            (None, Some(source), _) => {
-                Outcome::NoSeries(last.unwrap_or(source), "its series have ended, or are not old enough".to_string())
-            }
-            (None, None, last) => {
-                let gone = last.and_then(|last| absent.iter().find(|(source, _)| *source == last));
-                match gone {
-                    Some((source, why)) => Outcome::NoSeries(*source, format!("what it was seen by is gone: {why}")),
-                    None => {
-                        let why: Vec<String> = absent.iter().map(|(source, why)| format!("{}: {why}", source.name())).collect();
-                        Outcome::NotApplicable(why.join("; "))
-                    }
-                }
-            }
-        }
-    }
-
-    /// It could not be read in the sample before.
-    fn has_failed(&self, source: Source) -> bool {
-        let before = self.last.iter().flat_map(|last| &last.presence);
-        before.into_iter().any(|(there, presence)| *there == source && matches!(presence, Presence::Failed(_)))
     }
 
     /// A point of the charts: what happened since the last sample.
@@ -318,36 +227,17 @@ fn shown_value(metric: &Metric, value: f64) -> f64 {
     if metric.unit == Unit::Milliseconds { value * 1000.0 } else { value }
 }
 
-fn verdict(rule: &Rule, outcome: &Outcome, state: State) -> Verdict {
-    let is_active = matches!(state, State::Pending | State::Firing);
-    // Nothing, or next to it, is no proof that what fired is over; and none that what pends has held.
-    let unproven = || match rule.on_no_data {
-        OnNoData::Hold | OnNoData::Unknown if state == State::Firing => Verdict::Unknown,
-        _ => Verdict::HoldsNot,
-    };
-    match outcome {
-        Outcome::Value(seen) | Outcome::StandIn(seen, ..) if rule.holds(seen.measured, is_active) => Verdict::Holds,
-        Outcome::Value(seen) if !rule.has_enough(seen.measured) => unproven(),
-        Outcome::Value(_) => Verdict::HoldsNot,
-        Outcome::NoData(_) | Outcome::NoSeries(..) | Outcome::NotApplicable(_) if rule.on_no_data == OnNoData::Firing => Verdict::Holds,
-        Outcome::NoData(_) => unproven(),
-        // As in Prometheus: what is no longer there has no condition that could hold. Only an evaluation that failed leaves everything as it is.
-        Outcome::NoSeries(..) | Outcome::NotApplicable(_) => Verdict::HoldsNot,
-        Outcome::Failed(..) | Outcome::StandIn(..) => Verdict::Failed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use series::{Key, Point};
 
-    fn monitor() -> Monitor {
+    pub(super) fn monitor() -> Monitor {
         let text = "alerts:\n  errors: {condition: error_rate > 1%, duration: 30s}\n  pool: {condition: pool_usage > 90%}\n";
         Monitor::new(Rules::parse(text, "x").unwrap(), 15_000, "test")
     }
 
-    fn sample(tick: i64, presence: Presence, counts: Option<(f64, f64)>) -> Sample {
+    pub(super) fn sample(tick: i64, presence: Presence, counts: Option<(f64, f64)>) -> Sample {
         let points = counts.iter().flat_map(|(calls, failures)| {
             [("candlefish_query_duration_seconds_count", *calls), ("candlefish_query_failures_total", *failures)]
                 .map(|(family, value)| Point { key: Key::new(family, &[("instance", "a")]), value })
@@ -355,35 +245,8 @@ mod tests {
         Sample { at: tick * 15_000, points: points.collect(), presence: vec![(Source::Instances, presence)], ..Sample::default() }
     }
 
-    fn states(status: &Status) -> (Shown, Shown) {
+    pub(super) fn states(status: &Status) -> (Shown, Shown) {
         (status.alerts[0].state, status.alerts[1].state)
-    }
-
-    #[test]
-    fn a_source_that_cannot_be_read_holds_the_alert_and_one_that_is_gone_ends_it() {
-        let mut monitor = monitor();
-        monitor.is_live = true;
-        let there = || Presence::There;
-        assert_eq!(states(&monitor.evaluate(sample(0, there(), Some((0.0, 0.0)))).0), (Shown::Unknown, Shown::Unknown));
-        let mut changes = Vec::new();
-        for tick in 1..5 {
-            let (status, notices) = monitor.evaluate(sample(tick, there(), Some((tick as f64 * 100.0, tick as f64 * 5.0))));
-            changes.push((status.alerts[0].state, notices.len()));
-        }
-        assert_eq!(changes, [(Shown::Pending, 0), (Shown::Pending, 0), (Shown::Firing, 1), (Shown::Firing, 0)]);
-        let (status, notices) = monitor.evaluate(sample(5, Presence::Failed("no route".to_string()), None));
-        assert_eq!((status.alerts[0].state, notices.len()), (Shown::Firing, 0));
-        assert_eq!(status.alerts[0].reason.as_deref(), Some("no route"));
-        // Back, and nobody calls: nobody knows either.
-        for tick in 6..12 {
-            let (status, _) = monitor.evaluate(sample(tick, there(), Some((400.0, 20.0))));
-            assert_eq!(status.alerts[0].state, Shown::Firing, "tick {tick}");
-        }
-        // Gone: the alert is over, and nobody calls that health.
-        let (status, notices) = monitor.evaluate(sample(12, Presence::Absent("no instance is alive".to_string()), None));
-        assert_eq!((status.alerts[0].state, notices.len()), (Shown::Unknown, 1));
-        assert!(status.alerts[0].reason.as_deref().unwrap().contains("no instance is alive"), "{:?}", status.alerts[0]);
-        assert!(!notices[0].firing && notices[0].annotations["reason"].contains("is gone"), "{notices:?}");
     }
 
     #[test]
@@ -440,6 +303,19 @@ mod tests {
         assert_eq!(minute(&mut monitor, 36, 2.0, 1.0), (Shown::Unknown, Some(1.0), true));
     }
 
+    /// A rate over a window makes parts of events.
+    #[test]
+    fn fewer_events_than_enough_are_not_said_to_be_enough() {
+        let mut monitor = monitor();
+        for tick in 0..4 {
+            let counts = (7.0 + tick as f64 * 4.93, 0.0);
+            let status = monitor.evaluate(sample(tick, Presence::There, Some(counts))).0;
+            if tick == 3 {
+                assert!(status.alerts[0].reason.as_deref().unwrap().starts_with("only 19.7 of the 20 events"), "{:?}", status.alerts[0]);
+            }
+        }
+    }
+
     #[test]
     fn a_clock_that_is_set_makes_no_duration_longer_or_shorter() {
         for jump in [-3_600_000, 3_600_000] {
@@ -460,60 +336,6 @@ mod tests {
         }
     }
 
-    /// Who is named and down is not replaced by somebody who counts something else; but that one may raise an alarm.
-    #[test]
-    fn a_named_source_that_is_down_blinds_no_alert_and_makes_nothing_well() {
-        let mut monitor = monitor();
-        let mut seen = Vec::new();
-        let absent = || Presence::Absent("no pooler is named".to_string());
-        let down = || Presence::Failed("nothing listens there".to_string());
-        for (tick, (pgbouncer, used)) in
-            [(absent(), 5.0), (down(), 5.0), (down(), 95.0), (down(), 5.0), (absent(), 5.0)].into_iter().enumerate()
-        {
-            let gauges = [("candlefish_pg_connections", used), ("candlefish_pg_connections_max", 100.0)];
-            let points: Vec<Point> = gauges.map(|(family, value)| Point { key: Key::new(family, &[]), value }).to_vec();
-            let presence = vec![
-                (Source::Instances, Presence::Absent("none".to_string())),
-                (Source::Pgbouncer, pgbouncer),
-                (Source::Database, Presence::There),
-            ];
-            let sample = Sample { at: tick as i64 * 15_000, points, presence, ..Sample::default() };
-            let status = monitor.evaluate(sample).0;
-            let kpi = status.kpis.iter().find(|kpi| kpi.name == "pool_utilization").unwrap();
-            let alert = &status.alerts[1];
-            let says_why = alert.reason.as_deref().is_some_and(|reason| reason.contains("pgbouncer cannot be read: nothing listens there"));
-            seen.push((alert.state, alert.source, says_why, kpi.met));
-        }
-        let database = Some("pg_stat_database");
-        assert_eq!(
-            seen,
-            [
-                (Shown::Inactive, database, false, Some(true)),
-                (Shown::Unknown, database, true, None),
-                (Shown::Firing, database, true, None),
-                (Shown::Firing, database, true, None),
-                (Shown::Resolved, database, false, Some(true)),
-            ]
-        );
-    }
-
-    /// What pends or fires while a source cannot be read waits for it, however long that is, and until it was read twice.
-    #[test]
-    fn an_alert_waits_for_a_source_that_cannot_be_read() {
-        let mut monitor = monitor();
-        monitor.is_live = true;
-        let mut at = |tick: i64, is_there: bool| {
-            let counts = (tick as f64 * 100.0, tick as f64 * 5.0);
-            let presence = if is_there { Presence::There } else { Presence::Failed("no route".to_string()) };
-            monitor.evaluate(sample(tick, presence, is_there.then_some(counts))).0.alerts[0].state
-        };
-        let seen: Vec<Shown> = (0..40).map(|tick| at(tick, tick < 3)).collect();
-        assert_eq!((seen[2], seen[39]), (Shown::Pending, Shown::Pending));
-        let back: Vec<Shown> = (40..80).map(|tick| at(tick, !(42..78).contains(&tick))).collect();
-        assert_eq!(back[0], Shown::Pending);
-        assert!(back[1..].iter().all(|state| *state == Shown::Firing), "{back:?}");
-    }
-
     #[test]
     fn nothing_to_judge_is_no_alarm_and_no_health() {
         let text = "alerts:\n  a: {condition: error_rate > 1%, on_no_data: hold}\n  b: {condition: error_rate > 1%}\n";
@@ -526,24 +348,6 @@ mod tests {
         assert_eq!(states(&status), (Shown::Inactive, Shown::Unknown));
         let (alert, kpi) = (&status.alerts[0], status.kpis.iter().find(|kpi| kpi.name == "error_rate").unwrap());
         assert_eq!((alert.value, alert.reason.as_deref(), kpi.met), (None, Some("nothing happened in the window"), None));
-    }
-
-    /// Whoever is there and idle leaves the verdict to the next, whoever was seen before: as the exported rules do.
-    #[test]
-    fn each_sample_is_judged_by_the_first_source_that_has_something_to_judge() {
-        let mut monitor = monitor();
-        let mut seen = Vec::new();
-        for tick in 0..20 {
-            let calls = 100.0 * tick.min(8) as f64;
-            let mut sample = sample(tick, Presence::There, Some((calls, calls / 10.0)));
-            sample.presence.push((Source::Database, Presence::There));
-            let counts = [("candlefish_pg_commits_total", 1000.0 * tick as f64), ("candlefish_pg_rollbacks_total", 0.0)];
-            sample.points.extend(counts.map(|(family, value)| Point { key: Key::new(family, &[]), value }));
-            let alert = monitor.evaluate(sample).0.alerts.swap_remove(0);
-            seen.push((alert.state, alert.source));
-        }
-        assert_eq!(seen[8], (Shown::Firing, Some("instances")));
-        assert_eq!(seen[19], (Shown::Resolved, Some("pg_stat_database")));
     }
 
     #[test]

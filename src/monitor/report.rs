@@ -7,9 +7,10 @@ use serde::{Serialize, Serializer};
 use crate::model::{Kpi, Limit};
 use crate::monitor::alert::{Alert, State};
 use crate::monitor::metric::{Metric, Source};
+use crate::monitor::outcome::{HOLD_MS, Outcome};
 use crate::monitor::rule::{OnNoData, Rule, Sign};
 use crate::monitor::sample::{Facts, Presence};
-use crate::monitor::{Outcome, shown_value};
+use crate::monitor::shown_value;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -67,8 +68,14 @@ pub struct AlertReport {
     #[serde(serialize_with = "rfc3339_or_null")]
     pub active_since: Option<i64>,
     pub source: Option<&'static str>,
+    /// Until when it waits for the source by which it began, while others have something to judge and that one has not.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub held_until: Option<i64>,
     /// Why the value is not known, or not judged.
     pub reason: Option<String>,
+    /// The look told something.
+    #[serde(skip)]
+    pub is_judged: bool,
 }
 
 /// A state as it is shown: what could not be evaluated is never called healthy.
@@ -152,6 +159,12 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
                 Some(format!("{failed} cannot be read: {why}; {source}, which counts otherwise, may raise an alarm and end none")),
             )
         }
+        Outcome::Held(None, own, why) => (None, Some(own.name()), Some(why.clone())),
+        Outcome::Held(Some(seen), own, why) => {
+            let value = Some(shown_value(metric, seen.measured.value)).filter(|value| value.is_finite());
+            let source = seen.source.name();
+            (value, Some(source), Some(format!("{}: {why}; {source}, which counts otherwise, may raise an alarm and end none", own.name())))
+        }
         Outcome::NoData(seen) => (None, Some(seen.source.name()), Some("nothing happened in the window".to_string())),
         Outcome::NoSeries(source, why) | Outcome::Failed(source, why) => (None, Some(source.name()), Some(why.clone())),
         Outcome::NotApplicable(why) => (None, None, Some(why.clone())),
@@ -162,7 +175,9 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
 fn too_few(rule: &Rule, outcome: &Outcome) -> Option<String> {
     let (Outcome::Value(seen) | Outcome::StandIn(seen, ..)) = outcome else { return None };
     let events = seen.measured.events.filter(|_| !rule.has_enough(seen.measured))?;
-    Some(format!("only {events:.0} of the {} events by which an alert begins or ends, or a target is met or missed", rule.min_samples))
+    // Rounded down: a rate over a window makes parts of events, and 19.7 are fewer than 20.
+    let events = (events * 10.0 + 1e-6).floor() / 10.0;
+    Some(format!("only {events} of the {} events by which an alert begins or ends, or a target is met or missed", rule.min_samples))
 }
 
 impl MetricReport {
@@ -194,6 +209,14 @@ impl AlertReport {
             (State::Resolved, _) => Shown::Resolved,
             (State::Inactive, _) => Shown::Inactive,
         };
+        let is_active = matches!(alert.state, State::Pending | State::Firing);
+        let held_until = alert.waits_since.filter(|_| is_active).map(|since| since + HOLD_MS);
+        let is_silent = matches!(outcome, Outcome::Held(..) | Outcome::NoData(_));
+        let waits = held_until.filter(|_| is_silent).map(|until| {
+            let until = timestamp(until);
+            format!("it keeps its source until {}Z", until.split('.').next().unwrap_or(&until))
+        });
+        let reasons: Vec<String> = [reason.or(few), waits, alert.word.clone()].into_iter().flatten().collect();
         AlertReport {
             name: rule.name.clone(),
             severity: rule.severity.clone(),
@@ -208,7 +231,9 @@ impl AlertReport {
             since: alert.since(),
             active_since: alert.active_at.filter(|_| matches!(alert.state, State::Pending | State::Firing)),
             source,
-            reason: reason.or(few),
+            held_until,
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            is_judged: !outcome.is_failure(),
         }
     }
 }
@@ -251,7 +276,8 @@ impl Status {
 
     /// The rules that could not be evaluated.
     pub fn unknown(&self) -> Vec<&AlertReport> {
-        self.alerts.iter().filter(|alert| alert.state == Shown::Unknown).collect()
+        let pends_unseen = |alert: &AlertReport| alert.state == Shown::Pending && !alert.is_judged;
+        self.alerts.iter().filter(|alert| alert.state == Shown::Unknown || pends_unseen(alert)).collect()
     }
 }
 

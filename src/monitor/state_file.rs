@@ -3,24 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::model::Failure;
+use crate::model::{Failure, sentence};
 use crate::monitor::alert::Alert;
 use crate::monitor::bounded::{STATE_BYTES, read_text, too_long};
 use crate::monitor::metric::Source;
+use crate::monitor::report::timestamp;
 use crate::monitor::sample::{Carried, Sampler};
 use crate::monitor::series;
 use crate::monitor::webhook::Notice;
 use crate::monitor::{Monitor, Sample};
 
-/// How long a run waits for another that has the file.
+/// How long a run waits for another one that has the file and comes to an end; for so long it says nothing about it.
 const HELD: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The shape of the file; another one is begun anew.
 const VERSION: u32 = 1;
@@ -33,6 +35,15 @@ pub enum Silence {
     Outage = 3_600_000,
     /// A job that runs now and then: one that is daily, and late.
     Between = 26 * 3_600_000,
+}
+
+/// Who keeps others from a state file, as it says in the lock beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Until somebody ends it.
+    Watch,
+    /// For seconds.
+    Once,
 }
 
 pub struct StateFile {
@@ -54,6 +65,8 @@ struct Saved {
     #[serde(default)]
     is_told: bool,
     #[serde(default)]
+    not_before: i64,
+    #[serde(default)]
     series: Vec<series::Saved>,
     #[serde(default)]
     counts: Carried,
@@ -66,6 +79,8 @@ pub struct Left {
     pub notices: Vec<Notice>,
     /// There is a run with a webhook: one that has none leaves notices to it.
     pub is_told: bool,
+    /// Their receiver has asked to be left alone until then: milliseconds since 1970.
+    pub not_before: i64,
 }
 
 /// No more is kept for a webhook that never answers: the newest.
@@ -83,7 +98,9 @@ impl Left {
 
 impl StateFile {
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        StateFile { path: path.into() }
+        let path = path.into();
+        // One file has one lock, by whatever link it is named; and what is put in its place is the file, not the link.
+        StateFile { path: fs::canonicalize(&path).unwrap_or(path) }
     }
 
     pub fn path(&self) -> &Path {
@@ -94,24 +111,40 @@ impl StateFile {
     /// beside it: then nothing can be kept there either.
     ///
     /// # Errors
-    /// Another run has kept it for a minute.
-    pub async fn hold(&self) -> Result<Option<fs::File>> {
+    /// A watch keeps it, or another run has kept it for a minute. `waits` is told for whom that minute is spent.
+    pub async fn hold(&self, holder: Holder, waits: impl Fn(&str)) -> Result<Option<fs::File>> {
         if let Some(folder) = self.folder() {
             // Said when it is saved.
             let _ = fs::create_dir_all(folder);
         }
-        let Ok(lock) = fs::File::create(self.beside("lock")) else { return Ok(None) };
+        // Not emptied: who has it says so in it.
+        let opened = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(self.beside("lock"));
+        let Ok(mut lock) = opened else { return Ok(None) };
         let began = Instant::now();
+        let mut is_said = false;
         loop {
             match lock.try_lock() {
-                Ok(()) => return Ok(Some(lock)),
-                Err(fs::TryLockError::Error(_)) => return Ok(None),
-                Err(fs::TryLockError::WouldBlock) if began.elapsed() < HELD => tokio::time::sleep(Duration::from_millis(50)).await,
-                Err(fs::TryLockError::WouldBlock) => {
-                    let failure = Failure::new("state_file_in_use", format!("another run holds the state file {}", self.path.display()));
-                    bail!(failure.hint("Let it end, or name another file with --state-file."));
+                Ok(()) => {
+                    // Who reads it knows no more than that somebody has it, otherwise.
+                    let _ = holder.sign(&mut lock);
+                    return Ok(Some(lock));
                 }
+                Err(fs::TryLockError::Error(_)) => return Ok(None),
+                Err(fs::TryLockError::WouldBlock) => {}
             }
+            let (is_watch, who) = Holder::signed(&mut lock);
+            if is_watch || began.elapsed() >= HELD {
+                let failure = Failure::new("state_file_in_use", format!("the state file {} is held by {who}", self.path.display()));
+                bail!(failure.hint(
+                    "Two on one file would tell everything twice. End it, ask it (its page, /api/v1/status), or name another file with \
+                     --state-file; --ignore-for keeps nothing."
+                ));
+            }
+            if !is_said && began.elapsed() >= QUIET {
+                waits(&format!("waiting for the state file {}, which is held by {who}", self.path.display()));
+                is_said = true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -173,10 +206,13 @@ impl StateFile {
             monitor.last = Some(Sample { at: saved.at, ..Sample::default() });
             sampler.carry(saved.counts);
         }
-        Ok(Left { notices: saved.notices, is_told: saved.is_told })
+        Ok(Left { notices: saved.notices, is_told: saved.is_told, not_before: saved.not_before })
     }
 
     /// Written whole beside the file, then put in its place: a crash leaves the one or the other.
+    ///
+    /// # Errors
+    /// It cannot be written; and from where the next run goes on.
     pub fn save(&self, monitor: &Monitor, sampler: &Sampler, left: Left) -> Result<()> {
         let saved = Saved {
             version: VERSION,
@@ -186,6 +222,7 @@ impl StateFile {
             used: monitor.used.iter().map(|(rule, source)| (rule.clone(), source.name().to_string())).collect(),
             notices: left.notices,
             is_told: left.is_told,
+            not_before: left.not_before,
             series: monitor.series.saved(),
             counts: sampler.carried(),
         };
@@ -204,6 +241,39 @@ impl StateFile {
             file.sync_all()?;
             Ok(fs::rename(&beside, &self.path)?)
         };
-        write().inspect_err(|_| drop(fs::remove_file(&beside))).with_context(|| format!("write the state file {}", self.path.display()))
+        write().map_err(|error| {
+            // That of a disk without room is better gone; one that cannot be removed is no other error.
+            let _ = fs::remove_file(&beside);
+            let kept = fs::metadata(&self.path).and_then(|found| found.modified()).ok().and_then(|at| jiff::Timestamp::try_from(at).ok());
+            let then = kept.map_or("there is none yet, and the next run begins anew".to_string(), |at| {
+                format!("it is as it was at {}, from where the next run goes on", timestamp(at.as_millisecond()))
+            });
+            // The remedy is a part of it: Nagios has no other place for one.
+            let remedy = "make room there, or name another file with --state-file";
+            let why = format!("write the state file {}: {}; {then}; {remedy}", self.path.display(), sentence(&error));
+            Failure::new("state_file_not_written", why).into()
+        })
+    }
+}
+
+impl Holder {
+    /// Says in the lock who has it.
+    fn sign(self, lock: &mut fs::File) -> std::io::Result<()> {
+        let word = if self == Holder::Watch { "watch" } else { "once" };
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "{word} {} {}", std::process::id(), timestamp(jiff::Timestamp::now().as_millisecond()))
+    }
+
+    /// Who has signed: whether it is a watch, and in words.
+    fn signed(lock: &mut fs::File) -> (bool, String) {
+        let mut text = String::new();
+        // Nobody knows who, then.
+        let _ = lock.rewind().and_then(|()| lock.take(200).read_to_string(&mut text));
+        match text.split_whitespace().collect::<Vec<_>>()[..] {
+            ["watch", process, since] => (true, format!("a watch, process {process}, since {since}")),
+            ["once", process, since] => (false, format!("another run, process {process}, since {since}")),
+            _ => (false, "another run".to_string()),
+        }
     }
 }

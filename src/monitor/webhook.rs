@@ -1,7 +1,7 @@
 //! Alerts told by HTTP, in the format that Alertmanager sends (version 4): every receiver of its webhooks understands it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use http_body_util::Full;
@@ -19,6 +19,8 @@ use crate::monitor::rule::{Rule, span_text};
 
 /// The longest that a receiver may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// The longest that a receiver is left alone because it has asked for it.
+const ASKED_MOST: Duration = Duration::from_secs(3600);
 /// Before the second, third and fourth try.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
@@ -41,10 +43,19 @@ pub struct Webhook {
     target: String,
 }
 
+/// A notice that was not taken.
+pub struct Untaken {
+    pub why: String,
+    /// It is of no use to try again later.
+    pub is_final: bool,
+    /// How long the receiver has asked to be left alone.
+    pub wait: Option<Duration>,
+}
+
 /// Why a receiver did not take it.
 enum Refusal {
-    /// It may take it soon.
-    Passing(String),
+    /// It may take it soon, or after so long, which it has asked for.
+    Passing(String, Option<Duration>),
     /// Somebody has to do something first: its certificate is not trusted.
     Untrusted(String),
     /// It never will.
@@ -147,27 +158,30 @@ impl Webhook {
         Ok(Webhook { url: uri, authorization, client, target: target.to_string() })
     }
 
-    /// Sends one notice, up to four times.
+    /// Sends one notice, up to four times, and not past `until`.
     ///
     /// # Errors
-    /// The last refusal; true when it is of no use to try again later.
-    pub async fn send(&self, notice: &Notice) -> Result<(), (String, bool)> {
+    /// The last refusal.
+    pub async fn send(&self, notice: &Notice, until: Option<Instant>) -> Result<(), Untaken> {
+        let left = || until.map_or(LIMIT, |until| until.saturating_duration_since(Instant::now()));
         let mut pauses = PAUSES.iter();
         loop {
-            let why = match self.post(notice).await {
+            let limit = left().min(LIMIT);
+            let (why, wait) = match self.post(notice, limit).await {
                 Ok(()) => return Ok(()),
-                Err(Refusal::Final(why)) => return Err((why, true)),
-                Err(Refusal::Untrusted(why)) => return Err((why, false)),
-                Err(Refusal::Passing(why)) => why,
+                Err(Refusal::Final(why)) => return Err(Untaken { why, is_final: true, wait: None }),
+                Err(Refusal::Untrusted(why)) => return Err(Untaken { why, is_final: false, wait: None }),
+                Err(Refusal::Passing(why, wait)) => (why, wait),
             };
-            match pauses.next() {
-                Some(pause) => tokio::time::sleep(*pause).await,
-                None => return Err((why, false)),
+            match pauses.next().map(|pause| wait.map_or(*pause, |wait| wait.max(*pause))) {
+                // Others have to be told, too.
+                Some(pause) if pause <= LIMIT && pause < left() => tokio::time::sleep(pause).await,
+                _ => return Err(Untaken { why, is_final: false, wait }),
             }
         }
     }
 
-    async fn post(&self, notice: &Notice) -> Result<(), Refusal> {
+    async fn post(&self, notice: &Notice, limit: Duration) -> Result<(), Refusal> {
         let body = notice.document(&self.target).to_string();
         let mut request = hyper::Request::post(self.url.clone())
             .header("content-type", "application/json")
@@ -176,20 +190,25 @@ impl Webhook {
             request = request.header("authorization", authorization);
         }
         let request = request.body(Full::new(bytes::Bytes::from(body))).map_err(|error| Refusal::Final(error.to_string()))?;
-        let answer = tokio::time::timeout(LIMIT, self.client.request(request)).await;
-        let status = match answer {
-            Err(_) => return Err(Refusal::Passing(format!("no answer within {} s", LIMIT.as_secs()))),
+        let answer = tokio::time::timeout(limit, self.client.request(request)).await;
+        let answer = match answer {
+            Err(_) => return Err(Refusal::Passing(format!("no answer within {:.0} s", limit.as_secs_f64()), None)),
             Ok(Err(error)) => {
                 let causes = || std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| error.source());
                 let cause = causes().nth(1).map_or_else(|| error.to_string(), ToString::to_string);
-                let refusal = if causes().any(is_untrusted) { Refusal::Untrusted } else { Refusal::Passing };
-                return Err(refusal(cause));
+                return Err(if causes().any(is_untrusted) { Refusal::Untrusted(cause) } else { Refusal::Passing(cause, None) });
             }
-            Ok(Ok(answer)) => answer.status(),
+            Ok(Ok(answer)) => answer,
         };
+        let status = answer.status();
         match status.as_u16() {
             200..=299 => Ok(()),
-            408 | 429 | 500..=599 => Err(Refusal::Passing(format!("it answered {status}"))),
+            408 | 429 | 500..=599 => {
+                let asked = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
+                let wait = asked.and_then(|asked| wait_of(asked, jiff::Timestamp::now())).map(|wait| wait.min(ASKED_MOST));
+                let asks = wait.map_or(String::new(), |wait| format!(" and asks to wait {} s", wait.as_secs()));
+                Err(Refusal::Passing(format!("it answered {status}{asks}"), wait))
+            }
             _ => Err(Refusal::Final(format!("it answered {status}"))),
         }
     }
@@ -199,4 +218,26 @@ impl Webhook {
 fn is_untrusted(cause: &(dyn std::error::Error + 'static)) -> bool {
     let of_io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     of_io.is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// What `Retry-After` says: seconds, or a date.
+fn wait_of(asked: &str, now: jiff::Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = asked.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(asked.trim()).ok()?.timestamp();
+    Some(Duration::from_secs((at.as_second() - now.as_second()).try_into().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_asks_to_wait_for_seconds_or_until_a_date() {
+        let now = jiff::Timestamp::from_second(784_111_777 - 60).unwrap();
+        let waits = ["120", " 0 ", "Sun, 06 Nov 1994 08:49:37 GMT", "Sat, 05 Nov 1994 08:49:37 GMT", "soon", "-1"];
+        let seconds = waits.map(|asked| wait_of(asked, now).map(|wait| wait.as_secs()));
+        assert_eq!(seconds, [Some(120), Some(0), Some(60), Some(0), None, None]);
+    }
 }

@@ -7,6 +7,7 @@ mod cost;
 mod cron;
 mod hook;
 mod load;
+mod own_source;
 mod page;
 mod prometheus;
 mod rules;

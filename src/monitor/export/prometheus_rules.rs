@@ -11,9 +11,10 @@ const INTERVAL: &str = "15s";
 
 /// Where the two are not the same.
 const DIFFERENCE: &str = "\
-    # At every tick they come to what the monitor comes to, but for one thing: while a source cannot be read, and until it was read twice again, the\n\
-    # monitor leaves an alert as it is. Here what pends waits for as long as its condition would have to hold, and then begins anew; the first\n\
-    # sample of a source that is back may end an alert; and of keep_firing_for no time passes meanwhile.\n";
+    # At every tick they come to what the monitor comes to, but for two things. An alert of the monitor keeps the source by which it began for five\n\
+    # minutes in which that one says nothing; here the first that says something judges at once. And while a source cannot be read, and until it was\n\
+    # read twice again, the monitor leaves an alert as it is; here what pends waits for as long as its condition would have to hold, and then begins\n\
+    # anew, the first sample of a source that is back may end an alert, and of keep_firing_for no time passes meanwhile.\n";
 
 /// A file of rules: the alerts, and one for each KPI that is missed.
 pub fn prometheus_rules(rules: &Rules) -> String {

@@ -162,11 +162,25 @@ fn what_cannot_be_kept_stops_no_watch_and_hides_no_alert() {
         std::fs::write(case.dir().join("rules.yaml"), format!("alerts:\n  pool: {{condition: {rule}}}\n")).unwrap();
         case.run_args(["monitor", "--rules", "rules.yaml"].into_iter().chain(more.split(' ')).chain(nowhere))
     };
-    once("pool_usage >= 0%", "--once").exit(1).stdout_has("firing").stderr_has("the next run begins anew");
+    once("pool_usage >= 0%", "--once").exit(1).stdout_has("firing").stderr_has("and the next run begins anew").stderr_has("--state-file");
     once("pool_usage > 100%", "--once").exit(2).stdout_has("inactive");
     once("pool_usage > 100%", "--once -q").exit(2).stderr_has("write the state file");
     once("pool_usage >= 0%", "--nagios").exit(1).stdout_has("WARNING - pool").stdout_has("\nwrite the state file");
     once("pool_usage > 100%", "--nagios").exit(3).stdout_has("UNKNOWN - write the state file");
+    // One that is there stays as it was.
+    let state = case.dir().join("state.json");
+    let line = ["monitor", "--once", "--rules", "rules.yaml", "--state-file", "state.json", "-d", &url];
+    case.run_args(line).exit(0);
+    let before = std::fs::read(&state).unwrap();
+    let mut without_room = std::process::Command::new("sh");
+    without_room.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""]).arg(case.command().get_program()).args(line);
+    let output = without_room.current_dir(case.dir()).env("HOME", case.dir()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("state.json: File too large") && said.contains("from where the next run goes on"), "{said}");
+    assert_eq!(std::fs::read(&state).unwrap(), before);
+    let left: Vec<_> = std::fs::read_dir(case.dir()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(left.iter().all(|name| !name.starts_with(".state.json.") || name == ".state.json.lock"), "{left:?}");
     // By default it has one place, whether a Redis is named or not.
     let folder = case.dir().join("kept");
     let case = Case::new("one place").database(&database).env("XDG_STATE_HOME", folder.to_str().unwrap());
@@ -175,4 +189,28 @@ fn what_cannot_be_kept_stops_no_watch_and_hides_no_alert() {
     let kept = std::fs::read_dir(folder.join("candlefish")).unwrap();
     let names: Vec<_> = kept.map(|file| file.unwrap().file_name().into_string().unwrap()).filter(|name| name.ends_with(".json")).collect();
     assert_eq!(names.len(), 1, "{names:?}");
+}
+
+/// Two watches would tell everything twice, and each forget what the other has seen.
+#[test]
+fn a_state_file_has_one_watch() {
+    let database = Database::fresh();
+    let case = Case::new("one watch").database(&database);
+    let url = database.url();
+    let file = ["--state-file", "state.json", "-d", &url];
+    let mut running = Running::start(&case, &[&["monitor", "--interval", "200ms", "--json"][..], &file].concat());
+    running.next();
+    let who = format!("state.json is held by a watch, process {}, since ", running.process());
+    std::os::unix::fs::symlink("state.json", case.dir().join("link.json")).unwrap();
+    for more in ["", "--once", "--nagios"] {
+        let words = ["monitor"].into_iter().chain(more.split_whitespace()).chain(file);
+        let began = Instant::now();
+        let refused = case.run_args(words).exit(if more == "--nagios" { 3 } else { 2 });
+        assert!(format!("{}{}", refused.stdout, refused.stderr).contains(&who), "{refused}");
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+    case.run("monitor --once --state-file link.json -d {url}").exit(2).stderr_has(&who).stderr_has("--ignore-for");
+    running.stop();
+    let code = case.run_args(["monitor", "--once"].into_iter().chain(file)).code;
+    assert!(code != Some(2) || case.dir().join("state.json").is_file());
 }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -87,4 +87,64 @@ fn alerts_go_over_https_to_who_is_trusted() {
     // Told once.
     run(port).exit(1);
     assert!(told.try_recv().is_err());
+}
+
+/// What a receiver answers in plain HTTP; none: it takes the question and never answers. Each question is given on.
+fn plain(answers: Vec<Option<&'static str>>) -> (u16, Receiver<Instant>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, asked) = channel();
+    std::thread::spawn(move || {
+        let mut hanging = Vec::new();
+        let mut answers = answers.into_iter();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 65536]);
+            if sender.send(Instant::now()).is_err() {
+                return;
+            }
+            match answers.next().flatten() {
+                None => hanging.push(stream),
+                Some(head) => {
+                    let _ = stream.write_all(format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes());
+                }
+            }
+        }
+    });
+    (port, asked)
+}
+
+/// A job is held up for seconds, and not for as long as a receiver likes; what was not told is told by the next.
+#[test]
+fn a_receiver_that_hangs_or_asks_to_wait_holds_up_no_job_and_loses_nothing() {
+    let database = Database::fresh();
+    let case = Case::new("slow receiver").database(&database);
+    std::fs::write(case.dir().join("rules.yaml"), "alerts:\n  a: {condition: pool_usage > 0%}\n  b: {condition: pool_usage > 0%}\n")
+        .unwrap();
+    let url = database.url();
+    let run = |port: u16, more: &[&str]| {
+        let hook = format!("http://127.0.0.1:{port}/");
+        let words = ["monitor", "--once", "--rules", "rules.yaml", "--webhook", &hook, "-d", &url];
+        let began = Instant::now();
+        (case.run_args(words.iter().chain(more)), began.elapsed())
+    };
+    let kept = ["--state-file", "state.json"];
+    let (hangs, _asked) = plain(Vec::new());
+    let (said, took) = run(hangs, &kept);
+    said.exit(1).stderr_has("did not take a: no answer within").stderr_has("2 not told: a, b").stderr_has("the next run tells them");
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    // It has asked to be left alone: the next job leaves it alone, and the one after it tells both.
+    let (busy, asked) = plain(vec![Some("503 Service Unavailable\r\nretry-after: 3"), Some("200 OK"), Some("200 OK")]);
+    let (said, _) = run(busy, &kept);
+    said.exit(1);
+    let asked: Vec<Instant> = asked.try_iter().collect();
+    assert_eq!(asked.len(), 3);
+    assert!(asked[1] - asked[0] >= Duration::from_secs(3), "{:?}", asked[1] - asked[0]);
+    std::fs::remove_file(case.dir().join("state.json")).unwrap();
+    let (busy, asked) = plain(vec![Some("429 Too Many Requests\r\nretry-after: 120"), Some("200 OK")]);
+    run(busy, &kept).0.exit(1).stderr_has("and asks to wait").stderr_has("2 not told: a, b");
+    run(busy, &kept).0.exit(1).stderr_has("2 not told: a, b (the webhook has asked to be left alone until ");
+    assert_eq!(asked.try_iter().count(), 1);
+    let (busy, _asked) = plain(vec![Some("503 Service Unavailable\r\nretry-after: 120")]);
+    run(busy, &["--ignore-for"]).0.exit(1).stderr_has("without a state file they are lost");
 }

@@ -1,0 +1,88 @@
+//! An alert keeps the source by which it began: Redis that is killed and comes back empty, an application that is gone for a while, end none.
+
+use std::time::{Duration, Instant};
+
+use candlefish::model::{ParamType, Query};
+use candlefish::store::Store;
+use serde_json::Value;
+
+use super::{Running, alert};
+use crate::store::cache::cached;
+use crate::store::checker::Redis;
+use crate::support::{Case, Database};
+
+const RULES: &str = "interval: 200ms\ndefaults: {min_samples: 5}\nalerts:\n  \
+    errors: {condition: 'error_rate[1s] > 1%'}\n  \
+    pends: {condition: 'error_rate[1s] > 1%', duration: 10m}\n";
+const FAIL: Query = Query::read("fail", "SELECT 1 / ($1::bigint - 1)", &[ParamType::Int8]);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_outlives_redis_and_a_restart_of_the_application() {
+    let database = Database::fresh();
+    let mut redis = Redis::start();
+    let mut config = cached(&database).redis(redis.url());
+    (config.retries, config.status_interval) = (0, Duration::from_millis(200));
+    let namespace = config.namespace.clone();
+    let case = Case::new("own source").database(&database).env("REDIS_URL", &redis.url());
+    std::fs::write(case.dir().join("rules.yaml"), RULES).unwrap();
+    let url = database.url();
+    let mut running = Running::start(&case, &["monitor", "--rules", "rules.yaml", "--namespace", &namespace, "--json", "-d", &url]);
+
+    let block = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work));
+    };
+    // Of a hundred calls ten fail, and of the transactions that others make beside none does.
+    let calls = |store: &Store, failing: i64| {
+        let (store, fails) = (store.clone(), store.declare(FAIL).unwrap());
+        block(Box::pin(async move {
+            for number in 0..50 {
+                let _ = store.fetch(&fails, &[&i64::from(number < failing)]).await;
+            }
+        }));
+    };
+    let others = || (0..30).for_each(|_| database.execute("SELECT FROM pg_am"));
+    let mut began: Option<Value> = None;
+    // While `unseen` lasts nobody ends the one or lets the other begin anew; and the sources are seen to go.
+    let mut stays = |running: &mut Running, state: &str, samples: usize, each: &mut dyn FnMut()| {
+        let (mut seen, since) = (0, Instant::now());
+        while seen < samples {
+            each();
+            let sample = running.next();
+            let (errors, pends) = (alert(&sample, "errors"), alert(&sample, "pends"));
+            assert_eq!((&errors["state"], &pends["state"]), (&"firing".into(), &"pending".into()), "{sample:#}");
+            let active = began.get_or_insert_with(|| pends["active_since"].clone());
+            assert_eq!(*active, pends["active_since"], "{sample:#}");
+            let is_so =
+                sample["sources"].as_array().unwrap().iter().any(|source| source["name"] == "instances" && source["state"] == state);
+            seen += usize::from(is_so);
+            if state == "absent" && is_so {
+                assert!(errors["held_until"].is_string() && errors["source"] == "instances", "{errors:#}");
+            }
+            assert!(since.elapsed() < Duration::from_secs(30), "instances never {state}: {sample:#}");
+        }
+    };
+
+    let store = Store::open(config.clone()).await.unwrap();
+    running.until(
+        "failures",
+        || calls(&store, 5),
+        |sample| {
+            let errors = alert(sample, "errors");
+            errors["state"] == "firing" && errors["source"] == "instances"
+        },
+    );
+    redis.kill();
+    stays(&mut running, "failed", 5, &mut || others());
+    // The application says nothing yet to the new one: it is gone with it.
+    drop(store);
+    redis.restart();
+    stays(&mut running, "absent", 15, &mut || others());
+    let store = Store::open(config).await.unwrap();
+    stays(&mut running, "there", 8, &mut || {
+        calls(&store, 5);
+        others();
+    });
+    let ended = running.until("good calls", || calls(&store, 0), |sample| alert(sample, "errors")["state"] == "resolved");
+    assert_eq!(alert(&ended, "errors")["source"], "instances", "{ended:#}");
+    running.stop();
+}

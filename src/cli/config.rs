@@ -145,7 +145,7 @@ fn list(args: &Args, settings: &Settings, ui: &Ui) -> Result<Vec<Setting>> {
         None => list.push(unset("pooler", None)),
     }
     let redis = match &beside {
-        Some(target) => settings.find_redis_beside(args.redis.as_deref(), target)?,
+        Some(target) => settings.find_redis_beside(args.redis.as_deref(), target, ui)?,
         None => settings.redis(args.redis.as_deref())?,
     };
     match redis {

@@ -2,13 +2,13 @@
 
 use anyhow::{Context as _, Result};
 use clap::builder::PossibleValue;
+use futures_util::FutureExt as _;
 
 use crate::cli::Exit;
 use crate::cli::settings::{Settings, TargetArgs};
-use crate::doctor::{Patient, SHELF, Verdict, run as examine};
+use crate::doctor::{Patient, SHELF, Surroundings, Verdict, run as examine};
 use crate::postgres::Observer;
 use crate::render::{Ui, doctor};
-use crate::store::RedisFacts;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,14 +42,14 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let address = settings.address(args.target.to.as_deref(), ui)?;
     ui.explain(&format!("target: {address} (from {})", address.origin));
     let pooler = settings.pooler_beside(args.pooler.as_deref(), &address, ui)?;
-    let redis = match settings.find_redis_beside(args.redis.as_deref(), &address)? {
-        None => None,
-        Some(redis) => Some((redis.origin.clone(), RedisFacts::read(redis.secret()).await)),
-    };
-    let observer = Observer::connect(&address, "candlefish doctor").await.context("examine the server")?;
+    let redis = settings.find_redis_beside(args.redis.as_deref(), &address, ui)?;
+    let around = Surroundings::look(pooler, redis.as_ref().map(|redis| (redis.origin.clone(), redis.secret())));
+    // At once: each may hang.
+    let (observer, surroundings) =
+        tokio::try_join!(Observer::connect(&address, "candlefish doctor"), around.map(Ok)).context("examine the server")?;
     // One transaction: looking is itself among what the server counts, and no application's traffic.
     let examined = async {
-        let patient = Patient::admit(&address, &observer, pooler.as_ref(), redis).await?;
+        let patient = Patient::admit(&address, &observer, &surroundings).await?;
         examine(&patient, &args.ignore).await
     };
     let reports = observer.together(examined).await?;

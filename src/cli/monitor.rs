@@ -228,7 +228,7 @@ impl Watch {
         let target = address.to_string();
         ui.explain(&format!("target: {target} (from {})", address.origin));
         let pooler = settings.pooler_beside(args.pooler.as_deref(), &address, ui)?;
-        let fleet = settings.fleet_beside(args.redis.as_deref(), args.namespace.as_deref(), &address)?;
+        let fleet = settings.fleet_beside(args.redis.as_deref(), args.namespace.as_deref(), &address, ui)?;
         let written = rules.interval_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         let interval = every.or(written).unwrap_or(INTERVAL);
         let mut monitor = Monitor::new(rules, interval.as_millis() as i64, &target);

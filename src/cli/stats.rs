@@ -7,13 +7,14 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::cli::Exit;
-use crate::cli::duration::interval;
+use crate::cli::duration::{duration, interval};
 use crate::cli::settings::{Settings, TargetArgs};
 use crate::model::{Failure, sentence};
 use crate::postgres::{Address, Observer};
 use crate::render::stats::{Shown, list, sheets};
 use crate::render::{Format, Ui};
-use crate::stats::{self, Cell, Look, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
+use crate::stats::{self, Around, Cell, Look, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
+use crate::store::FleetPlace;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,6 +44,9 @@ pub struct Args {
     /// indexes: the least size, in bytes, of an index that is called unused
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     min_size: i64,
+    /// indexes: how long scans must have been counted before one is called unused
+    #[arg(long, value_name = "SPAN", value_parser = duration, default_value = "1d")]
+    min_age: Duration,
     /// What happens in this time, instead of since the statistics began
     #[arg(long, value_name = "SECS", value_parser = interval, conflicts_with = "watch")]
     over: Option<Duration>,
@@ -91,36 +95,36 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let wants_pooler = stats.iter().any(|stat| stat.name == "pools");
     let pooler = if wants_pooler { settings.pooler_beside(args.pooler.as_deref(), &address, ui)? } else { None };
     let wants_fleet = stats.iter().any(|stat| matches!(stat.name, "pools" | "cache"));
-    let fleet = if wants_fleet { settings.fleet_beside(args.redis.as_deref(), args.namespace.as_deref(), &address)? } else { None };
+    let fleet = if wants_fleet { settings.fleet_beside(args.redis.as_deref(), args.namespace.as_deref(), &address, ui)? } else { None };
     let options = Options {
         min_ms: args.min_ms,
         limit: args.limit,
         sort: args.sort,
         min_size: args.min_size,
+        min_age: args.min_age,
         show_literals: args.show_literals,
         for_rates: args.over.is_some() || args.watch.is_some(),
         with_size: true,
-        pooler,
-        fleet,
     };
+    let neighbours = Neighbours { pooler, fleet };
     let observer = connect(&address).await?;
     let shown = Shown { several: args.names.iter().any(|name| name == "all") || args.names.len() > 1 };
     match (args.watch, args.over) {
         (Some(every), _) => {
-            let watching = Watching { address: &address, options: &options, stats: &stats, every };
+            let watching = Watching { address: &address, options: &options, neighbours: &neighbours, stats: &stats, every };
             watching.watch(observer, args.count, &shown, ui).await
         }
         (None, Some(over)) => {
-            let look = Look { observer: &observer, options: &options };
             let mut samples = Samples::new(stats);
-            samples.take(&look).await?;
+            samples.take(&observer, &options, &neighbours).await?;
             tokio::time::sleep(over).await;
-            let found = samples.take(&look).await?;
+            let found = samples.take(&observer, &options, &neighbours).await?;
             sheets(ui, &found, &shown)?;
             Ok(exit(&found))
         }
         (None, None) => {
-            let look = Look { observer: &observer, options: &options };
+            let around = neighbours.look().await;
+            let look = Look { observer: &observer, options: &options, around: &around };
             let found = observer.together(read_all(stats, &look)).await?;
             sheets(ui, &found, &shown)?;
             Ok(exit(&found))
@@ -157,10 +161,23 @@ async fn connect(address: &Address) -> Result<Observer> {
     Observer::connect(address, "candlefish stats").await.context("read the statistics")
 }
 
+/// What stands around the server, as far as the chosen statistics are about it.
+struct Neighbours {
+    pooler: Option<Address>,
+    fleet: Option<FleetPlace>,
+}
+
+impl Neighbours {
+    async fn look(&self) -> Around {
+        Around::look(self.pooler.as_ref(), self.fleet.as_ref()).await
+    }
+}
+
 /// One sample after the other.
 struct Watching<'a> {
     address: &'a Address,
     options: &'a Options,
+    neighbours: &'a Neighbours,
     stats: &'a [&'static Stat],
     every: Duration,
 }
@@ -173,7 +190,7 @@ impl Watching<'_> {
             bail!(failure.hint("Use --json: one document a line."));
         }
         let mut samples = Samples::new(self.stats.to_vec());
-        samples.take(&Look { observer: &observer, options: self.options }).await?;
+        samples.take(&observer, self.options, self.neighbours).await?;
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
@@ -181,7 +198,7 @@ impl Watching<'_> {
         let mut taken = 0;
         while count.is_none_or(|count| taken < count) {
             ticks.tick().await;
-            let found = match samples.take(&Look { observer: &observer, options: self.options }).await {
+            let found = match samples.take(&observer, self.options, self.neighbours).await {
                 Ok(found) => found,
                 Err(error) if observer.is_closed() => {
                     ui.warn(&format!("{}; connecting again", sentence(&error)));
@@ -235,8 +252,9 @@ impl Samples {
     }
 
     /// The next sample of each; from the second on, as rates. One transaction: looking is itself among what the server counts.
-    async fn take(&mut self, look: &Look<'_>) -> Result<Vec<Sheet>> {
-        look.observer.together(self.take_each(look)).await
+    async fn take(&mut self, observer: &Observer, options: &Options, neighbours: &Neighbours) -> Result<Vec<Sheet>> {
+        let around = neighbours.look().await;
+        observer.together(self.take_each(&Look { observer, options, around: &around })).await
     }
 
     async fn take_each(&mut self, look: &Look<'_>) -> Result<Vec<Sheet>> {

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::doctor::pgbouncer::{console, pools};
+use crate::doctor::pgbouncer::state;
 use crate::doctor::{Check, Found, Patient};
 use crate::stats::GRANT;
 
@@ -47,32 +47,25 @@ pub const POOL_SUMS: Check = Check {
     about: "what PgBouncer may open fits into what the server allows",
     run: |patient| {
         async move {
-            let Some(pooler) = patient.pooler else { return Ok(Found::not_named("no pooler is named")) };
+            let state = match state(patient) {
+                Ok(state) => state,
+                Err(found) => return Ok(found),
+            };
             let Some(usable) = usable(patient) else { return Ok(Found::unknown("the server's limits are hidden from this user", GRANT)) };
-            let pools = match pools(patient, pooler).await? {
-                Ok(pools) => pools,
-                Err(found) => return Ok(found),
-            };
-            let console = match console(pooler).await {
-                Ok(console) => console,
-                Err(found) => return Ok(found),
-            };
-            let (databases, config) = (console.show("DATABASES").await?, console.show("CONFIG").await?);
-            let number = |text: Option<&String>| text.and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-            let setting = |key: &str| {
-                number(config.iter().find(|row| row.get("key").is_some_and(|there| there == key)).and_then(|row| row.get("value")))
-            };
+            let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+            let setting = |key: &str| number(state.setting(key));
             // A pool is a database and a user; a reserve may come on top. What limits a database limits all of its pools.
             let (mut sum, mut bound) = (0.0, Some(0.0));
-            for database in databases.iter().filter(|row| row.get("name").is_some_and(|name| name != "pgbouncer")) {
+            for database in state.databases.iter().filter(|row| row.get("name").is_some_and(|name| name != "pgbouncer")) {
                 let name = database.get("name").map_or("", String::as_str);
-                let of_it: f64 = pools
+                let of_it: f64 = state
+                    .pools
                     .iter()
                     .filter(|pool| pool.database == name)
                     .filter_map(|pool| pool.most)
                     .map(|most| most as f64 + setting("reserve_pool_size"))
                     .sum();
-                let most = [number(database.get("max_connections")), setting("max_db_connections")]
+                let most = [number(database.get("max_connections").map(String::as_str)), setting("max_db_connections")]
                     .into_iter()
                     .filter(|most| *most > 0.0)
                     .reduce(f64::min);

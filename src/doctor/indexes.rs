@@ -8,7 +8,7 @@ use crate::stats::locked_tables;
 
 /// Kind, name (or table) and remedy of each finding of these kinds.
 async fn findings(patient: &Patient<'_>, kinds: &[&str]) -> Result<Vec<(String, String, String)>> {
-    let sheet = patient.sheet("indexes").await?;
+    let sheet = patient.indexes.get_or_try_init(|| patient.sheet("indexes")).await?;
     let column = |name: &str| sheet.position(name).with_context(|| format!("the statistic indexes has no column {name}"));
     let (finding, table, index, ddl) = (column("finding")?, column("table")?, column("index")?, column("ddl")?);
     let rows = sheet.rows.iter().flatten().filter(|row| row[finding].text().is_some_and(|kind| kinds.contains(&kind)));

@@ -4,19 +4,24 @@ use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, few};
 use crate::model::Cell;
+use crate::stats::Gap;
 
 pub const AUTOVACUUM: Check = Check {
     name: "autovacuum",
     about: "autovacuum cleans up after updates and deletes",
     run: |patient| {
         async move {
-            let is_off = |name: &str| patient.setting(name) == Some("off");
-            if is_off("autovacuum") || is_off("track_counts") {
-                return Ok(Found::error(
-                    "off",
-                    "dead rows stay, tables grow, and the planner's statistics grow old",
-                    "ALTER SYSTEM SET autovacuum = on;\nALTER SYSTEM SET track_counts = on;\nSELECT pg_reload_conf();",
-                ));
+            let gaps = patient.look().gaps("autovacuum track_counts").await?;
+            let (of_all, of_some): (Vec<&Gap>, Vec<&Gap>) = gaps.iter().partition(|gap| gap.role.is_none());
+            let said = |gaps: &[&Gap]| gaps.iter().map(|gap| gap.reason()).collect::<Vec<_>>().join(", ");
+            let mend = |gaps: &[&Gap]| gaps.iter().map(|gap| gap.remedy.clone()).collect::<Vec<_>>().join("\n");
+            if !of_all.is_empty() {
+                let why = "dead rows stay, tables grow, and the planner's statistics grow old";
+                return Ok(Found::error(said(&of_all), why, mend(&of_all)));
+            }
+            if !of_some.is_empty() {
+                let why = "what this role writes autovacuum does not hear of, and no statistic either";
+                return Ok(Found::warning(said(&of_some), why, mend(&of_some)));
             }
             let answer = patient.observer.ask(include_str!("queries/no_autovacuum.sql"), &[]).await?;
             let names: Vec<&str> = answer.rows.iter().filter_map(|row| row[0].text()).collect();

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::model::Cell;
 use crate::postgres::{Address, Observer, Type};
-use crate::stats::{Look, Options, PoolUse, Sheet, Unavailable, explain, find, for_user};
+use crate::stats::{Around, Look, Options, PoolerState, Sheet, Unavailable, explain, find, for_user};
 use crate::store::RedisFacts;
 
 /// The shelf, in the order in which one would look.
@@ -126,16 +126,42 @@ pub struct Report {
     pub remedy: Option<String>,
 }
 
+/// What stands around the server: each that is named, with its address and what it says, or why it says nothing. Asked at once, and before the server
+/// is: no transaction is open in PostgreSQL while another hangs.
+#[derive(Default)]
+pub struct Surroundings {
+    pub pooler: Option<(Address, Result<PoolerState>)>,
+    /// By who named it.
+    pub redis: Option<(String, Result<RedisFacts>)>,
+}
+
+impl Surroundings {
+    /// `redis`: who named it, and its URL.
+    pub async fn look(pooler: Option<Address>, redis: Option<(String, &str)>) -> Self {
+        let of_pooler = async {
+            let pooler = pooler?;
+            let said = PoolerState::read(&pooler).await;
+            Some((pooler, said))
+        };
+        let of_redis = async {
+            let (origin, url) = redis?;
+            Some((origin, RedisFacts::read(url).await))
+        };
+        let (pooler, redis) = tokio::join!(of_pooler, of_redis);
+        Surroundings { pooler, redis }
+    }
+}
+
 /// What is looked at.
 pub struct Patient<'a> {
     pub address: &'a Address,
     pub observer: &'a Observer,
-    pub pooler: Option<&'a Address>,
-    /// Who named the Redis, and what it is; an error: it does not answer. None: none is named.
-    pub redis: Option<(String, Result<RedisFacts>)>,
+    pub surroundings: &'a Surroundings,
     options: Options,
-    /// What PgBouncer's console says of its pools; asked once.
-    pools: OnceCell<Result<Vec<PoolUse>, Found>>,
+    /// Statistics are asked of the server alone here.
+    around: Around,
+    /// Two checks are about it, and of a large catalog it takes long.
+    indexes: OnceCell<Sheet>,
     /// Those that this user may see.
     settings: BTreeMap<String, Setting>,
 }
@@ -149,12 +175,7 @@ pub struct Setting {
 }
 
 impl<'a> Patient<'a> {
-    pub async fn admit(
-        address: &'a Address,
-        observer: &'a Observer,
-        pooler: Option<&'a Address>,
-        redis: Option<(String, Result<RedisFacts>)>,
-    ) -> Result<Self> {
+    pub async fn admit(address: &'a Address, observer: &'a Observer, surroundings: &'a Surroundings) -> Result<Self> {
         let answer = observer.ask(include_str!("queries/settings.sql"), &[]).await.context("read the settings")?;
         let text = |row: &[Cell], at: usize| row[at].text().map(str::to_string);
         let settings = answer.rows.iter().filter_map(|row| {
@@ -162,8 +183,16 @@ impl<'a> Patient<'a> {
             Some((text(row, 0)?, setting))
         });
         // That nothing is slow is no fault.
-        let options = Options { pooler: pooler.cloned(), min_ms: 0.0, ..Options::default() };
-        Ok(Patient { address, observer, pooler, redis, options, pools: OnceCell::new(), settings: settings.collect() })
+        let options = Options { min_ms: 0.0, ..Options::default() };
+        Ok(Patient {
+            address,
+            observer,
+            surroundings,
+            options,
+            around: Around::default(),
+            indexes: OnceCell::new(),
+            settings: settings.collect(),
+        })
     }
 
     fn setting(&self, name: &str) -> Option<&str> {
@@ -199,7 +228,11 @@ impl<'a> Patient<'a> {
     /// The same for a check to which it says something that there is none.
     async fn sheet_or_why(&self, name: &str) -> Result<Sheet> {
         let stat = find(name).with_context(|| format!("there is no statistic {name}"))?;
-        stat.sheet(&Look { observer: self.observer, options: &self.options }).await
+        stat.sheet(&self.look()).await
+    }
+
+    fn look(&self) -> Look<'_> {
+        Look { observer: self.observer, options: &self.options, around: &self.around }
     }
 
     /// The names that a question of names answers: `a, b, c and 4 more`; and how many.

@@ -1,40 +1,32 @@
 //! PgBouncer: how it pools, what it can, and whether clients wait for it now.
 
-use anyhow::Result;
 use futures_util::FutureExt as _;
 
-use crate::doctor::{Check, Found, Patient, Verdict, few};
+use crate::doctor::{Check, Found, Patient, few};
 use crate::model::{Failure, sentence};
-use crate::postgres::{Address, Console, Route, route};
-use crate::stats::{PoolUse, console_remedy};
+use crate::stats::{PoolerState, console_remedy};
 
-const NO_POOLER: &str = "no pooler is named";
 const STATS_USERS: &str = "Put this user into stats_users of pgbouncer.ini, and reload it.";
 
-/// It answers, and does not let this user in.
-fn is_refused(error: &anyhow::Error) -> bool {
-    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    failure.is_none_or(|failure| failure.code != "target_unreachable")
+/// What its console said; or what it means that there is none.
+pub fn state<'a>(patient: &'a Patient<'_>) -> Result<&'a PoolerState, Found> {
+    match &patient.surroundings.pooler {
+        None => Err(Found::not_named("no pooler of this server is named (--pooler)")),
+        Some((_, Ok(state))) => Ok(state),
+        Some((pooler, Err(error))) => {
+            let remedy = console_remedy(pooler, error);
+            Err(match failure(error) {
+                // It was named: that it does not answer is no gap in what this user may see.
+                Some(failure) if failure.code == "target_unreachable" => Found::error("unreachable", sentence(error), remedy),
+                Some(_) => Found::unknown(sentence(error), remedy),
+                None => Found::error("unreachable", sentence(error), remedy),
+            })
+        }
+    }
 }
 
-/// Its console; or what it means that there is none.
-pub async fn console(pooler: &Address) -> Result<Console, Found> {
-    Console::connect(pooler).await.map_err(|error| match is_refused(&error) {
-        true => Found::unknown(sentence(&error), console_remedy(pooler, &error)),
-        // It was named: that it does not answer is no gap in what this user may see.
-        false => Found::error("unreachable", sentence(&error), console_remedy(pooler, &error)),
-    })
-}
-
-/// What its console says of each pool; or that it lets nobody in. Asked once: one that hangs is waited for once.
-pub async fn pools<'a>(patient: &'a Patient<'_>, pooler: &Address) -> Result<Result<&'a [PoolUse], Found>> {
-    let read = async {
-        Ok::<_, anyhow::Error>(match console(pooler).await {
-            Ok(console) => Ok(PoolUse::read(&console).await?),
-            Err(found) => Err(found),
-        })
-    };
-    Ok(patient.pools.get_or_try_init(|| read).await?.as_deref().map_err(Found::clone))
+fn failure(error: &anyhow::Error) -> Option<&Failure> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
 }
 
 pub const MODE: Check = Check {
@@ -42,10 +34,9 @@ pub const MODE: Check = Check {
     about: "PgBouncer pools by transaction",
     run: |patient| {
         async move {
-            let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
-            let pools = match pools(patient, pooler).await? {
-                Ok(pools) => pools,
-                Err(unknown) => return Ok(unknown),
+            let pools = match state(patient) {
+                Ok(state) => &state.pools,
+                Err(found) => return Ok(found),
             };
             let others: Vec<String> = pools
                 .iter()
@@ -72,40 +63,36 @@ pub const PGBOUNCER_VERSION: Check = Check {
     about: "PgBouncer can carry prepared statements",
     run: |patient| {
         async move {
-            let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
-            if let Err(found) = pools(patient, pooler).await?
-                && found.verdict == Verdict::Error
-            {
-                return Ok(found);
-            }
-            let found = match route(pooler).await {
-                Ok(found) => found,
-                Err(error) if is_refused(&error) => return Ok(Found::unknown(sentence(&error), console_remedy(pooler, &error))),
-                Err(error) => return Ok(Found::error("unreachable", sentence(&error), console_remedy(pooler, &error))),
+            let refusal = patient.surroundings.pooler.as_ref().and_then(|(_, said)| failure(said.as_ref().err()?));
+            let state = match (state(patient), refusal) {
+                // Of a database that is called pgbouncer only PgBouncer knows.
+                (Err(_), Some(refusal)) if refusal.code == "no_database" => {
+                    let why = "at the pooler's address PostgreSQL itself answers";
+                    return Ok(Found::warning("no pooler", why, "Look at --pooler or POOLER_URL."));
+                }
+                (Err(_), Some(refusal)) if refusal.sqlstate.as_deref() == Some("08P01") => {
+                    return Ok(Found::unknown("its console does not let this user in", STATS_USERS));
+                }
+                (Err(found), _) => return Ok(found),
+                (Ok(state), _) => state,
             };
-            Ok(match found {
-                Route::Direct => {
-                    Found::warning("no pooler", "at the pooler's address PostgreSQL itself answers", "Look at --pooler or POOLER_URL.")
-                }
-                Route::Pooled { version: None, .. } => Found::unknown("its console does not let this user in", STATS_USERS),
-                Route::Pooled { version: Some((major, minor)), prepared } => {
-                    let value = format!("{major}.{minor}");
-                    if prepared {
-                        Found::ok(value, "prepared statements are carried from server to server")
-                    } else if (major, minor) < (1, 21) {
-                        Found::warning(
-                            value,
-                            "before 1.21 prepared statements break in transaction mode",
-                            "Upgrade PgBouncer; until then turn them off in clients.",
-                        )
-                    } else {
-                        Found::warning(
-                            value,
-                            "max_prepared_statements is 0: prepared statements break in transaction mode",
-                            "max_prepared_statements = 200",
-                        )
-                    }
-                }
+            let Some((major, minor)) = state.version else { return Ok(Found::unknown("it does not say its version", "")) };
+            let value = format!("{major}.{minor}");
+            let kept = state.setting("max_prepared_statements").and_then(|kept| kept.parse::<u32>().ok());
+            Ok(if (major, minor) < (1, 21) {
+                Found::warning(
+                    value,
+                    "before 1.21 prepared statements break in transaction mode",
+                    "Upgrade PgBouncer; until then turn them off in clients.",
+                )
+            } else if kept.is_some_and(|kept| kept > 0) {
+                Found::ok(value, "prepared statements are carried from server to server")
+            } else {
+                Found::warning(
+                    value,
+                    "max_prepared_statements is 0: prepared statements break in transaction mode",
+                    "max_prepared_statements = 200",
+                )
             })
         }
         .boxed()
@@ -117,10 +104,9 @@ pub const LIVE: Check = Check {
     about: "no client waits for a server",
     run: |patient| {
         async move {
-            let Some(pooler) = patient.pooler else { return Ok(Found::not_named(NO_POOLER)) };
-            let pools = match pools(patient, pooler).await? {
-                Ok(pools) => pools,
-                Err(unknown) => return Ok(unknown),
+            let pools = match state(patient) {
+                Ok(state) => &state.pools,
+                Err(found) => return Ok(found),
             };
             let waiting: i64 = pools.iter().filter_map(|pool| pool.clients_waiting).sum();
             let longest = pools.iter().map(|pool| pool.longest_wait_seconds).fold(0.0, f64::max);

@@ -11,8 +11,8 @@ pub const POLICY: Check = Check {
     about: "Redis has a limit, and throws out what is used least when it is full",
     run: |patient| {
         async move {
-            let facts = match &patient.redis {
-                None => return Ok(Found::not_named("no Redis is named")),
+            let facts = match &patient.surroundings.redis {
+                None => return Ok(Found::not_named("no Redis of this server is named (--redis)")),
                 Some((origin, Err(error))) => return Ok(Found::error("unreachable", sentence(error), redis_remedy(origin))),
                 Some((_, Ok(facts))) => facts,
             };

@@ -194,6 +194,12 @@ impl Address {
         })
     }
 
+    /// True when both name a host and port in common; all ways to this machine are one.
+    pub fn is_same_server(&self, other: &Address) -> bool {
+        let both_local = self.is_local() && other.is_local();
+        self.endpoints().any(|(host, port)| other.endpoints().any(|there| there.1 == port && (both_local || there.0 == host)))
+    }
+
     /// True when only sockets of this machine are meant, where TLS has no place.
     pub fn is_local_socket(&self) -> bool {
         !self.config.get_hosts().is_empty() && self.endpoints().all(|(host, _)| host.starts_with('/'))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use crate::postgres::pooler::version;
 use crate::postgres::{Address, connect};
 
 /// A connection to the database `pgbouncer`, which understands SHOW and the simple protocol alone.
@@ -27,6 +28,12 @@ impl Console {
     /// True once the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// `(1, 18)` of 1.18.0.
+    pub async fn version(&self) -> Result<Option<(u32, u32)>> {
+        let said = self.show("VERSION").await?;
+        Ok(said.first().and_then(|row| version(row.values().next()?)))
     }
 
     /// `SHOW what`: POOLS, DATABASES, SERVERS, CONFIG, VERSION.

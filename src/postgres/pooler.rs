@@ -49,7 +49,7 @@ fn rows(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &tokio_postgres
 }
 
 /// `PgBouncer 1.18.0`
-fn version(said: &str) -> Option<(u32, u32)> {
+pub(super) fn version(said: &str) -> Option<(u32, u32)> {
     let mut parts = said.split_whitespace().nth(1)?.split('.').map(str::parse::<u32>);
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use crate::render::table::visible;
 use crate::render::{Format, Table, Ui, csv, units};
 use crate::stats::{Cell, Column, Sheet, Stat};
 
@@ -125,6 +126,9 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
     let mut cut = cells.clone();
     let kept = fitting(&names, &header, &mut cut, width, statement);
     let table = of(&kept, &cut);
+    if !table.fits(width) && sheet.stat == "locks" {
+        return ui.print(&tree(sheet, rows, width));
+    }
     if !table.fits(width) {
         // A line each cell has room for all of them, and for more of a statement.
         let most = width * 3;
@@ -208,6 +212,46 @@ fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: 
         }
     }
     kept
+}
+
+/// Who waits for whom on a terminal that is too narrow for columns: a few lines a session, indented as it waits. A statement is cut to one line; a remedy
+/// never is.
+fn tree(sheet: &Sheet, rows: &[Vec<Cell>], width: usize) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let cell = |name: &str| sheet.position(name).map_or(String::new(), |at| visible(&shown(&sheet.columns[at], &row[at])));
+        let depth = sheet.position("depth").and_then(|at| row[at].number()).unwrap_or_default() as usize;
+        let indent = (depth * 2).min(width / 2);
+        let said = |before: &str, name: &str| Some(cell(name)).filter(|said| !said.is_empty()).map(|said| format!("{before}{said}"));
+        let is_root = cell("blocked_by").is_empty();
+        let pieces = [
+            Some(cell("pid")),
+            said("", "application").or_else(|| said("", "user")),
+            if is_root { said("", "state") } else { said("waits for ", "wait") },
+            said("for ", "state_seconds"),
+            said("blocks ", "blocks").filter(|_| cell("blocks") != "0"),
+        ];
+        let mut line = " ".repeat(indent);
+        for piece in pieces.into_iter().flatten() {
+            let is_first = line.trim().is_empty();
+            if !is_first && line.chars().count() + 2 + piece.chars().count() > width {
+                text.push_str(&format!("{line}\n"));
+                line = " ".repeat(indent + 2);
+            } else if !is_first {
+                line.push_str("  ");
+            }
+            line.push_str(&piece);
+        }
+        text.push_str(&format!("{line}\n"));
+        for (before, name) in [("", "query"), ("end it: ", "remedy")] {
+            let Some(said) = said(before, name) else { continue };
+            let room = width.saturating_sub(indent + 2);
+            let is_cut = name == "query" && said.chars().count() > room;
+            let said = if is_cut { format!("{}…", said.chars().take(room.saturating_sub(1)).collect::<String>()) } else { said };
+            text.push_str(&format!("{}{said}\n", " ".repeat(indent + 2)));
+        }
+    }
+    text
 }
 
 /// One row, a line a column.
@@ -340,6 +384,55 @@ mod tests {
         let names = ["reads", "read_bytes", "read_ms", "size_bytes"];
         assert_eq!(said(names.map(Column::new).to_vec()), ["reads", "read bytes", "read time", "size"]);
         assert_eq!(said(names.map(Column::per_second).to_vec()), ["reads/s", "read bytes/s", "read time/s", "size/s"]);
+    }
+
+    #[test]
+    fn a_chain_of_locks_stays_a_tree_where_columns_have_no_room() {
+        let names =
+            ["tree", "depth", "pid", "blocked_by", "blocks", "user", "application", "state", "wait", "state_seconds", "remedy", "query"];
+        let row = |depth: i64, pid: i64, by: Option<i64>, application: &str, wait: &str, remedy: Option<&str>| {
+            let query = format!("UPDATE orders\n SET state = ? WHERE id = ? AND {application} <> ?");
+            let text = |text: &str| Cell::from(text);
+            let numbers = [Cell::Int(depth), Cell::Int(pid), by.into(), Cell::Int(2 - depth)];
+            let texts = [
+                text("shop"),
+                text(application),
+                text("active"),
+                text(wait),
+                Cell::Real(72.0),
+                remedy.map(str::to_string).into(),
+                Cell::Text(query),
+            ];
+            [text("")].into_iter().chain(numbers).chain(texts).collect::<Vec<Cell>>()
+        };
+        let sheet = Sheet {
+            stat: "locks",
+            server_version: "15".to_string(),
+            since: None,
+            rows: None,
+            columns: names.map(Column::new).to_vec(),
+            notes: Vec::new(),
+            passing: false,
+        };
+        let rows = [
+            row(0, 71, None, "inventory", "Client: ClientRead", Some("SELECT pg_cancel_backend(71) -- as shop, as a superuser")),
+            row(1, 72, Some(71), "billing", "ShareLock on a row of transaction 863", None),
+            row(2, 73, Some(72), "a report of last month", "ExclusiveLock on a row of public.orders", None),
+        ];
+        assert_eq!(
+            tree(&sheet, &rows, 52),
+            "71  inventory  active  for 1m 12s  blocks 2\n\
+             \x20 UPDATE orders SET state = ? WHERE id = ? AND inve…\n\
+             \x20 end it: SELECT pg_cancel_backend(71) -- as shop, as a superuser\n\
+             \x20 72  billing\n\
+             \x20   waits for ShareLock on a row of transaction 863\n\
+             \x20   for 1m 12s  blocks 1\n\
+             \x20   UPDATE orders SET state = ? WHERE id = ? AND bi…\n\
+             \x20   73  a report of last month\n\
+             \x20     waits for ExclusiveLock on a row of public.orders\n\
+             \x20     for 1m 12s\n\
+             \x20     UPDATE orders SET state = ? WHERE id = ? AND …\n"
+        );
     }
 
     #[test]

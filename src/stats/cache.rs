@@ -3,9 +3,9 @@
 use anyhow::Result;
 use futures_util::FutureExt as _;
 
-use crate::model::{Cell, sentence};
-use crate::stats::{Growth, Look, Reading, Stat, Unavailable, redis_remedy};
-use crate::store::{Fleet, Instance, LayerStatus};
+use crate::model::Cell;
+use crate::stats::{Growth, Look, Reading, Stat, Unavailable};
+use crate::store::{Instance, LayerStatus};
 
 pub const STAT: Stat = Stat {
     name: "cache",
@@ -36,30 +36,23 @@ pub const STAT: Stat = Stat {
 };
 
 async fn read(look: &Look<'_>) -> Result<Reading> {
-    let Some(instances) = fleet(look).await? else {
-        return Ok(Reading { notes: vec![NO_REDIS.to_string()], ..Reading::default() });
+    let instances = match &look.around.instances {
+        None => return Ok(Reading { notes: vec![NO_REDIS.to_string()], ..Reading::default() }),
+        Some(instances) => instances.as_ref().map_err(Unavailable::clone)?,
     };
     let mut reading = Reading::default();
     if instances.is_empty() {
-        let namespace = look.options.fleet.as_ref().map_or("", |place| place.namespace.as_str());
+        let namespace = &look.around.namespace;
         reading.notes.push(format!("no instance of the data layer is alive under {namespace:?} in Redis (--namespace names another)"));
     }
     for instance in instances.iter().filter(|instance| !instance.redis) {
         reading.notes.push(format!("instance {} does not hear Redis: its memory is used for less than a second", instance.instance));
     }
-    reading.rows = rows(&instances);
+    reading.rows = rows(instances);
     Ok(reading)
 }
 
 pub(super) const NO_REDIS: &str = "no Redis is named, so no instance of the data layer is seen: --redis redis://host:6379 or REDIS_URL";
-
-/// The live instances; none where no Redis is named.
-pub(super) async fn fleet(look: &Look<'_>) -> Result<Option<Vec<Instance>>> {
-    let Some(place) = &look.options.fleet else { return Ok(None) };
-    let read = async { Fleet::connect(place).await?.instances().await };
-    let unavailable = |error: anyhow::Error| Unavailable::new(sentence(&error), redis_remedy(&place.origin));
-    read.await.map(Some).map_err(|error| unavailable(error).into())
-}
 
 /// A row for each query and layer that was asked at all, the most asked first.
 fn rows(instances: &[Instance]) -> Vec<Vec<Cell>> {

@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt as _;
 
+use crate::postgres::Type;
 use crate::stats::{Growth, Reading, Stat};
 
 pub const STAT: Stat = Stat {
@@ -11,8 +12,9 @@ pub const STAT: Stat = Stat {
     growth: Growth { key: &["what"], counters: &["hits", "reads"], ratios: &[("hit_ratio", "hits", &["hits", "reads"])], whole_life: &[] },
     read: |look| {
         async move {
-            let answer = look.ask(include_str!("queries/cache_hit.sql"), &[]).await?;
-            Ok(Reading { since: look.since().await?, ..Reading::of(answer) })
+            let counting = look.counting().await?;
+            let answer = look.ask(include_str!("queries/cache_hit.sql"), &[(&counting.is_on, Type::BOOL)]).await?;
+            Ok(counting.of(Reading::of(answer)))
         }
         .boxed()
     },

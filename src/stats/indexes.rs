@@ -1,9 +1,12 @@
 //! Indexes that cost more than they give, and those that are missing.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 
 use crate::model::Cell;
-use crate::postgres::Type;
+use crate::postgres::{Parameter, Type};
+use crate::stats::counting::Counting;
 use crate::stats::tables::note_locked;
 use crate::stats::{Growth, Reading, Stat};
 
@@ -14,24 +17,88 @@ pub const STAT: Stat = Stat {
     growth: Growth::NONE,
     read: |look| {
         async move {
-            let answer = look.ask(include_str!("queries/indexes.sql"), &[(&look.options.min_size, Type::INT8)]).await?;
-            let mut reading = Reading::of(answer);
-            let since = look.ask(include_str!("queries/since.sql"), &[]).await?;
-            reading.since = since.value(0, "since").and_then(Cell::text).map(str::to_string);
-            let is_unused = |row: &Vec<Cell>| row[0].text() == Some("unused");
-            if reading.rows.iter().any(is_unused) {
-                let days = since.value(0, "age_seconds").and_then(Cell::number).unwrap_or_default() / 86_400.0;
-                let since = reading.since.clone().unwrap_or_else(|| "the server's start, or longer ago".to_string());
-                let long = if days < 1.0 { format!("{:.1} hours", days * 24.0) } else { format!("{days:.1} days") };
-                reading.notes.push(format!("scans are counted since {since}: {long}"));
-                if days < 30.0 {
-                    reading.notes.push("that is short: an index that one report a month needs looks unused".to_string());
-                }
-                reading.notes.push("only this server's scans are counted: look at its standbys, too, before an index goes".to_string());
-            }
+            let counting = look.counting().await?;
+            let parameters: [Parameter<'_>; 2] = [(&look.options.min_size, Type::INT8), (&counting.is_on, Type::BOOL)];
+            let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/indexes.sql"), &parameters).await?));
+            judge_unused(&mut reading, &counting, look.options.min_age);
             note_locked(look, &mut reading).await?;
             Ok(reading)
         }
         .boxed()
     },
 };
+
+/// Nothing is called unused on the word of counters that do not know it.
+fn judge_unused(reading: &mut Reading, counting: &Counting, min_age: Duration) {
+    let is_unused = |row: &Vec<Cell>| row[0].text() == Some("unused");
+    let count = reading.rows.iter().filter(|row| is_unused(row)).count();
+    if count == 0 {
+        return;
+    }
+    let age = counting.age_seconds.unwrap_or_default();
+    let (since, long) = (counting.since.clone().unwrap_or_default(), span(age));
+    let indexes = if count == 1 { "1 index has" } else { &format!("{count} indexes have") };
+    let withheld = if !counting.gaps.is_empty() {
+        Some("not everybody's scans are counted".to_string())
+    } else if !counting.of_writes {
+        Some("this is a standby, and the scans of its primary are others: ask there".to_string())
+    } else if age < min_age.as_secs_f64() {
+        let least = span(min_age.as_secs_f64());
+        Some(format!("scans are counted since {since}, for {long}, which is less than {least} (--min-age 0 shows them all the same)"))
+    } else {
+        None
+    };
+    if let Some(why) = withheld {
+        reading.rows.retain(|row| !is_unused(row));
+        reading.notes.push(format!("{indexes} no scans, and none is called unused: {why}"));
+        return;
+    }
+    reading.notes.push(format!("scans are counted since {since}: {long}; an index that is younger has had less time"));
+    if age < 30.0 * DAY {
+        reading.notes.push("that is short: an index that one report a month needs looks unused".to_string());
+    }
+    reading.notes.push("only this server's scans are counted: look at its standbys, too, before an index goes".to_string());
+}
+
+const DAY: f64 = 86_400.0;
+
+/// `3 minutes`, `5.2 hours`, `1.0 days`.
+fn span(seconds: f64) -> String {
+    match seconds {
+        ..3600.0 => format!("{:.0} minutes", seconds / 60.0),
+        ..DAY => format!("{:.1} hours", seconds / 3600.0),
+        _ => format!("{:.1} days", seconds / DAY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::counting::Gap;
+
+    #[test]
+    fn nothing_is_unused_on_the_word_of_counters_that_do_not_know() {
+        let counting = |days: f64| Counting {
+            since: Some("2026-01-01T00:00:00Z".to_string()),
+            age_seconds: Some(days * DAY),
+            is_on: true,
+            of_writes: true,
+            gaps: Vec::new(),
+        };
+        let judged = |counting: &Counting| {
+            let row = |finding: &str| vec![Cell::from(finding)];
+            let mut reading = Reading { rows: vec![row("invalid"), row("unused")], ..Reading::default() };
+            judge_unused(&mut reading, counting, Duration::from_secs(86_400));
+            (reading.rows.len(), reading.notes.join("; "))
+        };
+        assert_eq!(judged(&counting(31.0)).0, 2);
+        assert!(judged(&counting(2.0)).1.contains("that is short"));
+        let young = judged(&counting(0.9));
+        assert!(young.0 == 1 && young.1.contains("since 2026-01-01T00:00:00Z, for 21.6 hours, which is less than 1.0 days"), "{young:?}");
+        let standby = judged(&Counting { of_writes: false, ..counting(90.0) });
+        assert!(standby.0 == 1 && standby.1.contains("standby"), "{standby:?}");
+        let gap = Gap { setting: "track_counts".to_string(), role: Some("batch".to_string()), remedy: "ALTER ROLE".to_string() };
+        let partly = judged(&Counting { gaps: vec![gap], ..counting(90.0) });
+        assert!(partly.0 == 1 && partly.1.contains("not everybody"), "{partly:?}");
+    }
+}

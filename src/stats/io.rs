@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt as _;
 
+use crate::postgres::Type;
 use crate::stats::{Growth, Reading, Stat};
 
 pub const STAT: Stat = Stat {
@@ -44,18 +45,16 @@ pub const STAT: Stat = Stat {
     },
     read: |look| {
         async move {
-            let mut reading = Reading::default();
-            let sql = if look.observer.knows("pg_catalog.pg_stat_io").await? {
-                include_str!("queries/io.sql")
-            } else {
-                reading.since = look.since().await?;
-                reading.notes.push(format!(
-                    "PostgreSQL {} has no pg_stat_io: these are the sums that it keeps; backend by backend is counted from 16 on",
-                    look.observer.server.version
-                ));
-                include_str!("queries/io_before_16.sql")
-            };
-            reading.rows = look.ask(sql, &[]).await?.rows;
+            if look.observer.knows("pg_catalog.pg_stat_io").await? {
+                return Ok(Reading::of(look.ask(include_str!("queries/io.sql"), &[]).await?));
+            }
+            let counting = look.counting().await?;
+            let answer = look.ask(include_str!("queries/io_before_16.sql"), &[(&counting.is_on, Type::BOOL)]).await?;
+            let mut reading = counting.of(Reading::of(answer));
+            reading.notes.push(format!(
+                "PostgreSQL {} has no pg_stat_io: these are the sums that it keeps; backend by backend is counted from 16 on",
+                look.observer.server.version
+            ));
             Ok(reading)
         }
         .boxed()

@@ -4,9 +4,11 @@
 //! a privilege does not give is said in the notes, with what would.
 
 mod activity;
+mod around;
 mod cache;
 mod cache_hit;
 mod connections;
+mod counting;
 mod indexes;
 mod io;
 mod locks;
@@ -22,12 +24,15 @@ mod tables;
 mod unavailable;
 mod vacuum;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use futures_util::future::BoxFuture;
 
 pub use crate::model::Cell;
-use crate::postgres::{Address, Answer, Observer, Parameter, ServerFacts};
-use crate::store::FleetPlace;
+use crate::postgres::{Answer, Observer, Parameter, ServerFacts};
+pub use around::{Around, PoolerState};
+pub use counting::Gap;
 pub use pools::PoolUse;
 pub use rates::Rates;
 pub use sheet::{Column, Sheet};
@@ -89,6 +94,7 @@ impl Growth {
 pub struct Look<'a> {
     pub observer: &'a Observer,
     pub options: &'a Options,
+    pub around: &'a Around,
 }
 
 #[derive(Clone, Debug)]
@@ -100,16 +106,14 @@ pub struct Options {
     pub sort: Sort,
     /// The least size of an index that is called unused, in bytes.
     pub min_size: i64,
+    /// How long scans must have been counted before an index is called unused.
+    pub min_age: Duration,
     /// Show the literals of statements.
     pub show_literals: bool,
     /// Every row, because another sample will be subtracted.
     pub for_rates: bool,
     /// The size of the database in the overview: of a large one it takes long.
     pub with_size: bool,
-    /// PgBouncer.
-    pub pooler: Option<Address>,
-    /// Where instances of the data layer describe themselves.
-    pub fleet: Option<FleetPlace>,
 }
 
 impl Default for Options {
@@ -119,11 +123,10 @@ impl Default for Options {
             limit: 20,
             sort: Sort::Total,
             min_size: 1 << 20,
+            min_age: Duration::from_secs(86_400),
             show_literals: false,
             for_rates: false,
             with_size: true,
-            pooler: None,
-            fleet: None,
         }
     }
 }
@@ -146,12 +149,6 @@ impl Reading {
 impl Look<'_> {
     pub async fn ask(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Answer> {
         self.observer.ask(sql, parameters).await
-    }
-
-    /// Since when the counters of this database count.
-    async fn since(&self) -> Result<Option<String>> {
-        let answer = self.ask(include_str!("queries/since.sql"), &[]).await?;
-        Ok(answer.value(0, "since").and_then(Cell::text).map(str::to_string))
     }
 
     /// Statements as they may be shown.
@@ -177,16 +174,20 @@ impl Look<'_> {
         self.ask("SELECT pg_stat_clear_snapshot() IS NULL", &[]).await.map(drop)
     }
 
-    /// How many sessions of others stay hidden, as a note with what would show them.
+    /// How many sessions are not known of, as notes with what would show them.
     async fn note_hidden_sessions(&self, reading: &mut Reading) -> Result<()> {
-        if self.observer.server.sees_all {
-            return Ok(());
-        }
         let answer = self.ask(include_str!("queries/hidden_sessions.sql"), &[]).await?;
-        let hidden = answer.value(0, "hidden").and_then(Cell::number).unwrap_or_default();
+        let count = |name: &str| answer.value(0, name).and_then(Cell::number).unwrap_or_default();
+        let said = |count: f64| if count == 1.0 { "1 session".to_string() } else { format!("{count} sessions") };
+        let hidden = if self.observer.server.sees_all { 0.0 } else { count("hidden") };
         if hidden > 0.0 {
-            let (sessions, are) = if hidden == 1.0 { ("session", "is") } else { ("sessions", "are") };
-            reading.notes.push(format!("{hidden} {sessions} of other users {are} hidden from this one: {GRANT}"));
+            let are = if hidden == 1.0 { "is" } else { "are" };
+            reading.notes.push(format!("{} of other users {are} hidden from this one: {GRANT}", said(hidden)));
+        }
+        if count("silent") > 0.0 {
+            let mend: Vec<String> = self.gaps("track_activities").await?.into_iter().map(|gap| gap.remedy).collect();
+            let mend = if mend.is_empty() { "it was turned off there".to_string() } else { mend.join("; ") };
+            reading.notes.push(format!("what {} may do is not known, because track_activities is off: {mend}", said(count("silent"))));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::postgres::Type;
+use crate::postgres::{Parameter, Type};
 use crate::stats::{Growth, Reading, Stat};
 
 pub const STAT: Stat = Stat {
@@ -36,8 +36,9 @@ pub const STAT: Stat = Stat {
     },
     read: |look| {
         async move {
-            let answer = look.ask(include_str!("queries/overview.sql"), &[(&look.options.with_size, Type::BOOL)]).await?;
-            let mut reading = Reading { since: look.since().await?, ..Reading::of(answer) };
+            let counting = look.counting().await?;
+            let parameters: [Parameter<'_>; 2] = [(&look.options.with_size, Type::BOOL), (&counting.is_on, Type::BOOL)];
+            let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/overview.sql"), &parameters).await?));
             look.note_hidden_sessions(&mut reading).await?;
             Ok(reading)
         }

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;
 
-use crate::model::{Cell, sentence};
-use crate::postgres::{Address, Console, ConsoleRow};
-use crate::stats::cache::{NO_REDIS, fleet};
-use crate::stats::{Growth, Look, Reading, Stat, Unavailable, console_remedy};
+use crate::model::Cell;
+use crate::postgres::{Console, ConsoleRow};
+use crate::stats::cache::NO_REDIS;
+use crate::stats::{Growth, Look, PoolerState, Reading, Stat, Unavailable};
 use crate::store::Instance;
 
 pub const STAT: Stat = Stat {
@@ -33,28 +33,20 @@ pub const STAT: Stat = Stat {
 };
 
 async fn read(look: &Look<'_>) -> Result<Reading> {
-    // At once: both may hang.
-    let (mut reading, instances) = tokio::try_join!(of_pooler(look), async { Ok(fleet(look).await) })?;
-    match instances {
-        Ok(None) => reading.notes.push(NO_REDIS.to_string()),
-        Ok(Some(instances)) => reading.rows.extend(instances.iter().map(own_pool)),
-        // PgBouncer's numbers are as good without those of instances.
-        Err(error) => reading.notes.push(format!("pools of instances are not seen: {}", sentence(&error))),
-    }
-    Ok(reading)
-}
-
-async fn of_pooler(look: &Look<'_>) -> Result<Reading> {
-    match &look.options.pooler {
+    let mut reading = match &look.around.pooler {
         None => {
             let note = "no pooler is named: --pooler postgresql://user@host:6432/ or POOLER_URL".to_string();
-            Ok(Reading { notes: vec![note], ..Reading::default() })
+            Reading { notes: vec![note], ..Reading::default() }
         }
-        Some(pooler) => match pools(look, pooler).await {
-            Err(error) if !look.observer.is_closed() => Err(refused(pooler, &error).into()),
-            read => read,
-        },
+        Some(state) => pools(look, state.as_ref().map_err(Unavailable::clone)?).await?,
+    };
+    match &look.around.instances {
+        None => reading.notes.push(NO_REDIS.to_string()),
+        Some(Ok(instances)) => reading.rows.extend(instances.iter().map(own_pool)),
+        // PgBouncer's numbers are as good without those of instances.
+        Some(Err(unavailable)) => reading.notes.push(format!("pools of instances are not seen: {}", unavailable.reason)),
     }
+    Ok(reading)
 }
 
 /// The pool of one instance of the data layer, as it described it.
@@ -77,16 +69,10 @@ fn own_pool(instance: &Instance) -> Vec<Cell> {
     ]
 }
 
-fn refused(pooler: &Address, error: &anyhow::Error) -> Unavailable {
-    Unavailable::new(sentence(error), console_remedy(pooler, error))
-}
-
-async fn pools(look: &Look<'_>, pooler: &Address) -> Result<Reading> {
-    let console = Console::connect(pooler).await?;
-    let pools = PoolUse::read(&console).await?;
-    let sessions = sessions_seen(look, &console).await?;
+async fn pools(look: &Look<'_>, state: &PoolerState) -> Result<Reading> {
+    let sessions = sessions_seen(look, &state.servers).await?;
     let mut reading = Reading::default();
-    for pool in pools {
+    for pool in state.pools.iter().cloned() {
         let known = sessions.get(&(pool.database.clone(), pool.user.clone()));
         if let Some((seen, claimed)) = known
             && seen < claimed
@@ -137,7 +123,7 @@ impl PoolUse {
         Ok(PoolUse::of(&console.show("POOLS").await?, &console.show("DATABASES").await?, &console.show("CONFIG").await?))
     }
 
-    fn of(pools: &[ConsoleRow], databases: &[ConsoleRow], config: &[ConsoleRow]) -> Vec<Self> {
+    pub(super) fn of(pools: &[ConsoleRow], databases: &[ConsoleRow], config: &[ConsoleRow]) -> Vec<Self> {
         let default_size = config.iter().find(|row| text(row, "key") == Some("default_pool_size")).and_then(|row| number(row, "value"));
         let database = |name: &str| databases.iter().find(|row| text(row, "name") == Some(name));
         let in_use = |pool: &ConsoleRow| sum(pool, &["sv_active", "sv_active_cancel", "sv_being_canceled", "sv_tested", "sv_login"]);
@@ -167,13 +153,12 @@ impl PoolUse {
 }
 
 /// Per pool: how many of its server connections are sessions of this PostgreSQL, and how many there are.
-async fn sessions_seen(look: &Look<'_>, console: &Console) -> Result<HashMap<(String, String), (i64, i64)>> {
-    let servers = console.show("SERVERS").await?;
+async fn sessions_seen(look: &Look<'_>, servers: &[ConsoleRow]) -> Result<HashMap<(String, String), (i64, i64)>> {
     look.see_sessions_anew().await?;
     let answer = look.ask(include_str!("queries/session_pids.sql"), &[]).await.context("list the server's sessions")?;
     let pids: HashSet<i64> = answer.rows.iter().filter_map(|row| row[0].number()).map(|pid| pid as i64).collect();
     let mut seen = HashMap::new();
-    for server in &servers {
+    for server in servers {
         let (Some(database), Some(user)) = (text(server, "database"), text(server, "user")) else { continue };
         let entry = seen.entry((database.to_string(), user.to_string())).or_insert((0, 0));
         entry.1 += 1;

@@ -1,10 +1,11 @@
 //! The statements that cost the most.
 
+use anyhow::bail;
 use futures_util::FutureExt as _;
 
 use crate::model::Cell;
 use crate::postgres::Type;
-use crate::stats::{GRANT, Growth, Reading, Stat, Statements};
+use crate::stats::{GRANT, Growth, Reading, Stat, Statements, Unavailable};
 
 pub const STAT: Stat = Stat {
     name: "slow-queries",
@@ -47,6 +48,17 @@ pub const STAT: Stat = Stat {
                 )
                 .await?;
             let mut reading = Reading { since: statements.since, ..Reading::of(answer) };
+            for gap in look.gaps("compute_query_id pg_stat_statements.track").await? {
+                match &gap.role {
+                    // Whoever watches keeps out of the list.
+                    Some(role) if *role == look.observer.server.user => {}
+                    Some(_) => reading.notes.push(gap.note("this role's statements are not counted")),
+                    None if reading.rows.is_empty() => {
+                        bail!(Unavailable::new(format!("{}: no statement is counted", gap.reason()), gap.remedy))
+                    }
+                    None => reading.notes.push(gap.note("no statement is counted any more")),
+                }
+            }
             let hidden = reading.rows.iter().filter(|row| row[0].is_null()).count();
             if hidden > 0 {
                 reading.notes.push(format!("the text of {hidden} statements of other users is hidden from this one: {GRANT}"));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::FutureExt as _;
 
 use crate::model::Cell;
-use crate::postgres::{Observer, Type};
+use crate::postgres::{Observer, Parameter, Type};
 use crate::stats::{Growth, Look, Reading, Stat};
 
 pub const STAT: Stat = Stat {
@@ -41,8 +41,10 @@ pub const STAT: Stat = Stat {
         async move {
             // Two samples are subtracted first and chosen from afterwards: one that was not listed before has not begun to count.
             let most = (!look.options.for_rates).then_some(look.options.limit);
-            let answer = look.ask(include_str!("queries/tables.sql"), &[(&most, Type::INT8)]).await?;
-            let mut reading = Reading { since: look.since().await?, ..Reading::of(answer) };
+            let counting = look.counting().await?;
+            let parameters: [Parameter<'_>; 3] = [(&most, Type::INT8), (&counting.is_on, Type::BOOL), (&counting.of_writes, Type::BOOL)];
+            let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/tables.sql"), &parameters).await?));
+            counting.note_writes(&mut reading);
             note_unread(look, &mut reading).await?;
             date_views(look, &mut reading).await?;
             note_locked(look, &mut reading).await?;

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::postgres::Type;
+use crate::postgres::{Parameter, Type};
 use crate::stats::{Growth, Reading, Stat};
 
 pub const STAT: Stat = Stat {
@@ -22,6 +22,15 @@ pub const STAT: Stat = Stat {
     ],
     growth: Growth::NONE,
     read: |look| {
-        async move { Ok(Reading::of(look.ask(include_str!("queries/vacuum.sql"), &[(&look.options.limit, Type::INT8)]).await?)) }.boxed()
+        async move {
+            let counting = look.counting().await?;
+            let parameters: [Parameter<'_>; 2] = [(&look.options.limit, Type::INT8), (&counting.of_writes, Type::BOOL)];
+            let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/vacuum.sql"), &parameters).await?));
+            // What is shown does not grow from then on.
+            reading.since = None;
+            counting.note_writes(&mut reading);
+            Ok(reading)
+        }
+        .boxed()
     },
 };

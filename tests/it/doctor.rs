@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -44,6 +44,21 @@ fn a_stack_of_ours_is_in_order() {
     for name in ["pool-sums", "pgbouncer-mode", "pgbouncer-version", "pgbouncer-waiting", "redis-policy"] {
         assert!(check(&alone, name)["verdict"] == "unknown" && check(&alone, name)["remedy"].is_null(), "{alone:#}");
     }
+    // What goes with another server is no part of this one.
+    let other = Case::new("other").database(&database).env("DATABASE_URL", "postgresql://x@127.0.0.1:1/x");
+    let other = other.env("POOLER_URL", "postgresql://x@127.0.0.1:2/x").env("REDIS_URL", "redis://127.0.0.1:3");
+    let elsewhere = other.run("doctor --json -d {url}").exit(0);
+    for (name, flag) in [("POOLER_URL", "--pooler"), ("REDIS_URL", "--redis")] {
+        let said =
+            format!("{name} is not looked at: it goes with the server of DATABASE_URL, and --to names another ({flag} names its own)");
+        assert!(elsewhere.stderr.contains(&said), "{elsewhere}");
+    }
+    for (name, flag) in [("pool-sums", "--pooler"), ("pgbouncer-mode", "--pooler"), ("redis-policy", "--redis")] {
+        let found = check(&elsewhere.json(), name).clone();
+        assert!(found["verdict"] == "unknown" && found["why"].as_str().unwrap().contains(flag), "{found:#}");
+    }
+    other.run("stats pools cache -d {url}").exit(0).stderr_has("REDIS_URL is not looked at").stderr_has("no pooler is named");
+    other.run("doctor --pooler {pooler} --redis {redis} -d {url}").exit(0).stdout_has("maxmemory");
     // A pooler that was named and is dead is no pass, and no matter of privileges.
     let dead = case.run("doctor --pooler postgresql://x@127.0.0.1:1/x --json -d {url}").exit(1).json();
     for name in ["pgbouncer-mode", "pgbouncer-version", "pgbouncer-waiting", "pool-sums"] {
@@ -206,11 +221,25 @@ fn what_has_died_is_missed() {
     signal("-CONT", &session);
     send("-STOP", &["redis", "pgbouncer"]);
     std::thread::scope(|scope| {
+        // Nobody keeps a transaction open meanwhile.
+        let (mut seen, until) = (0, Instant::now() + Duration::from_secs(4));
+        scope.spawn(move || {
+            while Instant::now() < until {
+                let of_ours = "FROM pg_stat_activity WHERE application_name ~ '^candlefish (doctor|stats), '";
+                let waits = "count(*) FILTER (WHERE state ~ '^idle in' AND state_change < clock_timestamp() - interval '1 second')";
+                let found = query(url, &format!("SELECT count(*), {waits} {of_ours}")).unwrap();
+                let (sessions, waiting) = found[0].split_once('|').unwrap();
+                assert_eq!(waiting, "0", "{found:?}");
+                seen = seen.max(sessions.parse::<u32>().unwrap());
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            assert!(seen > 0, "none of them was seen");
+        });
         let failed = ["source pgbouncer is failed: PgBouncer did not answer within", "source instances is failed"];
         scope.spawn(move || run_in(8, "monitor --once --ignore-for", 2, &failed));
-        scope.spawn(|| run_in(12, "doctor", 1, &["PgBouncer cannot be reached", "no answer within 5s"]));
+        scope.spawn(|| run_in(8, "doctor", 1, &["PgBouncer cannot be reached", "no answer within 5s", "connect to Redis: timed out"]));
         scope.spawn(|| run_in(8, "stats pools", 1, &["pools is unavailable", "no answer within 5s"]));
-        scope.spawn(|| run_in(15, "stats all", 1, &["pools is unavailable", "no answer within 5s", "cache is unavailable"]));
+        scope.spawn(|| run_in(10, "stats all", 1, &["pools is unavailable", "no answer within 5s", "cache is unavailable"]));
     });
     send("-KILL", &["redis", "pgbouncer"]);
     let document = case.run("doctor --json").exit(1).json();

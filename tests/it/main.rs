@@ -6,6 +6,7 @@ mod allocations;
 mod applications;
 mod bench;
 mod connect;
+mod counting;
 mod dialect;
 mod differential;
 mod doctor;

@@ -23,7 +23,7 @@ pub async fn session_at(url: &str) -> Client {
 }
 
 /// Until `sql` answers true.
-async fn until(client: &Client, sql: &str) {
+pub async fn until(client: &Client, sql: &str) {
     let started = Instant::now();
     while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
         assert!(started.elapsed() < Duration::from_secs(20), "never true: {sql}");
@@ -39,7 +39,8 @@ fn rows(document: &Value) -> &Vec<Value> {
 fn each_sin_of_indexes_is_found_and_no_other() {
     let database = Database::fresh();
     database.execute(&std::fs::read_to_string(fixture("index-sins/postgres.sql")).unwrap());
-    let document = Case::new("sins").database(&database).run("stats indexes --json -d {url}").exit(0).json();
+    database.try_execute("CREATE UNIQUE INDEX CONCURRENTLY sin_invalid ON twice (id)").unwrap_err();
+    let document = Case::new("sins").database(&database).run("stats indexes --min-age 0 --json -d {url}").exit(0).json();
     let found: Vec<String> = rows(&document)
         .iter()
         .map(|row| {
@@ -49,18 +50,26 @@ fn each_sin_of_indexes_is_found_and_no_other() {
     assert_eq!(
         found,
         [
-            "invalid | public.customers | public.sin_invalid | REINDEX INDEX CONCURRENTLY public.sin_invalid",
+            "invalid | public.twice | public.sin_invalid | REINDEX INDEX CONCURRENTLY public.sin_invalid",
             "duplicate | public.customers | public.sin_duplicate | DROP INDEX CONCURRENTLY public.sin_duplicate",
+            "duplicate | public.\"the \"\"T\nnew\" | public.sin_gin | DROP INDEX CONCURRENTLY public.sin_gin",
+            "duplicate | public.\"the \"\"T\nnew\" | public.\"sin \"\"i\n2\" | DROP INDEX CONCURRENTLY public.\"sin \"\"i\n2\"",
             "redundant | public.orders | public.sin_redundant | DROP INDEX CONCURRENTLY public.sin_redundant",
+            "redundant | public.visits | public.sin_narrower | DROP INDEX CONCURRENTLY public.sin_narrower",
+            "redundant | public.visits | public.sin_used | DROP INDEX CONCURRENTLY public.sin_used",
             "unused | public.customers | public.sin_unused | DROP INDEX CONCURRENTLY public.sin_unused",
+            "unused | public.visits | public.sin_second_of_two | DROP INDEX CONCURRENTLY public.sin_second_of_two",
             "missing | public.orders | - | CREATE INDEX CONCURRENTLY ON public.orders (customer_id)",
         ]
     );
     // What is proposed works, and then there is nothing left to find.
+    database.execute("DELETE FROM twice");
     for row in rows(&document) {
         database.execute(row["ddl"].as_str().unwrap());
     }
-    Case::new("mended").database(&database).run("stats indexes -d {url}").exit(0).stderr_has("indexes: nothing to show");
+    // What has taken over is used from then on.
+    database.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT of FROM visits WHERE of = 3");
+    Case::new("mended").database(&database).run("stats indexes --min-age 0 -d {url}").exit(0).stderr_has("indexes: nothing to show");
     // Two of a partitioned table; and what a table is clustered by stays, whatever begins with its columns.
     database.execute(
         "CREATE TABLE parts (a int, b int) PARTITION BY RANGE (a); CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (9); \
@@ -114,6 +123,15 @@ async fn a_chain_of_locks_is_a_tree_with_its_root() {
     assert_eq!(of("tuple")["wait"], "ExclusiveLock on a row of public.t");
     assert!(!document.to_string().contains("private") && of("leaf")["query"].as_str().unwrap().contains("v = ? WHERE"));
     case.run("stats locks --show-literals -d {url}").exit(0).stdout_has("v = 3 WHERE id = 2");
+
+    // A terminal without room for columns is shown a tree all the same.
+    let tree = on_terminal(&case, 80, &["stats", "locks", "-d", &database.url()]);
+    let lines: Vec<&str> = tree.lines().collect();
+    assert!(lines.iter().all(|line| line.trim_end().chars().count() <= 80), "{tree}");
+    let ends = format!("  end it: SELECT pg_terminate_backend({})", of("root")["pid"]);
+    let waits = format!("  {}  middle  waits for ShareLock on a row of transaction ", of("middle")["pid"]);
+    assert!(lines.contains(&ends.as_str()) && lines.iter().any(|line| line.starts_with(&waits)), "{tree}");
+    assert!(lines.iter().any(|line| line.starts_with(&format!("    {}  leaf  waits for ", of("leaf")["pid"]))), "{tree}");
 
     // What the remedy says to run ends it.
     watcher.execute(of("root")["remedy"].as_str().unwrap(), &[]).await.unwrap();
@@ -262,6 +280,10 @@ async fn what_is_not_known_is_neither_0_nor_a_finding() {
     child.wait().unwrap();
     assert_eq!(hidden.len(), 1, "{hidden:#?}");
 
+    let tables = read("tables", &standby.url());
+    let filled = rows(&tables).iter().find(|row| row["table"] == "public.filled").unwrap();
+    assert!(filled["inserts"].is_null() && filled["dead_est"].is_null() && filled["seq_scans"].is_number(), "{filled:#}");
+    assert!(tables["notes"].to_string().contains("its primary counts"), "{tables:#}");
     let of_standby = || rows(&read("replication", &standby.url())).iter().find(|row| row["kind"] == "this standby").unwrap().clone();
     until(&session_at(&standby.url()).await, "SELECT count(*) = 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'").await;
     assert!(of_standby()["lag_bytes"].is_number() && of_standby()["lag_seconds"].is_number(), "{:#}", of_standby());
@@ -506,6 +528,17 @@ fn statistics_are_tables_json_and_csv() {
     case.run("stats slow-queries --min-ms 0 -d {url}").exit(0).stdout_has(" µs");
 }
 
+/// What a terminal of so many columns is shown.
+fn on_terminal(case: &Case, columns: u16, words: &[&str]) -> String {
+    let (ours, theirs) = terminal(columns, 50);
+    let mut command = case.command();
+    command.args(words).stdout(Stdio::from(theirs));
+    let screen = drawn(&ours);
+    assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(0));
+    drop(command);
+    screen.iter().collect::<String>()
+}
+
 /// A name stays one, and so does what is to be pasted; nothing is left out where each cell has a line of its own.
 #[test]
 fn narrow_terminals_break_no_name() {
@@ -516,16 +549,8 @@ fn narrow_terminals_break_no_name() {
     );
     let case = Case::new("narrow").database(&database);
     let url = database.url();
-    let shown = |columns: u16, words: &[&str]| {
-        let (ours, theirs) = terminal(columns, 50);
-        let mut command = case.command();
-        command.args(words).args(["-d", &url]).stdout(Stdio::from(theirs));
-        let screen = drawn(&ours);
-        assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(0));
-        drop(command);
-        screen.iter().collect::<String>()
-    };
-    let indexes = shown(80, &["stats", "indexes", "--min-size", "1"]);
+    let shown = |columns: u16, words: &[&str]| on_terminal(&case, columns, &[words, &["-d", &url]].concat());
+    let indexes = shown(80, &["stats", "indexes", "--min-size", "1", "--min-age", "0"]);
     assert!(indexes.contains("DROP INDEX CONCURRENTLY public.an_index_that_nobody_has_ever_used\r\n"), "{indexes}");
     let tables = shown(54, &["stats", "tables"]);
     assert!(tables.contains("public.a_table_with_quite_a_name ") && !tables.contains("seq scans"), "{tables}");

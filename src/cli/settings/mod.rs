@@ -77,10 +77,11 @@ impl Settings {
         pooler
     }
 
-    /// The pooler in front of `target`: the one that is named, else the local stack's for the local stack's PostgreSQL.
+    /// The pooler in front of `target`: the one that is named for it, else the local stack's for the local stack's PostgreSQL.
     pub fn pooler_beside(&self, flag: Option<&str>, target: &Address, ui: &Ui) -> Result<Option<Address>> {
         if let Some(pooler) = self.pooler(flag, ui)? {
-            return Ok(Some(pooler));
+            let is_anothers = flag.is_none() && self.is_anothers(&pooler.origin, "--pooler", target, ui);
+            return Ok(Some(pooler).filter(|_| !is_anothers));
         }
         let stack = Stack::locate()?;
         let Some(addresses) = stack.addresses()?.filter(|_| target.origin == LOCAL_STACK) else { return Ok(None) };
@@ -100,6 +101,27 @@ impl Settings {
             return RedisUrl::of_parts(host, port, password, "REDIS_HOST").map(Some);
         }
         self.file.redis.as_deref().map(|url| RedisUrl::parse(url, self.file_name())).transpose()
+    }
+
+    /// True where what `named_by` names stands around another server than the target. Says so, and which flag names what stands around this one.
+    fn is_anothers(&self, named_by: &str, flag: &str, target: &Address, ui: &Ui) -> bool {
+        let Some(own) = self.other_server(target) else { return false };
+        ui.say(&format!(
+            "{named_by} is not looked at: it goes with the server of {}, and --to names another ({flag} names its own)",
+            own.origin
+        ));
+        true
+    }
+
+    /// The server that the environment, or the file, speaks of, where a flag names another one.
+    fn other_server(&self, target: &Address) -> Option<Address> {
+        // One that cannot be read is no server.
+        let named = self.find_target(None, &mut Vec::new()).ok().filter(|_| target.origin == "--to");
+        let Some(Target::Address(own)) = named else { return None };
+        // Its pooler is a way to it.
+        let pooler = self.find_pooler(None, &mut Vec::new()).ok().flatten();
+        let is_it = own.is_same_server(target) || pooler.is_some_and(|pooler| pooler.is_same_server(target));
+        (!is_it).then_some(*own)
     }
 
     pub fn environment(&self) -> &Environment {

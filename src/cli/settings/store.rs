@@ -116,7 +116,7 @@ impl Settings {
 
     /// The Redis that is named; else the local stack's, for the local stack's PostgreSQL. Says so when there is none.
     pub fn redis_beside(&self, flag: Option<&str>, target: &Address, ui: &Ui) -> Result<Option<RedisUrl>> {
-        let redis = self.find_redis_beside(flag, target)?;
+        let redis = self.find_redis_beside(flag, target, ui)?;
         if redis.is_none() {
             ui.say("no Redis is named: there is no L2");
         }
@@ -124,8 +124,8 @@ impl Settings {
     }
 
     /// Where the application's instances describe themselves, where a Redis is named: under this prefix, else the file's.
-    pub fn fleet_beside(&self, redis: Option<&str>, prefix: Option<&str>, target: &Address) -> Result<Option<FleetPlace>> {
-        let Some(redis) = self.find_redis_beside(redis, target)? else { return Ok(None) };
+    pub fn fleet_beside(&self, redis: Option<&str>, prefix: Option<&str>, target: &Address, ui: &Ui) -> Result<Option<FleetPlace>> {
+        let Some(redis) = self.find_redis_beside(redis, target, ui)? else { return Ok(None) };
         let namespace = match prefix {
             Some(prefix) => prefix.to_string(),
             None => self.store(target.clone(), None, None)?.namespace,
@@ -133,10 +133,11 @@ impl Settings {
         Ok(Some(FleetPlace { url: redis.secret().to_string(), origin: redis.origin, namespace }))
     }
 
-    /// The same without a word: for who only looks.
-    pub fn find_redis_beside(&self, flag: Option<&str>, target: &Address) -> Result<Option<RedisUrl>> {
+    /// The same without that word: for who only looks.
+    pub fn find_redis_beside(&self, flag: Option<&str>, target: &Address, ui: &Ui) -> Result<Option<RedisUrl>> {
         if let Some(redis) = self.redis(flag)? {
-            return Ok(Some(redis));
+            let is_anothers = flag.is_none() && self.is_anothers(&redis.origin, "--redis", target, ui);
+            return Ok(Some(redis).filter(|_| !is_anothers));
         }
         let stack = Stack::locate()?;
         if let Some(addresses) = stack.addresses()?.filter(|_| target.origin == LOCAL_STACK)

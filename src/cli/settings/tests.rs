@@ -235,6 +235,25 @@ fn a_root_certificate_at_home_is_used_as_libpq_uses_it() {
 }
 
 #[test]
+fn what_stands_around_one_server_is_none_of_anothers() {
+    let machine = Machine::new()
+        .var("DATABASE_URL", "postgresql://app@db/shop")
+        .var("POOLER_URL", "postgresql://app@bouncer:6432/shop")
+        .file("candlefish.toml", "target = 'postgresql://app@old/shop'");
+    let other = |machine: &Machine, flag| machine.settings().other_server(&machine.address(flag)).map(|own| own.origin);
+    assert_eq!(other(&machine, None), None);
+    assert_eq!(other(&machine, Some("postgresql://watcher@db:5432/postgres")), None);
+    assert_eq!(other(&machine, Some("postgresql://app@bouncer:6432/shop")), None);
+    assert_eq!(other(&machine, Some("postgresql://app@db:5433/shop")), Some("DATABASE_URL".to_string()));
+    assert_eq!(other(&machine, Some("postgresql://app@old/shop")), Some("DATABASE_URL".to_string()));
+    let machine = Machine::new().file("candlefish.toml", "target = 'postgresql://app@localhost/shop'");
+    assert_eq!(other(&machine, Some("postgresql://app@127.0.0.1/shop")), None);
+    assert_eq!(other(&machine, Some("postgresql://app@db/shop")), Some("candlefish.toml".to_string()));
+    // Nobody says what it goes with: it goes with what is asked about.
+    assert_eq!(other(&Machine::new().var("REDIS_URL", "redis://cache"), Some("postgresql://app@db/shop")), None);
+}
+
+#[test]
 fn redis_and_pooler() {
     let machine = Machine::new()
         .var("REDIS_URL", "redis://from-url")

@@ -11,7 +11,7 @@ use crate::monitor::sample::clients::{Autovacuum, Clients};
 use crate::monitor::sample::statements::{Counted, is_transaction_control};
 use crate::monitor::sample::{Connections, LIMIT, Part, Presence, SlowQuery};
 use crate::postgres::{Address, Observer};
-use crate::stats::{Cell, Look, OVERVIEW, Options, Rates, Sheet, find, with_stack};
+use crate::stats::{Around, Cell, Look, OVERVIEW, Options, Rates, Sheet, find, with_stack};
 
 /// How often the database's size is asked for: it grows slowly, and of many tables it takes seconds.
 const SIZE_EVERY: Duration = Duration::from_secs(600);
@@ -105,7 +105,7 @@ impl Seen {
     async fn read(&mut self, observer: &Observer, seconds: Option<f64>) -> Result<Part> {
         let began = Instant::now();
         let options = Options { for_rates: true, with_size: false, ..Options::default() };
-        let look = Look { observer, options: &options };
+        let look = Look { observer, options: &options, around: &Around::default() };
         let overview = OVERVIEW.sheet(&look).await.context("read pg_stat_database")?;
         let presence = if overview.is_available() { Presence::There } else { Presence::Failed(overview.notes.join(". ")) };
         let mut part = Part::of(Source::Database, presence);

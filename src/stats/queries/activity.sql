@@ -29,5 +29,5 @@ SELECT
     a.query
 FROM pg_stat_activity a
 LEFT JOIN pg_roles r ON r.oid = a.usesysid
-WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.state <> 'idle'
+WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.state NOT IN ('idle', 'disabled')
 ORDER BY a.xact_start NULLS LAST, a.state_change

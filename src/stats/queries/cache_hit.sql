@@ -1,5 +1,7 @@
--- How many blocks were found in shared buffers, for tables, indexes, TOAST and the whole database; unknown where nothing was read. No parameters.
-SELECT what, hits, reads, hits::float8 / nullif(hits + reads, 0) AS hit_ratio
+-- How many blocks were found in shared buffers, for tables, indexes, TOAST and the whole database; unknown where nothing was read.
+-- $1 boolean: they are counted.
+SELECT what, CASE WHEN $1 THEN hits END AS hits, CASE WHEN $1 THEN reads END AS reads,
+    CASE WHEN $1 THEN hits::float8 / nullif(hits + reads, 0) END AS hit_ratio
 FROM (
     SELECT 1 AS position, 'tables' AS what, sum(heap_blks_hit)::bigint AS hits, sum(heap_blks_read)::bigint AS reads FROM pg_statio_user_tables
     UNION ALL

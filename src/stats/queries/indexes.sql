@@ -1,48 +1,48 @@
 -- Indexes that cost more than they give, or are missing; one finding an index, with its reason and the statement that mends it.
--- $1 bigint: the least size, in bytes, of an index that is called unused.
+-- $1 bigint: the least size, in bytes, of an index that is called unused; $2 boolean: scans are counted.
 -- Primary keys, constraints, replica identities, what tables are clustered by and the parts of partitioned indexes are never called superfluous.
-WITH locked AS (
+WITH locked AS MATERIALIZED (
     SELECT DISTINCT relation FROM pg_locks
     WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ),
 -- pg_get_expr() and sizes would wait for such a lock.
-tables AS (
+tables AS MATERIALIZED (
     SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
         AND NOT EXISTS (
             SELECT FROM locked l WHERE l.relation = c.oid OR l.relation IN (SELECT x.indexrelid FROM pg_index x WHERE x.indrelid = c.oid))
 ),
+-- What is compared with a constant below is a boolean here: of an equality the planner would expect next to no rows, and compare each index with each.
 indexes AS MATERIALIZED (
     SELECT
-        x.indexrelid, x.indrelid, c.relkind, x.indisunique, x.indisvalid, am.amname,
+        x.indexrelid, x.indrelid, c.relkind = 'I' AS is_partitioned, x.indisunique, x.indisvalid, am.amname,
         string_to_array(x.indkey::text, ' ') AS columns,
         (string_to_array(x.indkey::text, ' '))[1:x.indnkeyatts] AS keys,
         x.indnkeyatts AS n,
-        x.indnatts AS n_all,
         string_to_array(x.indclass::text, ' ') AS classes,
         string_to_array(x.indcollation::text, ' ') AS collations,
         string_to_array(x.indoption::text, ' ') AS options,
         coalesce(pg_get_expr(x.indexprs, x.indrelid), '') AS expressions,
         coalesce(pg_get_expr(x.indpred, x.indrelid), '') AS predicate,
         coalesce(to_jsonb(x) ->> 'indnullsnotdistinct', 'false') AS nulls_not_distinct,
-        x.indisprimary OR x.indisexclusion OR x.indisreplident OR x.indisclustered
-            OR EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = x.indexrelid)
-            OR EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = x.indexrelid) AS is_bound,
+        x.indimmediate AS is_immediate,
+        am.amname = 'btree' AND x.indexprs IS NULL AS is_plain,
+        x.indnatts > x.indnkeyatts AS carries_more,
+        x.indisprimary OR x.indisexclusion OR x.indisreplident OR x.indisclustered OR c.relispartition
+            OR x.indexrelid IN (SELECT k.conindid FROM pg_constraint k) AS is_bound,
         x.indisprimary AS is_primary,
-        pg_relation_size(x.indexrelid) AS size_bytes,
-        s.idx_scan AS scans
+        CASE WHEN $2 AND c.relkind = 'i' THEN pg_stat_get_numscans(x.indexrelid) END AS scans
     FROM pg_index x
     JOIN tables t ON t.oid = x.indrelid
     JOIN pg_class c ON c.oid = x.indexrelid
     JOIN pg_am am ON am.oid = c.relam
-    LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = x.indexrelid
 ),
 invalid AS (
     SELECT i.*, 'invalid' AS finding,
-        CASE WHEN i.relkind = 'I' THEN 'not every partition has it'
+        CASE WHEN i.is_partitioned THEN 'not every partition has it'
             ELSE 'a concurrent build failed: it is written, and never read' END AS reason,
-        CASE WHEN i.relkind = 'I' THEN 'CREATE INDEX on the missing partitions, then ALTER INDEX … ATTACH PARTITION'
+        CASE WHEN i.is_partitioned THEN 'CREATE INDEX on the missing partitions, then ALTER INDEX … ATTACH PARTITION'
             WHEN i.indexrelid::regclass::text ~ '_cc(new|old)[0-9]*"?$' THEN format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
             ELSE format('REINDEX INDEX CONCURRENTLY %s', i.indexrelid::regclass) END AS ddl
     FROM indexes i
@@ -56,73 +56,86 @@ invalid AS (
                     WHERE l.pid = p.pid AND l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
                         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))))
 ),
--- Of equals the one that is bound stays, then the unique one, then the older one.
-duplicate AS (
-    SELECT DISTINCT ON (i.indexrelid) i.*, 'duplicate' AS finding,
+-- Of equals the one that is bound stays, then the unique one, then the older one. Who stays is never called a duplicate itself.
+duplicate AS MATERIALIZED (
+    SELECT DISTINCT ON (i.indexrelid) i.*, k.indexrelid AS keeper, 'duplicate' AS finding,
         format('the same as %s', k.indexrelid::regclass) AS reason,
         -- Of a partitioned table it cannot be done concurrently.
-        format('DROP INDEX %s%s', CASE i.relkind WHEN 'i' THEN 'CONCURRENTLY ' END, i.indexrelid::regclass) AS ddl
+        format('DROP INDEX %s%s', CASE WHEN NOT i.is_partitioned THEN 'CONCURRENTLY ' END, i.indexrelid::regclass) AS ddl
     FROM indexes i
-    JOIN indexes k ON k.indrelid = i.indrelid AND k.indexrelid <> i.indexrelid AND k.indisvalid AND k.relkind = i.relkind
+    JOIN indexes k ON k.indrelid = i.indrelid AND k.indexrelid <> i.indexrelid AND k.indisvalid AND k.is_partitioned = i.is_partitioned
         AND (k.amname, k.columns, k.n, k.classes, k.collations, k.options, k.expressions, k.predicate)
             = (i.amname, i.columns, i.n, i.classes, i.collations, i.options, i.expressions, i.predicate)
-        AND (NOT i.indisunique OR (k.indisunique AND k.nulls_not_distinct = i.nulls_not_distinct))
+        -- One that may be checked late keeps a weaker promise, which no foreign key and no ON CONFLICT takes.
+        AND (NOT i.indisunique
+            OR (k.indisunique AND k.nulls_not_distinct = i.nulls_not_distinct AND (k.is_immediate OR NOT i.is_immediate)))
         AND (k.is_bound, k.indisunique, -k.indexrelid::bigint) > (i.is_bound, i.indisunique, -i.indexrelid::bigint)
     WHERE i.indisvalid AND NOT i.is_bound
     ORDER BY i.indexrelid, k.is_primary DESC, k.is_bound DESC, k.indisunique DESC, k.indexrelid
 ),
-redundant AS (
-    SELECT DISTINCT ON (i.indexrelid) i.*, 'redundant' AS finding,
+-- The widest takes over: a narrower one may be redundant itself.
+redundant AS MATERIALIZED (
+    SELECT DISTINCT ON (i.indexrelid) i.*, k.indexrelid AS keeper, 'redundant' AS finding,
         format('%s begins with the same columns', k.indexrelid::regclass) AS reason,
         format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass) AS ddl
     FROM indexes i
-    JOIN indexes k ON k.indrelid = i.indrelid AND k.indisvalid AND k.relkind = i.relkind AND k.amname = 'btree' AND k.n > i.n
-        AND k.expressions = '' AND k.predicate = i.predicate
+    JOIN indexes k ON k.indrelid = i.indrelid AND k.indisvalid AND NOT k.is_partitioned AND k.is_plain AND k.n > i.n
+        AND k.predicate = i.predicate
         AND (k.keys[1:i.n], k.classes[1:i.n], k.collations[1:i.n], k.options[1:i.n]) = (i.keys, i.classes, i.collations, i.options)
-    WHERE i.indisvalid AND NOT i.is_bound AND NOT i.indisunique AND i.relkind = 'i' AND i.amname = 'btree' AND i.expressions = '' AND i.n = i.n_all
-        AND i.indexrelid NOT IN (SELECT indexrelid FROM duplicate)
-    ORDER BY i.indexrelid, k.n, k.indexrelid
+    WHERE i.indisvalid AND NOT i.is_bound AND NOT i.indisunique AND NOT i.is_partitioned AND i.is_plain AND NOT i.carries_more
+        AND i.indexrelid NOT IN (SELECT indexrelid FROM duplicate) AND k.indexrelid NOT IN (SELECT indexrelid FROM duplicate)
+    ORDER BY i.indexrelid, k.n DESC, k.indexrelid
 ),
-foreign_keys AS (
-    SELECT k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, t.relkind,
-        (
-            SELECT array_agg(i.indexrelid) FROM indexes i
-            WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.n >= cardinality(k.conkey)
-                -- A key that is NULL refers to nothing: an index may leave it out.
-                AND (i.predicate = '' OR NOT EXISTS (
-                    SELECT FROM regexp_split_to_table(i.predicate, ' AND ') AS part
-                    WHERE btrim(part, '()') NOT IN (
-                        SELECT format('%I IS NOT NULL', a.attname) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))))
-                AND i.keys[1:cardinality(k.conkey)] <@ k.conkey::text[] AND i.keys[1:cardinality(k.conkey)] @> k.conkey::text[]
-        ) AS served_by
+foreign_keys AS MATERIALIZED (
+    SELECT k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, t.relkind
     FROM pg_constraint k JOIN tables t ON t.oid = k.conrelid
     WHERE k.contype = 'f' AND k.conparentid = 0
+),
+-- The index that serves a foreign key; of several, one that stays anyhow.
+served AS MATERIALIZED (
+    SELECT DISTINCT ON (f.oid) f.oid, i.indexrelid AS keeper
+    FROM foreign_keys f
+    JOIN indexes i ON i.indrelid = f.conrelid
+    WHERE i.indisvalid AND i.n >= cardinality(f.conkey)
+        -- A key that is NULL refers to nothing: an index may leave it out.
+        AND (i.predicate = '' OR NOT EXISTS (
+            SELECT FROM regexp_split_to_table(i.predicate, ' AND ') AS part
+            WHERE btrim(part, '()') NOT IN (
+                SELECT format('%I IS NOT NULL', a.attname) FROM pg_attribute a WHERE a.attrelid = f.conrelid AND a.attnum = ANY (f.conkey))))
+        AND i.keys[1:cardinality(f.conkey)] <@ f.conkey::text[] AND i.keys[1:cardinality(f.conkey)] @> f.conkey::text[]
+    ORDER BY f.oid, i.indexrelid IN (SELECT indexrelid FROM duplicate UNION ALL SELECT indexrelid FROM redundant),
+        i.is_bound DESC, i.indisunique DESC, coalesce(i.scans, 0) = 0, i.n, i.indexrelid
 ),
 unused AS (
     SELECT i.*, 'unused' AS finding, 'never used since the statistics began' AS reason,
         format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass) AS ddl
     FROM indexes i
-    WHERE i.indisvalid AND NOT i.is_bound AND NOT i.indisunique AND i.relkind = 'i' AND i.scans = 0 AND i.size_bytes >= $1
-        -- What alone serves a foreign key is used by deletes that have not happened yet.
-        AND NOT EXISTS (SELECT FROM foreign_keys f WHERE f.served_by = ARRAY[i.indexrelid])
+    WHERE i.indisvalid AND NOT i.is_bound AND NOT i.indisunique AND NOT i.is_partitioned AND i.scans = 0
+        -- What serves a foreign key is used by deletes that have not happened yet; what takes over from another is used once that is gone.
+        AND i.indexrelid NOT IN (
+            SELECT keeper FROM served
+            UNION ALL SELECT keeper FROM duplicate WHERE scans > 0
+            UNION ALL SELECT keeper FROM redundant WHERE scans > 0)
         AND i.indexrelid NOT IN (SELECT indexrelid FROM duplicate UNION ALL SELECT indexrelid FROM redundant)
-)
-SELECT finding, "table", index, reason, size_bytes, scans, ddl
-FROM (
-    SELECT 1 AS position, finding, indrelid::regclass::text AS "table", indexrelid::regclass::text AS index, reason, size_bytes, scans, ddl FROM invalid
+        AND CASE WHEN i.scans = 0 THEN pg_relation_size(i.indexrelid) END >= $1
+),
+found AS (
+    SELECT 1 AS position, finding, indrelid, indexrelid, reason, scans, ddl FROM invalid
     UNION ALL
-    SELECT 2, finding, indrelid::regclass::text, indexrelid::regclass::text, reason, size_bytes, scans, ddl FROM duplicate
+    SELECT 2, finding, indrelid, indexrelid, reason, scans, ddl FROM duplicate
     UNION ALL
-    SELECT 3, finding, indrelid::regclass::text, indexrelid::regclass::text, reason, size_bytes, scans, ddl FROM redundant
+    SELECT 3, finding, indrelid, indexrelid, reason, scans, ddl FROM redundant
     UNION ALL
-    SELECT 4, finding, indrelid::regclass::text, indexrelid::regclass::text, reason, size_bytes, scans, ddl FROM unused
+    SELECT 4, finding, indrelid, indexrelid, reason, scans, ddl FROM unused
     UNION ALL
-    SELECT 5, 'missing', f.conrelid::regclass::text, NULL,
-        format('foreign key %s: each delete in %s reads the whole table', quote_ident(f.conname), f.confrelid::regclass), NULL, NULL,
+    SELECT 5, 'missing', f.conrelid, NULL,
+        format('foreign key %s: each delete in %s reads the whole table', quote_ident(f.conname), f.confrelid::regclass), NULL,
         format('CREATE INDEX%s ON %s (%s)', CASE WHEN f.relkind = 'p' THEN '' ELSE ' CONCURRENTLY' END, f.conrelid::regclass,
             (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY u.position)
              FROM unnest(f.conkey) WITH ORDINALITY AS u (attnum, position)
              JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.attnum))
-    FROM foreign_keys f WHERE f.served_by IS NULL
-) AS found
-ORDER BY position, size_bytes DESC NULLS LAST, 3, 4
+    FROM foreign_keys f WHERE f.oid NOT IN (SELECT oid FROM served)
+)
+SELECT finding, indrelid::regclass::text AS "table", indexrelid::regclass::text AS index, reason, pg_relation_size(indexrelid) AS size_bytes, scans, ddl
+FROM found
+ORDER BY position, size_bytes DESC NULLS LAST, 2, 3, 7

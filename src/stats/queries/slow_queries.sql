@@ -25,8 +25,9 @@ CROSS JOIN LATERAL (
         rows,
         shared_blks_hit AS hits,
         shared_blks_read AS reads,
-        -- Unmeasured time is 0 there, and unknown here.
-        CASE WHEN current_setting('track_io_timing') = 'on'
+        -- Unmeasured time is 0 there, and unknown here: also of what was done before it was measured.
+        CASE WHEN current_setting('track_io_timing') = 'on' AND (shared_blks_read + shared_blks_written = 0
+                OR coalesce(shared_blk_read_time, blk_read_time) + coalesce(shared_blk_write_time, blk_write_time) > 0)
             THEN coalesce(shared_blk_read_time, blk_read_time) + coalesce(shared_blk_write_time, blk_write_time) END AS io_ms,
         (temp_blks_read + temp_blks_written) * current_setting('block_size')::bigint AS temp_bytes,
         wal_bytes::bigint AS wal_bytes

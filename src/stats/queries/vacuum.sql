@@ -1,4 +1,5 @@
--- How far each database is from the end of its transaction ids, what autovacuum has to do, and what it does now. $1 bigint: how many tables.
+-- How far each database is from the end of its transaction ids, what autovacuum has to do, and what it does now. $1 bigint: how many tables;
+-- $2 boolean: dead rows are counted.
 WITH settings AS (
     SELECT
         current_setting('autovacuum_freeze_max_age')::bigint AS freeze_max_age,
@@ -35,7 +36,7 @@ FROM (
     (
         SELECT 3, 'table', t.relid::regclass::text, t.xid_age, t.xid_age / 2147483648.0::float8, t.n_dead_tup, round(t.due)::bigint,
             extract(epoch FROM clock_timestamp() - t.vacuumed)::float8, NULL, NULL
-        FROM tables t WHERE t.n_dead_tup > 0 ORDER BY t.n_dead_tup / nullif(t.due, 0) DESC NULLS LAST LIMIT $1
+        FROM tables t WHERE t.n_dead_tup > 0 AND $2 ORDER BY t.n_dead_tup / nullif(t.due, 0) DESC NULLS LAST LIMIT $1
     )
 ) AS rows
 ORDER BY position, due_at IS NULL, dead_est / nullif(due_at, 0)::float8 DESC NULLS LAST, xid_age DESC, name

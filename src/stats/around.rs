@@ -1,0 +1,76 @@
+//! What stands around the server: PgBouncer and the instances of the data layer. Asked at once, and before the server is: whoever hangs is waited for
+//! once, for some seconds, and without a transaction that PostgreSQL would have to keep open meanwhile.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::model::sentence;
+use crate::postgres::{Address, Console, ConsoleRow};
+use crate::stats::{PoolUse, Unavailable, console_remedy, redis_remedy};
+use crate::store::{Fleet, FleetPlace, Instance};
+
+/// Longer than a connection may take, so that it is said what hangs.
+const LIMIT: Duration = Duration::from_secs(6);
+
+/// What one look found; none where nothing is named.
+#[derive(Debug, Default)]
+pub struct Around {
+    pub pooler: Option<Result<PoolerState, Unavailable>>,
+    pub instances: Option<Result<Vec<Instance>, Unavailable>>,
+    /// The start of the instances' keys in Redis.
+    pub namespace: String,
+}
+
+impl Around {
+    pub async fn look(pooler: Option<&Address>, fleet: Option<&FleetPlace>) -> Self {
+        let (pooler, instances) = tokio::join!(of_pooler(pooler), of_instances(fleet));
+        Around { pooler, instances, namespace: fleet.map(|place| place.namespace.clone()).unwrap_or_default() }
+    }
+}
+
+async fn of_pooler(pooler: Option<&Address>) -> Option<Result<PoolerState, Unavailable>> {
+    let pooler = pooler?;
+    let refused = |error: anyhow::Error| Unavailable::new(sentence(&error), console_remedy(pooler, &error));
+    Some(PoolerState::read(pooler).await.map_err(refused))
+}
+
+async fn of_instances(fleet: Option<&FleetPlace>) -> Option<Result<Vec<Instance>, Unavailable>> {
+    let place = fleet?;
+    let read = async { Fleet::connect(place).await?.instances().await };
+    let read = match tokio::time::timeout(LIMIT, read).await {
+        Ok(read) => read,
+        Err(_) => Err(anyhow::anyhow!("Redis: no answer within {} s", LIMIT.as_secs())),
+    };
+    Some(read.map_err(|error| Unavailable::new(sentence(&error), redis_remedy(&place.origin))))
+}
+
+/// PgBouncer, by its console.
+#[derive(Clone, Debug, Default)]
+pub struct PoolerState {
+    pub version: Option<(u32, u32)>,
+    pub pools: Vec<PoolUse>,
+    pub databases: Vec<ConsoleRow>,
+    pub config: Vec<ConsoleRow>,
+    pub servers: Vec<ConsoleRow>,
+}
+
+impl PoolerState {
+    pub async fn read(pooler: &Address) -> Result<Self> {
+        let read = async {
+            let console = Console::connect(pooler).await?;
+            let version = console.version().await?;
+            let (pools, databases, config) =
+                (console.show("POOLS").await?, console.show("DATABASES").await?, console.show("CONFIG").await?);
+            let servers = console.show("SERVERS").await?;
+            Ok(PoolerState { version, pools: PoolUse::of(&pools, &databases, &config), databases, config, servers })
+        };
+        tokio::time::timeout(LIMIT, read).await.with_context(|| format!("PgBouncer: no answer within {} s", LIMIT.as_secs()))?
+    }
+
+    /// A setting of its configuration.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        let row = self.config.iter().find(|row| row.get("key").is_some_and(|there| there == key))?;
+        row.get("value").map(String::as_str)
+    }
+}

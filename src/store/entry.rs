@@ -19,7 +19,7 @@ pub(super) struct Entry {
     /// [`Validity::moves`] when it was last found current.
     checked: AtomicU64,
     /// In [`now_ms`]: until then there is nothing to do for it, neither is it old nor to be refreshed.
-    quiet_until: u64,
+    pub quiet_until: u64,
     pub rows: Rows,
     pub stamp: Stamp,
     /// In [`now_ms`]: when it is no longer fresh, when refreshing ahead begins.
@@ -78,7 +78,12 @@ impl Entry {
     /// True when it may be given, and nothing else is to be done. False says nothing: [`Validity::objection`] does.
     #[inline]
     pub fn is_good(&self, validity: &Validity, now: u64) -> bool {
-        self.checked.load(Ordering::Relaxed) == validity.moves() && now < self.quiet_until && now < validity.proven_until()
+        self.is_checked(validity.moves()) && now < self.quiet_until && now < validity.proven_until()
+    }
+
+    /// True when it was found current after the last of these moves.
+    pub fn is_checked(&self, moves: u64) -> bool {
+        self.checked.load(Ordering::Relaxed) == moves
     }
 
     /// Why it may not be given as fresh.
@@ -120,8 +125,9 @@ impl Entry {
     /// What it costs, in bytes: its buffers and itself, as an allocator rounds them.
     pub fn weight(&self) -> u64 {
         let rounded = |bytes: usize| (bytes + 8).next_multiple_of(16).max(32);
-        // Two counters stand before it; a shared buffer has a header of its own.
-        let bytes = rounded(size_of::<Self>() + 16) + rounded(self.rows.as_bytes().len()) + 48 + rounded(self.tags.len());
+        // A shared buffer has a header of its own, two counters stand before the entry.
+        let shared = if self.rows.is_inline() { 0 } else { rounded(self.rows.as_bytes().len()) + 48 };
+        let bytes = rounded(size_of::<Self>() + 16) + shared + rounded(self.tags.len());
         // Sizes of every kind come and go: a third more is what the process was seen to pay, in holes that the allocator cannot fill.
         (bytes + bytes / 3) as u64
     }

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use globset::GlobMatcher;
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -10,25 +10,101 @@ use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::store::entry::Entry;
 use crate::store::metrics::Miss;
+use crate::store::rows::Rows;
 use crate::store::validity::{Stamp, Validity};
 
 pub(super) struct L1 {
-    cache: Option<Cache<u128, Arc<Entry>, ByBytes, KeyIsHash>>,
+    cache: Option<Cache<u128, Place, ByBytes, KeyIsHash>>,
     /// A mark of each key that was kept, by its hash: tells an evicted entry from one that never was.
     seen: Box<[AtomicU32]>,
 }
 
 /// What a key and its place cost beside the entry: the slab's slot, the index, and the ghosts that S3-FIFO keeps of what it evicted.
-const PLACE: u64 = 112;
+const PLACE: u64 = size_of::<Place>() as u64 + 104;
 
 const SEEN: usize = 1 << 16;
+
+/// What stands under a key. The cache clones it for who asks, while it keeps writers out: so a clone is what he takes away with him.
+enum Place {
+    Large(Arc<Entry>),
+    /// Beside the entry, what a hit needs of it: where memory is slow, the entry is a second place to wait for, and to count oneself among its owners a
+    /// wait that nothing else can be done in.
+    Small {
+        /// As [`Entry`]'s.
+        checked: AtomicU64,
+        answer: Small,
+        entry: Arc<Entry>,
+        validity: Arc<Validity>,
+    },
+    /// A clone of a small one that nothing has moved since it was found current.
+    Taken(Small),
+}
+
+/// A small answer, current at the time of the look; it may be given until [`Small::quiet_until`].
+#[derive(Clone)]
+pub(super) struct Small {
+    pub rows: Rows,
+    pub as_of: u64,
+    /// As [`Entry`]'s.
+    pub quiet_until: u64,
+}
+
+/// What a look finds.
+pub(super) enum Found {
+    Small(Small),
+    /// To be judged yet.
+    Entry(Arc<Entry>),
+}
+
+impl Place {
+    fn new(entry: &Arc<Entry>, validity: &Arc<Validity>) -> Self {
+        if !entry.rows.is_inline() {
+            return Place::Large(entry.clone());
+        }
+        Place::Small {
+            checked: AtomicU64::new(entry.stamp.moves),
+            answer: Small { rows: entry.rows.clone(), as_of: entry.as_of, quiet_until: entry.quiet_until },
+            entry: entry.clone(),
+            validity: validity.clone(),
+        }
+    }
+
+    /// None of a clone.
+    fn entry(&self) -> Option<&Arc<Entry>> {
+        match self {
+            Place::Large(entry) | Place::Small { entry, .. } => Some(entry),
+            Place::Taken(_) => None,
+        }
+    }
+}
+
+impl Clone for Place {
+    #[inline]
+    fn clone(&self) -> Self {
+        match self {
+            Place::Small { checked, answer, entry, validity } => {
+                let moves = validity.moves();
+                if checked.load(Ordering::Relaxed) != moves {
+                    // Whoever is given the entry judges it, and who comes after him finds that here.
+                    if !entry.is_checked(moves) {
+                        return Place::Large(entry.clone());
+                    }
+                    checked.store(moves, Ordering::Relaxed);
+                }
+                Place::Taken(answer.clone())
+            }
+            Place::Large(entry) => Place::Large(entry.clone()),
+            Place::Taken(answer) => Place::Taken(answer.clone()),
+        }
+    }
+}
 
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<u128, Arc<Entry>> for ByBytes {
-    fn weight(&self, _: &u128, entry: &Arc<Entry>) -> u64 {
-        entry.weight() + PLACE
+impl Weighter<u128, Place> for ByBytes {
+    fn weight(&self, _: &u128, place: &Place) -> u64 {
+        place.entry().map_or(0, |entry| entry.weight()) + PLACE
     }
 }
 
@@ -51,8 +127,21 @@ impl L1 {
     }
 
     #[inline]
-    pub fn get(&self, key: u128) -> Option<Arc<Entry>> {
-        self.cache.as_ref()?.get(&key)
+    pub fn get(&self, key: u128) -> Option<Found> {
+        Some(match self.cache.as_ref()?.get(&key)? {
+            Place::Taken(answer) => Found::Small(answer),
+            Place::Large(entry) | Place::Small { entry, .. } => Found::Entry(entry),
+        })
+    }
+
+    /// The entry, whatever a hit would need of it.
+    pub fn entry(&self, key: u128) -> Option<Arc<Entry>> {
+        let mut found = None;
+        self.cache.as_ref()?.remove_if(&key, |place| {
+            found = place.entry().cloned();
+            false
+        });
+        found
     }
 
     /// Why there is no entry.
@@ -62,12 +151,12 @@ impl L1 {
     }
 
     /// Keeps an entry, unless something it depends on changed since its stamp.
-    pub fn insert(&self, key: u128, entry: &Arc<Entry>, validity: &Validity) {
+    pub fn insert(&self, key: u128, entry: &Arc<Entry>, validity: &Arc<Validity>) {
         let Some(cache) = &self.cache else { return };
         if validity.is_outdated(&entry.stamp) {
             return;
         }
-        cache.insert(key, entry.clone());
+        cache.insert(key, Place::new(entry, validity));
         let (place, mark) = mark(key);
         self.seen[place].store(mark, Ordering::Relaxed);
         // A glob takes away what it finds: either it found this entry, or it had begun before this look.
@@ -78,14 +167,14 @@ impl L1 {
 
     pub fn remove(&self, key: u128, stamp: &Stamp) {
         if let Some(cache) = &self.cache {
-            cache.remove_if(&key, |entry| entry.stamp.at <= stamp.at);
+            cache.remove_if(&key, |place| place.entry().is_some_and(|entry| entry.stamp.at <= stamp.at));
         }
     }
 
     /// Takes away every entry with a tag that matches.
     pub fn remove_glob(&self, glob: &GlobMatcher) {
         if let Some(cache) = &self.cache {
-            cache.retain(|_, entry| !entry.tags().any(|tag| glob_matches(glob, tag)));
+            cache.retain(|_, place| !place.entry().is_some_and(|entry| entry.tags().any(|tag| glob_matches(glob, tag))));
         }
     }
 
@@ -142,5 +231,58 @@ impl Hasher for Folded {
     #[allow(clippy::cast_possible_truncation, reason = "both halves are used")]
     fn write_u128(&mut self, key: u128) {
         self.0 = key as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::{BufMut as _, BytesMut};
+
+    use super::*;
+    use crate::store::declared::Tag;
+
+    /// One row of one text.
+    fn entry(text: &str, tag: &Tag, validity: &Validity) -> Arc<Entry> {
+        let mut bytes = BytesMut::new();
+        bytes.put_u32_le(1);
+        bytes.put_u16_le(1);
+        bytes.put_u32_le(25);
+        bytes.put_u16_le(1);
+        bytes.put_slice(b"t");
+        bytes.put_u32_le(0);
+        bytes.put_u32_le(u32::try_from(text.len()).unwrap());
+        bytes.put_slice(text.as_bytes());
+        let tags = std::slice::from_ref(tag);
+        let stamp = validity.stamp(tags);
+        let rows = Rows::from_bytes(bytes.freeze()).unwrap();
+        Arc::new(Entry::new(rows, stamp, tags, stamp.at, Duration::ZERO, (60_000, 60_000)))
+    }
+
+    fn is_small(found: Option<Found>) -> bool {
+        matches!(found.unwrap(), Found::Small(_))
+    }
+
+    #[test]
+    fn a_small_answer_is_copied_while_nothing_moves_and_judged_by_its_entry_after_that() {
+        let validity = Arc::new(Validity::new(false));
+        let (own, other) = (Tag::new("user:1"), Tag::new("user:2"));
+        let l1 = L1::new(1 << 20);
+        let small = entry("a", &own, &validity);
+        l1.insert(1, &small, &validity);
+        l1.insert(2, &entry(&"a".repeat(200), &own, &validity), &validity);
+        assert!(is_small(l1.get(1)) && !is_small(l1.get(2)));
+        let Some(Found::Small(answer)) = l1.get(1) else { panic!("it is small") };
+        assert_eq!((&answer.rows, answer.as_of), (&small.rows, small.as_of));
+        validity.invalidate(other.hash);
+        assert!(!is_small(l1.get(1)), "somebody has to judge it");
+        validity.replayed_until(small.stamp.at);
+        assert_eq!(small.objection(&validity, small.stamp.at), None);
+        assert!(is_small(l1.get(1)), "found current since");
+        validity.invalidate(own.hash);
+        assert_eq!(small.objection(&validity, small.stamp.at), Some(Miss::Invalidated));
+        assert!(!is_small(l1.get(1)), "an objection is no proof");
+        assert!(Arc::ptr_eq(&l1.entry(1).unwrap(), &small) && l1.len() == 2);
     }
 }

@@ -9,16 +9,23 @@ use tokio_postgres::{Column, Row as WireRow};
 
 use crate::store::StoreError;
 
-/// Rows of one answer. Cheap to clone.
+/// Rows of one answer. Cheap to clone: a small answer lies in it, a large one is shared.
 ///
 /// The buffer: rows `u32`, columns `u16`; per column its type's OID `u32`, the length of its name `u16`, its name; then where each row begins,
 /// `u32` from the first value; then the values, each its length `i32` (-1 is NULL) and its bytes. Numbers are little-endian.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Rows {
-    bytes: Bytes,
+    buffer: Buffer,
     /// Where the rows' beginnings stand.
-    offsets: usize,
-    len: usize,
+    offsets: u32,
+    len: u32,
+}
+
+/// The bytes of an answer. To share them is to count who does, in a place of their own; where they are few, to copy them is less.
+#[derive(Clone)]
+enum Buffer {
+    Inline(u8, [u8; Rows::INLINE]),
+    Shared(Bytes),
 }
 
 /// One row of [`Rows`].
@@ -29,9 +36,25 @@ pub struct Row<'a> {
 }
 
 impl Rows {
+    /// The largest answer, in bytes, that is copied where a larger one is shared.
+    const INLINE: usize = 118;
+
+    fn new(bytes: Bytes, offsets: usize, len: usize) -> Option<Self> {
+        let (offsets, len) = (u32::try_from(offsets).ok()?, u32::try_from(len).ok()?);
+        let buffer = match u8::try_from(bytes.len()) {
+            Ok(length) if bytes.len() <= Rows::INLINE => {
+                let mut inline = [0; Rows::INLINE];
+                inline[..bytes.len()].copy_from_slice(&bytes);
+                Buffer::Inline(length, inline)
+            }
+            _ => Buffer::Shared(bytes),
+        };
+        Some(Rows { buffer, offsets, len })
+    }
+
     #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     #[inline]
@@ -39,32 +62,44 @@ impl Rows {
         self.len == 0
     }
 
+    /// True when the bytes lie in it, and a clone counts nothing.
+    #[inline]
+    pub(super) fn is_inline(&self) -> bool {
+        matches!(self.buffer, Buffer::Inline(..))
+    }
+
     /// The row at this place, from 0. Panics past the end.
     pub fn row(&self, index: usize) -> Row<'_> {
-        assert!(index < self.len, "row {index} of {}", self.len);
-        let at = read_u32(&self.bytes, self.offsets + 4 * index) as usize;
-        Row { rows: self, at: self.offsets + 4 * self.len + at }
+        assert!(index < self.len(), "row {index} of {}", self.len);
+        let offsets = self.offsets as usize;
+        let at = read_u32(self.as_bytes(), offsets + 4 * index) as usize;
+        Row { rows: self, at: offsets + 4 * self.len() + at }
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
-        (0..self.len).map(|index| self.row(index))
+        (0..self.len()).map(|index| self.row(index))
     }
 
     /// Name and type of each column. Types that are not PostgreSQL's own are `unknown`.
     pub fn columns(&self) -> impl Iterator<Item = (&str, Type)> {
+        let bytes = self.as_bytes();
         let mut at = 6;
         (0..self.width()).map(move |_| {
-            let oid = read_u32(&self.bytes, at);
-            let length = usize::from(read_u16(&self.bytes, at + 4));
-            let name = &self.bytes[at + 6..at + 6 + length];
+            let oid = read_u32(bytes, at);
+            let length = usize::from(read_u16(bytes, at + 4));
+            let name = &bytes[at + 6..at + 6 + length];
             at += 6 + length;
             (std::str::from_utf8(name).unwrap_or_default(), Type::from_oid(oid).unwrap_or(Type::UNKNOWN))
         })
     }
 
     /// The buffer itself.
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.bytes
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.buffer {
+            Buffer::Inline(length, bytes) => &bytes[..usize::from(*length)],
+            Buffer::Shared(bytes) => bytes,
+        }
     }
 
     /// Takes a buffer that came from outside; None when it is not one of rows, whole.
@@ -90,18 +125,26 @@ impl Rows {
                 at = at + 4 + usize::try_from(length.max(0)).ok()?;
             }
         }
-        (at == bytes.len()).then_some(Rows { bytes, offsets, len })
+        if at == bytes.len() { Rows::new(bytes, offsets, len) } else { None }
     }
 
     fn width(&self) -> u16 {
-        read_u16(&self.bytes, 4)
+        read_u16(self.as_bytes(), 4)
     }
 }
+
+impl PartialEq for Rows {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Rows {}
 
 impl std::fmt::Debug for Rows {
     /// Shapes only: values may be secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Rows({} rows, {} bytes)", self.len, self.bytes.len())
+        write!(f, "Rows({} rows, {} bytes)", self.len, self.as_bytes().len())
     }
 }
 
@@ -128,7 +171,7 @@ impl<'a> Row<'a> {
     pub fn raw(&self, column: usize) -> Option<&'a [u8]> {
         let width = usize::from(self.rows.width());
         assert!(column < width, "column {column} of {width}");
-        let bytes = &self.rows.bytes;
+        let bytes = self.rows.as_bytes();
         let mut at = self.at;
         for _ in 0..column {
             at += 4 + usize::try_from(read_u32(bytes, at).cast_signed()).unwrap_or(0);
@@ -202,7 +245,7 @@ impl RowsBuilder {
         Ok(())
     }
 
-    pub fn finish(self) -> Rows {
+    pub fn finish(self) -> Result<Rows, StoreError> {
         let mut bytes = BytesMut::with_capacity(6 + self.columns.len() + 4 * self.offsets.len() + self.values.len());
         bytes.put_u32_le(u32::try_from(self.offsets.len()).unwrap_or(u32::MAX));
         bytes.put_u16_le(self.width);
@@ -210,7 +253,7 @@ impl RowsBuilder {
         let offsets = bytes.len();
         self.offsets.iter().for_each(|offset| bytes.put_u32_le(*offset));
         bytes.put_slice(&self.values);
-        Rows { bytes: bytes.freeze(), offsets, len: self.offsets.len() }
+        Rows::new(bytes.freeze(), offsets, self.offsets.len()).ok_or(StoreError::TooLarge { limit: self.limit })
     }
 }
 

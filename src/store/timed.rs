@@ -221,10 +221,8 @@ impl Flight<'_> {
             }
         }
         let affected = stream.rows_affected().unwrap_or(0);
-        match refused {
-            Some(error) => Err(Trouble::Ours(error)),
-            None => Ok(Answer { rows: rows.finish(), affected }),
-        }
+        let rows = refused.map_or_else(|| rows.finish(), Err).map_err(Trouble::Ours)?;
+        Ok(Answer { rows, affected })
     }
 }
 

@@ -71,16 +71,19 @@ fn relation_column(table: &Table, seen: &ColumnProfile, plan: &TablePlan, column
     // Only REAL affinity makes REALs of the integers.
     let has_integers = column.column_type.kind == TypeKind::Float8 && source.affinity != Affinity::Real && seen.has(Trait::Integer);
     let kind = if has_integers { &TypeKind::NUMERIC } else { &column.column_type.kind };
+    let form = if column.conversion.transform.is_none() { form(kind, seen, source.affinity) } else { Form::Other };
+    let few_digits = matches!(kind, TypeKind::Numeric { limits: Some((..=15, 0..=4)) });
     RelationColumn {
         source: source.name.clone(),
         target: column.target.clone(),
         type_: translated_type(kind, &column.column_type.sql),
         affinity: Some(source.affinity),
-        form: if column.conversion.transform.is_none() { form(kind, seen, source.affinity) } else { Form::Other },
+        form,
         not_null: created.map_or(source.not_null, |created| created.not_null),
         collation: source.collation.clone(),
         generated: source.generated.is_some(),
         hidden: table.rowid_added && table.rowid_alias == Some(column.source_index),
+        prints: few_digits && form == Form::Canonical && source.affinity == Affinity::Numeric,
     }
 }
 

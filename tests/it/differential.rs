@@ -101,7 +101,7 @@ fn expression(chance: &mut Chance, depth: usize) -> String {
     let (a, b, c) = (inner(), inner(), inner());
     match chance.below(17) {
         16 => {
-            let (number, text) = (chance.of(&["n", "m", "id", "7", "b"]), chance.of(&["'none'", "'few'", "s", "'12'", "d"]));
+            let (number, text) = (chance.of(&["n", "m", "id", "7", "b", "p"]), chance.of(&["'none'", "'few'", "s", "'12'", "d"]));
             match chance.below(4) {
                 0 => format!("{}({number}, {text})", chance.of(&["coalesce", "ifnull"])),
                 1 => format!("CASE WHEN {a} THEN {number} ELSE {text} END"),
@@ -121,6 +121,7 @@ fn expression(chance: &mut Chance, depth: usize) -> String {
         _ => match chance.below(4) {
             0 => format!("({a} BETWEEN {b} AND {c})"),
             1 => format!("({a} {})", chance.of(&["ISNULL", "NOTNULL", "COLLATE NOCASE", "COLLATE RTRIM"])),
+            2 if chance.below(2) == 0 => format!("{}({a}, 'unixepoch')", chance.of(&["date", "datetime", "time"])),
             2 => format!("strftime({}, {a})", chance.of(&["'%Y-%m'", "'%s'", "'%H:%M'", "'%w'", "'%j'"])),
             _ => format!(
                 "{}({a}, {})",
@@ -198,11 +199,11 @@ fn wider(chance: &mut Chance, a: &str) -> String {
 
 /// A number that PostgreSQL gives as a text, or a text as a number: alike to a person, and not to a program.
 fn is_of_another_class(value: ValueRef, type_: &Type, notes: &[&str]) -> bool {
-    let is_said = notes.iter().any(|note| note.starts_with("integers and texts are in one column"));
+    let is_said = notes.iter().any(|note| note.starts_with("numbers and texts are in one column"));
     match value {
         ValueRef::Null => false,
         ValueRef::Integer(_) => !(matches!(type_, Type::Boolean | Type::Integer | Type::Numeric) || *type_ == Type::Text && is_said),
-        ValueRef::Real(_) => !matches!(type_, Type::Float | Type::Numeric),
+        ValueRef::Real(_) => !(matches!(type_, Type::Float | Type::Numeric) || *type_ == Type::Text && is_said),
         ValueRef::Text(_) => matches!(type_, Type::Boolean | Type::Integer | Type::Float | Type::Numeric | Type::Bytea),
         ValueRef::Blob(_) => *type_ != Type::Bytea,
     }

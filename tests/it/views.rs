@@ -49,7 +49,7 @@ fn integers_that_become_texts_are_said() {
     // A generated column of both has no exact form, and is refused.
     assert_eq!(warnings(&report, "generated_column_missing").len(), 1, "{report:#}");
     let said = warnings(&report, "view_differs");
-    assert!(said.len() == 1 && said[0].0 == "shown" && said[0].1.starts_with("integers and texts are in one column"), "{report:#}");
+    assert!(said.len() == 1 && said[0].0 == "shown" && said[0].1.starts_with("numbers and texts are in one column"), "{report:#}");
     assert_eq!(database.rows("SELECT n, c, i FROM shown ORDER BY id"), ["5|5|5", "none|few|-"]);
     let said = warnings(&report, "trigger_differs");
     assert!(said.len() == 1 && said[0].1.starts_with("writes a number into a column of texts"), "{report:#}");
@@ -139,4 +139,37 @@ fn a_trigger_that_its_foreign_keys_bring_back_to_its_row_is_not_made() {
                       CREATE TRIGGER up BEFORE DELETE ON child FOR EACH ROW EXECUTE FUNCTION up()",
     );
     assert!(database.try_execute("DELETE FROM child WHERE id = 10").expect_err("27000").contains("already modified"));
+}
+
+#[test]
+fn counters_and_audits_keep_counting_and_telling() {
+    let database = Database::fresh();
+    let case = Case::new("counters")
+        .source_sql(
+            "CREATE TABLE item(id INTEGER PRIMARY KEY, price DECIMAL(10,2), tags JSON);
+             CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL DEFAULT 0); CREATE TABLE audit(id INTEGER PRIMARY KEY, msg TEXT);
+             INSERT INTO item VALUES (1, 2.5, '[1, 2]'), (2, 3, '{}'), (3, NULL, NULL); INSERT INTO counters VALUES ('items', 3);
+             CREATE VIEW shown AS SELECT id, price || ' EUR' AS p, ifnull(price, 'free') AS f, price / 2 AS half, json_array_length(tags) AS n FROM item;
+             CREATE TRIGGER counts AFTER INSERT ON item BEGIN
+                 INSERT OR REPLACE INTO counters(name, value) VALUES ('items', (SELECT count(*) FROM item)); END;
+             CREATE TRIGGER tells AFTER UPDATE OF price ON item BEGIN
+                 INSERT INTO audit(msg) VALUES ('from ' || ifnull(OLD.price, 'nothing') || ' to ' || NEW.price); END;",
+        )
+        .database(&database);
+    case.run("migrate {source} --to {url} --json").exit(0);
+    database.execute("INSERT INTO item VALUES (4, 7.25, '[]'); UPDATE item SET price = 10.10 WHERE id >= 3");
+    let source = rusqlite::Connection::open(case.source_path()).unwrap();
+    source.execute_batch("INSERT INTO item VALUES (4, 7.25, '[]'); UPDATE item SET price = 10.10 WHERE id >= 3").unwrap();
+    for (here, there) in [
+        (
+            "SELECT id || '|' || ifnull(p, '') || '|' || f || '|' || ifnull(half, '') || '|' || ifnull(n, '') FROM shown ORDER BY id",
+            "SELECT * FROM shown ORDER BY id",
+        ),
+        ("SELECT name || '|' || value FROM counters", "SELECT * FROM counters"),
+        ("SELECT msg FROM audit ORDER BY id", "SELECT msg FROM audit ORDER BY id"),
+    ] {
+        let mut statement = source.prepare(here).unwrap();
+        let rows: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(database.rows(there), rows, "{there}");
+    }
 }

@@ -350,7 +350,9 @@ impl<'c> Translator<'c> {
         } else {
             format!("({} LIMIT 1)", select.sql)
         };
-        Ok(Typed { collation: None, is_column: false, ..Typed::column(sql, column, true) })
+        // An aggregate of all rows is there without any.
+        let has_row = select.is_one_row && !select.is_limited;
+        Ok(Typed { collation: None, is_column: false, ..Typed::column(sql, column, !has_row) })
     }
 }
 
@@ -368,6 +370,21 @@ fn real_if_numeric(typed: &Typed) -> Outcome<Typed> {
     if typed.class == Class::Numeric { Ok(Typed { class: Class::Numeric, ..typed.real()? }) } else { Ok(typed.clone()) }
 }
 
+/// A column of decimals by an integer: numeric affinity made an INTEGER of every REAL that is whole, so that the value tells how SQLite divides it.
+fn divided(left: &Typed, right: &Typed) -> Outcome<Option<Typed>> {
+    let is_column = left.class == Class::Numeric && left.is_column && left.form == Form::Canonical;
+    let is_whole_an_integer = is_column && matches!(left.affinity, Some(Affinity::Integer | Affinity::Numeric));
+    match right.constant {
+        Some(Constant::Integer(by)) if is_whole_an_integer && by != 0 && by.unsigned_abs() <= 1 << 53 => {
+            let (x, by) = (left.real()?.operand(), right.operand());
+            // The sum keeps a zero from having a sign, which no integer has.
+            let sql = format!("CASE WHEN {x} = trunc({x}) THEN trunc({x} / {by}) + 0.0 ELSE {x} / {by} END");
+            Ok(Some(Typed::atom(sql, Class::Numeric).from(&[left])))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn arithmetic(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
     let (l, r) = (left.number()?, right.number()?);
     let both_integer = l.class == Class::Integer && r.class == Class::Integer;
@@ -375,6 +392,9 @@ fn arithmetic(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
     let any_real = l.class == Class::Real || r.class == Class::Real;
     if operator == Binary::Modulo && !both_integer {
         return no("% of numbers that are no integers");
+    }
+    if let (Binary::Divide, Some(divided)) = (operator, divided(&l, &r)?) {
+        return Ok(divided);
     }
     if operator == Binary::Divide && any_numeric && !any_real {
         return no("a division is one of integers or of reals, row by row");
@@ -470,7 +490,8 @@ pub fn unify_mixable(values: &[Typed], all_mixable: bool, what: &str) -> Outcome
     if any_mixed && !all_mixable {
         return no(format!("{what} gives integers and texts, and texts that may look like integers"));
     }
-    let is_mixed = any_mixed || all_mixable && classes.contains(&Class::Text) && classes.iter().any(|class| class.is_number());
+    let is_mixed =
+        any_mixed || all_mixable && classes.iter().any(|class| class.is_textual()) && classes.iter().any(|class| class.is_number());
     let class = match classes.as_slice() {
         _ if is_mixed => Class::Text,
         [] => Class::Null,
@@ -511,6 +532,7 @@ impl Typed {
             collation: self.collation.clone().unwrap_or(Collation::Binary),
             generated: false,
             hidden: false,
+            prints: self.prints,
         }
     }
 }

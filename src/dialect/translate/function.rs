@@ -158,6 +158,12 @@ impl Translator<'_> {
             ("json_valid", [value]) if value.class == Class::Json => {
                 Ok(Typed::atom(format!("CASE WHEN {} IS NOT NULL THEN 1 END", value.operand()), Class::Integer).from(&refs))
             }
+            ("json_array_length", [value]) if value.class == Class::Json => {
+                let (x, json) = (value.operand(), value.cast("json"));
+                let length =
+                    format!("CASE WHEN json_typeof({json}) = 'array' THEN json_array_length({json}) WHEN {x} IS NOT NULL THEN 0 END");
+                Ok(Typed { non_negative: true, small: true, ..Typed::atom(length, Class::Integer).from(&refs) })
+            }
             ("json_valid", _) => no("json_valid() in a condition that may hold without it"),
             (name, _) if name.starts_with("json") => {
                 no(format!("{name}() may give a number here and a text there; PostgreSQL wants one type"))
@@ -356,7 +362,9 @@ fn type_of(value: &Typed) -> Outcome<Typed> {
     let word = match value.class {
         _ if value.is_mixed() => {
             let x = value.operand();
-            let sql = format!("CASE WHEN {x} IS NULL THEN 'null' WHEN {x} ~ '^-?[0-9]+$' THEN 'integer' ELSE 'text' END");
+            let sql = format!(
+                "CASE WHEN {x} IS NULL THEN 'null' WHEN {x} ~ '^-?[0-9]+$' THEN 'integer' WHEN {x} ~ '^-?[0-9]+\\.[0-9]+$' THEN 'real' ELSE 'text' END"
+            );
             return Ok(Typed::atom(sql, Class::Text).not_null(true));
         }
         _ if value.form == Form::Other => return no(format!("{} holds values of several storage classes", value.describe())),

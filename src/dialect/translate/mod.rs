@@ -123,6 +123,8 @@ pub struct RelationColumn {
     pub generated: bool,
     /// `*` does not show it: the rowid, which is a column only in PostgreSQL.
     pub hidden: bool,
+    /// Decimals with so few digits that a REAL prints them as they are, whole ones as an INTEGER.
+    pub prints: bool,
 }
 
 /// Why something has no exact form: a clause for a person.
@@ -214,6 +216,7 @@ impl RelationColumn {
             collation: Collation::Binary,
             generated: false,
             hidden: false,
+            prints: false,
         }
     }
 }

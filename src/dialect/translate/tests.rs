@@ -88,7 +88,7 @@ fn what_has_no_exact_form_says_why() {
         ("strftime('%f', name) = '2024'", "fractions of seconds, which SQLite's versions round differently"),
         ("json_extract(name, '$.a')", "json_extract() may give a number here and a text there; PostgreSQL wants one type"),
         ("score || 'x' = '1.0x'", "SQLite and PostgreSQL print REAL differently"),
-        ("price / 2 > 1", "a division is one of integers or of reals, row by row"),
+        ("price / a > 1", "a division is one of integers or of reals, row by row"),
         ("myfunc(a)", "PostgreSQL has no exact form of myfunc()"),
         ("name COLLATE unicase = 'x'", "the collation unicase is the application's own"),
         ("nosuch > 1", "no column is named nosuch"),

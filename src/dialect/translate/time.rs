@@ -2,7 +2,7 @@
 
 use super::expr::Translator;
 use super::typed::{Class, Constant, Typed};
-use super::{Form, Outcome, literal, no};
+use super::{Form, Outcome, literal, no, numbers};
 use crate::dialect::ast::Expr;
 
 /// A moment: SQL of the type timestamp, in UTC unless said otherwise.
@@ -101,6 +101,10 @@ impl Translator<'_> {
                 modifiers.remove(0);
                 from_epoch(&typed)?
             }
+            (_, Class::Real | Class::Numeric) if first_modifier(&modifiers).is_some_and(|text| text == "unixepoch") => {
+                modifiers.remove(0);
+                from_real_epoch(&typed)?
+            }
             (_, Class::Date | Class::Timestamp | Class::TimestampTz | Class::Time) if typed.form != Form::Other => {
                 let sql = match typed.class {
                     Class::Date => typed.cast("timestamp"),
@@ -195,6 +199,19 @@ fn from_epoch(typed: &Typed) -> Outcome<Moment> {
     let seconds = typed.operand();
     let sql = format!("(CASE WHEN {seconds} BETWEEN -62135596800 AND 253402300799 THEN to_timestamp({seconds}) AT TIME ZONE 'UTC' END)");
     Ok(Moment { sql, not_null: false, fraction: Fraction::None, of_text: None })
+}
+
+/// Seconds with a fraction, which SQLite rounds to milliseconds in double precision.
+fn from_real_epoch(typed: &Typed) -> Outcome<Moment> {
+    let real = typed.real()?;
+    if real.volatile || numbers::is_dear(&real) {
+        return no("a date function of a long or random expression");
+    }
+    let x = real.operand();
+    let millis = format!("trunc({x} * 1000.0 + 210866760000000.0 + 0.5) - 210866760000000.0");
+    let moment = format!("TIMESTAMP '1970-01-01 00:00:00' + ({millis}) * interval '1 millisecond'");
+    let sql = format!("(CASE WHEN {x} BETWEEN -62135596800 AND 253402300799.999 THEN {moment} END)");
+    Ok(Moment { sql, not_null: false, fraction: Fraction::Some, of_text: None })
 }
 
 /// Any text: a date, a time of day (of 2000-01-01), `now`, a Julian day, or NULL for all else. What SQLite reads and would print in a way

@@ -65,6 +65,8 @@ pub struct Typed {
     pub instant: Option<String>,
     /// A computed text that never looks like a number.
     pub never_numeric: bool,
+    /// Decimals of a column that both print alike, but for zeros at the end; see [`RelationColumn::prints`].
+    pub prints: bool,
 }
 
 impl Class {
@@ -142,6 +144,7 @@ impl Typed {
             spelling: None,
             instant: None,
             never_numeric: false,
+            prints: false,
         }
     }
 
@@ -157,6 +160,7 @@ impl Typed {
             not_null: column.not_null && !nullable,
             form: column.form,
             is_column: true,
+            prints: column.prints,
             ..Typed::atom(sql, Class::of(&column.type_))
         }
     }
@@ -303,6 +307,7 @@ impl Typed {
                 }
                 _ => return no("SQLite and PostgreSQL print REAL differently"),
             },
+            Class::Numeric if self.prints => format!("trim_scale({})::text", self.sql),
             Class::Numeric => return no("SQLite and PostgreSQL print REAL differently"),
             Class::Uuid | Class::Json if self.form == Form::Canonical => self.cast("text"),
             Class::Date | Class::Timestamp | Class::Time if self.form == Form::Canonical => return Ok(self.spelled()),

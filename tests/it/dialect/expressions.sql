@@ -11,6 +11,10 @@ r * 2
 r / m
 n + r
 p * 2
+p / 2
+p / -3
+p / 2 * 1.5
+typeof(p / 7.0)
 p + n
 -n
 - r
@@ -314,3 +318,21 @@ likely(e) = 'ANNA'
 e = unlikely('ANNA')
 d > strftime('%Y-%m-%d', ts)
 d < date(ts, '+1 day')
+-- Seconds with a fraction, and times among integers
+datetime(r, 'unixepoch')
+datetime(r * 1000 + 1700000000.25, 'unixepoch')
+strftime('%s', p + 0.9996, 'unixepoch')
+date(p * 86400000, 'unixepoch', '+1 month')
+datetime(1e11 + r, 'unixepoch')
+datetime(1e200 * r, 'unixepoch')
+CASE WHEN n > 0 THEN datetime(n, 'unixepoch') ELSE n END
+CASE WHEN n > 0 THEN d ELSE m END
+ifnull(d, 7) = '2024-01-31'
+coalesce(n, ts)
+-- Decimals of few digits as texts
+p || ' EUR'
+CAST(p AS TEXT)
+length(p)
+replace(p, '.', ',')
+p || n || b
+(SELECT max(id) FROM t) || p

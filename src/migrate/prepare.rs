@@ -71,11 +71,11 @@ pub(super) fn read_source(
         }
     }
     let mut damage = damage(snapshot, &schema, &profiles)?;
-    let wanted_rows = |place: usize| {
+    let wanted_sums = |place: usize| {
         let (table, profile): (&Table, &TableProfile) = (&schema.tables[place], &profiles[place]);
-        (table.has_data() && is_wanted(&table.name)).then_some(profile.rows)
+        (table.has_data() && is_wanted(&table.name)).then(|| profile.sums.clone())
     };
-    damage.extend(lost_rows::by_indexes(snapshot, &schema, readers, wanted_rows)?);
+    damage.extend(lost_rows::by_indexes(snapshot, &schema, readers, wanted_sums)?);
     Ok(Inspected { schema, profiles, damage })
 }
 

@@ -372,10 +372,27 @@ pub struct TableProfile {
     pub columns: Vec<ColumnProfile>,
     /// The table cut into ranges of about equal bytes; empty for a table without rowids.
     pub ranges: Vec<RowRange>,
+    /// What the table's indexes should have of it.
+    pub sums: RowSums,
     /// A virtual table may refuse to be read, for reasons of its module's.
     pub unreadable: Option<String>,
     /// Nobody has looked at the rows.
     pub unseen: bool,
+}
+
+/// A table's rows without regard to order: how many, and for each of its indexes that should have them all a sum over what that has of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowSums {
+    pub rows: u64,
+    pub sums: Vec<u64>,
+}
+
+impl RowSums {
+    pub fn merge(&mut self, later: &RowSums) {
+        self.rows += later.rows;
+        self.sums.resize(self.sums.len().max(later.sums.len()), 0);
+        self.sums.iter_mut().zip(&later.sums).for_each(|(mine, theirs)| *mine = mine.wrapping_add(*theirs));
+    }
 }
 
 impl TableProfile {
@@ -399,6 +416,7 @@ impl TableProfile {
             }
         }
         self.ranges.extend(later.ranges);
+        self.sums.merge(&later.sums);
         self.unreadable = self.unreadable.take().or(later.unreadable);
     }
 }

@@ -1,14 +1,20 @@
-//! What a table's indexes know of its rows. Who reads a table does not miss a row that its b-tree has lost: only an index that still has it tells.
+//! What a table's indexes know of its rows. Who reads a table does not miss a row that its b-tree has lost, nor a value that was changed behind SQLite's back: only an
+//! index that still has it tells.
+
+use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
 
-use crate::model::{Index, IndexOrigin, Schema, Table, TableKind};
+use crate::model::{Schema, Table};
+use crate::plan::profile::RowSums;
 use crate::sqlite::broken::KeyText;
-use crate::sqlite::rows::{count_by_index, quote, rowid_name};
+use crate::sqlite::profile::pieces;
+use crate::sqlite::rows::{quote, rowid_name};
 use crate::sqlite::share::share;
 use crate::sqlite::snapshot::{Reader, Snapshot};
+use crate::sqlite::witness::{Witness, key_columns};
 
-/// An index that has not as many entries as its table has rows.
+/// An index that has not what its table has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OddIndex {
     /// The table's place in `Schema::tables`.
@@ -19,66 +25,124 @@ pub struct OddIndex {
     pub entries: Option<u64>,
     /// Rows that the index has, and the table has not; and the first five of them: `id 5`.
     pub lost: u64,
-    pub examples: Vec<String>,
+    pub lost_examples: Vec<String>,
+    /// Rows of which the index has other values; and the first five of them, with the columns: `id 5: at`.
+    pub changed: u64,
+    pub changed_examples: Vec<String>,
 }
 
-/// Counts every index that should have all rows of its table, with `readers` threads. `rows` says how many rows the table
-/// at a place in the schema has, none where nobody asks.
-pub fn odd_indexes(snapshot: &Snapshot, schema: &Schema, readers: usize, rows: impl Fn(usize) -> Option<u64>) -> Result<Vec<OddIndex>> {
+/// Reads every index that should have all rows of its table, with `readers` threads. `sums` says what the table at a place in the schema has, none where
+/// nobody asks.
+pub fn odd_indexes(snapshot: &Snapshot, schema: &Schema, readers: usize, sums: impl Fn(usize) -> Option<RowSums>) -> Result<Vec<OddIndex>> {
     let mut pieces = Vec::new();
-    for (place, table) in schema.tables.iter().enumerate().filter(|(_, table)| table.kind == TableKind::Ordinary) {
-        let Some(rows) = rows(place) else { continue };
-        // The index of a key without rowids is the table itself.
-        let is_apart = |index: &&Index| index.predicate.is_none() && !(table.without_rowid && index.origin == IndexOrigin::PrimaryKey);
-        pieces.extend(table.indexes.iter().filter(is_apart).map(|index| (place, rows, index)));
+    for (place, table) in schema.tables.iter().enumerate() {
+        let Some(RowSums { rows, sums }) = sums(place) else { continue };
+        pieces.extend(Witness::of(table).into_iter().zip(sums).map(|(witness, sum)| (place, rows, witness, sum)));
     }
-    let odd = share(snapshot, readers.min(pieces.len()), &pieces, |reader, (place, rows, index)| {
-        reader.compare(*place, &schema.tables[*place], *rows, index)
+    let odd = share(snapshot, readers.min(pieces.len()), &pieces, |reader, (place, rows, witness, sum)| {
+        reader.compare(*place, &schema.tables[*place], (*rows, *sum), witness)
     })?;
     Ok(odd.into_iter().flatten().collect())
 }
 
-impl Reader<'_> {
-    /// How many rows the table has by its own b-tree; none where that cannot be read.
-    pub fn rows_by_table(&self, table: &Table) -> Option<u64> {
-        let sql = format!("SELECT count(*) FROM main.{} NOT INDEXED", quote(&table.name));
-        self.connection().query_row(&sql, [], |row| row.get::<_, i64>(0)).ok().map(i64::unsigned_abs)
+/// The sums of the wanted tables by their own b-trees, by their places; without those that cannot be read, which says whoever reads their rows.
+pub fn sums_by_tables(
+    snapshot: &Snapshot,
+    schema: &Schema,
+    readers: usize,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<HashMap<usize, RowSums>> {
+    let pieces = pieces(snapshot, schema, readers, wanted)?;
+    let results = share(snapshot, readers, &pieces, |reader, piece| {
+        Ok(reader.sums_by_table(&schema.tables[piece.table], piece.range.as_ref()).ok())
+    })?;
+    let mut all: HashMap<usize, Option<RowSums>> = HashMap::new();
+    for (piece, result) in pieces.iter().zip(results) {
+        let sums = all.entry(piece.table).or_insert_with(|| Some(RowSums::default()));
+        *sums = sums.take().zip(result).map(|(mut sums, part)| {
+            sums.merge(&part);
+            sums
+        });
     }
+    Ok(all.into_iter().filter_map(|(table, sums)| Some((table, sums?))).collect())
+}
 
-    fn compare(&self, place: usize, table: &Table, rows: u64, index: &Index) -> Result<Option<OddIndex>> {
-        let from = format!("FROM main.{} AS c INDEXED BY {}", quote(&table.name), quote(&index.name));
-        let number = |sql: &str| self.connection().query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
-        let mut odd = OddIndex { table: place, name: index.name.clone(), rows, entries: None, lost: 0, examples: Vec::new() };
-        match number(&count_by_index(table, index)) {
-            Ok(entries) if entries == rows => return Ok(None),
-            Ok(entries) => odd.entries = Some(entries),
+impl Reader<'_> {
+    fn compare(&self, place: usize, table: &Table, (rows, sum): (u64, u64), witness: &Witness<'_>) -> Result<Option<OddIndex>> {
+        let index = witness.index;
+        let mut odd = OddIndex {
+            table: place,
+            name: index.name.clone(),
+            rows,
+            entries: None,
+            lost: 0,
+            lost_examples: Vec::new(),
+            changed: 0,
+            changed_examples: Vec::new(),
+        };
+        match self.sum_by_index(table, witness) {
+            Ok(entries) if entries == (rows, sum) => return Ok(None),
+            Ok((entries, _)) => odd.entries = Some(entries),
             Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) => return Ok(Some(odd)),
             // It is of a function or a module that is not here, and nothing is known of it.
             Err(_) => return Ok(None),
         }
-        let key = match (rowid_name(table), table.primary_key_index().filter(|_| table.without_rowid)) {
-            (Some(rowid), _) => vec![table.rowid_alias.map_or(rowid.to_string(), |alias| table.columns[alias].name.clone())],
-            (None, Some(key)) => key.columns.iter().filter_map(|column| Some(table.columns[column.column?].name.clone())).collect(),
-            (None, None) => Vec::new(),
+        let key = match rowid_name(table) {
+            Some(rowid) => vec![table.rowid_alias.map_or(rowid.to_string(), |alias| table.columns[alias].name.clone())],
+            None => key_columns(table).iter().map(|column| table.columns[*column].name.clone()).collect(),
         };
         if key.is_empty() {
             odd.lost = odd.entries.unwrap_or_default().saturating_sub(rows);
+            odd.changed = u64::from(odd.entries == Some(rows));
             return Ok(Some(odd));
         }
         let own = table.primary_key_index().filter(|_| table.without_rowid);
         let own = own.map_or("NOT INDEXED".to_string(), |key| format!("INDEXED BY {}", quote(&key.name)));
+        let (name, named) = (quote(&table.name), KeyText::of(&key));
         let keys: Vec<String> = key.iter().map(|name| format!("c.{}", quote(name))).collect();
         let same: Vec<String> = key.iter().map(|name| format!("r.{0} = c.{0}", quote(name))).collect();
-        let lost = format!("{from} WHERE NOT EXISTS (SELECT 1 FROM main.{} AS r {own} WHERE {})", quote(&table.name), same.join(" AND "));
-        let context = || format!("look for rows that only the index {:?} knows", index.name);
-        let named = KeyText::of(&key);
-        odd.lost = number(&format!("SELECT count(DISTINCT {named}) {lost}")).with_context(context)?;
-        let examples = format!("SELECT CAST({named} AS TEXT) {lost} GROUP BY {0} ORDER BY {0} LIMIT 5", keys.join(", "));
-        let mut statement = self.connection().prepare(&examples).with_context(context)?;
+        let (keys, same) = (keys.join(", "), same.join(" AND "));
+        let from = format!("FROM main.{name} AS c INDEXED BY {}", quote(&index.name));
+
+        let lost = format!("{from} WHERE NOT EXISTS (SELECT 1 FROM main.{name} AS r {own} WHERE {same})");
+        (odd.lost, odd.lost_examples) = self
+            .count_and_list(
+                &format!("count(DISTINCT {named}) {lost}"),
+                &format!("CAST({named} AS TEXT) {lost} GROUP BY {keys} ORDER BY {keys}"),
+            )
+            .with_context(|| format!("look for rows that only the index {:?} knows", index.name))?;
+        if !witness.columns.is_empty() {
+            let is_other: Vec<(String, String)> = witness
+                .columns
+                .iter()
+                .map(|column| &table.columns[*column].name)
+                .map(|name| (name.clone(), format!("r.{0} IS NOT c.{0} COLLATE BINARY", quote(name))))
+                .collect();
+            let any: Vec<&str> = is_other.iter().map(|(_, other)| other.as_str()).collect();
+            let which: Vec<String> = is_other
+                .iter()
+                .map(|(name, other)| format!("CASE WHEN {other} THEN ', {}' ELSE '' END", name.replace('\'', "''")))
+                .collect();
+            // As it stands: the index outside, and each of its rows looked up in the table.
+            let changed = format!("{from} CROSS JOIN main.{name} AS r {own} WHERE {same} AND ({})", any.join(" OR "));
+            let text = format!("CAST({named} || ': ' || ltrim({}, ', ') AS TEXT)", which.join(" || "));
+            (odd.changed, odd.changed_examples) = self
+                .count_and_list(&format!("count(*) {changed}"), &format!("{text} {changed} ORDER BY {keys}"))
+                .with_context(|| format!("look for rows of which the index {:?} has other values", index.name))?;
+        }
+        Ok(Some(odd))
+    }
+
+    /// What the one asks for as a number, and the first five texts of the other.
+    fn count_and_list(&self, count: &str, list: &str) -> Result<(u64, Vec<String>)> {
+        let number = self.connection().query_row(&format!("SELECT {count}"), [], |row| row.get::<_, i64>(0))?.unsigned_abs();
+        if number == 0 {
+            return Ok((0, Vec::new()));
+        }
+        let mut statement = self.connection().prepare(&format!("SELECT {list} LIMIT 5"))?;
         let text =
             |row: &rusqlite::Row<'_>| Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default()).into_owned());
-        let examples = statement.query_map([], text).with_context(context)?;
-        odd.examples = examples.collect::<Result<_, _>>().with_context(context)?;
-        Ok(Some(odd))
+        let texts = statement.query_map([], text)?.collect::<Result<_, _>>()?;
+        Ok((number, texts))
     }
 }

@@ -8,11 +8,12 @@ use crate::plan::profile::{ColumnProfile, RowRange, TableProfile};
 use crate::sqlite::rows::{Scan, rowid_name};
 use crate::sqlite::share::share;
 use crate::sqlite::snapshot::{BROKEN_MODULE, Reader, Snapshot};
+use crate::sqlite::witness::Summing;
 
 /// One piece of work: a table, or a range of a big one.
-struct Piece {
-    table: usize,
-    range: Option<RowRange>,
+pub(super) struct Piece {
+    pub table: usize,
+    pub range: Option<RowRange>,
 }
 
 /// Tables with more rows than this are profiled in as many ranges as there are readers.
@@ -47,7 +48,7 @@ pub fn profile(
 }
 
 /// Cuts big tables by rowid, so that no reader is left alone with one.
-fn pieces(snapshot: &Snapshot, schema: &Schema, readers: usize, wanted: impl Fn(&str) -> bool) -> Result<Vec<Piece>> {
+pub(super) fn pieces(snapshot: &Snapshot, schema: &Schema, readers: usize, wanted: impl Fn(&str) -> bool) -> Result<Vec<Piece>> {
     let reader = snapshot.reader()?;
     let mut pieces = Vec::new();
     for (index, table) in schema.tables.iter().enumerate().filter(|(_, table)| table.has_data() && wanted(&table.name)) {
@@ -93,6 +94,7 @@ fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes:
     let mut profile = TableProfile { columns: vec![ColumnProfile::default(); columns.len()], ..TableProfile::default() };
     let mut range: Option<RowRange> = None;
     let with_ranges = rowid_name(table).is_some();
+    let mut summing = Summing::of(table);
     reader.scan(&scan, |row| {
         let (mut bytes, mut tuple) = (0, 0);
         for (index, (column, declared)) in profile.columns.iter_mut().zip(&declared).enumerate() {
@@ -101,6 +103,7 @@ fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes:
             tuple += least_in_page(value, *declared);
             column.observe(value, row.key, *declared);
         }
+        summing.add(row.key, |column| row.value(column));
         profile.rows += 1;
         profile.bytes += bytes;
         if tuple > profile.min_tuple_bytes {
@@ -119,6 +122,7 @@ fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes:
         Ok(())
     })?;
     profile.ranges.extend(range);
+    profile.sums = summing.end();
     Ok(profile)
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::model::{Collation, Failure, Index, Table, TableKind, Value};
 use crate::plan::profile::RowRange;
 use crate::sqlite::cursor::Cursor;
+use crate::sqlite::pages::Part;
 use crate::sqlite::salvage::Salvage;
 use crate::sqlite::snapshot::{DAMAGED, Reader, damaged, explain};
 
@@ -177,43 +178,107 @@ impl Reader<'_> {
             return Ok(progress.rows);
         };
         match scan.rowid {
-            Some(rowid) => self.salvage_by_rowid(salvage, scan, rowid, &mut progress, &mut each)?,
+            Some(_) => self.salvage_by_rowid(salvage, scan, &mut progress, &mut each)?,
             None => self.salvage_from_both_ends(salvage, scan, &mut progress, &mut each)?,
         }
         Ok(progress.rows)
     }
 
-    /// Reads on after each row, or part of the b-tree, that cannot be read.
+    /// Reads part after part of the b-tree, as its pages tell of it: what a damaged one has lost is between those beside it.
     fn salvage_by_rowid(
         &self,
         salvage: &Salvage,
         scan: &Scan,
-        rowid: &str,
         progress: &mut Progress,
         each: &mut impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
+        let root = self.root(&scan.table)?;
         let (mut from, last) = scan.range.unwrap_or((i64::MIN, i64::MAX));
-        let next =
-            format!("SELECT {rowid} FROM main.{} NOT INDEXED WHERE {rowid} BETWEEN ?1 AND ?2 ORDER BY {rowid} LIMIT 1", quote(&scan.table));
         loop {
-            let range = Some((from, last));
-            progress.last = None;
-            let Err(error) = self.read(scan, &scan.sql(range), range, progress, each) else { return Ok(()) };
-            let reason = damage(&error).ok_or(error)?;
-            let Some(start) = progress.last.map_or(Some(from), |last| last.checked_add(1)) else { return Ok(()) };
-            let stands = self.connection().query_row(&next, [start, last], |row| row.get::<_, i64>(0));
-            let read_on = match stands {
-                // The row is there, and its values are not.
-                Ok(rowid) => {
-                    salvage.skip_row(&scan.table, rowid, &reason)?;
-                    rowid.checked_add(1).filter(|next| *next <= last)
-                }
-                Err(_) => salvage.skip(&scan.table, self.root(&scan.table)?, start, last, &reason)?,
-            };
-            match read_on {
+            let part = salvage.part(root, from);
+            let to = part.last.min(last);
+            match part.is_whole {
+                true => self.salvage_whole(salvage, scan, &part, (from, to), progress, each)?,
+                false => self.salvage_broken(salvage, scan, &part, (from, to), progress, each)?,
+            }
+            match to.checked_add(1).filter(|next| *next <= last) {
                 Some(next) => from = next,
                 None => return Ok(()),
             }
+        }
+    }
+
+    /// A page whose rows are known, and each in its place; the values of some may be lost with pages of their own.
+    fn salvage_whole(
+        &self,
+        salvage: &Salvage,
+        scan: &Scan,
+        part: &Part,
+        (from, to): (i64, i64),
+        progress: &mut Progress,
+        each: &mut impl FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut start = from;
+        let mut left = part.rows.iter().flatten().copied().filter(|row| (from..=to).contains(row)).peekable();
+        while left.peek().is_some() {
+            let range = Some((start, to));
+            progress.last = None;
+            let read = self.read(scan, &scan.sql(range), range, progress, each);
+            let last = progress.last;
+            while left.next_if(|row| last.is_some_and(|last| *row <= last)).is_some() {}
+            let reason = match read {
+                Ok(()) => NOT_FOUND.to_string(),
+                Err(error) => damage(&error).ok_or(error)?,
+            };
+            let Some(row) = left.next() else { return Ok(()) };
+            salvage.skip_row(&scan.table, row, &reason)?;
+            let Some(next) = row.checked_add(1) else { return Ok(()) };
+            start = next;
+        }
+        Ok(())
+    }
+
+    /// A page that is not what it should be: of its rows those that are in their place and can be read.
+    fn salvage_broken(
+        &self,
+        salvage: &Salvage,
+        scan: &Scan,
+        part: &Part,
+        (from, to): (i64, i64),
+        progress: &mut Progress,
+        each: &mut impl FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let lost = |first: i64, last: i64, reason: &str| match first <= last {
+            true => salvage.lost(&scan.table, (first, last), part.page, reason),
+            false => Ok(()),
+        };
+        let mut reason = damaged().message;
+        // The first rowid that may be lost, once one is.
+        let (mut open, mut is_lost, mut any_lost) = (from, false, false);
+        for row in &part.rows {
+            let Some(row) = row.filter(|row| (from..=to).contains(row)) else {
+                is_lost |= row.is_none();
+                continue;
+            };
+            let (range, before) = (Some((row, row)), progress.rows);
+            progress.last = None;
+            match self.read(scan, &scan.sql(range), range, progress, each) {
+                Ok(()) if progress.rows == before + 1 => {
+                    if is_lost {
+                        lost(open, row.saturating_sub(1), &reason)?;
+                    }
+                    any_lost |= is_lost;
+                    (open, is_lost) = (row.saturating_add(1), false);
+                }
+                Ok(()) => is_lost = true,
+                Err(error) => (reason, is_lost) = (damage(&error).ok_or(error)?, true),
+            }
+        }
+        match (is_lost, any_lost) {
+            (true, _) => lost(open, to, &reason),
+            // Nothing tells where in the page rows are lacking.
+            (false, false) => lost(from, to, &reason),
+            (false, true) => Ok(()),
         }
     }
 
@@ -305,6 +370,9 @@ impl Reader<'_> {
         Ok(())
     }
 }
+
+/// Of a row that its page has, and SQLite does not come to.
+const NOT_FOUND: &str = "the b-tree does not lead to the row";
 
 /// How far a scan has come.
 #[derive(Default)]

@@ -105,6 +105,130 @@ fn rows_around_a_lost_leaf_page_are_saved_and_the_lost_ones_named() {
     assert!(refused.stdout.contains("damage"), "{refused}");
 }
 
+/// The rowids that a message says cannot be read, as ranges.
+fn said_to_be_lost(message: &str) -> Vec<(i64, i64)> {
+    let Some(list) = message.split("rowids ").nth(1).map(|rest| rest.split([';', '(']).next().unwrap_or_default()) else {
+        return Vec::new();
+    };
+    let range = |part: &str| {
+        let numbers: Vec<i64> = part.split(' ').filter_map(|word| word.parse().ok()).collect();
+        match (part, &numbers[..]) {
+            ("all", _) => (i64::MIN, i64::MAX),
+            (part, [last]) if part.starts_with("up to") => (i64::MIN, *last),
+            (part, [first]) if part.starts_with("from") => (*first, i64::MAX),
+            (_, [one]) => (*one, *one),
+            (_, [.., first, last]) => (*first, *last),
+            _ => panic!("{part} of {message}"),
+        }
+    };
+    list.trim().split(", ").map(range).collect()
+}
+
+#[test]
+fn whatever_a_page_has_suffered_every_lost_row_is_within_what_is_said() {
+    type Harm = (&'static str, fn(&mut [u8], &[u8]));
+    let harms: [Harm; 12] = [
+        ("all", |page, _| page.fill(0)),
+        ("header", |page, _| page[..8].fill(0)),
+        ("kind", |page, _| page[0] = 2),
+        ("fewer", |page, _| page[4] /= 2),
+        ("none", |page, _| page[3..5].fill(0)),
+        ("more", |page, _| page[4] += 9),
+        ("pointers", |page, _| page[20..36].fill(0)),
+        ("noise", |page, _| page[3000..3500].iter_mut().enumerate().for_each(|(place, byte)| *byte = b'A' + (place * 7 % 26) as u8)),
+        ("cut", |page, _| page[2048..].fill(b' ')),
+        ("swapped", |page, _| page[10..14].rotate_left(2)),
+        ("other", |page, other| page.copy_from_slice(other)),
+        ("rowid", |page, _| {
+            let cell = usize::from(page[18]) << 8 | usize::from(page[19]);
+            page[cell + 1] = 0xff;
+        }),
+    ];
+    let table = |name: &str| {
+        format!(
+            "CREATE TABLE \"{name}\"(id INTEGER PRIMARY KEY, body TEXT);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)
+                 INSERT INTO \"{name}\" SELECT i * 3, printf('%.*c', 60 + i % 50, 'x') FROM n;"
+        )
+    };
+    let sql: String = harms.iter().map(|(name, _)| table(name)).collect();
+    let damaged = Damaged::new("harms", &format!("PRAGMA page_size = 4096; {sql} {}", table("sound")));
+    let bytes = std::fs::read(damaged.case.source_path()).expect("read");
+    let of = |page: u64| &bytes[((page - 1) * PAGE) as usize..(page * PAGE) as usize];
+    for (name, harm) in harms {
+        let leaves = damaged.pages(name, "leaf");
+        // In the middle, and the last.
+        for page in [leaves[6], leaves[leaves.len() - 1]] {
+            let mut harmed = of(page).to_vec();
+            harm(&mut harmed, of(leaves[2]));
+            write_at(damaged.case.source_path(), (page - 1) * PAGE, &harmed);
+        }
+    }
+    let salvaged = damaged.migrate("--salvage").exit(1).json();
+    let warnings = salvaged["warnings"].as_array().expect("warnings");
+    let of_table = |name: &str| warnings.iter().find(|warning| warning["object"] == name && warning["code"] == "source_damaged");
+    assert!(of_table("sound").is_none(), "{salvaged}");
+    assert_eq!(damaged.database.value("SELECT count(*) FROM sound"), "900");
+    for (name, _) in harms {
+        let message =
+            of_table(name).unwrap_or_else(|| panic!("nothing of {name} in {salvaged}"))["message"].as_str().expect("a message").to_string();
+        let said = said_to_be_lost(&message);
+        let lost = format!("SELECT n * 3 FROM generate_series(1, 900) n WHERE NOT EXISTS (SELECT FROM \"{name}\" t WHERE t.id = n * 3)");
+        let lost: Vec<i64> = damaged.database.rows(&lost).iter().map(|row| row.parse().expect("a rowid")).collect();
+        for row in &lost {
+            assert!(said.iter().any(|(first, last)| (first..=last).contains(&row)), "{name} has lost {row}: {message}");
+        }
+        // And the rows of all other pages are there.
+        assert!(lost.len() < 120, "{name}: {} rows are lost: {message}", lost.len());
+    }
+    let message = of_table("all").expect("said")["message"].as_str().expect("a message");
+    assert!(message.contains("(at most ") || message.contains(" on; page"), "{message}");
+}
+
+#[test]
+fn a_value_that_an_index_contradicts_is_damage() {
+    let harm = |damaged: &Damaged, btree: &str, old: &[u8], new: &[u8]| {
+        let bytes = std::fs::read(damaged.case.source_path()).expect("read");
+        let of_btree = |page: &u64| {
+            let start = ((page - 1) * PAGE) as usize;
+            let found = bytes[start..start + PAGE as usize].windows(old.len()).position(|bytes| bytes == old)?;
+            Some((start + found) as u64)
+        };
+        let at = damaged.pages(btree, "leaf").iter().find_map(of_btree).expect("the value stands in a leaf");
+        write_at(damaged.case.source_path(), at, new);
+    };
+    let (before, damaged) = (Database::fresh(), Damaged::new("a changed value", INDEXED));
+    let again = Case::new("before it was changed").source_file(damaged.case.source_path()).database(&before);
+    again.run("migrate {source} --to {url}").exit(0);
+    harm(&damaged, "notes", b"at 1977", b"at 1978");
+    damaged.is_refused("source_damaged");
+    damaged.migrate("--dry-run").exit(2).stdout_has("its index notes_at has other values of 1 row (id 1977: at)");
+    // Followed, what is wrong would take the place of what is right.
+    again.run("migrate {source} --to {url} --refresh --yes --json").exit(2).stdout_has("source_damaged");
+    assert_eq!(before.value("SELECT at FROM notes WHERE id = 1977"), "at 1977");
+    let message = damaged.is_salvaged("notes");
+    assert!(message.contains("its index notes_at has other values of 1 row, and those of the table are copied (id 1977: at)"), "{message}");
+    assert_eq!(damaged.database.value("SELECT at FROM notes WHERE id = 1977"), "at 1978");
+
+    // Which of the two is wrong cannot be known.
+    let damaged = Damaged::new("a changed entry", INDEXED);
+    harm(&damaged, "notes_at", b"at 1500", b"at 15zz");
+    damaged.migrate("").exit(2).stdout_has("its index notes_at has other values of 1 row (id 1500: at)");
+
+    // A row under another rowid is as many rows as before.
+    let damaged = Damaged::new("a changed rowid", INDEXED);
+    behind("%", damaged.case.source_path(), "UPDATE notes SET id = 5000 WHERE id = 1977");
+    damaged.migrate("").exit(2).stdout_has("its index notes_at has 1 more (id 1977)");
+
+    let sql =
+        "CREATE TABLE pairs(a TEXT, b REAL, v TEXT COLLATE NOCASE, PRIMARY KEY(b DESC, a)) WITHOUT ROWID; CREATE INDEX pairs_v ON pairs(v);
+               INSERT INTO pairs VALUES ('x', 1, 'one'), ('y', 2.5, 'twotwotwo'), ('z', -0.0, 'three');";
+    Damaged::new("sound pairs", sql).migrate("").exit(0);
+    let damaged = Damaged::new("a changed pair", sql);
+    harm(&damaged, "pairs", b"twotwotwo", b"TWOTWOTWO");
+    damaged.migrate("").exit(2).stdout_has("its index pairs_v has other values of 1 row (b 2.5, a y: v)");
+}
+
 #[test]
 fn a_lost_inner_page_takes_its_own_part_only() {
     let mut sql = SOURCE.replace("i < 2000", "i < 40000");

@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::cli::migrate::Verify;
 use crate::migrate::{self, Inspected, Lacking, MigrateReport, PhaseTime, Prepared};
 use crate::model::{Events, Failure, Phase, QualifiedName, Section};
-use crate::plan::{CopyMap, NameStyle, ObjectKind, Plan, TablePlan, Warning};
+use crate::plan::{CopyMap, ObjectKind, Options, Plan, TablePlan, Warning};
 use crate::postgres::{Address, Migrations, Transaction, database_error, sql_failure};
 use crate::registry;
 use crate::sqlite::Snapshot;
@@ -19,7 +19,7 @@ use crate::verify::{self, MissingObject};
 /// Both sides read again and compared, by code that the copy does not share.
 pub(super) async fn prove(
     (how, retried): (Verify, Option<&Path>),
-    names: NameStyle,
+    options: &Options,
     report: &mut MigrateReport,
     snapshot: Arc<Snapshot>,
     address: &Address,
@@ -57,7 +57,7 @@ pub(super) async fn prove(
                 maps: maps.clone(),
                 included: Arc::new(|_| true),
                 left_out: None,
-                names,
+                names: options.names,
                 schema: schema.clone(),
                 jobs,
                 sample: verify::Sample::ALL,
@@ -67,7 +67,7 @@ pub(super) async fn prove(
                 events: Arc::clone(&events),
             };
             if let Some(inspected) = report.inspected.clone() {
-                compare_given(&job(), &inspected, all, report).await?;
+                compare_given(&job(), options, &inspected, all, report).await?;
             }
             if maps.is_empty() && report.verify_began.is_some() {
                 report.elapsed += started.elapsed();
@@ -87,9 +87,15 @@ pub(super) async fn prove(
 }
 
 /// What the source has of keys, indexes and constraints, and a table that was there before has not: said, though its own schema is obeyed.
-async fn compare_given(job: &verify::Job, inspected: &Inspected, maps: Vec<CopyMap>, report: &mut MigrateReport) -> Result<()> {
-    let job = of_maps(job, maps);
-    let found = lacking(&job, inspected, (&report.plan, &report.mapping), &report.warnings, async |_| Ok(())).await?;
+async fn compare_given(
+    job: &verify::Job,
+    options: &Options,
+    inspected: &Inspected,
+    maps: Vec<CopyMap>,
+    report: &mut MigrateReport,
+) -> Result<()> {
+    let (job, plan) = (of_maps(job, maps), Planned { plan: &report.plan, mapping: &report.mapping, data_only: options.data_only });
+    let found = lacking(&job, inspected, &plan, &report.warnings, async |_| Ok(())).await?;
     report.warnings.extend(found);
     Ok(())
 }
@@ -125,7 +131,8 @@ pub(super) async fn foretell_given(job: &migrate::Job, prepared: &Prepared, said
         return Ok(not_foretold("a migration of --migrations runs outside a transaction"));
     }
     let ready = async |transaction: &Transaction<'_>| prepared.make_as_it_will_be(transaction, job).await;
-    match lacking(&comparison, inspected, (&prepared.plan, &job.mapping_name), said, ready).await {
+    let plan = Planned { plan: &prepared.plan, mapping: &job.mapping_name, data_only: job.options.data_only };
+    match lacking(&comparison, inspected, &plan, said, ready).await {
         // Rows that the run will take away may be in the way of what it then makes.
         Err(error) if database_error(&error).is_some() => Ok(not_foretold(&sql_failure(error).to_string())),
         found => found,
@@ -150,10 +157,17 @@ fn of_maps(job: &verify::Job, maps: Vec<CopyMap>) -> verify::Job {
     }
 }
 
+/// What was decided, and by which mapping.
+struct Planned<'a> {
+    plan: &'a Plan,
+    mapping: &'a str,
+    data_only: bool,
+}
+
 async fn lacking(
     job: &verify::Job,
     inspected: &Inspected,
-    (plan, mapping): (&Plan, &str),
+    &Planned { plan, mapping, data_only }: &Planned<'_>,
     said: &[Warning],
     ready: impl AsyncFnOnce(&Transaction<'_>) -> Result<()>,
 ) -> Result<Vec<Warning>> {
@@ -176,7 +190,7 @@ async fn lacking(
                 let MissingObject { kind, object, reason, differs, .. } = missing;
                 Lacking { kind, object, reason, differs }
             });
-            Ok(migrate::lacking(said, news))
+            Ok(migrate::lacking(said, data_only, news))
         }
         // Without the right to temporary tables there is no telling.
         Err(error) => match error.downcast_ref::<Failure>() {

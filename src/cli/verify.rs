@@ -49,10 +49,10 @@ pub struct Args {
     /// How many differences of a table are listed
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
-    /// Count rows that were set aside as different
+    /// Count rows that were set aside as different, and with --schema-objects what was added to a table and may refuse or change rows
     #[arg(long)]
     strict: bool,
-    /// Compare the schemas too: types, keys, indexes, constraints, views, triggers, defaults, and where sequences go on
+    /// Compare the schemas too: types, keys, indexes, constraints, views, triggers, defaults, and where sequences go on; what was added is listed
     #[arg(long)]
     schema_objects: bool,
     /// The folder of the rows that migrate has set aside [default: where each table's runs put theirs]
@@ -111,11 +111,12 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         rejects: args.rejects,
         events: Arc::new(move |event| shown.show(&event)),
     };
+    let strict = job.strict;
     let report = async {
         let objects = if args.schema_objects { Some(verify::schema_objects(&job).await?) } else { None };
         let report = verify::run(job).await?;
         anyhow::Ok(match objects {
-            Some(objects) => report.with_objects(objects),
+            Some(objects) => report.with_objects(objects, strict),
             None => report,
         })
     }

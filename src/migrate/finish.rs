@@ -433,10 +433,10 @@ pub async fn validate_foreign_keys(run: &Run, client: &Client) -> Result<u64> {
     Ok(validated)
 }
 
-/// What lets a column's ids go on: its own sequence is set, one that others may draw from too is raised.
-pub fn statements_of(table: &QualifiedName, plan: &SequencePlan, only_ours: bool, drawn: Option<&ColumnSequence>) -> Vec<String> {
-    match drawn.filter(|drawn| !drawn.is_own) {
-        Some(shared) => vec![statement::raise_sequence(table, plan, &shared.name)],
+/// What lets a column's ids go on: the sequence of a table that a run has made is set, one that was there, or that others may draw from too, is raised.
+pub fn statements_of(table: &QualifiedName, plan: &SequencePlan, only_ours: bool, there: Option<&ColumnSequence>) -> Vec<String> {
+    match there {
+        Some(there) => vec![statement::raise_sequence(table, plan, &there.name)],
         None => statement::set_sequence(table, plan, only_ours),
     }
 }

@@ -10,7 +10,7 @@ use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::{Job, peak_rss_bytes};
 use crate::model::Phase;
-use crate::plan::{NOT_IN_TARGET, ObjectKind, Plan, Severity, Todo, Warning, lacks};
+use crate::plan::{NOT_IN_TARGET, NUMBERED, ObjectKind, Plan, Severity, Todo, Warning, lacks};
 
 #[derive(Clone, Debug)]
 pub struct MigrateReport {
@@ -267,16 +267,23 @@ pub struct Lacking {
     pub differs: bool,
 }
 
-/// What is said of objects that given tables do not have; what was said of an object already is enough.
-pub fn lacking(said: &[Warning], missing: impl Iterator<Item = Lacking>) -> Vec<Warning> {
+/// What is said of objects that given tables do not have; what was said of an object already is enough. An object that is missing is a loss, wherever it was to come
+/// from; who asked for rows alone (`data_only`) has not asked for it, and must know. Ids that SQLite only happens to give are their application's to give.
+pub fn lacking(said: &[Warning], data_only: bool, missing: impl Iterator<Item = Lacking>) -> Vec<Warning> {
     let is_said = |object: &str| said.iter().any(|warning| warning.object == object && warning.severity != Severity::Note);
     let warning = |Lacking { kind, object, reason, differs }: Lacking| {
         // An identity is a column and the sequence that fills it.
         let wanted = if kind == "identity" { ObjectKind::Sequence.as_str() } else { &kind };
         let class = ObjectKind::ALL.into_iter().find(|known| known.as_str() == wanted).map_or("", ObjectKind::allow_class);
-        let same = if differs { " that gives the same" } else { "" };
+        let same = match differs {
+            true if kind == ObjectKind::Default.as_str() => " that gives the same",
+            true => " that says the same",
+            false => "",
+        };
         let message = format!("{}{same} in the target's own schema: {reason}", lacks(&kind));
-        Warning { class: class.into(), ..Warning::weaker(NOT_IN_TARGET, object, message) }
+        let gives_ids = kind == "identity" && !reason.ends_with(NUMBERED);
+        let severity = if differs || gives_ids || data_only { Severity::Weaker } else { Severity::Loss };
+        Warning { severity, class: class.into(), ..Warning::note(NOT_IN_TARGET, object, message) }
     };
     missing.filter(|missing| !is_said(&missing.object)).map(warning).collect()
 }

@@ -225,6 +225,7 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
             "source_path": job.call.source_path,
             "retry_rejects": folder.display().to_string(),
             "rejects_dir": folder.display().to_string(),
+            "declared": settings.get("declared"),
             "left_out": settings.get("left_out"),
             "names": settings.get("names"),
             // Known too where the retry does not come to its end.

@@ -251,6 +251,9 @@ pub struct Warning {
 /// The code of what the source promises of a table and the table's own schema does not keep.
 pub const NOT_IN_TARGET: &str = "object_not_in_target";
 
+/// How the reason ends where nothing gives the ids of a column that SQLite promises to number.
+pub const NUMBERED: &str = ", which is AUTOINCREMENT";
+
 /// How the message of such a warning begins.
 pub fn lacks(kind: &str) -> String {
     format!("has no {kind}")

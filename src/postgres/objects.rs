@@ -53,6 +53,7 @@ pub struct IndexShape {
 pub struct OddTable {
     pub table: String,
     pub unlogged: bool,
+    pub row_security: bool,
     /// The names of its rules.
     pub rules: Vec<String>,
 }
@@ -128,7 +129,7 @@ async fn read(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObj
             deferrable: row.get(6),
         });
     }
-    let odd = |row: &Row| OddTable { table: row.get(0), unlogged: row.get(1), rules: row.get(2) };
+    let odd = |row: &Row| OddTable { table: row.get(0), unlogged: row.get(1), row_security: row.get(2), rules: row.get(3) };
     objects.odd_tables = client.query(include_str!("queries/object_tables.sql"), &[&schema]).await?.iter().map(odd).collect();
     let shape = |row: &Row| Shape { relation: row.get(0), name: row.get(1), shape: row.get(2) };
     objects.constraints = client.query(include_str!("queries/object_constraints.sql"), &[&schema]).await?.iter().map(shape).collect();

@@ -136,6 +136,10 @@ fn schema_objects(objects: &ObjectsReport) -> String {
         let WrongNextValue { table, column, expected, actual } = wrong;
         text.push_str(&format!("  sequence {table}.{column}: gives {actual} next, and should give {expected}\n"));
     }
+    for added in &objects.added {
+        let restricts = if added.restricts { "; it may refuse or change rows that SQLite takes" } else { "" };
+        text.push_str(&format!("  added: {} {}: {}{restricts}\n", added.kind, added.object, added.definition));
+    }
     if !objects.not_compared.is_empty() {
         let tables = objects.not_compared.join(", ");
         text.push_str(&format!("  not compared, because a registry's own migrations have keys and indexes in another form: {tables}\n"));

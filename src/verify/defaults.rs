@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::plan::ObjectKind;
 use crate::postgres::{ColumnPromises, SchemaObjects, Transaction};
-use crate::verify::report::{MissingObject, ObjectsReport};
+use crate::verify::report::ObjectsReport;
 
 /// Seconds: a time that is no further from now is now.
 const MOMENT: u32 = 300;
@@ -38,12 +38,15 @@ pub async fn same_defaults(
             let question = format!("SELECT CASE WHEN ({ours}){cast} IS NOT DISTINCT FROM ({theirs}){cast} THEN true ELSE {is_now} END");
             match transaction.query_one(&question, &[]).await {
                 Ok(row) => {
+                    transaction.batch_execute("RELEASE SAVEPOINT value").await?;
                     if row.get(0) {
                         same.insert(place.clone());
                     }
                     break;
                 }
-                Err(error) if error.as_db_error().is_some() => transaction.batch_execute("ROLLBACK TO SAVEPOINT value").await?,
+                Err(error) if error.as_db_error().is_some() => {
+                    transaction.batch_execute("ROLLBACK TO SAVEPOINT value; RELEASE SAVEPOINT value").await?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -55,7 +58,6 @@ pub async fn same_defaults(
 pub fn given_default(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
     let (Some(ours), Some(theirs)) = (&expected.default, &actual.default) else { return };
     if ours != theirs && !expected.sequence && !actual.sequence {
-        let (kind, reason) = (ObjectKind::Default.as_str().into(), format!("it is {theirs}, and in SQLite {ours}"));
-        report.missing.push(MissingObject { kind, object: label.into(), reason, declared: false, differs: true });
+        report.differ(ObjectKind::Default.as_str(), label, format!("it is {theirs}, and in SQLite {ours}"));
     }
 }

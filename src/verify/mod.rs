@@ -2,8 +2,10 @@
 //!
 //! Both sides are read whole, each in one state, and summed without regard to order; only where the sums differ are rows matched by key.
 
+mod added;
 mod defaults;
 mod diff;
+mod given;
 mod objects;
 mod promised;
 mod rejects;
@@ -27,7 +29,8 @@ use crate::sides::{BUCKETS, Normaliser, Pair, Sides};
 use crate::sqlite::Snapshot;
 pub use objects::{missing_from_given, schema_objects};
 pub use report::{
-    ColumnDifference, Difference, DifferenceKind, MissingObject, ObjectsReport, Outcome, TableVerdict, VerifyReport, WrongNextValue,
+    AddedObject, ColumnDifference, Difference, DifferenceKind, MissingObject, ObjectsReport, Outcome, TableVerdict, VerifyReport,
+    WrongNextValue,
 };
 use scope::{Asked, Scope};
 pub use scope::{LeftOut, LeftOutPart};

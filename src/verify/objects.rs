@@ -19,8 +19,9 @@ use crate::postgres::{
 };
 use crate::sqlite::{self, Promised, Snapshot};
 use crate::verify::defaults::{given_default, same_defaults};
+use crate::verify::given::{self, given_promises};
 use crate::verify::report::{MissingObject, ObjectsReport, WrongNextValue};
-use crate::verify::{Job, promised};
+use crate::verify::{Job, added, promised};
 
 /// Chunks do not matter here.
 const ONE_CHUNK: u64 = u64::MAX;
@@ -77,7 +78,7 @@ async fn compare(
     let mut report = ObjectsReport::default();
     if only.is_none() {
         report.missing.clone_from(&history.taken_away);
-        next_values(&transaction, &plan, job, &mut report).await?;
+        next_values(&transaction, &plan, job, &history, &mut report).await?;
     }
 
     transaction.batch_execute(&format!("SET LOCAL search_path = pg_temp, {schema}")).await?;
@@ -107,6 +108,7 @@ async fn compare(
     let said = planned.chain(&history.losses);
     report.declare(said.filter(|warning| !comparison.is_of_table_left_out(&warning.object)));
     comparison.promised(promised, &mut report);
+    comparison.added(&mut report);
     report.not_compared = comparison.of_standing(Standing::Apart).map(|table| table.source.clone()).collect();
     Ok(report)
 }
@@ -176,8 +178,14 @@ impl History {
     }
 }
 
+impl History {
+    fn is_ours(&self, table: &QualifiedName) -> bool {
+        self.made.as_ref().is_none_or(|made| made.contains(table))
+    }
+}
+
 /// Every sequence goes on where SQLite would.
-async fn next_values(client: &Transaction<'_>, plan: &Plan, job: &Job, report: &mut ObjectsReport) -> Result<()> {
+async fn next_values(client: &Transaction<'_>, plan: &Plan, job: &Job, history: &History, report: &mut ObjectsReport) -> Result<()> {
     for table in plan.tables.iter().filter(|table| (job.included)(&table.source)) {
         let Some(sequence) = &table.sequence else { continue };
         let target = QualifiedName::new(job.schema.as_str(), table.target.name.clone());
@@ -193,8 +201,9 @@ async fn next_values(client: &Transaction<'_>, plan: &Plan, job: &Job, report: &
             let label = format!("{}.{}", table.source, sequence.column.as_str());
             report.miss(ObjectKind::Sequence.as_str(), label, format!("it ends at {most}, and the next id is {actual}"));
         }
-        // One that is not the column's own may serve others too, and be farther.
-        if actual < expected || drawn.is_own && actual != expected {
+        // One that is not the column's own, or was there before, may have given out others, and be farther.
+        let is_ours = drawn.is_own && history.is_ours(&target);
+        if actual < expected || is_ours && actual != expected {
             let column = sequence.column.as_str().to_string();
             report.wrong_next_values.push(WrongNextValue { table: table.source.clone(), column, expected, actual });
         }
@@ -252,7 +261,7 @@ async fn attempt(transaction: &Transaction<'_>, sql: &str) -> Result<Result<()>>
             )
         }
         Some(_) => {
-            transaction.batch_execute("ROLLBACK TO SAVEPOINT attempt").await?;
+            transaction.batch_execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt").await?;
             Ok(Err(sql_failure(error.into())))
         }
         None => Err(error.into()),
@@ -291,7 +300,7 @@ impl Comparison<'_> {
             return if only.contains(&table.source) { Standing::Given } else { Standing::Apart };
         }
         let target = QualifiedName { schema: self.schema.clone(), name: table.target.name.clone() };
-        match self.history.made.as_ref().is_none_or(|made| made.contains(&target)) {
+        match self.history.is_ours(&target) {
             true => Standing::Ours,
             false if self.history.is_registry => Standing::Apart,
             false => Standing::Given,
@@ -321,6 +330,7 @@ impl Comparison<'_> {
             for odd in self.actual.odd_tables.iter().filter(|odd| !is_given && odd.table == name) {
                 odd_table(report, &table.source, odd);
             }
+            let is_numbered = self.source.tables[table.source_index].autoincrement;
             for column in &table.columns {
                 let place = (name.to_string(), column.target.as_str().to_string());
                 let label = format!("{}.{}", table.source, column.source);
@@ -330,14 +340,14 @@ impl Comparison<'_> {
                         // A column of SQLite may have gone into two, of which one keeps the promise.
                         let twice = table.columns.iter().filter(|other| other.source_index == column.source_index).count() > 1;
                         if !twice {
-                            given_promises(report, &label, expected, actual);
+                            given_promises(report, (&label, is_numbered), expected, actual);
                             if !self.same_defaults.contains(&place) {
                                 given_default(report, &label, expected, actual);
                             }
                         }
                     }
                     // A dry run looks before the column is added.
-                    None if is_given => given_promises(report, &label, expected, &ColumnPromises::default()),
+                    None if is_given => given_promises(report, (&label, is_numbered), expected, &ColumnPromises::default()),
                     Some(actual) => promises(report, &label, expected, actual),
                     None => report.miss("column", &label, "the table has no such column"),
                 }
@@ -366,7 +376,12 @@ impl Comparison<'_> {
                 ObjectKind::Trigger => self.trigger(object),
                 _ => {
                     let table = object.table.map(|table| self.plan.tables[table].target.name.as_str());
-                    shape(&self.expected.constraints, &self.actual.constraints, object.name.as_str(), table)
+                    let reason = shape(&self.expected.constraints, &self.actual.constraints, object.name.as_str(), table);
+                    if let Some(other) = reason.as_ref().and_then(|_| self.other_key(object)) {
+                        report.differ(object.kind.as_str(), &object.label, other);
+                        continue;
+                    }
+                    reason
                 }
             };
             if let Some(reason) = reason {
@@ -458,6 +473,13 @@ impl Comparison<'_> {
         }
     }
 
+    /// The foreign key that a given table has over the same columns to the same parent, with other actions.
+    fn other_key(&self, object: &ObjectPlan) -> Option<String> {
+        let table = self.table_of(object).filter(|table| self.standing(table) == Standing::Given)?.target.name.as_str();
+        let expected = self.expected.constraints.iter().find(|shape| shape.relation == table && shape.name == object.name.as_str())?;
+        given::other_key(expected, &self.actual.constraints)
+    }
+
     /// The triggers that a given table has, for a trigger of the source that stands on it.
     fn own_triggers(&self, object: &ObjectPlan) -> Option<Vec<&TriggerShape>> {
         let is_given = |table: &&TablePlan| object.kind == ObjectKind::Trigger && self.standing(table) == Standing::Given;
@@ -477,14 +499,25 @@ impl Comparison<'_> {
         if let Some(own) = self.own_triggers(object) {
             return own.is_empty().then(|| "the table has no trigger".into());
         }
+        let actual: Vec<Shape> = self.actual.triggers.iter().map(|trigger| trigger.shape.clone()).collect();
+        shape(&self.expected_triggers(), &actual, object.name.as_str(), None)
+    }
+
+    fn expected_triggers(&self) -> Vec<Shape> {
         let rehearsed = format!("{}.", Name::new(TEMPORARY));
         let own = |TriggerShape { shape, .. }: &TriggerShape| Shape {
             shape: shape.shape.replace(&rehearsed, &format!("{}.", self.schema)),
             ..shape.clone()
         };
-        let expected: Vec<Shape> = self.expected.triggers.iter().map(own).collect();
-        let actual: Vec<Shape> = self.actual.triggers.iter().map(|trigger| trigger.shape.clone()).collect();
-        shape(&expected, &actual, object.name.as_str(), None)
+        self.expected.triggers.iter().map(own).collect()
+    }
+
+    /// What runs have not made of their own tables.
+    fn added(&self, report: &mut ObjectsReport) {
+        let sides = added::Sides { expected: self.expected, actual: self.actual, triggers: &self.expected_triggers() };
+        for table in self.of_standing(Standing::Ours) {
+            added::note(report, &table.source, table.target.name.as_str(), &sides);
+        }
     }
 }
 
@@ -510,6 +543,9 @@ fn shape(expected: &[Shape], actual: &[Shape], name: &str, relation: Option<&str
 fn odd_table(report: &mut ObjectsReport, source: &str, odd: &OddTable) {
     if odd.unlogged {
         report.miss("table", source, "it is UNLOGGED: a crash of the server empties it");
+    }
+    if odd.row_security {
+        report.miss("table", source, "row level security is in force: whom its policies do not let see rows, it has none for");
     }
     for rule in &odd.rules {
         report.miss("table", source, format!("the rule {rule:?} changes what statements do to it"));
@@ -544,26 +580,5 @@ fn promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, 
     }
     if let Some(reason) = is_other(&expected.generated, &actual.generated) {
         report.miss(ObjectKind::Generated.as_str(), label, reason);
-    }
-}
-
-/// What a column of a table's own schema lacks; that its expression is another is its application's matter.
-fn given_promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
-    // The run has obeyed the type that was there.
-    if expected.sql_type != actual.sql_type && !actual.sql_type.is_empty() {
-        report.miss("type", label, format!("it is {}, and was {}", actual.sql_type, expected.sql_type));
-    }
-    if expected.not_null && !actual.not_null {
-        report.miss(ObjectKind::NotNull.as_str(), label, "the column takes NULL");
-    }
-    let fills = actual.sequence || actual.default.is_some() || actual.generated.is_some();
-    if expected.sequence && !fills {
-        report.miss("identity", label, "no sequence fills the column");
-    }
-    if let Some(default) = expected.default.as_ref().filter(|_| !expected.sequence && !fills) {
-        report.miss(ObjectKind::Default.as_str(), label, format!("there is none; in SQLite it is {default}"));
-    }
-    if let Some(expression) = expected.generated.as_ref().filter(|_| !fills) {
-        report.miss(ObjectKind::Generated.as_str(), label, format!("nothing computes it; in SQLite it is {expression}"));
     }
 }

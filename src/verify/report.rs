@@ -29,9 +29,9 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// What the schemas say besides the rows; an object that is missing unsaid is a difference.
-    pub fn with_objects(mut self, objects: ObjectsReport) -> Self {
-        if !objects.is_good() {
+    /// What the schemas say besides the rows; an object that is missing unsaid is a difference, and under `strict` one that was added and restricts rows.
+    pub fn with_objects(mut self, objects: ObjectsReport, strict: bool) -> Self {
+        if !objects.is_good() || strict && objects.added.iter().any(|added| added.restricts) {
             self.outcome = Outcome::Different;
         }
         self.schema_objects = Some(objects);
@@ -128,6 +128,8 @@ pub struct ObjectsReport {
     pub compared: u64,
     pub missing: Vec<MissingObject>,
     pub wrong_next_values: Vec<WrongNextValue>,
+    /// What the tables have that runs have made, and the source's schema does not promise.
+    pub added: Vec<AddedObject>,
     /// Tables whose own schema has the source's in another form on purpose: a registry's.
     pub not_compared: Vec<String>,
     /// Triggers whose tables, which were there before, have others of their own that fire at other moments: whether one does this one's work cannot be said.
@@ -144,6 +146,16 @@ pub struct MissingObject {
     /// There is one in its place, which does something else.
     #[serde(skip)]
     pub differs: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AddedObject {
+    pub kind: String,
+    pub object: String,
+    /// In PostgreSQL's words.
+    pub definition: String,
+    /// It may refuse rows that SQLite takes, or change them.
+    pub restricts: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -167,6 +179,17 @@ impl ObjectsReport {
             reason: reason.into(),
             declared: false,
             differs: false,
+        });
+    }
+
+    /// The same of what is there, and does something else.
+    pub(super) fn differ(&mut self, kind: &str, object: impl Into<String>, reason: impl Into<String>) {
+        self.missing.push(MissingObject {
+            kind: kind.into(),
+            object: object.into(),
+            reason: reason.into(),
+            declared: false,
+            differs: true,
         });
     }
 

@@ -352,6 +352,13 @@ fn what_the_source_declares_otherwise_is_said_until_a_run_makes_it() {
         let heads: Vec<&str> = said.iter().map(|line| line.split(" in the source").next().unwrap()).collect();
         assert_eq!(heads, ["trigger tr is new", "view w is declared otherwise", "index i is gone"], "{said:#?}");
     }
+    // A journal of before this was kept: that it is not known is said, once, and what changes from then on is.
+    shop.database.execute("UPDATE candlefish.run SET settings = (settings::jsonb - 'declared')::text");
+    let unknown = said(shop.refresh("--yes --json").exit(0).json());
+    assert!(unknown.len() == 1 && unknown[0].contains("is not known: an earlier candlefish did not keep it"), "{unknown:?}");
+    assert_eq!(said(shop.refresh("--yes --json").exit(0).json()), [""; 0]);
+    shop.source("DROP VIEW stays");
+    assert!(said(shop.refresh("--yes --json").exit(0).json())[0].starts_with("view stays is gone"));
 }
 
 #[test]

@@ -141,6 +141,56 @@ fn what_is_there_and_does_no_longer_what_it_did_is_named() {
 }
 
 #[test]
+fn what_was_added_is_listed_and_what_hides_rows_is_a_difference() {
+    let shop = Shop::migrated("added", "");
+    assert_eq!(shop.verify(0)["added"], json!([]));
+    shop.database.execute(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER keep_out BEFORE INSERT ON artist FOR EACH ROW EXECUTE FUNCTION f();
+         ALTER TABLE album ALTER price SET NOT NULL, ALTER released SET DEFAULT '2000-01-01', ADD CONSTRAINT dear CHECK (price > 1), ADD seen boolean,
+             ADD EXCLUDE USING btree (price WITH =);
+         CREATE UNIQUE INDEX one_title ON album (title); CREATE INDEX by_label ON album (label);
+         ALTER TABLE track ADD FOREIGN KEY (number) REFERENCES artist(id) NOT VALID",
+    );
+    let added = |objects: &Json| -> Vec<String> {
+        let text = |added: &Json| {
+            format!("{} {} {}", added["kind"].as_str().unwrap(), added["object"].as_str().unwrap(), added["restricts"].as_bool().unwrap())
+        };
+        objects["added"].as_array().unwrap().iter().map(text).collect()
+    };
+    let objects = shop.verify(0);
+    let named = [
+        "trigger artist.keep_out true",
+        "not null album.price true",
+        "default album.released true",
+        "column album.seen false",
+        "exclusion album.album_price_excl true",
+        "check album.dear true",
+        "index album.by_label false",
+        "unique album.one_title true",
+        "foreign key track.track_number_fkey true",
+    ];
+    let mut found = added(&objects);
+    found.sort();
+    let mut named = named.map(String::from);
+    named.sort();
+    assert_eq!(found, named);
+    let text = shop.case.run("verify {source} {url} --schema-objects").exit(0);
+    text.stdout_has("added: check album.dear: CHECK (price > 1::numeric); it may refuse or change rows that SQLite takes");
+    shop.case.run("verify {source} {url} --schema-objects --strict").exit(1);
+
+    // Rows that some do not see: none is counted away, whoever looks.
+    let (shop, role) = (shop.again(), format!("reader_{}", std::process::id()));
+    shop.database.execute(&format!(
+        "CREATE ROLE {role}; GRANT USAGE ON SCHEMA public, candlefish TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public, candlefish TO {role};
+         ALTER TABLE artist ENABLE ROW LEVEL SECURITY; CREATE POLICY one ON artist USING (id = 1)"
+    ));
+    assert_eq!(missing(&shop.verify(1)), ["table artist"]);
+    shop.case.run(&format!("verify {{source}} {{url}} --role {role}")).exit(2).stderr_has("row-level security");
+    shop.database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
 fn a_sequence_goes_on_where_sqlite_would() {
     let shop = Shop::migrated("sequence", "");
     shop.database.execute("SELECT setval('artist_id_seq', 2), setval('album_id_seq', 9, false)");
@@ -209,7 +259,9 @@ fn tables_that_were_there_before_have_a_schema_of_their_own() {
          CREATE TRIGGER other BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION own()",
     );
     // A trigger that fires at another moment does not do this one's work: it is lost.
-    case.run("migrate {source} {url} --allow triggers").exit(0).stdout_has("it has no trigger that fires BEFORE INSERT");
+    case.run("migrate {source} {url} --allow triggers").exit(1).stdout_has("LOSS    t.n has no not null in the target's own schema");
+    let allowed = "--existing truncate --allow triggers,not-nulls,primary-keys";
+    case.run(&format!("migrate {{source}} {{url}} {allowed}")).exit(0).stdout_has("it has no trigger that fires BEFORE INSERT");
     // A sequence that two tables share goes on after the ids of both, and never back.
     assert_eq!(database.value("SELECT nextval('shared')"), "10");
     rusqlite::Connection::open(case.source_path()).unwrap().execute_batch("INSERT INTO two VALUES (5), (20)").unwrap();

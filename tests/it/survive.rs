@@ -166,7 +166,7 @@ fn a_killed_run_goes_on_and_tells_of_the_whole() {
     // All is done: it says so, and answers the same again.
     let again = case.run("migrate {source} {url} --resume --json").exit(0);
     assert_eq!(again.json()["rows_read"], 16003);
-    again.stderr_has("is complete (rejected)");
+    again.stderr_has("has come to its end, and its outcome was rejected");
     assert_eq!(database.value("SELECT count(*) FROM candlefish.run"), "1");
 }
 

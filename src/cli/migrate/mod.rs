@@ -243,7 +243,7 @@ async fn complete(args: &Args, address: &Address, run: &RunState, ui: &Ui) -> Re
     if ui.format == Format::Json {
         ui.print_json(&migrate::answer(address, run_id).await?)?;
     }
-    ui.say(&format!("run {run_id} is complete ({outcome}); there is nothing left to do"));
+    ui.say(&format!("run {run_id} has come to its end, and its outcome was {outcome}; there is nothing left to do"));
     if args.drop_journal && outcome == Outcome::Clean.as_str() {
         migrate::forget(address, run_id).await?;
     }
@@ -258,7 +258,7 @@ async fn carry_out(args: &Args, job: &Job, prepared: Prepared, started_at: &str)
     };
     let how = (args.verify, args.values.retry_rejects.as_deref());
     let how = if job.sections.has(RunSection::Verify) { how } else { (Verify::None, None) };
-    let proof = prove(how, job.options.names, &mut report, Arc::clone(&job.snapshot), &job.address, Arc::clone(&job.events), job.jobs);
+    let proof = prove(how, &job.options, &mut report, Arc::clone(&job.snapshot), &job.address, Arc::clone(&job.events), job.jobs);
     let proved = match &keeper {
         Some(keeper) => keeper.beside(Phase::Verify, proof).await,
         None => proof.await,

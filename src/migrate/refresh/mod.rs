@@ -6,10 +6,11 @@
 mod apply;
 mod compare;
 mod damage;
+mod declared;
 mod ledger;
 mod stage;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -81,8 +82,8 @@ pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     // Rows without keys that are to go are found again by their order in the table.
     control.batch_execute("BEGIN; SET LOCAL search_path = ''; SET LOCAL synchronize_seqscans = off").await?;
     let target = lock(&control, &job.options.schema, &maps).await?;
-    let mut said = left_over(&left, &target);
-    said.extend(declared_since(&control, &job, of).await?);
+    let mut said = declared::left_over(&left, &target);
+    said.extend(declared::since(&control, &job, of).await?);
     let pairs = pair_up(maps, &schema, &target)?;
     said.extend(damage::by_indexes(&job, &schema, &pairs).await?);
     let sequences = sequences(&job, &schema, &target, &pairs)?;
@@ -209,46 +210,6 @@ fn maps(job: &Job, schema: &Schema, known: Vec<CopyMap>) -> Result<(Vec<CopyMap>
     let is_skipped = |name: &str| job.mapping.table(name).is_some_and(|mapping| mapping.skip);
     let left = known.into_iter().filter(|map| is_gone(&map.source) && wanted(&map.source) && !is_skipped(&map.source));
     Ok((maps, left.collect()))
-}
-
-/// Tables of the target whose source has dropped them: they are not ours to drop.
-fn left_over(maps: &[CopyMap], target: &TargetSchema) -> Vec<Warning> {
-    let there = |map: &&CopyMap| target.tables.iter().any(|table| table.name.name.as_str() == map.target);
-    let say = |map: &CopyMap| {
-        let name = QualifiedName::new(map.schema.as_str(), map.target.as_str());
-        Warning::weaker("table_left_over", &map.source, format!("is no longer in the source; {name} is left as it is, with its rows"))
-    };
-    maps.iter().filter(there).map(say).collect()
-}
-
-/// What of the source is declared otherwise than for the run that made the target's schema: a refresh brings rows alone. Nothing is said after a run
-/// that has not kept it.
-async fn declared_since(control: &Client, job: &Job, of: Option<&str>) -> Result<Vec<Warning>> {
-    let followed = match of {
-        Some(run_id) => Journal::source_of(control, &job.options.schema, Some(run_id)).await?.map(|(_, path)| path),
-        None => None,
-    };
-    let path = followed.as_ref().unwrap_or(&job.call.source_path);
-    let before = Journal::last_settings(control, &job.options.schema, path).await?;
-    let Some(then) = Journal::setting::<BTreeMap<String, String>>(&before, "declared")? else { return Ok(Vec::new()) };
-    let now = job.snapshot.reader()?.declarations();
-    let mut said = Vec::new();
-    let mut say = |object: &String, what: &str| {
-        // A table that is gone is said with its rows, and a new one refused.
-        if what == "is declared otherwise" || !object.starts_with("table ") {
-            let message = format!("{what} in the source since the run that made the target; a refresh brings rows alone");
-            said.push(Warning::weaker("changed_in_source", object, message));
-        }
-    };
-    for (object, declared) in &now {
-        match then.get(object) {
-            None => say(object, "is new"),
-            Some(known) if known != declared => say(object, "is declared otherwise"),
-            Some(_) => {}
-        }
-    }
-    then.keys().filter(|object| !now.contains_key(*object)).for_each(|object| say(object, "is gone"));
-    Ok(said)
 }
 
 fn rows_kept(pair: &Pair, rows: u64) -> Option<Warning> {
@@ -506,6 +467,8 @@ impl Compared {
 
     async fn set_sequences(&self) -> Result<Built> {
         let mut built = Built::default();
+        let sources: Vec<String> = self.shared.sides.pairs.iter().map(|pair| pair.map.source.clone()).collect();
+        let made = Journal::made(&self.control, &self.job.options.schema, &sources).await?;
         for (place, sequence) in &self.sequences {
             let pair = &self.shared.sides.pairs[*place];
             let moved = self.tables.iter().any(|table| table.pair == *place);
@@ -517,7 +480,9 @@ impl Compared {
                 continue;
             };
             self.control.batch_execute("SAVEPOINT sequence").await?;
-            for sql in finish::statements_of(&pair.target, sequence, false, Some(&drawn)) {
+            // What a run has made goes on where the source does; any other may have given out ids that no row has any more.
+            let there = Some(&drawn).filter(|drawn| !drawn.is_own || !made.contains(&pair.target));
+            for sql in finish::statements_of(&pair.target, sequence, false, there) {
                 if let Err(error) = self.control.batch_execute(&sql).await {
                     self.control.batch_execute("ROLLBACK TO SAVEPOINT sequence").await?;
                     let reason = sql_failure(error.into()).to_string();
@@ -552,7 +517,7 @@ impl Compared {
             settings: serde_json::json!({
                 "mapping": report.mapping, "source_path": self.job.call.source_path, "refresh": tables, "rejects_dir": rejects,
                 // A refresh brings rows alone: what else the run before it left out or lost is so still.
-                "declared": before.get("declared"), "left_out": before.get("left_out"), "losses": before.get("losses"), "names": before.get("names"),
+                "declared": declared::baseline(&before, &self.job)?, "left_out": before.get("left_out"), "losses": before.get("losses"), "names": before.get("names"),
                 "made_by": before.get("made_by").or(before.get("mapping")),
             }),
         };

@@ -59,7 +59,7 @@ fn the_four_in_turn_come_to_what_one_run_comes_to() {
     }
     assert!(last["tables"].as_array().unwrap().iter().all(|table| table["verified"] == true), "{last:#}");
     case.run("verify {source} {url} --schema-objects").exit(0);
-    case.run("migrate {source} {url} --section data").exit(0).stderr_has("is complete (rejected)");
+    case.run("migrate {source} {url} --section data").exit(0).stderr_has("has come to its end, and its outcome was rejected");
 }
 
 #[test]
@@ -168,4 +168,29 @@ fn a_section_is_judged_by_what_it_makes() {
     assert_eq!(said("data", 0)["outcome"], "clean");
     assert!(said("post-data", 1)["exit_reasons"].to_string().contains("index_missing"));
     said("verify", 1);
+}
+
+#[test]
+fn the_loop_of_the_readme_comes_to_its_end_whatever_a_section_has_lost() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let line = readme.lines().find_map(|line| line.strip_prefix("$ for section in")).expect("the loop");
+    let database = Database::fresh();
+    // Said to be lost by the first of them, by the second, and by the third.
+    let case = Case::new("the loop").database(&database).source_sql(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, x TEXT, at TEXT DEFAULT (sqlite_version())); INSERT INTO t(x) VALUES ('a'), (CAST(x'6100' AS TEXT));
+         CREATE INDEX i ON t(x); CREATE INDEX oe ON t(date(x))",
+    );
+    let line = line
+        .replace("candlefish", env!("CARGO_BIN_EXE_candlefish"))
+        .replace("shop.db", &format!("'{}' '{}'", case.source_path().display(), database.url()));
+    let script = format!("for section in{line}; exit $?");
+    let run = std::process::Command::new("bash").args(["-c", &script]).current_dir(case.dir()).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert_eq!(database.value("SELECT count(*) FROM pg_indexes WHERE indexname IN ('t_pkey', 'i')"), "2", "{said}");
+    assert_eq!(case.run("runs --to {url} --json").exit(0).json()["runs"][0]["state"], "incomplete");
+    // What cannot be done ends it.
+    let script = script.replace(&database.url(), "postgresql://127.0.0.1:1/nowhere");
+    let run = std::process::Command::new("bash").args(["-c", &script]).current_dir(case.dir()).output().unwrap();
+    assert_eq!((run.status.code(), String::from_utf8_lossy(&run.stderr).matches("error:").count()), (Some(2), 1), "{run:?}");
 }

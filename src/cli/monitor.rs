@@ -101,7 +101,7 @@ struct WatchArgs {
     /// How often to sample [default: the rules', else 15s]
     #[arg(long, value_name = "SECS", value_parser = interval)]
     interval: Option<Duration>,
-    /// What this run leaves for the next, so that --once from cron honours durations [default: in the user's state folder, by target and rules]
+    /// What this run leaves for the next, so that --once from cron honours durations; one watch at a time [default: in the user's state folder, by target and rules]
     #[arg(long, value_name = "FILE")]
     state_file: Option<PathBuf>,
     /// Judge each sample alone, whatever durations the rules want; nothing is kept

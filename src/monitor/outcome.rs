@@ -60,8 +60,16 @@ impl Monitor {
         let said = self.ask(own, condition, sample);
         if matches!(first, Outcome::StandIn(..) | Outcome::Failed(..)) {
             // By what cannot be read nothing ends anyway, for as long as that lasts.
-            if sample.presence.iter().any(|(source, presence)| *source == own && matches!(presence, Presence::Failed(_))) {
+            let why = sample.presence.iter().find_map(|(source, presence)| match presence {
+                Presence::Failed(why) if *source == own => Some(why.clone()),
+                _ => None,
+            });
+            if let Some(why) = why {
                 alert.waits_since = None;
+                // What fires is told already: nobody has to raise it.
+                if alert.state == State::Firing {
+                    return Outcome::Failed(own, why);
+                }
             }
             return first;
         }
@@ -162,7 +170,10 @@ impl Monitor {
             (Some(quiet), ..) => Outcome::NoData(quiet),
             // Of a source that was away only one sample is known: that nothing can be told yet ends no alert.
             (None, Some(source), last) if self.is_live && (last.is_none() || self.has_failed(source)) => {
-                Outcome::Failed(source, "a second sample is needed".to_string())
+                let asked = condition.selectors_text();
+                let why =
+                    if asked.is_empty() { "a second sample is needed".to_string() } else { format!("no series of it has {asked} (yet)") };
+                Outcome::Failed(source, why)
             }
             (None, Some(source), _) => Outcome::NoSeries(last.unwrap_or(source), NO_SERIES.to_string()),
             (None, None, last) => {
@@ -368,6 +379,7 @@ mod tests {
                 if (6..17).contains(&tick) {
                     assert_eq!(states(&status), (Shown::Firing, Shown::Pending), "{tick}: {:?}", status.alerts);
                     assert!(status.alerts.iter().all(|alert| alert.reason.is_some() && !alert.is_judged), "{tick}: {:?}", status.alerts);
+                    assert_eq!(status.alerts[0].source, Some("instances"), "{tick}");
                     assert_eq!(status.unknown().len(), 1, "what pends unseen is not well");
                 }
             }

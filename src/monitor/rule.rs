@@ -186,6 +186,12 @@ impl Condition {
         }
     }
 
+    /// `a="b",c!="d"`
+    pub fn selectors_text(&self) -> String {
+        let one = |selector: &Selector| format!("{}{}{:?}", selector.label, if selector.equal { "=" } else { "!=" }, selector.value);
+        self.selectors.iter().map(one).collect::<Vec<_>>().join(",")
+    }
+
     /// Whether it holds whatever the metric is: true or false for every value that there can be; None where it depends.
     pub fn holds_in_reach(&self) -> Option<bool> {
         let most = self.metric.most().unwrap_or(f64::INFINITY);

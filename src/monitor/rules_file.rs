@@ -149,10 +149,10 @@ impl Rules {
             };
             let min_samples = match written.min_samples.as_ref().or(defaults.min_samples.as_ref()) {
                 None => MIN_SAMPLES,
-                Some(least) if least.value.is_finite() && least.value >= 0.0 => least.value,
+                Some(least) if (0.0..=MIN_SAMPLES_MOST).contains(&least.value) => least.value,
                 Some(least) => {
                     let (line, column) = (least.referenced.line(), least.referenced.column());
-                    let message = format!("{name}:{line}:{column}: {} is no number of events: 0 or more", least.value);
+                    let message = format!("{name}:{line}:{column}: {:?} is no number of events: 0 to 1000000000000", least.value);
                     return Err(Failure::new("bad_rules", message).hint(HINT).into());
                 }
             };
@@ -190,6 +190,9 @@ impl Rules {
 }
 
 const HINT: &str = "`candlefish monitor rules check FILE` reads a file of rules; `monitor --help` has the grammar.";
+
+/// More events than any window sees.
+const MIN_SAMPLES_MOST: f64 = 1e12;
 
 /// How long a duration may be.
 const SPAN_MOST_MS: i64 = 366 * 86_400_000;
@@ -287,6 +290,7 @@ mod tests {
             ("alerts:\n  a: {condition: p95 > 1s, for: 400d}\n", "x:2:33:", "at most 366d"),
             ("alerts:\n  a: {condition: p95 > 1s, min_samples: -5}\n", "x:2:41:", "no number of events"),
             ("alerts:\n  a: {condition: p95 > 1s, min_samples: .nan}\n", "x:2:41:", "no number of events"),
+            ("alerts:\n  a: {condition: p95 > 1s, min_samples: 1e300}\n", "x:2:41:", "1e300 is no number of events"),
             ("alerts:\n  a: {condition: p95 > 1s, annotations: {<b>: x}}\n", "x:2:3:", "no name for an annotation"),
             ("alerts:\n  \"a b\": {condition: error_rate > 1%}\n", "x:2:", "no name for an alert"),
         ] {

@@ -136,6 +136,8 @@ impl Server {
 /// So many may be connected; whoever comes later takes the seat of who has had one the longest. What is asked here is answered in milliseconds, so that
 /// this is somebody who says nothing, or can ask again.
 const SEATS: usize = 64;
+/// Nobody loses a seat sooner: in so long any question is asked and answered, however many come meanwhile.
+const SEAT_LEAST: Duration = Duration::from_millis(10);
 /// A question is short.
 const HEAD_BYTES: usize = 64 << 10;
 /// How long somebody may take to say what is asked: a browser that asks nothing has to connect again.
@@ -147,17 +149,18 @@ const SEAT_LIMIT: Duration = Duration::from_secs(600);
 
 /// Nobody who is slow, and no crowd, keeps others out, or makes the watch forget what it is there for.
 async fn serve(listener: tokio::net::TcpListener, app: Router) {
-    let mut seats: VecDeque<tokio::task::AbortHandle> = VecDeque::with_capacity(SEATS);
+    let mut seats: VecDeque<(tokio::time::Instant, tokio::task::AbortHandle)> = VecDeque::with_capacity(SEATS);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Too many open files, perhaps: others have to close theirs.
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         };
-        seats.retain(|seat| !seat.is_finished());
+        seats.retain(|(_, seat)| !seat.is_finished());
         if seats.len() >= SEATS
-            && let Some(oldest) = seats.pop_front()
+            && let Some((since, oldest)) = seats.pop_front()
         {
+            tokio::time::sleep_until(since + SEAT_LEAST).await;
             oldest.abort();
         }
         let service = TowerToHyperService::new(app.clone());
@@ -167,7 +170,7 @@ async fn serve(listener: tokio::net::TcpListener, app: Router) {
             // Whoever was cut off asks again.
             let _ = tokio::time::timeout(SEAT_LIMIT, http.serve_connection(TokioIo::new(stream), service)).await;
         });
-        seats.push_back(connection.abort_handle());
+        seats.push_back((tokio::time::Instant::now(), connection.abort_handle()));
     }
 }
 

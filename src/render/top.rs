@@ -10,9 +10,9 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
     let is_narrow = width < 54;
     let room = height.saturating_sub(2).max(1);
     let mut lines = head(ui, status, width);
-    let mut alerts: Vec<&AlertReport> = status.alerts.iter().collect();
-    alerts.sort_by_key(|alert| urgency(alert.state));
-    let (firing, others) = alerts.split_at(alerts.partition_point(|alert| alert.state == Shown::Firing));
+    let firing = status.firing();
+    let mut others: Vec<&AlertReport> = status.alerts.iter().filter(|alert| alert.state != Shown::Firing).collect();
+    others.sort_by_key(|alert| urgency(alert.state));
     let line = |alert: &&AlertReport| {
         let (state, name, said) = (alert.state.name(), visible(&alert.name), value_of(alert));
         match is_narrow {

@@ -102,7 +102,8 @@ fn top_shows_a_statement_beside_four_alerts_in_24_rows() {
     let database = Database::fresh();
     database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE shop (a int)");
     let case = Case::new("shared rows").database(&database);
-    let rules: String = ["a", "b", "c", "d"].map(|name| format!("  alert_{name}: {{condition: pool_usage >= 0%}}\n")).concat();
+    let rule = |name, limit| format!("  alert_{name}: {{condition: pool_usage > {limit}%}}\n");
+    let rules = ["a", "b", "c", "d"].map(|name| rule(name, 0)).concat() + &["e", "f", "g", "h"].map(|name| rule(name, 100)).concat();
     std::fs::write(case.dir().join("rules.yaml"), format!("alerts:\n{rules}")).unwrap();
     let (ours, theirs) = terminal(80, 24);
     let mut command = case.command();
@@ -111,8 +112,9 @@ fn top_shows_a_statement_beside_four_alerts_in_24_rows() {
     drop(command);
     let frames = drawn(&ours);
     let (mut seen, began) = (String::new(), Instant::now());
-    let is_whole =
-        |frame: &&str| ["alert_a", "alert_d", "mean time", "KPIs", "FROM shop", "q quits"].iter().all(|word| frame.contains(word));
+    let is_whole = |frame: &&str| {
+        ["alert_a", "alert_d", "alert_e", "mean time", "KPIs", "FROM shop", "q quits"].iter().all(|word| frame.contains(word))
+    };
     while !seen.split("\x1b[H").any(|frame| is_whole(&frame)) {
         assert!(began.elapsed() < Duration::from_secs(30), "{seen}");
         database.rows("SELECT count(*) FROM shop, pg_sleep(0.02)");

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::migrate::finish::Built;
 use crate::migrate::run::Run;
 use crate::migrate::standing::VIEWS_READ_STEP;
+use crate::model::Event;
 use crate::plan::{ObjectKind, ObjectPlan, Severity, Todo, Warning};
 use crate::postgres::{Client, Journal, is_about_object, sql_failure, statement};
 
@@ -28,7 +29,11 @@ pub async fn read_views(run: &Run, client: &Client, places: &[usize]) -> Result<
             unread.push(object.label.as_str());
             continue;
         }
-        match client.batch_execute(&statement::read_to_the_end(&run.plan.schema, &object.name, left)).await {
+        let reading = format!("the rows of view {}", object.label);
+        run.send(Event::ObjectStarted(reading.clone()));
+        let read = client.batch_execute(&statement::read_to_the_end(&run.plan.schema, &object.name, left)).await;
+        run.send(Event::ObjectEnded(reading));
+        match read {
             Ok(()) => {}
             Err(error) if is_about_object(&error) => {
                 let state = error.code().map(|code| format!(" (SQLSTATE {})", code.code())).unwrap_or_default();

@@ -72,6 +72,9 @@ fn relation_column(table: &Table, seen: &ColumnProfile, plan: &TablePlan, column
     let has_integers = column.column_type.kind == TypeKind::Float8 && source.affinity != Affinity::Real && seen.has(Trait::Integer);
     let kind = if has_integers { &TypeKind::NUMERIC } else { &column.column_type.kind };
     let form = if column.conversion.transform.is_none() { form(kind, seen, source.affinity) } else { Form::Other };
+    // What was a number of its own in SQLite, and is one here.
+    let of_numbers = matches!(kind, TypeKind::Numeric { .. }) && form == Form::Canonical;
+    let whole = of_numbers && matches!(source.affinity, Affinity::Integer | Affinity::Numeric);
     let few_digits = matches!(kind, TypeKind::Numeric { limits: Some((..=15, 0..=4)) });
     RelationColumn {
         source: source.name.clone(),
@@ -83,7 +86,8 @@ fn relation_column(table: &Table, seen: &ColumnProfile, plan: &TablePlan, column
         collation: source.collation.clone(),
         generated: source.generated.is_some(),
         hidden: table.rowid_added && table.rowid_alias == Some(column.source_index),
-        prints: few_digits && form == Form::Canonical && source.affinity == Affinity::Numeric,
+        whole,
+        prints: few_digits && whole,
     }
 }
 

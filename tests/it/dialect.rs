@@ -51,7 +51,7 @@ pub(crate) fn t() -> Relation {
         column("g", Type::Text),
         column("f", Type::Text),
     ];
-    columns[4].prints = true;
+    (columns[4].whole, columns[4].prints) = (true, true);
     columns[6].collation = Collation::NoCase;
     columns[7].collation = Collation::RTrim;
     for name in ["id", "m", "f"] {

@@ -370,12 +370,10 @@ fn real_if_numeric(typed: &Typed) -> Outcome<Typed> {
     if typed.class == Class::Numeric { Ok(Typed { class: Class::Numeric, ..typed.real()? }) } else { Ok(typed.clone()) }
 }
 
-/// A column of decimals by an integer: numeric affinity made an INTEGER of every REAL that is whole, so that the value tells how SQLite divides it.
+/// A column of decimals by an integer: the value tells whether SQLite divides integers.
 fn divided(left: &Typed, right: &Typed) -> Outcome<Option<Typed>> {
-    let is_column = left.class == Class::Numeric && left.is_column && left.form == Form::Canonical;
-    let is_whole_an_integer = is_column && matches!(left.affinity, Some(Affinity::Integer | Affinity::Numeric));
     match right.constant {
-        Some(Constant::Integer(by)) if is_whole_an_integer && by != 0 && by.unsigned_abs() <= 1 << 53 => {
+        Some(Constant::Integer(by)) if left.class == Class::Numeric && left.whole && by != 0 && by.unsigned_abs() <= 1 << 53 => {
             let (x, by) = (left.real()?.operand(), right.operand());
             // The sum keeps a zero from having a sign, which no integer has.
             let sql = format!("CASE WHEN {x} = trunc({x}) THEN trunc({x} / {by}) + 0.0 ELSE {x} / {by} END");
@@ -532,6 +530,7 @@ impl Typed {
             collation: self.collation.clone().unwrap_or(Collation::Binary),
             generated: false,
             hidden: false,
+            whole: self.whole,
             prints: self.prints,
         }
     }

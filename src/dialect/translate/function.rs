@@ -372,6 +372,12 @@ fn type_of(value: &Typed) -> Outcome<Typed> {
         Class::Boolean | Class::Integer => "integer",
         Class::Real => "real",
         Class::Blob => "blob",
+        Class::Numeric if value.whole => {
+            let x = value.operand();
+            let is_integer = format!("{x} = trunc({x}) AND abs({x}) < 9223372036854775808");
+            let sql = format!("CASE WHEN {x} IS NULL THEN 'null' WHEN {is_integer} THEN 'integer' ELSE 'real' END");
+            return Ok(Typed::atom(sql, Class::Text).not_null(true));
+        }
         class if class.is_textual() => "text",
         _ => return no("a numeric column holds integers and reals alike"),
     };

@@ -1,10 +1,11 @@
 //! SQLite's expressions, views and triggers said in PostgreSQL's SQL, where an exact form exists.
 //!
 //! The rule: what is returned gives SQLite's answer for every row that the tables may hold; all else is [`Untranslatable`], with the reason.
-//! What "exact" leaves out, knowingly: an integer that leaves 64 bits is an error in PostgreSQL where SQLite turns to REAL; the last bits of a sum
-//! of REALs depend on the order in both, and an integer beyond 2^53 loses them where it is summed with REALs; a column that SQLite takes from an arbitrary row of a
-//! group comes from an arbitrary row here too, and so does the one of several texts alike under a collation that min() or max() gives; local
-//! time is that of the session's TimeZone; AFTER triggers see the whole statement done, where SQLite's see one row of it.
+//! What "exact" leaves out, knowingly: an integer that leaves 64 bits is an error in PostgreSQL where SQLite turns to REAL (a run reads each view
+//! to find it); the last bits of a sum of REALs depend on the order in both, and an integer beyond 2^53 loses them where it is summed with REALs;
+//! seconds since 1970 that lie before the year 1 are no time; a column that SQLite takes from an arbitrary row of a group comes from an arbitrary row
+//! here too, and so does the one of several texts alike under a collation that min() or max() gives; local time is that of the session's TimeZone;
+//! AFTER triggers see the whole statement done, where SQLite's see one row of it.
 
 mod aggregate;
 mod cascade;
@@ -123,6 +124,8 @@ pub struct RelationColumn {
     pub generated: bool,
     /// `*` does not show it: the rowid, which is a column only in PostgreSQL.
     pub hidden: bool,
+    /// Numeric affinity made an INTEGER of every REAL in it that is whole, so that a value tells its storage class.
+    pub whole: bool,
     /// Decimals with so few digits that a REAL prints them as they are, whole ones as an INTEGER.
     pub prints: bool,
 }
@@ -216,6 +219,7 @@ impl RelationColumn {
             collation: Collation::Binary,
             generated: false,
             hidden: false,
+            whole: false,
             prints: false,
         }
     }

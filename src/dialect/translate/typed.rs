@@ -65,6 +65,8 @@ pub struct Typed {
     pub instant: Option<String>,
     /// A computed text that never looks like a number.
     pub never_numeric: bool,
+    /// A number of a column whose whole values are INTEGERs; see [`RelationColumn::whole`].
+    pub whole: bool,
     /// Decimals of a column that both print alike, but for zeros at the end; see [`RelationColumn::prints`].
     pub prints: bool,
 }
@@ -144,6 +146,7 @@ impl Typed {
             spelling: None,
             instant: None,
             never_numeric: false,
+            whole: false,
             prints: false,
         }
     }
@@ -160,6 +163,7 @@ impl Typed {
             not_null: column.not_null && !nullable,
             form: column.form,
             is_column: true,
+            whole: column.whole,
             prints: column.prints,
             ..Typed::atom(sql, Class::of(&column.type_))
         }

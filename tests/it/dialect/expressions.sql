@@ -15,6 +15,7 @@ p / 2
 p / -3
 p / 2 * 1.5
 typeof(p / 7.0)
+typeof(p)
 p + n
 -n
 - r

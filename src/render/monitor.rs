@@ -61,9 +61,10 @@ fn changes(status: &Status, before: Option<&Status>) -> Vec<String> {
     let mut lines = Vec::new();
     let now = clock(status.at);
     for alert in &status.alerts {
-        let old = before.and_then(|before| before.alerts.iter().find(|old| old.name == alert.name)).map(|old| old.state);
+        let old = before.and_then(|before| before.alerts.iter().find(|old| old.name == alert.name));
         let quiet = matches!(alert.state, Shown::Inactive | Shown::NotApplicable);
-        if old.map_or(!quiet, |old| old != alert.state) {
+        // That an alert waits for its source, and that it no longer does, is news as well.
+        if old.map_or(!quiet, |old| old.state != alert.state || old.held_until.is_some() != alert.held_until.is_some()) {
             lines.push(format!("{now}  {}  {}  {}{}", alert.state.name(), alert.name, value_of(alert), reason(alert)));
         }
     }
@@ -105,7 +106,8 @@ pub fn nagios(status: &Status) -> (String, u8) {
     let firing = status.firing();
     let said = |alert: &&AlertReport| {
         let since = alert.active_since.map_or(String::new(), |since| format!(" for {:.0} s", (status.at - since) as f64 / 1000.0));
-        format!("{} {} ({}{since})", alert.name, value_of(alert), alert.condition)
+        let unseen = if alert.is_judged { String::new() } else { reason(alert) };
+        format!("{} {} ({}{since}){unseen}", alert.name, value_of(alert), alert.condition)
     };
     let unknown = status.unknown();
     let (word, code, what) = match firing.first() {
@@ -323,5 +325,43 @@ mod tests {
     fn nagios_alarms_where_we_do() {
         let ranges = [Sign::More, Sign::Less, Sign::Equal, Sign::Different].map(|sign| nagios_range(sign, 0.9));
         assert_eq!(ranges, ["0.9", "0.9:", "@0.9:0.9", "0.9:0.9"]);
+    }
+
+    #[test]
+    fn that_an_alert_waits_for_its_source_is_said_once_and_to_nagios() {
+        let alert = |held_until: Option<i64>| AlertReport {
+            name: "a".to_string(),
+            severity: "critical".to_string(),
+            state: Shown::Firing,
+            condition: "error_rate > 1%".to_string(),
+            metric: "error_rate",
+            sign: Sign::More,
+            value: None,
+            threshold: 0.01,
+            unit: "ratio",
+            for_seconds: 0.0,
+            since: Some(0),
+            active_since: Some(0),
+            source: Some("instances"),
+            held_until,
+            reason: held_until.map(|_| "no instance is alive".to_string()),
+            is_judged: held_until.is_none(),
+        };
+        let status = |held_until| Status {
+            at: 60_000,
+            target: "x".to_string(),
+            interval_seconds: 15.0,
+            sources: Vec::new(),
+            metrics: Default::default(),
+            alerts: vec![alert(held_until)],
+            kpis: Vec::new(),
+            facts: Default::default(),
+        };
+        let (seen, held) = (status(None), status(Some(90_000)));
+        let line = "1970-01-01T00:01:00Z  firing  a  -";
+        assert_eq!(changes(&held, Some(&seen)), [format!("{line}: no instance is alive")]);
+        assert_eq!(changes(&held, Some(&held)), Vec::<String>::new());
+        assert_eq!(changes(&seen, Some(&held)), [line]);
+        assert_eq!(nagios(&held), ("CRITICAL - a - (error_rate > 1% for 60 s): no instance is alive".to_string(), 2));
     }
 }

@@ -39,13 +39,28 @@ pub struct Observer {
     pub server: ServerFacts,
     /// What it looks for: `candlefish monitor`.
     name: &'static str,
-    /// Tells it from every other.
-    mark: String,
+    /// Who it is, and what it had looked before.
+    looker: Looker,
     looks: Looks,
     /// The questions of now are one transaction.
     together: AtomicBool,
     /// It has not answered in time: what else is asked would wait behind that.
     is_silent: AtomicBool,
+}
+
+/// Who looks, over all of its connections: the session of one that hangs is still there beside the next, and is no stranger's.
+#[derive(Clone, Debug)]
+pub struct Looker {
+    /// Tells it from every other.
+    mark: String,
+    /// Looks of its connections that are gone.
+    looks: u64,
+}
+
+impl Looker {
+    pub fn new(name: &str) -> Self {
+        Looker { mark: format!("{:08x}", RandomState::new().hash_one(name) as u32), looks: 0 }
+    }
 }
 
 /// Transactions that looking has cost.
@@ -89,13 +104,18 @@ pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 impl Observer {
     /// Connects; the server sees `name` as the client's.
     pub async fn connect(address: &Address, name: &'static str) -> Result<Self> {
-        let mark = format!("{:08x}", RandomState::new().hash_one(name) as u32);
-        let address = address.clone().with_connect_timeout(CONNECT_LIMIT).with_application_name(&said(name, &mark, BEGINNING));
+        Observer::connect_again(address, name, Looker::new(name)).await
+    }
+
+    /// The same for who has looked before.
+    pub async fn connect_again(address: &Address, name: &'static str, looker: Looker) -> Result<Self> {
+        let said = said(name, &looker, BEGINNING);
+        let address = address.clone().with_connect_timeout(CONNECT_LIMIT).with_application_name(&said);
         let looks = Looks { committed: AtomicU64::new(BEGINNING), rolled_back: AtomicU64::new(0), is_open: AtomicBool::new(false) };
         let client = in_time(ANSWER_LIMIT, connect(&address)).await?;
         let server = ServerFacts::default();
         let mut observer =
-            Observer { client, server, name, mark, looks, together: AtomicBool::new(false), is_silent: AtomicBool::new(false) };
+            Observer { client, server, name, looker, looks, together: AtomicBool::new(false), is_silent: AtomicBool::new(false) };
         let answer = observer.ask(include_str!("queries/server_facts.sql"), &[]).await.context("ask the server what it is")?;
         let text = |column: &str| answer.value(0, column).and_then(Cell::text).map(str::to_string);
         observer.server = ServerFacts {
@@ -168,7 +188,7 @@ impl Observer {
         self.looks.is_open.store(true, Ordering::Relaxed);
         // Said before it is counted: nobody ever sees one too many.
         let looks = self.looks.committed.load(Ordering::Relaxed) + 1;
-        let name = format!("set_config('application_name', '{}', false)", said(self.name, &self.mark, looks));
+        let name = format!("set_config('application_name', '{}', false)", said(self.name, &self.looker, looks));
         let search = setting("search_path", &search_path(schema));
         let settings = SETTINGS.map(|(name, value)| setting(name, value)).join(", ");
         Ok(self.client.batch_execute(&format!("BEGIN READ ONLY; SELECT {MARK} {name}, {search}, {settings}")).await?)
@@ -193,9 +213,14 @@ impl Observer {
         (committed, rolled_back + u64::from(self.looks.is_open.load(Ordering::Relaxed)))
     }
 
+    /// For its next connection.
+    pub fn looker(&self) -> Looker {
+        Looker { mark: self.looker.mark.clone(), looks: self.looker.looks + self.transactions().0 }
+    }
+
     /// How often others have looked at this database, each by its mark.
     pub async fn others(&self) -> Result<Vec<(String, f64)>> {
-        let answer = self.ask(include_str!("queries/looks.sql"), &[(&self.mark, Type::TEXT)]).await?;
+        let answer = self.ask(include_str!("queries/looks.sql"), &[(&self.looker.mark, Type::TEXT)]).await?;
         Ok(answer.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].number()?))).collect())
     }
 
@@ -225,8 +250,8 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> R
 }
 
 /// A client's name that says how often it has looked; `looks.sql` reads it.
-fn said(name: &str, mark: &str, looks: u64) -> String {
-    format!("{name}, {looks} looks ({mark})")
+fn said(name: &str, looker: &Looker, looks: u64) -> String {
+    format!("{name}, {} looks ({})", looker.looks + looks, looker.mark)
 }
 
 fn setting(name: &str, value: &str) -> String {

@@ -126,7 +126,7 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
     let mut cut = cells.clone();
     let kept = fitting(&names, &header, &mut cut, width, statement);
     let table = of(&kept, &cut);
-    if !table.fits(width) && sheet.stat == "locks" {
+    if sheet.stat == "locks" && (kept.len() < all.len() || table.widest() > width) {
         return ui.print(&tree(sheet, rows, width));
     }
     if !table.fits(width) {
@@ -214,7 +214,7 @@ fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: 
     kept
 }
 
-/// Who waits for whom on a terminal that is too narrow for columns: a few lines a session, indented as it waits. A statement is cut to one line; a remedy
+/// Who waits for whom on a terminal that is too narrow for all columns: a few lines a session, indented as it waits. A statement is cut to one line; a remedy
 /// never is.
 fn tree(sheet: &Sheet, rows: &[Vec<Cell>], width: usize) -> String {
     let mut text = String::new();

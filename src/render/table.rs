@@ -84,15 +84,23 @@ impl Table {
         self.narrowest() <= width
     }
 
+    /// So many columns of a terminal it takes when nothing is wrapped.
+    pub fn widest(&self) -> usize {
+        let table = self.arranged();
+        let widths = table.column_max_content_widths();
+        table.column_iter().map(|column| usize::from(widths[column.index]) + usize::from(column.padding_width())).sum()
+    }
+
     /// So many columns of a terminal it takes when all that can be wrapped is.
     fn narrowest(&self) -> usize {
         let table = self.arranged();
         let widths = table.column_max_content_widths();
         let width = |column: &comfy_table::Column| match column.constraint() {
-            Some(ColumnConstraint::LowerBoundary(Width::Fixed(header))) => usize::from(*header),
-            _ => usize::from(widths[column.index]),
+            // It counts the padding as well.
+            Some(ColumnConstraint::LowerBoundary(Width::Fixed(least))) => usize::from(*least),
+            _ => usize::from(widths[column.index]) + usize::from(column.padding_width()),
         };
-        table.column_iter().map(|column| width(column) + usize::from(column.padding_width())).sum()
+        table.column_iter().map(width).sum()
     }
 
     /// The rows one after the other: the header's names at the left, what stands under them at the right.
@@ -170,7 +178,7 @@ impl Table {
                 // The header stays on one line.
                 let header = self.header.get(index).map_or(0, |header| header.chars().count());
                 let words = self.rows.iter().filter_map(|row| row.get(index)).filter(|_| self.whole_words).flat_map(|cell| cell.split(' '));
-                let least = words.map(|word| word.chars().count()).max().unwrap_or(0).max(header);
+                let least = words.map(|word| word.chars().count()).max().unwrap_or(0).max(header) + usize::from(column.padding_width());
                 column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(least).unwrap_or(u16::MAX))));
             }
         }
@@ -183,7 +191,7 @@ fn wrap_only_the_widest(table: &mut comfy_table::Table, width: u16) {
     let widths = table.column_max_content_widths();
     let wraps = |column: &comfy_table::Column| column.constraint() != Some(&ColumnConstraint::ContentWidth);
     let least = |column: &comfy_table::Column| match column.constraint() {
-        Some(ColumnConstraint::LowerBoundary(Width::Fixed(least))) => usize::from(*least),
+        Some(ColumnConstraint::LowerBoundary(Width::Fixed(least))) => usize::from(*least) - usize::from(column.padding_width()),
         _ => 0,
     };
     let widest = table.column_iter().filter(|column| wraps(column)).max_by_key(|column| widths[column.index]);
@@ -310,6 +318,12 @@ mod tests {
         let table = sample().whole_words();
         assert_eq!((table.narrowest(), table.lines(Some(44), false)), (36, sample().lines(Some(44), false)));
         assert_eq!(sample().whole(2).narrowest(), 35, "the last column is not wrapped, the first is");
+        // Where several columns have to give way, too.
+        let table = Table::new(&["application", "state", "wait"]).whole_words();
+        let table = table.row(["inventory-service", "idle in transaction", "ShareLock on a row of transaction 869"]);
+        assert_eq!(table.narrowest(), 43);
+        let shown = table.lines(Some(45), false);
+        assert!(["inventory-service", "transaction", "ShareLock"].iter().all(|word| shown.contains(word)), "{shown}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::monitor::metric::Source;
 use crate::monitor::sample::clients::{Autovacuum, Clients};
 use crate::monitor::sample::statements::{Counted, is_transaction_control};
 use crate::monitor::sample::{Connections, LIMIT, Part, Presence, SlowQuery};
-use crate::postgres::{Address, Observer};
+use crate::postgres::{Address, Looker, Observer};
 use crate::stats::{Around, Cell, Look, OVERVIEW, Options, Rates, Sheet, find, with_stack};
 
 /// How often the database's size is asked for: it grows slowly, and of many tables it takes seconds.
@@ -24,9 +24,14 @@ const SHOWN: usize = 10;
 /// A statement is shown up to here.
 const SHOWN_CHARACTERS: usize = 300;
 
+/// What the server sees of it.
+const NAME: &str = "candlefish monitor";
+
 pub(super) struct Database {
     address: Address,
     observer: Option<Observer>,
+    /// Who connects again when it breaks.
+    looker: Looker,
     seen: Seen,
 }
 
@@ -51,7 +56,7 @@ pub struct Carried {
 
 impl Database {
     pub fn new(address: Address) -> Self {
-        Database { address, observer: None, seen: Seen::default() }
+        Database { address, observer: None, looker: Looker::new(NAME), seen: Seen::default() }
     }
 
     pub fn carried(&self) -> Carried {
@@ -88,13 +93,15 @@ impl Database {
 
     fn disconnect(&mut self) {
         self.seen.counts.looked = self.looked();
-        self.observer = None;
+        if let Some(observer) = self.observer.take() {
+            self.looker = observer.looker();
+        }
     }
 
     async fn read(&mut self, seconds: Option<f64>) -> Result<Part> {
         let observer = match &mut self.observer {
             Some(observer) => observer,
-            none => none.insert(Observer::connect(&self.address, "candlefish monitor").await?),
+            none => none.insert(Observer::connect_again(&self.address, NAME, self.looker.clone()).await?),
         };
         // One transaction, however much is asked: a watch is itself among what the server counts.
         observer.together(self.seen.read(observer, seconds)).await

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Running, alert, get};
 use crate::server::{Server, machine};
-use crate::stats::{session, session_at};
+use crate::stats::{session, session_at, until};
 use crate::support::{Case, Database, addresses};
 
 /// The clients have given up; what the server does by itself succeeds, and so does everybody who looks.
@@ -57,6 +57,42 @@ async fn a_server_too_busy_to_tell_is_not_one_without_the_extension() {
     let busy = case.run(line).exit(2).json();
     assert_eq!(alert(&busy, "slow")["state"], "unknown", "{busy:#}");
     case.run("monitor --nagios --rules rules.yaml --ignore-for -d {url}").exit(3).stdout_has("lock timeout");
+}
+
+/// The session that hangs is still there when the next one looks, and is no stranger whose looks would be taken away once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_hung_takes_no_clients_commits_away() {
+    let server = Server::start(&machine(), &["autovacuum = off"]);
+    let case = Case::new("hung");
+    let mut running = Running::start(&case, &["monitor", "--interval", "100ms", "--ignore-for", "--json", "-d", &server.url()]);
+    let session = "SELECT pid FROM pg_stat_activity WHERE application_name ~ '^candlefish monitor, '";
+    for _ in 0..30 {
+        running.next();
+    }
+    let hung = server.rows(session).remove(0);
+    let signal = |signal: &str| assert!(std::process::Command::new("kill").args([signal, &hung]).status().unwrap().success());
+    signal("-STOP");
+    let there = |sample: &Value| {
+        sample["sources"].as_array().unwrap().iter().any(|source| source["name"] == "pg_stat_database" && source["state"] == "there")
+    };
+    running.until("the hang", || {}, |sample| !there(sample));
+    running.until("another session", || {}, there);
+    signal("-CONT");
+    let watcher = session_at(&server.url()).await;
+    until(&watcher, &format!("SELECT count(*) = 1 FROM ({session}) AS sessions")).await;
+    // As many succeed as are rolled back.
+    for _ in 0..25 {
+        watcher.batch_execute("SELECT 1").await.unwrap();
+        watcher.batch_execute("BEGIN; SELECT 1; ROLLBACK").await.unwrap();
+    }
+    drop(watcher);
+    let seen = running.until("the load", || {}, |sample| sample["metrics"]["error_rate"]["value"].is_number());
+    let mut rate = seen["metrics"]["error_rate"]["value"].as_f64().unwrap();
+    for _ in 0..20 {
+        rate = running.next()["metrics"]["error_rate"]["value"].as_f64().unwrap_or(rate);
+    }
+    assert!((0.4..0.55).contains(&rate), "{rate}");
+    running.stop();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Failure, sentence};
@@ -48,6 +48,11 @@ pub enum Holder {
 
 pub struct StateFile {
     path: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -174,11 +179,13 @@ impl StateFile {
             }
             _ => {}
         }
-        let text = read_text(&self.path, STATE_BYTES).with_context(|| format!("read the state file {}", self.path.display()))?;
-        let saved: Saved = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if saved.version != VERSION {
-            return Err(damaged(format!("it has version {}, not {VERSION}", saved.version)).into());
+        let text = read_text(&self.path, STATE_BYTES).map_err(|error| damaged(error.to_string()))?;
+        // Of another version nothing else is known, not even which fields it has.
+        let Versioned { version } = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if version != VERSION {
+            return Err(damaged(format!("it has version {version}, not {VERSION}")).into());
         }
+        let saved: Saved = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         if saved.target != monitor.target {
             return Err(damaged(format!("it is of {}, not of {}", saved.target, monitor.target)).into());
         }

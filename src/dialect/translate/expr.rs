@@ -88,6 +88,17 @@ impl<'c> Translator<'c> {
     }
 
     pub fn expr(&mut self, expr: &Expr) -> Outcome<Typed> {
+        let typed = self.without_inner_collation(expr)?;
+        // A COLLATE within is that of the whole.
+        match inner_collation(expr) {
+            Some(name) if typed.collation.is_none() && typed.class.is_textual() => {
+                Ok(Typed { collation: Some(collation_named(name)), explicit_collation: true, ..typed })
+            }
+            _ => Ok(typed),
+        }
+    }
+
+    fn without_inner_collation(&mut self, expr: &Expr) -> Outcome<Typed> {
         if let Some(key) = self.group_key(expr)? {
             return Ok(key);
         }
@@ -354,6 +365,28 @@ impl<'c> Translator<'c> {
         let has_row = select.is_one_row && !select.is_limited;
         Ok(Typed { collation: None, is_column: false, ..Typed::column(sql, column, !has_row) })
     }
+}
+
+/// The first COLLATE among the operands of what may be a text.
+fn inner_collation(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Unary(_, operand) | Expr::Cast(operand, _) => first_of([&**operand].into_iter()),
+        Expr::Binary(_, left, right) => first_of([&**left, &**right].into_iter()),
+        Expr::Chain(_, operands) => first_of(operands.iter()),
+        Expr::Case { operand, whens, otherwise } => {
+            let pairs = whens.iter().flat_map(|(when, then)| [when, then]);
+            first_of(operand.as_deref().into_iter().chain(pairs).chain(otherwise.as_deref()))
+        }
+        Expr::Call(call) => first_of(call.arguments.iter()),
+        _ => None,
+    }
+}
+
+fn first_of<'e>(mut operands: impl Iterator<Item = &'e Expr>) -> Option<&'e str> {
+    operands.find_map(|operand| match operand {
+        Expr::Collate(_, name) => Some(name.as_str()),
+        operand => inner_collation(operand),
+    })
 }
 
 fn collation_named(name: &str) -> Collation {

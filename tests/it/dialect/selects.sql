@@ -139,3 +139,7 @@ SELECT lower(CAST(e AS TEXT)) AS x, count(*) AS y FROM t GROUP BY CAST(e AS TEXT
 SELECT date(ts) AS x, count(*) AS y FROM t GROUP BY 1 ORDER BY min(id)
 
 SELECT time(ts) AS x, count(*) AS y FROM t GROUP BY time(ts) ORDER BY min(id)
+
+SELECT id FROM t ORDER BY CASE WHEN n > 0 THEN s COLLATE NOCASE ELSE f END, id
+
+SELECT id, (s COLLATE NOCASE || 'X') = 'applex' AS x FROM t ORDER BY coalesce(s COLLATE NOCASE, f) DESC, id

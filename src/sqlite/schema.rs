@@ -42,7 +42,11 @@ impl Reader<'_> {
                 "index" if self.salvage().is_some() && index_columns(connection, &object.name, None)?.is_empty() => {
                     schema.unreadable.push((object.name, "the index's definition is damaged".into()));
                 }
-                _ => {}
+                "index" => {}
+                // SQLite itself passes over what it cannot tell: then all that there is may be missing.
+                kind => schema
+                    .unreadable
+                    .push(("sqlite_schema".into(), format!("an entry of the database's schema is damaged: it is of no kind ({kind:?})"))),
             }
         }
         shadow::mark(&mut schema);
@@ -61,7 +65,7 @@ struct Object {
 
 fn objects(connection: &Connection) -> Result<Vec<Object>> {
     let mut statement = connection
-        .prepare(r"SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid")
+        .prepare(r"SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema WHERE coalesce(name, '') NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid")
         .context("read the schema")?;
     let rows =
         statement.query_map([], |row| Ok(Object { kind: text(row, 0)?, name: text(row, 1)?, table: text(row, 2)?, sql: text(row, 3)? }))?;

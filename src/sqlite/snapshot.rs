@@ -123,7 +123,10 @@ impl Snapshot {
             held: Held::default(),
         };
         let connections = match (kind, &options.snapshot) {
-            (FileKind::Empty, _) => vec![Connection::open_in_memory().context("open an empty database")?],
+            (FileKind::Empty, _) => (0..options.readers.max(1))
+                .map(|_| Connection::open_in_memory())
+                .collect::<Result<_, _>>()
+                .context("open an empty database")?,
             (_, Some(folder)) => {
                 let (copy, counter) = copy_into(path, folder, options)?;
                 snapshot.stamp = None;

@@ -381,7 +381,7 @@ impl Comparison<'_> {
                         report.differ(object.kind.as_str(), &object.label, other);
                         continue;
                     }
-                    reason
+                    reason.filter(|_| !self.expected_constraint(object).is_some_and(given::holds_always))
                 }
             };
             if let Some(reason) = reason {
@@ -473,11 +473,15 @@ impl Comparison<'_> {
         }
     }
 
+    fn expected_constraint(&self, object: &ObjectPlan) -> Option<&Shape> {
+        let table = self.table_of(object)?.target.name.as_str();
+        self.expected.constraints.iter().find(|shape| shape.relation == table && shape.name == object.name.as_str())
+    }
+
     /// The foreign key that a given table has over the same columns to the same parent, with other actions.
     fn other_key(&self, object: &ObjectPlan) -> Option<String> {
-        let table = self.table_of(object).filter(|table| self.standing(table) == Standing::Given)?.target.name.as_str();
-        let expected = self.expected.constraints.iter().find(|shape| shape.relation == table && shape.name == object.name.as_str())?;
-        given::other_key(expected, &self.actual.constraints)
+        self.table_of(object).filter(|table| self.standing(table) == Standing::Given)?;
+        given::other_key(self.expected_constraint(object)?, &self.actual.constraints)
     }
 
     /// The triggers that a given table has, for a trigger of the source that stands on it.

@@ -102,6 +102,7 @@ fn an_empty_database_and_a_file_without_bytes() {
     fs::write(case.dir().join("none.db"), "").unwrap();
     let none = Case::new("no bytes").source_file(case.dir().join("none.db")).database(&database);
     none.run("migrate {source} {url} --json").exit(0).stderr_has("the file has no bytes");
+    none.run("verify {source} {url} --schema-objects").exit(0);
     assert_eq!(database.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
     // Tables without a row are tables.
     let tables = Case::new("no rows").source_sql("CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT)").database(&database);

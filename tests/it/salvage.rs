@@ -411,6 +411,16 @@ fn a_definition_that_makes_no_sense_costs_only_its_own_table() {
 }
 
 #[test]
+fn a_schema_that_cannot_be_told_is_no_empty_database() {
+    // The encoding in the header: names and statements are nothing any more, and SQLite passes over them.
+    let damaged = Damaged::new("encoding", SOURCE);
+    write_at(damaged.case.source_path(), 56, &[0, 0, 0, 7]);
+    damaged.is_refused("source_damaged");
+    let message = damaged.is_salvaged("sqlite_schema");
+    assert!(message.contains("an entry of the database's schema is damaged"), "{message}");
+}
+
+#[test]
 fn pages_in_the_wrong_place_are_noticed() {
     let damaged = Damaged::new("a page written twice", SOURCE);
     let leaves = damaged.pages("notes", "leaf");

@@ -394,6 +394,24 @@ fn every_column_that_does_not_fit_is_named() {
 }
 
 #[test]
+fn what_a_type_sees_to_and_another_word_for_text_are_not_lacking() {
+    // As Django and Rails write them.
+    let database = Database::fresh();
+    database
+        .execute("CREATE TABLE item(id bigserial PRIMARY KEY, data jsonb NOT NULL, title varchar NOT NULL, owner bigint REFERENCES item)");
+    let case = Case::new("as frameworks do").database(&database).source_sql(
+        "CREATE TABLE item(id integer NOT NULL PRIMARY KEY AUTOINCREMENT, data text NOT NULL CHECK ((JSON_VALID(data) OR data IS NULL)), title varchar NOT NULL,
+             owner integer REFERENCES item(id) ON DELETE CASCADE);
+         INSERT INTO item VALUES (5, '{\"a\": 1}', 'x', NULL), (6, '[]', 'y', 5);",
+    );
+    let report = case.run("migrate {source} {url} --json").exit(0).json();
+    let said: Vec<&str> =
+        report["warnings"].as_array().unwrap().iter().filter(|w| w["severity"] != "note").map(|w| w["object"].as_str().unwrap()).collect();
+    assert_eq!(said, ["item.owner → item"], "a key with other actions is there: {report}");
+    assert_eq!(database.value("INSERT INTO item(data, title) VALUES ('{}', 'z') RETURNING id"), "7");
+}
+
+#[test]
 fn a_sequence_that_is_farther_is_never_set_back() {
     let database = Database::fresh();
     database.execute(

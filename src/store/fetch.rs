@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use crate::model::QueryKind;
 use crate::store::declared::Declaration;
 use crate::store::entry::Entry;
-use crate::store::l1::{Found, Small};
+use crate::store::l1::Kept;
 use crate::store::load::{Ask, Loaded, Spans};
 use crate::store::metrics::Miss;
 use crate::store::params::encode;
@@ -58,28 +58,11 @@ pub enum Source {
 /// Rows, and where they came from.
 #[derive(Clone)]
 pub struct Fetched {
-    answer: Answer,
+    kept: Kept,
     pub source: Source,
     /// A span a layer, in the order in which they were asked: `l1`, `l2`, `lease` (another instance loads it), `pool`, `database`; `wait` for a load that
     /// somebody else had begun. Empty unless the call asked for it.
     pub trace: Vec<(&'static str, Duration)>,
-}
-
-/// What memory gives away: a small answer itself, a part in a large one.
-#[derive(Clone)]
-enum Answer {
-    Small(Small),
-    Entry(Arc<Entry>),
-}
-
-impl Answer {
-    #[inline]
-    fn rows(&self) -> &Rows {
-        match self {
-            Answer::Small(answer) => &answer.rows,
-            Answer::Entry(entry) => &entry.rows,
-        }
-    }
 }
 
 impl Call<'_> {
@@ -90,12 +73,12 @@ impl Call<'_> {
 impl Fetched {
     #[inline]
     pub(super) fn new(entry: Arc<Entry>, source: Source) -> Self {
-        Fetched { answer: Answer::Entry(entry), source, trace: Vec::new() }
+        Fetched { kept: Kept::Entry(entry), source, trace: Vec::new() }
     }
 
     #[inline]
     pub fn rows(&self) -> &Rows {
-        self.answer.rows()
+        self.kept.rows()
     }
 
     /// The rows are at least as new as this.
@@ -104,11 +87,7 @@ impl Fetched {
     }
 
     pub fn age(&self) -> Duration {
-        let as_of = match &self.answer {
-            Answer::Small(answer) => answer.as_of,
-            Answer::Entry(entry) => entry.as_of,
-        };
-        Duration::from_millis(now_ms().saturating_sub(as_of))
+        Duration::from_millis(now_ms().saturating_sub(self.kept.as_of()))
     }
 }
 
@@ -145,13 +124,15 @@ impl Store {
     pub async fn fetch_with(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Fetched, StoreError> {
         let mut missed = Missed::default();
         match self.hit(query, params, call, &mut missed) {
-            Some(answer) => Ok(Fetched { answer, source: Source::L1, trace: missed.trace }),
+            Some(kept) => Ok(Fetched { kept, source: Source::L1, trace: missed.trace }),
             None => self.boxed_miss(query, params, call, missed).await,
         }
     }
 
-    /// The way of a hit. It waits for nothing, allocates nothing, and is short: while memory is slow the processor begins with the next.
-    fn hit(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>, missed: &mut Missed) -> Option<Answer> {
+    /// The way of a hit. It waits for nothing, allocates nothing, and is short: while memory is slow the processor begins with the next. What is found is
+    /// moved as little as can be, for the same reason.
+    #[inline(always)]
+    fn hit(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>, missed: &mut Missed) -> Option<Kept> {
         let declared = &*query.0;
         // Another store's declaration is refused there too.
         if !declared.kept || call.fresh || declared.store != self.0.id {
@@ -166,19 +147,16 @@ impl Store {
             return None;
         }
         let now = now_ms();
-        let answer = match self.0.l1.get(key) {
-            Some(Found::Small(answer)) if now < answer.quiet_until && now < self.0.validity.proven_until() => Answer::Small(answer),
-            Some(Found::Entry(entry)) if entry.is_good(&self.0.validity, now) => Answer::Entry(entry),
-            found => {
-                missed.key = key;
-                Answer::Entry(self.look_closer(query, params, call, missed, found, now)?)
-            }
-        };
+        let mut found = self.0.l1.get(key);
+        if !found.as_ref().is_some_and(|kept| kept.is_good(&self.0.validity, now)) {
+            missed.key = key;
+            found = Some(Kept::Entry(self.look_closer(query, params, call, missed, found, now)?));
+        }
         declared.metrics.l1.hits.count();
         if let Some(began) = began {
             self.note_hit(declared, began, is_sample, call.trace.then_some(missed));
         }
-        Some(answer)
+        found
     }
 
     /// What was found in memory and cannot be given without a second thought.
@@ -189,12 +167,12 @@ impl Store {
         params: &[&(dyn ToSql + Sync)],
         call: &Call<'_>,
         missed: &mut Missed,
-        found: Option<Found>,
+        found: Option<Kept>,
         now: u64,
     ) -> Option<Arc<Entry>> {
         let found = match found {
-            Some(Found::Entry(entry)) => Some(entry),
-            Some(Found::Small(_)) => self.0.l1.entry(missed.key),
+            Some(Kept::Entry(entry) | Kept::Small { entry, .. }) => Some(entry),
+            Some(Kept::Copied(_)) => self.0.l1.entry(missed.key),
             None => None,
         };
         match self.0.judge_memory(&query.0, missed.key, found, now) {

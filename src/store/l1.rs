@@ -14,87 +14,102 @@ use crate::store::rows::Rows;
 use crate::store::validity::{Stamp, Validity};
 
 pub(super) struct L1 {
-    cache: Option<Cache<u128, Place, ByBytes, KeyIsHash>>,
+    cache: Option<Cache<u128, Kept, ByBytes, KeyIsHash>>,
     /// A mark of each key that was kept, by its hash: tells an evicted entry from one that never was.
     seen: Box<[AtomicU32]>,
 }
 
 /// What a key and its place cost beside the entry: the slab's slot, the index, and the ghosts that S3-FIFO keeps of what it evicted.
-const PLACE: u64 = size_of::<Place>() as u64 + 104;
+const PLACE: u64 = size_of::<Kept>() as u64 + 104;
 
 const SEEN: usize = 1 << 16;
 
 /// What stands under a key. The cache clones it for who asks, while it keeps writers out: so a clone is what he takes away with him.
-enum Place {
-    Large(Arc<Entry>),
-    /// Beside the entry, what a hit needs of it: where memory is slow, the entry is a second place to wait for, and to count oneself among its owners a
-    /// wait that nothing else can be done in.
+pub(super) enum Kept {
+    Entry(Arc<Entry>),
+    /// Beside a small entry, what a hit needs of it: where memory is slow, the entry is a second place to wait for, and to count oneself among its owners
+    /// a wait that nothing else can be done in.
     Small {
-        /// As [`Entry`]'s.
         checked: AtomicU64,
-        answer: Small,
+        copy: Copied,
         entry: Arc<Entry>,
         validity: Arc<Validity>,
     },
     /// A clone of a small one that nothing has moved since it was found current.
-    Taken(Small),
+    Copied(Copied),
 }
 
-/// A small answer, current at the time of the look; it may be given until [`Small::quiet_until`].
+/// A small answer, current at the time of the look; it may be given until [`Entry::quiet_until`].
 #[derive(Clone)]
-pub(super) struct Small {
+pub(super) struct Copied {
     pub rows: Rows,
     pub as_of: u64,
-    /// As [`Entry`]'s.
     pub quiet_until: u64,
 }
 
-/// What a look finds.
-pub(super) enum Found {
-    Small(Small),
-    /// To be judged yet.
-    Entry(Arc<Entry>),
-}
-
-impl Place {
+impl Kept {
     fn new(entry: &Arc<Entry>, validity: &Arc<Validity>) -> Self {
         if !entry.rows.is_inline() {
-            return Place::Large(entry.clone());
+            return Kept::Entry(entry.clone());
         }
-        Place::Small {
+        Kept::Small {
             checked: AtomicU64::new(entry.stamp.moves),
-            answer: Small { rows: entry.rows.clone(), as_of: entry.as_of, quiet_until: entry.quiet_until },
+            copy: Copied { rows: entry.rows.clone(), as_of: entry.as_of, quiet_until: entry.quiet_until },
             entry: entry.clone(),
             validity: validity.clone(),
         }
     }
 
-    /// None of a clone.
+    #[inline]
+    pub fn rows(&self) -> &Rows {
+        match self {
+            Kept::Copied(copy) | Kept::Small { copy, .. } => &copy.rows,
+            Kept::Entry(entry) => &entry.rows,
+        }
+    }
+
+    pub fn as_of(&self) -> u64 {
+        match self {
+            Kept::Copied(copy) | Kept::Small { copy, .. } => copy.as_of,
+            Kept::Entry(entry) => entry.as_of,
+        }
+    }
+
+    /// None of a copy.
     fn entry(&self) -> Option<&Arc<Entry>> {
         match self {
-            Place::Large(entry) | Place::Small { entry, .. } => Some(entry),
-            Place::Taken(_) => None,
+            Kept::Entry(entry) | Kept::Small { entry, .. } => Some(entry),
+            Kept::Copied(_) => None,
+        }
+    }
+
+    /// True when it may be given, and nothing else is to be done. False says nothing: [`Validity::objection`] does.
+    #[inline]
+    pub fn is_good(&self, validity: &Validity, now: u64) -> bool {
+        match self {
+            Kept::Copied(copy) => now < copy.quiet_until && now < validity.proven_until(),
+            Kept::Entry(entry) | Kept::Small { entry, .. } => entry.is_good(validity, now),
         }
     }
 }
 
-impl Clone for Place {
+impl Clone for Kept {
     #[inline]
     fn clone(&self) -> Self {
         match self {
-            Place::Small { checked, answer, entry, validity } => {
+            Kept::Small { checked, copy, entry, validity } => {
                 let moves = validity.moves();
                 if checked.load(Ordering::Relaxed) != moves {
                     // Whoever is given the entry judges it, and who comes after him finds that here.
                     if !entry.is_checked(moves) {
-                        return Place::Large(entry.clone());
+                        return Kept::Entry(entry.clone());
                     }
                     checked.store(moves, Ordering::Relaxed);
                 }
-                Place::Taken(answer.clone())
+                Kept::Copied(copy.clone())
             }
-            Place::Large(entry) => Place::Large(entry.clone()),
-            Place::Taken(answer) => Place::Taken(answer.clone()),
+            Kept::Entry(entry) => Kept::Entry(entry.clone()),
+            Kept::Copied(copy) => Kept::Copied(copy.clone()),
         }
     }
 }
@@ -102,9 +117,9 @@ impl Clone for Place {
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<u128, Place> for ByBytes {
-    fn weight(&self, _: &u128, place: &Place) -> u64 {
-        place.entry().map_or(0, |entry| entry.weight()) + PLACE
+impl Weighter<u128, Kept> for ByBytes {
+    fn weight(&self, _: &u128, kept: &Kept) -> u64 {
+        kept.entry().map_or(0, |entry| entry.weight()) + PLACE
     }
 }
 
@@ -127,18 +142,15 @@ impl L1 {
     }
 
     #[inline]
-    pub fn get(&self, key: u128) -> Option<Found> {
-        Some(match self.cache.as_ref()?.get(&key)? {
-            Place::Taken(answer) => Found::Small(answer),
-            Place::Large(entry) | Place::Small { entry, .. } => Found::Entry(entry),
-        })
+    pub fn get(&self, key: u128) -> Option<Kept> {
+        self.cache.as_ref()?.get(&key)
     }
 
     /// The entry, whatever a hit would need of it.
     pub fn entry(&self, key: u128) -> Option<Arc<Entry>> {
         let mut found = None;
-        self.cache.as_ref()?.remove_if(&key, |place| {
-            found = place.entry().cloned();
+        self.cache.as_ref()?.remove_if(&key, |kept| {
+            found = kept.entry().cloned();
             false
         });
         found
@@ -156,7 +168,7 @@ impl L1 {
         if validity.is_outdated(&entry.stamp) {
             return;
         }
-        cache.insert(key, Place::new(entry, validity));
+        cache.insert(key, Kept::new(entry, validity));
         let (place, mark) = mark(key);
         self.seen[place].store(mark, Ordering::Relaxed);
         // A glob takes away what it finds: either it found this entry, or it had begun before this look.
@@ -167,14 +179,14 @@ impl L1 {
 
     pub fn remove(&self, key: u128, stamp: &Stamp) {
         if let Some(cache) = &self.cache {
-            cache.remove_if(&key, |place| place.entry().is_some_and(|entry| entry.stamp.at <= stamp.at));
+            cache.remove_if(&key, |kept| kept.entry().is_some_and(|entry| entry.stamp.at <= stamp.at));
         }
     }
 
     /// Takes away every entry with a tag that matches.
     pub fn remove_glob(&self, glob: &GlobMatcher) {
         if let Some(cache) = &self.cache {
-            cache.retain(|_, place| !place.entry().is_some_and(|entry| entry.tags().any(|tag| glob_matches(glob, tag))));
+            cache.retain(|_, kept| !kept.entry().is_some_and(|entry| entry.tags().any(|tag| glob_matches(glob, tag))));
         }
     }
 
@@ -260,8 +272,8 @@ mod tests {
         Arc::new(Entry::new(rows, stamp, tags, stamp.at, Duration::ZERO, (60_000, 60_000)))
     }
 
-    fn is_small(found: Option<Found>) -> bool {
-        matches!(found.unwrap(), Found::Small(_))
+    fn is_copied(found: Option<Kept>) -> bool {
+        matches!(found.unwrap(), Kept::Copied(_))
     }
 
     #[test]
@@ -272,17 +284,17 @@ mod tests {
         let small = entry("a", &own, &validity);
         l1.insert(1, &small, &validity);
         l1.insert(2, &entry(&"a".repeat(200), &own, &validity), &validity);
-        assert!(is_small(l1.get(1)) && !is_small(l1.get(2)));
-        let Some(Found::Small(answer)) = l1.get(1) else { panic!("it is small") };
-        assert_eq!((&answer.rows, answer.as_of), (&small.rows, small.as_of));
+        assert!(is_copied(l1.get(1)) && !is_copied(l1.get(2)));
+        let copy = l1.get(1).unwrap();
+        assert_eq!((copy.rows(), copy.as_of()), (&small.rows, small.as_of));
         validity.invalidate(other.hash);
-        assert!(!is_small(l1.get(1)), "somebody has to judge it");
+        assert!(!is_copied(l1.get(1)), "somebody has to judge it");
         validity.replayed_until(small.stamp.at);
         assert_eq!(small.objection(&validity, small.stamp.at), None);
-        assert!(is_small(l1.get(1)), "found current since");
+        assert!(is_copied(l1.get(1)), "found current since");
         validity.invalidate(own.hash);
         assert_eq!(small.objection(&validity, small.stamp.at), Some(Miss::Invalidated));
-        assert!(!is_small(l1.get(1)), "an objection is no proof");
+        assert!(!is_copied(l1.get(1)), "an objection is no proof");
         assert!(Arc::ptr_eq(&l1.entry(1).unwrap(), &small) && l1.len() == 2);
     }
 }

@@ -139,19 +139,27 @@ pub fn build(input: &Input<'_>) -> Plan {
         objects::plan_objects(input, &mut plan, &mut relations);
         name_sequences(&mut plan, &mut relations);
     }
-    note_null_ids(&mut plan);
+    note_ids(&mut plan);
     limits::check(input, &mut plan);
     note_idle_zone(input.options, &mut plan);
     plan
 }
 
-/// An id that is NULL in an INSERT is the next one in SQLite, and nothing in PostgreSQL.
-fn note_null_ids(plan: &mut Plan) {
+/// SQLite asks the table for its next id, and takes NULL for that; an identity column counts by itself.
+fn note_ids(plan: &mut Plan) {
     let numbers = |table: &TablePlan| table.create.iter().flat_map(|create| &create.columns).any(|column| column.identity);
     if plan.tables.iter().any(numbers) {
-        let message = "takes no NULL for an id, of which SQLite makes the next one: leave the column out of the INSERT, or write DEFAULT";
-        plan.warnings.push(Warning::note("null_id", plan.schema.clone(), message));
+        let message = "counts ids by itself: a NULL in an INSERT is not the next one as in SQLite (leave the column out, or write DEFAULT), and an id that is \
+                       written there does not move the count (setval() does)";
+        plan.warnings.push(Warning::note("ids_counted", plan.schema.clone(), message));
     }
+    let at_end = |table: &&TablePlan| table.sequence.as_ref().is_some_and(|sequence| sequence.last == Some(i64::MAX));
+    let notes: Vec<Warning> = plan.tables.iter().filter(at_end).map(|table| {
+        let message = "has the largest id that there is: SQLite looks for a free one then, and PostgreSQL refuses an INSERT without an id until its sequence is \
+                       restarted at a free number";
+        Warning::note("ids_at_end", &table.source, message)
+    }).collect();
+    plan.warnings.extend(notes);
 }
 
 /// `--source-tz` is for columns of `timestamptz`: where there is none, times stay as they were written.

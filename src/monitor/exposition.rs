@@ -34,7 +34,7 @@ const FAMILIES: [(&str, &str, &str); 27] = [
     ("candlefish_pg_rollbacks_total", "counter", "Transactions that were rolled back, without the monitor's own."),
     ("candlefish_pg_deadlocks_total", "counter", "Deadlocks."),
     ("candlefish_pg_temp_bytes_total", "counter", "Bytes that went to temporary files."),
-    ("candlefish_pg_blocks_hit_total", "counter", "Blocks that were found in shared buffers."),
+    ("candlefish_pg_blocks_hit_total", "counter", "Blocks of tables and indexes, without catalogs, that were found in shared buffers."),
     ("candlefish_pg_blocks_read_total", "counter", "Blocks that were not."),
     ("candlefish_pg_connections", "gauge", "Client sessions of the server."),
     ("candlefish_pg_connections_max", "gauge", "Client sessions that the server allows."),

@@ -109,7 +109,7 @@ pub const METRICS: [Metric; 10] = [
     quantile("p99", &[(Source::Instances, Formula::Quantile(0.99, LATENCY))], "99 of 100 calls are faster"),
     Metric {
         name: "cache_hit_ratio",
-        about: "lookups that memory or Redis answered; of the database: blocks found in shared buffers",
+        about: "lookups that memory or Redis answered; of the database: blocks found in shared buffers, catalogs apart",
         unit: Unit::Ratio,
         window_ms: 300_000,
         formulas: &[

@@ -16,6 +16,8 @@ pub(super) struct Clients {
     looks: Looks,
     commits: Others,
     rollbacks: Others,
+    hits: Others,
+    reads: Others,
     /// Commits of clients, and what the others had committed when they were counted.
     committed: f64,
     before: Option<f64>,
@@ -110,6 +112,16 @@ impl Clients {
 
     pub fn rollbacks(&mut self, all: f64, own: f64) -> f64 {
         self.rollbacks.count(all, own)
+    }
+
+    /// Blocks found in shared buffers; `catalogs` of `all` are what every look reads, and no application's rows.
+    pub fn hits(&mut self, all: f64, catalogs: f64) -> f64 {
+        self.hits.count(all, catalogs)
+    }
+
+    /// Blocks that were not found there, as [`Clients::hits`].
+    pub fn reads(&mut self, all: f64, catalogs: f64) -> f64 {
+        self.reads.count(all, catalogs)
     }
 }
 

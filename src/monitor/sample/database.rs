@@ -143,12 +143,12 @@ impl Seen {
             waiting_for_locks: number("waiting_for_locks"),
             longest_transaction_seconds: number("longest_transaction_seconds"),
         });
-        if let Some(stat) = find("cache-hit") {
-            let hits = stat.sheet(&look).await.context("read what was found in shared buffers")?;
-            let row = hits.rows.iter().flatten().find(|row| row[0].text() == Some("database"));
-            part.add("candlefish_pg_blocks_hit_total", &[], row.and_then(|row| row[1].number()));
-            part.add("candlefish_pg_blocks_read_total", &[], row.and_then(|row| row[2].number()));
-        }
+        let blocks = observer.ask(include_str!("queries/blocks.sql"), &[]).await.context("read what was found in shared buffers")?;
+        let block = |name: &str| blocks.value(0, name).and_then(Cell::number);
+        let hits = block("hits").zip(block("catalog_hits")).map(|(all, catalogs)| counts.clients.hits(all, catalogs));
+        let reads = block("reads").zip(block("catalog_reads")).map(|(all, catalogs)| counts.clients.reads(all, catalogs));
+        part.add("candlefish_pg_blocks_hit_total", &[], hits);
+        part.add("candlefish_pg_blocks_read_total", &[], reads);
         if let Some(stat) = find("slow-queries") {
             let mut sheet = stat.sheet(&look).await.context("read pg_stat_statements")?;
             if sheet.is_available() {

@@ -39,6 +39,31 @@ async fn autovacuum_and_other_watches_end_no_outage() {
     running.stop();
 }
 
+/// Catalogs are always found in shared buffers: they say nothing of whether an application's rows are.
+#[test]
+fn looking_neither_warms_a_cold_database_nor_calls_an_idle_one_warm() {
+    let server = Server::start(&machine(), &["shared_buffers = '1MB'", "autovacuum = off"]);
+    server.rows("CREATE TABLE cold AS SELECT i, repeat('x', 500) AS words FROM generate_series(1, 20000) AS i");
+    server.rows("CREATE TABLE hot AS SELECT 1 AS i");
+    let case = Case::new("cold");
+    let rules = "interval: 200ms\nalerts:\n  cold: {condition: 'cache_hit_ratio[3s] < 90%'}\n";
+    std::fs::write(case.dir().join("rules.yaml"), rules).unwrap();
+    let mut running = Running::start(&case, &["monitor", "--rules", "rules.yaml", "--json", "-d", &server.url()]);
+    let is = |state: &'static str| move |sample: &Value| alert(sample, "cold")["state"] == state;
+    running.until("a cold cache", || drop(server.rows("SELECT count(*) FROM cold")), is("firing"));
+    // Nobody is there but who looks, for longer than the window.
+    let silent = |sample: &Value| alert(sample, "cold")["value"].is_null() || alert(sample, "cold")["state"] != "firing";
+    running.until("silence", || {}, silent);
+    for _ in 0..10 {
+        let sample = running.next();
+        let alert = alert(&sample, "cold");
+        assert!(alert["state"] == "firing" && alert["reason"].as_str().unwrap().contains("nothing happened"), "{sample:#}");
+    }
+    let warm = "SELECT sum(n) FROM generate_series(1, 2000) AS g, LATERAL (SELECT count(*) AS n FROM hot WHERE i <> g) AS counted";
+    running.until("a warm one", || drop(server.rows(warm)), is("resolved"));
+    running.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_too_busy_to_tell_is_not_one_without_the_extension() {
     let database = Database::fresh();

@@ -12,7 +12,7 @@ use crate::cli::signals::{or_stopped, until_told};
 use crate::model::{Failure, sentence};
 use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
 use crate::monitor::{
-    Holder, Left, Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook, read_text,
+    Holder, Left, Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook, read_text, tell,
 };
 use crate::render::Ui;
 use crate::render::monitor::{clock, monitor, monitor_tick, nagios, rules_checked, rules_tested};
@@ -25,10 +25,8 @@ const INTERVAL: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A run that somebody waits for tells for so long; the next one tells the rest.
-const TELLING: Duration = Duration::from_secs(10);
-
-/// A watch tries again after so long, where the receiver asks for nothing else.
-const AGAIN: Duration = Duration::from_secs(10);
+/// Nagios waits for 10 s for all of it.
+const TELLING: Duration = Duration::from_secs(5);
 
 const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
 
@@ -319,7 +317,7 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
             // Whoever ends a job that waits for its receiver ends nothing that was seen; that it cannot be kept is said below.
             let _ = file.save(&watch.monitor, &watch.sampler, left.clone());
         }
-        tell(webhook, &mut left, file.is_some(), ui).await;
+        left = tell_until(webhook, left, file.is_some(), ui).await;
     }
     // What was seen is said even so. But without it the next run does not know how long a condition has held: that is no good answer.
     let lost = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, left).err());
@@ -349,44 +347,19 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     })
 }
 
-/// Tells what there is to tell, and leaves what nobody took and may be taken later; `are_kept` for the next run.
-async fn tell(webhook: &Webhook, left: &mut Left, are_kept: bool, ui: &Ui) {
-    let until = Instant::now() + TELLING;
-    while let Some(first) = left.notices.first() {
-        let why = if wait_ms(left) > 0 {
-            format!(" (the webhook has asked to be left alone until {})", clock(left.not_before))
-        } else {
-            match tell_one(webhook, first, Some(until), ui).await {
-                Ok(()) => {
-                    left.notices.remove(0);
-                    continue;
-                }
-                Err(wait) => left.not_before = wait.map_or(0, |wait| now_ms() + wait.as_millis() as i64),
-            }
-            String::new()
-        };
-        // What happened first is told first.
+/// Tells what there is to tell, and gives back what nobody took and may be taken later; `are_kept` for the next run.
+async fn tell_until(webhook: &Webhook, left: Left, are_kept: bool, ui: &Ui) -> Left {
+    let (tellers, _) = tokio::sync::watch::channel(left);
+    tell(webhook, &tellers, Some(tokio::time::Instant::now() + TELLING), |said| ui.warn(said)).await;
+    let left = tellers.borrow().clone();
+    if !left.notices.is_empty() {
+        let asked = format!(" (the webhook has asked to be left alone until {})", clock(left.not_before));
+        let why = if left.asked_to_wait().is_zero() { "" } else { &asked };
         let names: Vec<&str> = left.notices.iter().map(Notice::name).collect();
         let then = if are_kept { "the next run tells them" } else { "without a state file they are lost" };
         ui.warn(&format!("{} not told: {}{why}; {then}", names.len(), names.join(", ")));
-        return;
     }
-}
-
-/// One notice, told or given up.
-///
-/// # Errors
-/// It is to be tried again, after the time that the receiver has asked for.
-async fn tell_one(webhook: &Webhook, notice: &Notice, until: Option<Instant>, ui: &Ui) -> Result<(), Option<Duration>> {
-    let Err(untaken) = webhook.send(notice, until).await else { return Ok(()) };
-    let then = if untaken.is_final { "it is not tried again" } else { "it is tried again" };
-    ui.warn(&format!("the webhook did not take {}: {}; {then}", notice.name(), untaken.why));
-    if untaken.is_final { Ok(()) } else { Err(untaken.wait) }
-}
-
-/// How long the receiver is to be left alone yet. Longer than anybody may ask for is no answer of it, but a clock that was set back.
-fn wait_ms(left: &Left) -> u64 {
-    u64::try_from(left.not_before - now_ms()).ok().filter(|wait| *wait <= 3_600_000).unwrap_or(0)
+    left
 }
 
 async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
@@ -416,27 +389,11 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     };
     let is_told = left.is_told || webhook.is_some();
     // A slow receiver holds up no sample.
-    let (tellers, mut queue) = tokio::sync::watch::channel(Left { is_told, ..left });
+    let (tellers, _) = tokio::sync::watch::channel(Left { is_told, ..left });
     let teller = async {
-        let Some(webhook) = &webhook else { return std::future::pending().await };
-        loop {
-            let (first, wait) = {
-                let left = queue.borrow_and_update();
-                (left.notices.first().cloned(), wait_ms(&left))
-            };
-            if let Some(first) = first {
-                tokio::time::sleep(Duration::from_millis(wait)).await;
-                match tell_one(webhook, &first, None, ui).await {
-                    // The oldest may have had to make room meanwhile.
-                    Ok(()) => tellers.send_modify(|left| left.notices.retain(|notice| *notice != first)),
-                    Err(wait) => {
-                        let wait = wait.unwrap_or_default().max(AGAIN).as_millis() as i64;
-                        tellers.send_modify(|left| left.not_before = now_ms() + wait);
-                    }
-                }
-            } else if queue.changed().await.is_err() {
-                return;
-            }
+        match &webhook {
+            Some(webhook) => tell(webhook, &tellers, None, |said| ui.warn(said)).await,
+            None => std::future::pending().await,
         }
     };
     let samples = async {

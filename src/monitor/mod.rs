@@ -22,6 +22,7 @@ mod script;
 mod series;
 mod serve;
 mod state_file;
+mod teller;
 mod template;
 mod webhook;
 
@@ -39,6 +40,7 @@ pub use script::{Script, ScriptReport, Scripted};
 pub use series::Key;
 pub use serve::{Server, Token};
 pub use state_file::{Holder, Left, Silence, StateFile};
+pub use teller::tell;
 pub use webhook::{Notice, Untaken, Webhook};
 
 use crate::model::{KPIS, Unit};

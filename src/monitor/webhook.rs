@@ -1,7 +1,7 @@
 //! Alerts told by HTTP, in the format that Alertmanager sends (version 4): every receiver of its webhooks understands it.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use http_body_util::Full;
@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::Failure;
@@ -21,8 +22,6 @@ use crate::monitor::rule::{Rule, span_text};
 const LIMIT: Duration = Duration::from_secs(10);
 /// The longest that a receiver is left alone because it has asked for it.
 const ASKED_MOST: Duration = Duration::from_secs(3600);
-/// Before the second, third and fourth try.
-const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
 /// One change of one alert, as it is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +47,8 @@ pub struct Untaken {
     pub why: String,
     /// It is of no use to try again later.
     pub is_final: bool,
+    /// It is of no use to try again soon: somebody has to do something first.
+    pub is_untrusted: bool,
     /// How long the receiver has asked to be left alone.
     pub wait: Option<Duration>,
 }
@@ -158,27 +159,17 @@ impl Webhook {
         Ok(Webhook { url: uri, authorization, client, target: target.to_string() })
     }
 
-    /// Sends one notice, up to four times, and not past `until`.
+    /// Sends one notice once, and waits for its answer not past `until`.
     ///
     /// # Errors
-    /// The last refusal.
+    /// The refusal.
     pub async fn send(&self, notice: &Notice, until: Option<Instant>) -> Result<(), Untaken> {
-        let left = || until.map_or(LIMIT, |until| until.saturating_duration_since(Instant::now()));
-        let mut pauses = PAUSES.iter();
-        loop {
-            let limit = left().min(LIMIT);
-            let (why, wait) = match self.post(notice, limit).await {
-                Ok(()) => return Ok(()),
-                Err(Refusal::Final(why)) => return Err(Untaken { why, is_final: true, wait: None }),
-                Err(Refusal::Untrusted(why)) => return Err(Untaken { why, is_final: false, wait: None }),
-                Err(Refusal::Passing(why, wait)) => (why, wait),
-            };
-            match pauses.next().map(|pause| wait.map_or(*pause, |wait| wait.max(*pause))) {
-                // Others have to be told, too.
-                Some(pause) if pause <= LIMIT && pause < left() => tokio::time::sleep(pause).await,
-                _ => return Err(Untaken { why, is_final: false, wait }),
-            }
-        }
+        let limit = until.map_or(LIMIT, |until| until.saturating_duration_since(Instant::now()).min(LIMIT));
+        self.post(notice, limit).await.map_err(|refusal| match refusal {
+            Refusal::Passing(why, wait) => Untaken { why, is_final: false, is_untrusted: false, wait },
+            Refusal::Untrusted(why) => Untaken { why, is_final: false, is_untrusted: true, wait: None },
+            Refusal::Final(why) => Untaken { why, is_final: true, is_untrusted: false, wait: None },
+        })
     }
 
     async fn post(&self, notice: &Notice, limit: Duration) -> Result<(), Refusal> {

@@ -94,7 +94,9 @@ pub const SEQUENCES: Check = Check {
             };
             let used = row[1].number().unwrap_or(0.0);
             let name = row[0].text().unwrap_or_default();
-            let value = format!("{name}: {:.1} % used", used * 100.0);
+            // It is not full before its last number is taken.
+            let percent = if used < 1.0 { (used * 100.0).min(99.9) } else { used * 100.0 };
+            let value = format!("{name}: {percent:.1} % used");
             let remedy = match (row[2].text(), row[3].text()) {
                 (Some(table), Some(column)) => {
                     format!(

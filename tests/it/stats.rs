@@ -316,9 +316,11 @@ async fn waiting_for_a_row_hides_no_table() {
     waiter.await.unwrap().unwrap();
 }
 
-#[test]
-fn what_a_user_may_not_see_is_unknown_and_not_zero() {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_may_not_see_is_unknown_and_not_zero() {
     let database = Database::fresh();
+    let _other = session(&database).await;
+    database.execute("CREATE MATERIALIZED VIEW empty AS SELECT 1 AS i WITH NO DATA");
     database.execute("CREATE TABLE wide (id int, note text); INSERT INTO wide SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i; DELETE FROM wide WHERE id % 2 = 0; ANALYZE");
     let role = format!("nothing_{}", database.name);
     database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'nothing'"));
@@ -326,11 +328,19 @@ fn what_a_user_may_not_see_is_unknown_and_not_zero() {
     let rest = database.url().split_once('@').unwrap().1.to_string();
     let seen = case.run("stats tables --json -d {url}").exit(0).json();
     let hidden = case.run(&format!("stats tables --json -d postgresql://{role}:nothing@{rest}"));
+    let clients = case.run(&format!("stats connections --json -d postgresql://{role}:nothing@{rest}"));
     database.execute(&format!("DROP ROLE {role}"));
     assert!(rows(&seen)[0]["bloat_est_bytes"].as_i64().unwrap() > 500_000, "{seen:#}");
     let hidden = hidden.exit(0).json();
     assert!(rows(&hidden)[0]["bloat_est_bytes"].is_null() && rows(&hidden)[0]["size_bytes"].is_number(), "{hidden:#}");
     assert!(hidden["notes"].to_string().contains("bloat is not known of 1 of the tables"), "{hidden:#}");
+    let empty = rows(&seen).iter().find(|row| row["kind"] == "materialized view").unwrap_or_else(|| panic!("{seen:#}"));
+    assert!(empty["refreshed_seconds"].is_null(), "it holds nothing: {empty:#}");
+    // Neither by TCP nor by a socket.
+    let clients = clients.exit(0).json();
+    let names = rows(&clients).iter().filter(|row| row["scope"] == "client").map(|row| row["name"].as_str().unwrap());
+    let ours: Vec<&str> = names.filter(|name| name.contains(&format!("@{}", database.name))).collect();
+    assert!(!ours.is_empty() && ours.iter().all(|name| !name.contains(" from ")), "{clients:#}");
 }
 
 #[test]

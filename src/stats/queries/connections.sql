@@ -33,7 +33,9 @@ FROM (
     UNION ALL
     (
         SELECT 6, 'client',
-            concat_ws(' ', usename || '@' || coalesce(datname, '?'), nullif(application, ''), 'from ' || coalesce(host(client_addr), 'socket')),
+            -- Of whom this user may not see, neither is known.
+            concat_ws(' ', usename || '@' || coalesce(datname, '?'), nullif(application, ''),
+                'from ' || CASE client_port WHEN -1 THEN 'socket' ELSE host(client_addr) END),
             count(*), NULL, max(state_seconds)
         FROM clients GROUP BY 3 ORDER BY 4 DESC LIMIT 20
     )

@@ -9,7 +9,7 @@ WITH locked AS MATERIALIZED (
 ),
 listed AS MATERIALIZED (
     SELECT
-        c.oid, c.relkind, c.xmin, c.relpages, c.reltuples, c.reltoastrelid, c.reloptions,
+        c.oid, c.relkind, c.relispopulated, c.xmin, c.relpages, c.reltuples, c.reltoastrelid, c.reloptions,
         (
             SELECT min(l.pid) FROM locked l
             WHERE l.relation IN (c.oid, c.reltoastrelid)
@@ -76,7 +76,8 @@ SELECT
     extract(epoch FROM clock_timestamp() - greatest(s.last_vacuum, s.last_autovacuum))::float8 AS vacuumed_seconds,
     extract(epoch FROM clock_timestamp() - greatest(s.last_analyze, s.last_autoanalyze))::float8 AS analyzed_seconds,
     CASE
-        WHEN z.relkind <> 'm' THEN NULL
+        -- Without data it never was, or is no longer.
+        WHEN z.relkind <> 'm' OR NOT z.relispopulated THEN NULL
         -- A standby has its primary's timestamps, and those only where that keeps them.
         WHEN current_setting('track_commit_timestamp') = 'on' AND NOT pg_is_in_recovery()
             THEN extract(epoch FROM clock_timestamp() - pg_xact_commit_timestamp(z.xmin))::float8

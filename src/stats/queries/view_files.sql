@@ -4,4 +4,4 @@ SELECT c.oid::regclass::text AS view,
     extract(epoch FROM clock_timestamp() - (pg_stat_file(pg_relation_filepath(c.oid), true)).modification)::float8 AS written_seconds
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'm' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'

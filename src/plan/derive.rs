@@ -40,6 +40,12 @@ pub fn derive(column: &Column, seen: &ColumnProfile) -> Decision {
     Decision { column_type: ColumnType::new(kind), reason, examples, hint: hint(declared, seen) }
 }
 
+/// True when the values do not fit the type that the column declares.
+pub fn is_widened(column: &Column, seen: &ColumnProfile) -> bool {
+    let declared = Declared::parse(&column.declared);
+    !matches!(declared, Declared::Any) && seen.values() > 0 && honoured(declared, column.affinity, seen).is_none()
+}
+
 /// The declared type whatever the values are: those that do not fit it are set aside, or stop the run.
 pub fn as_declared(column: &Column, seen: &ColumnProfile) -> Decision {
     let derived = derive(column, seen);

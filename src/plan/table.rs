@@ -6,7 +6,7 @@ use crate::model::{Column, ColumnType, Name, QualifiedName, Table, TableKind, Ty
 use crate::plan::build::{Input, cannot};
 use crate::plan::convert::Conversion;
 use crate::plan::decision::{ColumnPlan, CreateColumn, CreateTable, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning};
-use crate::plan::derive::{Decision, as_declared, derive};
+use crate::plan::derive::{Decision, as_declared, derive, is_widened};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::{AddedColumn, ColumnMapping, TableMapping, type_from_sql};
 use crate::plan::names::{Namespace, fitted};
@@ -201,26 +201,27 @@ impl TableBuilder<'_> {
     fn derived_column(&self, plan: &mut Plan, built: &mut TablePlan, create: &mut CreateTable, index: usize, name: Name, wish: &Wish<'_>) {
         let column = &self.table.columns[index];
         let seen = &self.profile.columns[index];
-        let decision = match wish.sql_type {
+        let (decision, widened) = match wish.sql_type {
             Some(sql) => {
-                Decision { column_type: type_from_sql(sql), reason: "as the mapping says".into(), examples: Vec::new(), hint: None }
+                let reason = "as the mapping says".into();
+                (Decision { column_type: type_from_sql(sql), reason, examples: Vec::new(), hint: None }, false)
             }
-            None if !self.input.options.widen => as_declared(column, seen),
+            None if !self.input.options.widen => (as_declared(column, seen), false),
             None => match derive(column, seen) {
-                decision if self.is_in_key(index) && merges(&decision.column_type.kind, seen) => Decision {
-                    column_type: ColumnType::new(TypeKind::TEXT),
-                    reason: format!("a key tells apart what would be one value of {}", decision.column_type.sql),
-                    ..decision
-                },
-                decision => decision,
+                decision if self.is_in_key(index) && merges(&decision.column_type.kind, seen) => {
+                    let reason = format!("a key tells apart what would be one value of {}", decision.column_type.sql);
+                    (Decision { column_type: ColumnType::new(TypeKind::TEXT), reason, ..decision }, true)
+                }
+                decision => (decision, is_widened(column, seen)),
             },
         };
         self.refuse_idle_zone(plan, column, &decision.column_type, wish, false);
-        // Rows that show it are there only when a value, not the declaration, decided.
-        if wish.sql_type.is_none() && !decision.examples.is_empty() {
+        // Rows that show it are there only when a value, not the declaration, decided; of a length or of digits no row is known.
+        if wish.sql_type.is_none() && (widened || !decision.examples.is_empty()) {
             let rows = decision.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let rows = if rows.is_empty() { rows } else { format!(" (rows {rows})") };
             let hint = decision.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
-            let message = format!("is {}: {} (rows {rows}){hint}", decision.column_type.sql, decision.reason);
+            let message = format!("is {}: {}{rows}{hint}", decision.column_type.sql, decision.reason);
             plan.warnings.push(Warning::note("column_widened", self.label(column), message));
         }
         if self.is_added_rowid(index) {

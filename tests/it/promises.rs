@@ -351,6 +351,8 @@ fn values_that_become_equal_are_counted() {
         .source_sql(
             "CREATE TABLE settings(key TEXT PRIMARY KEY, value); INSERT INTO settings VALUES ('a', 1), ('b', '1'), ('c', x'31'), ('d', 1.0), ('e', 'x');
              CREATE TABLE plain(id INTEGER PRIMARY KEY, value); INSERT INTO plain VALUES (1, 5), (2, 'five'), (3, 2.5);
+             CREATE TABLE wide(id INTEGER PRIMARY KEY, at DATETIME UNIQUE, price DECIMAL(5,2), code VARCHAR(3), fits DECIMAL(5,2));
+             INSERT INTO wide VALUES (1, '2024-01-02 03:04:05', 2.675, 'abcd', 1.25), (2, '2024-01-02T03:04:06', 1, 'a', 2);
              CREATE TABLE given(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO given VALUES (1, 'a'), (2, x'61'), (3, 'b');",
         )
         .database(&database);
@@ -372,6 +374,11 @@ fn values_that_become_equal_are_counted() {
     };
     assert!(note("settings.value").contains("has no declared type, and holds 1 integer, 1 real, 2 text, 1 blob"), "{report}");
     assert!(note("plain.value").contains("1 integer, 1 real, 1 text"), "{report}");
+    // Of these no row is known, and they are said all the same.
+    assert!(note("wide.at").contains("is text: a key tells apart what would be one value of"), "{report}");
+    assert!(note("wide.price").contains("more than (5,2) allows"), "{report}");
+    assert!(note("wide.code").contains("the longest value has 4 characters, more than 3"), "{report}");
+    assert!(!noted.iter().any(|(what, _)| what.ends_with(" wide.fits")), "{report}");
     assert_eq!(report["outcome"], "incomplete");
     case.run("migrate {source} {url} --replace --yes --allow columns").exit(0);
     case.run("verify {source} {url}").exit(0);

@@ -245,21 +245,8 @@ pub(super) fn wall_ms() -> u64 {
 mod tests {
     use super::*;
 
-    fn rows(text: &str) -> Rows {
-        let mut bytes = BytesMut::new();
-        bytes.put_u32_le(1);
-        bytes.put_u16_le(1);
-        bytes.put_u32_le(25);
-        bytes.put_u16_le(1);
-        bytes.put_slice(b"t");
-        bytes.put_u32_le(0);
-        bytes.put_u32_le(u32::try_from(text.len()).unwrap());
-        bytes.put_slice(text.as_bytes());
-        Rows::from_bytes(bytes.freeze()).unwrap()
-    }
-
     fn packed(text: &str) -> Packed {
-        Packed { epoch: 7, tokens: vec![1, u64::MAX], as_of: 1, fresh_until: 2, useful_until: 3, load_micros: 4, rows: rows(text) }
+        Packed { epoch: 7, tokens: vec![1, u64::MAX], as_of: 1, fresh_until: 2, useful_until: 3, load_micros: 4, rows: Rows::of_text(text) }
     }
 
     #[test]
@@ -269,7 +256,7 @@ mod tests {
         let stamp = validity.stamp(&own);
         let now = stamp.at;
         validity.replayed_until(now);
-        let entry = Entry::new(rows("a"), stamp, &own, now, Duration::ZERO, (60_000, 60_000));
+        let entry = Entry::new(Rows::of_text("a"), stamp, &own, now, Duration::ZERO, (60_000, 60_000));
         assert!(entry.is_good(&validity, now));
         validity.invalidate(other.hash);
         assert!(!entry.is_good(&validity, now));
@@ -300,7 +287,7 @@ mod tests {
         {
             let bytes = packed(&text).pack(7);
             let again = Packed::unpack(7, bytes.clone(), 1 << 20).unwrap();
-            assert_eq!((again.epoch, again.tokens, again.rows), (7, vec![1, u64::MAX], rows(&text)));
+            assert_eq!((again.epoch, again.tokens, again.rows), (7, vec![1, u64::MAX], Rows::of_text(&text)));
             assert_eq!(bytes.len() < text.len(), text.starts_with("long"));
         }
         assert!(Packed::unpack(8, packed("another's").pack(7), 1 << 20).is_none(), "what stands under another key is refused");

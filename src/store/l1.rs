@@ -250,26 +250,13 @@ impl Hasher for Folded {
 mod tests {
     use std::time::Duration;
 
-    use bytes::{BufMut as _, BytesMut};
-
     use super::*;
     use crate::store::declared::Tag;
 
-    /// One row of one text.
     fn entry(text: &str, tag: &Tag, validity: &Validity) -> Arc<Entry> {
-        let mut bytes = BytesMut::new();
-        bytes.put_u32_le(1);
-        bytes.put_u16_le(1);
-        bytes.put_u32_le(25);
-        bytes.put_u16_le(1);
-        bytes.put_slice(b"t");
-        bytes.put_u32_le(0);
-        bytes.put_u32_le(u32::try_from(text.len()).unwrap());
-        bytes.put_slice(text.as_bytes());
         let tags = std::slice::from_ref(tag);
         let stamp = validity.stamp(tags);
-        let rows = Rows::from_bytes(bytes.freeze()).unwrap();
-        Arc::new(Entry::new(rows, stamp, tags, stamp.at, Duration::ZERO, (60_000, 60_000)))
+        Arc::new(Entry::new(Rows::of_text(text), stamp, tags, stamp.at, Duration::ZERO, (60_000, 60_000)))
     }
 
     fn is_copied(found: Option<Kept>) -> bool {

@@ -275,6 +275,23 @@ impl<'a> FromSql<'a> for Raw<'a> {
 }
 
 #[cfg(test)]
+impl Rows {
+    /// One row of one text.
+    pub(super) fn of_text(text: &str) -> Self {
+        let mut bytes = BytesMut::new();
+        bytes.put_u32_le(1);
+        bytes.put_u16_le(1);
+        bytes.put_u32_le(Type::TEXT.oid());
+        bytes.put_u16_le(1);
+        bytes.put_slice(b"t");
+        bytes.put_u32_le(0);
+        bytes.put_u32_le(u32::try_from(text.len()).unwrap());
+        bytes.put_slice(text.as_bytes());
+        Rows::from_bytes(bytes.freeze()).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -59,19 +59,17 @@ impl Monitor {
         };
         let said = self.ask(own, condition, sample);
         if matches!(first, Outcome::StandIn(..) | Outcome::Failed(..)) {
-            // By what cannot be read nothing ends anyway, for as long as that lasts.
+            // By what cannot be read nothing ends anyway, for as long as that lasts; nor has anybody judged meanwhile.
+            alert.waits_since = None;
             let why = sample.presence.iter().find_map(|(source, presence)| match presence {
                 Presence::Failed(why) if *source == own => Some(why.clone()),
                 _ => None,
             });
-            if let Some(why) = why {
-                alert.waits_since = None;
-                // What fires is told already: nobody has to raise it.
-                if alert.state == State::Firing {
-                    return Outcome::Failed(own, why);
-                }
-            }
-            return first;
+            // What fires is told already: nobody has to raise it.
+            return match why.filter(|_| alert.state == State::Firing) {
+                Some(why) => Outcome::Failed(own, why),
+                None => first,
+            };
         }
         let other = match (&first, &said) {
             (Outcome::Value(seen), _) if seen.source == own => None,
@@ -105,7 +103,10 @@ impl Monitor {
         // What pends may fire by another; what fires is told already.
         let alarm = other.filter(holds).filter(|_| alert.state == State::Pending);
         match said {
-            Ok(Some(seen)) if seen.measured.value.is_nan() => Outcome::NoData(seen),
+            Ok(Some(seen)) if seen.measured.value.is_nan() => match alarm {
+                Some(_) => Outcome::Held(alarm, own, "nothing happened in the window".to_string()),
+                None => Outcome::NoData(seen),
+            },
             // One that comes before does not agree: what fires goes on, and what pends does not fire before they do.
             Ok(Some(seen)) if alert.state == State::Pending && holds(&seen) && !other.as_ref().is_some_and(holds) => {
                 let other = other.map_or("another", |other| other.source.name());
@@ -436,6 +437,53 @@ mod tests {
         // Ended by its own source, at once.
         let own = seen(10);
         assert_eq!((own[12].0.state, own[14].0.state), (Shown::Firing, Shown::Resolved));
+    }
+
+    /// Five minutes in which it judged: not in which nobody could read it.
+    #[test]
+    fn a_source_that_came_up_and_died_again_has_not_judged_meanwhile() {
+        let rules = Rules::parse("alerts: {pool: {condition: pool_usage > 90%}}", "x").unwrap();
+        let mut monitor = Monitor { is_live: true, ..Monitor::new(rules, 15_000, "test") };
+        let mut seen = Vec::new();
+        for tick in 0..70 {
+            let instances = match tick {
+                0..5 => Presence::Absent("no instance is alive".to_string()),
+                8..40 => Presence::Failed("nothing listens there".to_string()),
+                _ => Presence::There,
+            };
+            let mut gauges = vec![("candlefish_pg_connections", 95.0), ("candlefish_pg_connections_max", 100.0)];
+            if instances == Presence::There {
+                gauges.extend([("candlefish_pool_in_use", 1.0), ("candlefish_pool_max", 20.0)]);
+            }
+            let points = gauges.into_iter().map(|(family, value)| Point { key: Key::new(family, &[]), value }).collect();
+            let presence = vec![(Source::Instances, instances), (Source::Database, Presence::There)];
+            let status = monitor.evaluate(Sample { at: tick * 15_000, points, presence, ..Sample::default() }).0;
+            seen.push(status.alerts[0].state);
+        }
+        assert!(seen[..60].iter().all(|state| *state == Shown::Firing), "{seen:?}");
+        assert_eq!(seen[60], Shown::Resolved, "it has judged for five minutes");
+    }
+
+    /// The application is there again and has no call yet, while the database goes on to fail.
+    #[test]
+    fn what_pends_begins_no_time_anew_because_its_own_source_is_idle() {
+        let mut monitor = watch();
+        let mut fired = None;
+        for tick in 0..40 {
+            let mut sample = two(tick, Presence::There, 0.1, Presence::There, if tick == 0 { 0.0 } else { 0.1 });
+            // Nobody calls after the sixth sample.
+            let calls = tick.min(6) as f64 * 100.0;
+            for point in &mut sample.points {
+                match point.key.family.as_str() {
+                    "candlefish_query_duration_seconds_count" => point.value = calls,
+                    "candlefish_query_failures_total" => point.value = calls * 0.1,
+                    _ => {}
+                }
+            }
+            let status = monitor.evaluate(sample).0;
+            fired = fired.or((status.alerts[1].state == Shown::Firing).then_some(tick));
+        }
+        assert_eq!(fired, Some(13), "three minutes after its first value");
     }
 
     /// A run of before knows nothing of waiting.

@@ -249,7 +249,7 @@ impl ObjectBuilder<'_> {
                 let message = format!(
                     "is an exclusion constraint over a hash index, which keeps values unique too: one of {most} bytes may have no room in a B-tree; ON CONFLICT cannot name its column"
                 );
-                self.plan.warnings.push(Warning::note("unique_by_hash", &label, message));
+                self.plan.warnings.push(Warning::weaker("unique_by_hash", &label, message));
                 let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE ({predicate})"));
                 exclusion(&table, &name, items.trim_end_matches(" DESC NULLS LAST"), &predicate)
             }
@@ -304,7 +304,7 @@ impl ObjectBuilder<'_> {
         let access = match (too_long(self.input, self.table_plan(), &columns), items.as_slice()) {
             (Some(most), [item]) => {
                 let message = format!("is a hash index, which serves = and no order: a value of {most} bytes may have no room in a B-tree");
-                self.plan.warnings.push(Warning::note("index_by_hash", &label, message));
+                self.plan.warnings.push(Warning::weaker("index_by_hash", &label, message));
                 format!("USING hash ({})", item.trim_end_matches(" DESC NULLS LAST"))
             }
             _ => {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
+use rusqlite::ErrorCode;
 
 use crate::model::{Schema, Table};
 use crate::plan::profile::RowSums;
@@ -83,9 +84,12 @@ impl Reader<'_> {
         match self.sum_by_index(table, witness) {
             Ok(entries) if entries == (rows, sum) => return Ok(None),
             Ok((entries, _)) => odd.entries = Some(entries),
-            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) => return Ok(Some(odd)),
-            // It is of a function or a module that is not here, and nothing is known of it.
-            Err(_) => return Ok(None),
+            Err(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::SystemIoFailure) => return Ok(Some(odd)),
+                // It is of a function or a module that is not here, and nothing is known of it.
+                Some(ErrorCode::Unknown) => return Ok(None),
+                _ => return Err(error).with_context(|| format!("read the index {:?}", index.name)),
+            },
         }
         let key = match rowid_name(table) {
             Some(rowid) => vec![table.rowid_alias.map_or(rowid.to_string(), |alias| table.columns[alias].name.clone())],

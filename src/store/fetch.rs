@@ -172,7 +172,7 @@ impl Store {
     ) -> Option<Arc<Entry>> {
         let found = match found {
             Some(Kept::Entry(entry) | Kept::Small { entry, .. }) => Some(entry),
-            Some(Kept::Copied(_)) => self.0.l1.entry(missed.key),
+            Some(Kept::Copied(_)) => self.0.l1.entry(missed.key, now),
             None => None,
         };
         match self.0.judge_memory(&query.0, missed.key, found, now) {
@@ -309,7 +309,7 @@ impl Inner {
     }
 
     pub(super) fn look_in_memory(&self, declared: &Declaration, key: u128, now: u64) -> Memory {
-        self.judge_memory(declared, key, self.l1.entry(key), now)
+        self.judge_memory(declared, key, self.l1.entry(key, now), now)
     }
 
     fn judge_memory(&self, declared: &Declaration, key: u128, found: Option<Arc<Entry>>, now: u64) -> Memory {

@@ -24,6 +24,9 @@ const PLACE: u64 = size_of::<Kept>() as u64 + 104;
 
 const SEEN: usize = 1 << 16;
 
+/// In place of [`Validity::moves`], which never comes as far: there is more to do for a small answer than to copy it, and who asks is given its entry.
+const ENTRY: u64 = u64::MAX;
+
 /// What stands under a key. The cache clones it for who asks, while it keeps writers out: so a clone is what he takes away with him.
 pub(super) enum Kept {
     Entry(Arc<Entry>),
@@ -99,9 +102,10 @@ impl Clone for Kept {
         match self {
             Kept::Small { checked, copy, entry, validity } => {
                 let moves = validity.moves();
-                if checked.load(Ordering::Relaxed) != moves {
+                let seen = checked.load(Ordering::Relaxed);
+                if seen != moves {
                     // Whoever is given the entry judges it, and who comes after him finds that here.
-                    if !entry.is_checked(moves) {
+                    if seen == ENTRY || !entry.is_checked(moves) {
                         return Kept::Entry(entry.clone());
                     }
                     checked.store(moves, Ordering::Relaxed);
@@ -146,11 +150,16 @@ impl L1 {
         self.cache.as_ref()?.get(&key)
     }
 
-    /// The entry, whatever a hit would need of it.
-    pub fn entry(&self, key: u128) -> Option<Arc<Entry>> {
+    /// The entry, whatever a hit would need of it. It keeps everybody else out for a moment: once its quiet is over, [`L1::get`] gives it to who asks.
+    pub fn entry(&self, key: u128, now: u64) -> Option<Arc<Entry>> {
         let mut found = None;
         self.cache.as_ref()?.remove_if(&key, |kept| {
             found = kept.entry().cloned();
+            if let Kept::Small { checked, copy, .. } = kept
+                && now >= copy.quiet_until
+            {
+                checked.store(ENTRY, Ordering::Relaxed);
+            }
             false
         });
         found
@@ -282,6 +291,25 @@ mod tests {
         validity.invalidate(own.hash);
         assert_eq!(small.objection(&validity, small.stamp.at), Some(Miss::Invalidated));
         assert!(!is_copied(l1.get(1)), "an objection is no proof");
-        assert!(Arc::ptr_eq(&l1.entry(1).unwrap(), &small) && l1.len() == 2);
+        assert!(Arc::ptr_eq(&l1.entry(1, small.stamp.at).unwrap(), &small) && l1.len() == 2);
+    }
+
+    #[test]
+    fn a_copy_is_given_while_it_is_quiet_and_proven_and_then_its_entry() {
+        let validity = Arc::new(Validity::new(false));
+        let l1 = L1::new(1 << 20);
+        let small = entry("a", &Tag::new("user:1"), &validity);
+        l1.insert(1, &small, &validity);
+        let (now, end) = (small.stamp.at, small.quiet_until);
+        validity.replayed_until(now);
+        let is_good = |at: u64| l1.get(1).unwrap().is_good(&validity, at);
+        assert!(is_good(now) && !is_good(now + 2000), "unproven");
+        validity.replayed_until(end);
+        assert!(is_good(end - 1) && !is_good(end), "there is more to do than to copy it");
+        l1.entry(1, end - 1);
+        assert!(is_copied(l1.get(1)));
+        // Whoever comes after the first who saw it keeps nobody out.
+        l1.entry(1, end);
+        assert!(!is_copied(l1.get(1)) && !is_copied(l1.get(1)));
     }
 }

@@ -26,6 +26,8 @@ pub(super) const REPLAYED_MS: u64 = 1500;
 /// An answer younger than this may be given without any proof: it is within the promise by its age alone.
 pub(super) const YOUNG_MS: u64 = 800;
 
+/// On lines of its own: every hit reads it, and what shares it counts its owners right before it.
+#[repr(align(128))]
 pub(super) struct Validity {
     slots: Box<[AtomicU32]>,
     /// Moves when anything may have been missed: nothing of before is used.

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::doctor::{Check, Found, few};
+use crate::doctor::{Check, Found, Unseen, few};
 use crate::model::Cell;
 use crate::stats::Gap;
 
@@ -42,12 +42,17 @@ pub const STATISTICS: Check = Check {
     about: "the planner knows what is in the tables",
     run: |patient| {
         async move {
-            let (count, names) = patient.names(include_str!("queries/never_analyzed.sql")).await?;
-            Ok(if count > 0 {
-                Found::warning(names, "these were never analyzed: the planner guesses", "ANALYZE")
-            } else {
+            let answer = patient.observer.ask(include_str!("queries/never_analyzed.sql"), &[]).await?;
+            let (locked, seen): (Vec<_>, Vec<_>) = answer.rows.iter().partition(|row| row[1] == Cell::Bool(true));
+            let names = |rows: &[&Vec<Cell>]| -> Vec<String> { rows.iter().filter_map(|row| row[0].text().map(str::to_string)).collect() };
+            let seen = names(&seen);
+            let found = if seen.is_empty() {
                 Found::ok("", "every table with rows has been analyzed")
-            })
+            } else {
+                let seen: Vec<&str> = seen.iter().map(String::as_str).collect();
+                Found::warning(few(&seen), "these were never analyzed: the planner guesses", "ANALYZE")
+            };
+            Ok(Unseen(names(&locked)).judge(found))
         }
         .boxed()
     },

@@ -256,6 +256,28 @@ fn few(names: &[&str]) -> String {
     }
 }
 
+/// Tables that somebody locks exclusively: of them nothing is known.
+struct Unseen(Vec<String>);
+
+impl Unseen {
+    /// A verdict on what was seen: no healthier, and no more complete, than what is known.
+    fn judge(&self, mut found: Found) -> Found {
+        let names: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let (are, tables) = if names.len() == 1 { ("is", "1 table".to_string()) } else { ("are", format!("{} tables", names.len())) };
+        let said = format!("{} {are} locked exclusively, and not looked at", few(&names));
+        if names.is_empty() {
+            return found;
+        }
+        if found.verdict == Verdict::Ok {
+            let remedy = "Ask again; `candlefish stats locks` says who locks them.";
+            return Found::unknown(format!("{said}; of the others none was found"), remedy);
+        }
+        found.value = format!("{}; {tables} not looked at", found.value);
+        found.why = format!("{}; {said}", found.why);
+        found
+    }
+}
+
 /// Every check but the ignored. What a server refuses is unknown; only a lost connection is an error.
 pub async fn run(patient: &Patient<'_>, ignored: &[String]) -> Result<Vec<Report>> {
     let mut reports = Vec::with_capacity(SHELF.len());

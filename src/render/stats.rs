@@ -412,6 +412,7 @@ mod tests {
             rows: None,
             columns: names.map(Column::new).to_vec(),
             notes: Vec::new(),
+            skipped: Vec::new(),
             passing: false,
         };
         let rows = [

@@ -7,8 +7,7 @@ use futures_util::FutureExt as _;
 use crate::model::Cell;
 use crate::postgres::{Parameter, Type};
 use crate::stats::counting::Counting;
-use crate::stats::tables::note_locked;
-use crate::stats::{Growth, Reading, Stat};
+use crate::stats::{Growth, Reading, Skipped, Stat};
 
 pub const STAT: Stat = Stat {
     name: "indexes",
@@ -20,13 +19,21 @@ pub const STAT: Stat = Stat {
             let counting = look.counting().await?;
             let parameters: [Parameter<'_>; 2] = [(&look.options.min_size, Type::INT8), (&counting.is_on, Type::BOOL)];
             let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/indexes.sql"), &parameters).await?));
+            set_skipped_apart(&mut reading);
             judge_unused(&mut reading, &counting, look.options.min_age);
-            note_locked(look, &mut reading).await?;
             Ok(reading)
         }
         .boxed()
     },
 };
+
+/// What was not looked at is no finding.
+fn set_skipped_apart(reading: &mut Reading) {
+    let is_skipped = |row: &Vec<Cell>| row[0].text() == Some("skipped");
+    let skipped = |row: &Vec<Cell>| Some(Skipped { table: row[1].text()?.to_string(), pid: row[3].text()?.parse().ok()? });
+    reading.skipped = reading.rows.iter().filter(|row| is_skipped(row)).filter_map(skipped).collect();
+    reading.rows.retain(|row| !is_skipped(row));
+}
 
 /// Nothing is called unused on the word of counters that do not know it.
 fn judge_unused(reading: &mut Reading, counting: &Counting, min_age: Duration) {

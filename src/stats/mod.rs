@@ -38,7 +38,6 @@ pub use rates::Rates;
 pub use sheet::{Column, Sheet};
 pub use slow_queries::Sort;
 pub use statements::Statements;
-pub use tables::locked_tables;
 pub use unavailable::{Unavailable, console_remedy, explain, redis_remedy, with_stack};
 
 /// The shelf, in the order in which a person would ask.
@@ -138,6 +137,25 @@ pub struct Reading {
     /// Since when its counters count: RFC 3339; none when nothing was ever reset, or nothing counts.
     pub since: Option<String>,
     pub notes: Vec<String>,
+    pub skipped: Vec<Skipped>,
+}
+
+/// A table that was left alone: to ask for its sizes and expressions would be to wait for a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    pub table: String,
+    /// Who locks it exclusively, or waits to; 0: a prepared transaction.
+    pub pid: i64,
+}
+
+impl Skipped {
+    fn note(&self) -> String {
+        let Skipped { table, pid } = self;
+        match pid {
+            0 => format!("skipped {table}: a prepared transaction locks it exclusively (pg_prepared_xacts names it)"),
+            _ => format!("skipped {table}: process {pid} locks it exclusively, or waits to (`candlefish stats locks`)"),
+        }
+    }
 }
 
 impl Reading {
@@ -214,6 +232,7 @@ impl Stat {
         let server = &look.observer.server;
         match reading {
             Ok(mut reading) => {
+                reading.notes.extend(reading.skipped.iter().map(Skipped::note));
                 reading.notes.iter_mut().for_each(|note| *note = for_user(note, server));
                 look.mask(&mut reading, self);
                 debug_assert!(reading.rows.iter().all(|row| row.len() == self.columns.len()), "{} has rows of another width", self.name);

@@ -123,6 +123,7 @@ mod tests {
             ),
             columns: ["what", "hits", "reads", "hit_ratio"].map(Column::new).to_vec(),
             notes: Vec::new(),
+            skipped: Vec::new(),
             passing: false,
         }
     }

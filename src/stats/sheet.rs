@@ -3,7 +3,7 @@
 use crate::model::Cell;
 use crate::postgres::ServerFacts;
 use crate::stats::unavailable::Lack;
-use crate::stats::{Reading, Stat};
+use crate::stats::{Reading, Skipped, Stat};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sheet {
@@ -15,6 +15,8 @@ pub struct Sheet {
     pub rows: Option<Vec<Vec<Cell>>>,
     pub columns: Vec<Column>,
     pub notes: Vec<String>,
+    /// Tables that it says nothing of; the notes name them.
+    pub skipped: Vec<Skipped>,
     /// Unavailable now, though the server has it: a time limit, or a lock.
     pub passing: bool,
 }
@@ -55,6 +57,7 @@ impl Sheet {
             rows: Some(reading.rows),
             columns: stat.columns.iter().map(|name| Column::new(name)).collect(),
             notes: reading.notes,
+            skipped: reading.skipped,
             passing: false,
         }
     }

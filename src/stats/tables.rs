@@ -4,8 +4,8 @@ use anyhow::Result;
 use futures_util::FutureExt as _;
 
 use crate::model::Cell;
-use crate::postgres::{Observer, Parameter, Type};
-use crate::stats::{Growth, Look, Reading, Stat};
+use crate::postgres::{Parameter, Type};
+use crate::stats::{Growth, Look, Reading, Skipped, Stat};
 
 pub const STAT: Stat = Stat {
     name: "tables",
@@ -47,7 +47,8 @@ pub const STAT: Stat = Stat {
             counting.note_writes(&mut reading);
             note_unread(look, &mut reading).await?;
             date_views(look, &mut reading).await?;
-            note_locked(look, &mut reading).await?;
+            let locked = |row: &Vec<Cell>| Some(Skipped { table: row[0].text()?.to_string(), pid: row.last()?.number()? as i64 });
+            reading.skipped = reading.rows.iter().filter_map(locked).collect();
             Ok(reading)
         }
         .boxed()
@@ -95,18 +96,4 @@ async fn note_unread(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Says which tables were left alone because somebody locks them.
-pub async fn note_locked(look: &Look<'_>, reading: &mut Reading) -> Result<()> {
-    for (table, pid) in locked_tables(look.observer).await? {
-        reading.notes.push(format!("skipped {table}: process {pid} locks it exclusively, or waits to (`candlefish stats locks`)"));
-    }
-    Ok(())
-}
-
-/// Each with a process that locks it exclusively, or waits to.
-pub async fn locked_tables(observer: &Observer) -> Result<Vec<(String, f64)>> {
-    let locked = observer.ask(include_str!("queries/locked_tables.sql"), &[]).await?;
-    Ok(locked.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].number()?))).collect())
 }

@@ -92,6 +92,21 @@ async fn what_could_not_be_looked_at_is_unknown_and_never_ok() {
     for found in [invalid, indexes] {
         assert!(found["verdict"] == "unknown" && found["why"].as_str().unwrap().contains("public.held is locked"), "{found:#}");
     }
+    // What is found beside it is no whole count either, and of what may be without statistics nobody knows whether it is.
+    database.execute(
+        "CREATE TABLE twice (a int); CREATE INDEX twice_a ON twice (a); CREATE INDEX twice_b ON twice (a); \
+         CREATE TABLE filled WITH (autovacuum_enabled = off) AS SELECT generate_series(1, 30000) AS i",
+    );
+    let found = |name: &str| check(&case.run("doctor --json -d {url}").exit(0).json(), name).clone();
+    let partly = found("indexes");
+    assert_eq!(
+        (&partly["verdict"], &partly["value"]),
+        (&"warning".into(), &"1 duplicate, 0 redundant, 0 missing; 1 table not looked at".into())
+    );
+    assert!(partly["why"].as_str().unwrap().ends_with("; public.held is locked exclusively, and not looked at"), "{partly:#}");
+    assert_eq!(found("planner-statistics")["value"], "public.filled; 1 table not looked at");
+    database.execute("ANALYZE filled");
+    assert_eq!(found("planner-statistics")["verdict"], "unknown");
     // What every question about indexes, or about statements, has to read.
     holder.batch_execute("COMMIT; BEGIN; LOCK TABLE pg_constraint, pg_stat_statements IN ACCESS EXCLUSIVE MODE").await.unwrap();
     for found in verdicts(case.run("doctor --json -d {url}").exit(0).json()) {
@@ -103,7 +118,14 @@ async fn what_could_not_be_looked_at_is_unknown_and_never_ok() {
 fn each_sin_is_found_with_its_remedy() {
     let server = Server::start(
         &machine(),
-        &["fsync = on", "autovacuum = off", "password_encryption = 'md5'", "synchronous_commit = off", "track_io_timing = off"],
+        &[
+            "max_prepared_transactions = 1",
+            "fsync = on",
+            "autovacuum = off",
+            "password_encryption = 'md5'",
+            "synchronous_commit = off",
+            "track_io_timing = off",
+        ],
     );
     server.rows(
         "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id smallserial PRIMARY KEY, parent_id int REFERENCES parent, note text); \
@@ -113,6 +135,13 @@ fn each_sin_is_found_with_its_remedy() {
     );
     let case = Case::new("sins");
     let url = server.url();
+    // A prepared transaction locks like any other, though it is no process.
+    server.rows("BEGIN; LOCK TABLE child IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'left behind'");
+    let document = case.run_args(["doctor", "--json", "-d", &url]).json();
+    assert!(check(&document, "indexes")["why"].as_str().unwrap().contains("public.child is locked"), "{:#}", check(&document, "indexes"));
+    let tables = case.run_args(["stats", "tables", "indexes", "--json", "-d", &url]).exit(0).stdout;
+    assert_eq!(tables.matches("skipped public.child: a prepared transaction locks it exclusively").count(), 2, "{tables}");
+    server.rows("ROLLBACK PREPARED 'left behind'");
     let document = case.run_args(["doctor", "--json", "-d", &url]).exit(1).json();
     for (name, verdict, word) in [
         ("durability", "warning", "synchronous_commit"),

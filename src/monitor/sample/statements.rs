@@ -85,6 +85,7 @@ mod tests {
             rows: Some(rows.iter().map(row).collect()),
             columns: ["query_id", "user", "calls", "total_ms", "query"].map(Column::new).to_vec(),
             notes: Vec::new(),
+            skipped: Vec::new(),
             passing: false,
         }
     }

@@ -1,17 +1,25 @@
 -- Indexes that cost more than they give, or are missing; one finding an index, with its reason and the statement that mends it.
 -- $1 bigint: the least size, in bytes, of an index that is called unused; $2 boolean: scans are counted.
 -- Primary keys, constraints, replica identities, what tables are clustered by and the parts of partitioned indexes are never called superfluous.
+-- Tables that somebody locks, or waits to lock, exclusively come last, as "skipped": pg_get_expr() and sizes would wait for such a lock.
 WITH locked AS MATERIALIZED (
-    SELECT DISTINCT relation FROM pg_locks
-    WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()
+    -- A prepared transaction has no process: it is 0, as in pg_blocking_pids().
+    SELECT relation, coalesce(min(pid), 0) AS pid FROM pg_locks
+    WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    GROUP BY relation
 ),
--- pg_get_expr() and sizes would wait for such a lock.
-tables AS MATERIALIZED (
-    SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+all_tables AS MATERIALIZED (
+    SELECT c.oid, c.relkind,
+        (
+            SELECT min(l.pid) FROM locked l
+            WHERE l.relation = c.oid OR l.relation IN (SELECT x.indexrelid FROM pg_index x WHERE x.indrelid = c.oid)
+        ) AS locked_by
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-        AND NOT EXISTS (
-            SELECT FROM locked l WHERE l.relation = c.oid OR l.relation IN (SELECT x.indexrelid FROM pg_index x WHERE x.indrelid = c.oid))
+),
+tables AS MATERIALIZED (
+    SELECT oid, relkind FROM all_tables WHERE locked_by IS NULL
 ),
 -- What is compared with a constant below is a boolean here: of an equality the planner would expect next to no rows, and compare each index with each.
 indexes AS MATERIALIZED (
@@ -135,6 +143,8 @@ found AS (
              FROM unnest(f.conkey) WITH ORDINALITY AS u (attnum, position)
              JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.attnum))
     FROM foreign_keys f WHERE f.oid NOT IN (SELECT oid FROM served)
+    UNION ALL
+    SELECT 6, 'skipped', oid, NULL, locked_by::text, NULL, NULL FROM all_tables WHERE locked_by IS NOT NULL
 )
 SELECT finding, indrelid::regclass::text AS "table", indexrelid::regclass::text AS index, reason, pg_relation_size(indexrelid) AS size_bytes, scans, ddl
 FROM found

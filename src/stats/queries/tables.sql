@@ -1,9 +1,10 @@
 -- Tables and materialized views, the largest first. $1 bigint: how many, NULL for all; $2 boolean: what is read is counted; $3 boolean: what is written is.
 -- A size is asked only of a table that nobody locks, or waits to lock, exclusively: asking would wait, too. Those have "locked_by".
 WITH locked AS MATERIALIZED (
-    SELECT relation, min(pid) AS pid
+    -- A prepared transaction has no process: it is 0, as in pg_blocking_pids().
+    SELECT relation, coalesce(min(pid), 0) AS pid
     FROM pg_locks
-    WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()
+    WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     GROUP BY relation
 ),

@@ -154,7 +154,7 @@ enum RulesCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Run tests in promtool's format, whose rule_files are candlefish's
+    /// Run tests in promtool's format, whose rule_files are candlefish's; one that tries nothing is an error
     Test {
         #[arg(value_name = "FILE")]
         file: PathBuf,
@@ -197,8 +197,7 @@ fn rules(command: &RulesCommand, ui: &Ui) -> Result<Exit> {
             Ok(Exit::Good)
         }
         RulesCommand::Test { file } => {
-            let (script, rules) = Script::read(file)?;
-            let report = script.run(&rules)?;
+            let report = Script::read(file)?.run();
             rules_tested(ui, &report)?;
             Ok(if report.failures.is_empty() { Exit::Good } else { Exit::Bad })
         }

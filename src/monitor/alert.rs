@@ -16,6 +16,8 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [State; 4] = [State::Inactive, State::Pending, State::Firing, State::Resolved];
+
     pub fn name(self) -> &'static str {
         match self {
             State::Inactive => "inactive",

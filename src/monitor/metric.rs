@@ -2,7 +2,7 @@
 //! here and an expression to Prometheus.
 
 use crate::model::Unit;
-use crate::monitor::series::{Selector, Series};
+use crate::monitor::series::{Key, Selector, Series};
 
 /// Who counts. In the order in which a metric asks them: the first that is there answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +53,7 @@ pub enum Formula {
 }
 
 /// A family, or its part with one label.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Term {
     pub family: &'static str,
     pub only: Option<(&'static str, &'static str)>,
@@ -215,6 +215,15 @@ pub struct Measured {
 }
 
 impl Formula {
+    /// What it needs all of.
+    pub fn terms(&self) -> Vec<Term> {
+        match self {
+            Formula::Ratio { of, over } => of.iter().chain(*over).copied().collect(),
+            Formula::MostUsed { of, over } => vec![all(of), all(over)],
+            Formula::Quantile(_, family) | Formula::Greatest(family) => vec![all(family)],
+        }
+    }
+
     /// None when the source has no series for it (yet).
     pub fn evaluate(&self, series: &Series, selectors: &[Selector], at: i64, window_ms: i64) -> Option<Measured> {
         let seconds = window_ms as f64 / 1000.0;
@@ -273,6 +282,12 @@ impl Formula {
 }
 
 impl Term {
+    /// Whether a series is one of these.
+    pub fn has(&self, key: &Key, selectors: &[Selector]) -> bool {
+        let is_part = self.only.is_none_or(|(label, value)| key.labels.get(label).is_some_and(|there| there == value));
+        key.family == self.family && is_part && selectors.iter().all(|selector| selector.matches(&key.labels))
+    }
+
     fn sum_rate(&self, series: &Series, selectors: &[Selector], at: i64, window_ms: i64) -> Option<f64> {
         match self.only {
             None => series.sum_rate(self.family, selectors, at, window_ms),

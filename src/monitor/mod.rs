@@ -10,6 +10,7 @@
 
 mod alert;
 mod bounded;
+mod document;
 pub mod export;
 mod exposition;
 mod metric;

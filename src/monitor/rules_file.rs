@@ -1,4 +1,4 @@
-//! Rules as a YAML file: the strategy's loads as it is. What is wrong is said with its line and column.
+//! Rules as a YAML file: the strategy's loads as it is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +9,7 @@ use serde_saphyr::Spanned;
 
 use crate::model::Failure;
 use crate::monitor::bounded::{RULES_BYTES, read_text};
+use crate::monitor::document::Document;
 use crate::monitor::rule::{Condition, MIN_SAMPLES, OnNoData, Rule, span_ms};
 
 /// The strategy's own alerts, word for word.
@@ -89,21 +90,9 @@ impl Rules {
 
     /// `name` is what an error calls the text.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
-        let file: File = serde_saphyr::from_str(text).map_err(|error| not_read(name, &error))?;
-        let place = |spanned: &Spanned<String>, at: usize| {
-            let start = spanned.referenced;
-            let quoted = text
-                .lines()
-                .nth(start.line().saturating_sub(1) as usize)
-                .and_then(|line| line.chars().nth(start.column().saturating_sub(1) as usize));
-            let quote = usize::from(matches!(quoted, Some('"' | '\'')));
-            let before = spanned.value.get(..at).map_or(at, |before| before.chars().count());
-            (start.line() as usize, start.column() as usize + quote + before)
-        };
-        let wrong = |spanned: &Spanned<String>, at: usize, message: String| -> anyhow::Error {
-            let (line, column) = place(spanned, at);
-            Failure::new("bad_rules", format!("{name}:{line}:{column}: {message}")).hint(HINT).into()
-        };
+        let document = Document { name, text, hint: HINT, keys: &KEYS };
+        let file: File = document.read()?;
+        let wrong = |spanned: &Spanned<String>, at: usize, message: String| document.wrong_at(spanned, at, &message);
         let span = |written: &Option<Spanned<String>>, default: &Option<Spanned<String>>| -> Result<i64> {
             let Some(written) = written.as_ref().or(default.as_ref()) else { return Ok(0) };
             let is_sane = |ms: &i64| *ms <= SPAN_MOST_MS;
@@ -151,9 +140,7 @@ impl Rules {
                 None => MIN_SAMPLES,
                 Some(least) if (0.0..=MIN_SAMPLES_MOST).contains(&least.value) => least.value,
                 Some(least) => {
-                    let (line, column) = (least.referenced.line(), least.referenced.column());
-                    let message = format!("{name}:{line}:{column}: {:?} is no number of events: 0 to 1000000000000", least.value);
-                    return Err(Failure::new("bad_rules", message).hint(HINT).into());
+                    return Err(document.wrong(least, &format!("{:?} is no number of events: 0 to 1000000000000", least.value)));
                 }
             };
             let over = |defaults: &BTreeMap<String, String>, own: &BTreeMap<String, String>| {
@@ -220,35 +207,6 @@ const KEYS: [&str; 13] = [
     "annotations",
     "hold",
 ];
-
-/// The parser's own words, with the place first.
-fn not_read(name: &str, error: &serde_saphyr::Error) -> anyhow::Error {
-    let said = error.without_snippet().to_string();
-    let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
-    // The place stands before it, and what the parser could be told is nothing to a reader of rules.
-    let first = said.lines().next().unwrap_or_default();
-    let first = first.rsplit_once(" at line ").map_or(first, |(first, _)| first);
-    let first = first.split(", set DuplicateKeyPolicy").next().unwrap_or(first);
-    let twice = first.split("duplicate field ").nth(1).and_then(|rest| rest.split('`').nth(1)).map(|key| format!("{key} is written twice"));
-    let first = match twice.as_deref() {
-        Some(twice) => twice,
-        None if first.contains("from_str_multiple") => "there is more than one document in it",
-        None => first,
-    };
-    let unknown = first.split("unknown field ").nth(1).and_then(|rest| rest.split('`').nth(1));
-    if unknown == Some("groups") {
-        let failure =
-            Failure::new("bad_rules", format!("{name}{place}: these are rules for Prometheus (groups), and not candlefish's (alerts)"));
-        return failure
-            .hint("`promtool check rules` and `promtool test rules` read those; give candlefish the file that they were exported from.")
-            .into();
-    }
-    let near = unknown.and_then(|word| KEYS.iter().map(|key| (strsim::damerau_levenshtein(key, word), *key)).min());
-    let question = near
-        .filter(|(distance, key)| *distance <= 3 && distance * 2 < key.len())
-        .map_or(String::new(), |(_, key)| format!("; did you mean {key}?"));
-    Failure::new("bad_rules", format!("{name}{place}: {first}{question}")).hint(HINT).into()
-}
 
 #[cfg(test)]
 mod tests {

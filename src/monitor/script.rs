@@ -3,25 +3,58 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::Failure;
 use crate::monitor::alert::{Alert, State};
 use crate::monitor::bounded::{RULES_BYTES, read_text};
-use crate::monitor::metric::Source;
-use crate::monitor::rule::span_ms;
+use crate::monitor::document::Document;
+use crate::monitor::metric::{Formula, Source, Term};
+use crate::monitor::rule::{Wrong, span_ms};
 use crate::monitor::series::{Key, Point};
-use crate::monitor::{Monitor, Presence, Rule, Rules, Sample, span_text};
+use crate::monitor::{Monitor, OnNoData, Presence, Rule, Rules, Sample, span_text};
 
-/// A file of tests.
+/// How often one test may be evaluated.
+const TICKS_MOST: usize = 100_000;
+
+/// A file of tests, with the rules that it tries.
+#[derive(Debug)]
+pub struct Script {
+    rules: Rules,
+    tests: Vec<Test>,
+}
+
+/// One test, of which every part can be tried.
+#[derive(Debug)]
+struct Test {
+    name: String,
+    interval_ms: i64,
+    series: Vec<Scripted>,
+    expected: Vec<Expected>,
+    /// Expectations of PromQL.
+    not_tried: usize,
+}
+
+/// What is expected of one rule at one time.
+#[derive(Debug)]
+struct Expected {
+    at: i64,
+    /// Of all of them.
+    rule: usize,
+    state: Option<State>,
+    /// Empty: it does not fire.
+    alerts: Vec<ExpectedAlert>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Script {
+struct File {
     #[serde(default)]
-    rule_files: Vec<String>,
-    evaluation_interval: Option<String>,
-    tests: Vec<Test>,
+    rule_files: Vec<Spanned<String>>,
+    evaluation_interval: Option<Spanned<String>>,
+    tests: Spanned<Vec<Spanned<WrittenTest>>>,
     /// promtool's, and of no use here.
     #[serde(default, rename = "group_eval_order")]
     _group_eval_order: Vec<String>,
@@ -29,13 +62,13 @@ pub struct Script {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Test {
+struct WrittenTest {
     name: Option<String>,
-    interval: Option<String>,
+    interval: Option<Spanned<String>>,
     #[serde(default)]
     input_series: Vec<Input>,
     #[serde(default)]
-    alert_rule_test: Vec<Expected>,
+    alert_rule_test: Vec<WrittenExpected>,
     /// PromQL, which only promtool reads.
     #[serde(default)]
     promql_expr_test: Vec<serde::de::IgnoredAny>,
@@ -44,23 +77,22 @@ struct Test {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
-    series: String,
-    values: String,
+    series: Spanned<String>,
+    values: Spanned<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Expected {
-    eval_time: String,
-    alertname: String,
-    /// Empty: it does not fire.
+struct WrittenExpected {
+    eval_time: Spanned<String>,
+    alertname: Spanned<String>,
     #[serde(default)]
     exp_alerts: Vec<ExpectedAlert>,
     /// More than promtool asks: the very state.
-    exp_state: Option<String>,
+    exp_state: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ExpectedAlert {
     exp_labels: BTreeMap<String, String>,
@@ -82,90 +114,211 @@ pub struct ScriptReport {
 /// A scripted series: a value a tick; None where there is no sample, NaN where the series ends.
 pub type Scripted = (Key, Vec<Option<f64>>);
 
+const HINT: &str = "The format is that of `promtool test rules`, with candlefish's files as rule_files.";
+
+const KEYS: [&str; 15] = [
+    "rule_files",
+    "evaluation_interval",
+    "tests",
+    "name",
+    "interval",
+    "input_series",
+    "series",
+    "values",
+    "alert_rule_test",
+    "eval_time",
+    "alertname",
+    "exp_alerts",
+    "exp_state",
+    "exp_labels",
+    "exp_annotations",
+];
+
 impl Script {
-    /// Reads a file of tests with the rules that it names; they lie beside it.
-    pub fn read(path: &Path) -> Result<(Self, Rules)> {
+    /// Reads a file of tests with the rules that it names, which lie beside it; the strategy's where it names none.
+    ///
+    /// # Errors
+    /// Something in it is wrong, or would pass without having been tried.
+    pub fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let text = read_text(path, RULES_BYTES)
             .map_err(|error| Failure::new("rules_not_found", format!("read {name}: {error}")).hint("Name a YAML file of rule tests."))?;
-        let script: Script = serde_saphyr::from_str(&text).map_err(|error| {
-            let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
-            let said = error.without_snippet().to_string();
-            Failure::new("bad_rules", format!("{name}{place}: {}", said.lines().next().unwrap_or_default()))
-        })?;
-        let mut rules: Option<Rules> = None;
-        for file in &script.rule_files {
-            let read = Rules::read(&path.parent().unwrap_or(Path::new(".")).join(file))?;
-            match &mut rules {
-                Some(rules) => rules.rules.extend(read.rules),
-                None => rules = Some(read),
-            }
-        }
-        Ok((script, rules.unwrap_or_else(Rules::strategy)))
+        Self::parse(&text, &name, path.parent().unwrap_or(Path::new(".")))
     }
 
-    pub fn run(&self, rules: &Rules) -> Result<ScriptReport> {
-        let mut report = ScriptReport::default();
-        for (number, test) in self.tests.iter().enumerate() {
-            let name = test.name.clone().unwrap_or_else(|| format!("test {}", number + 1));
-            let interval = test.interval.as_ref().or(self.evaluation_interval.as_ref());
-            let interval_ms = match interval {
-                None => rules.interval_ms.unwrap_or(15_000),
-                Some(text) => span_ms(text).filter(|ms| *ms > 0).with_context(|| format!("{name}: {text:?} is no interval"))?,
+    fn parse(text: &str, name: &str, folder: &Path) -> Result<Self> {
+        let document = Document { name, text, hint: HINT, keys: &KEYS };
+        let file: File = document.read()?;
+        let mut rules: Option<Rules> = None;
+        for named in &file.rule_files {
+            let read = Rules::read(&folder.join(&named.value))?;
+            let Some(rules) = &mut rules else {
+                rules = Some(read);
+                continue;
             };
-            let series = test
-                .input_series
-                .iter()
-                .map(|input| Ok((key(&input.series)?, values(&input.values)?)))
-                .collect::<Result<Vec<Scripted>>>()
-                .with_context(|| format!("read {name}"))?;
-            let last = test.alert_rule_test.iter().filter_map(|expected| span_ms(&expected.eval_time)).max().unwrap_or(0);
-            let ticks = series.iter().map(|(_, values)| values.len()).max().unwrap_or(0).max((last / interval_ms) as usize + 1);
-            let alerts = alerts(rules, &series, interval_ms, ticks);
-            report.tests += 1;
-            report.not_tried += test.promql_expr_test.len();
-            let mut before: BTreeMap<&str, State> = BTreeMap::new();
-            for (tick, at_tick) in alerts.iter().enumerate() {
-                for (rule, alert) in rules.rules.iter().zip(at_tick) {
-                    if before.insert(&rule.name, alert.state).unwrap_or_default() != alert.state {
-                        report.transitions.push((name.clone(), tick as i64 * interval_ms, rule.name.clone(), alert.state));
-                    }
-                }
+            if let Some(twice) = read.rules.iter().find(|rule| rules.rules.iter().any(|there| there.name == rule.name)) {
+                return Err(document.wrong(named, &format!("the alert {} is in another file, too", twice.name)));
             }
-            for expected in &test.alert_rule_test {
-                report.expectations += 1;
-                let at = span_ms(&expected.eval_time).with_context(|| format!("{name}: {:?} is no time", expected.eval_time))?;
-                let Some(position) = rules.rules.iter().position(|rule| rule.name == expected.alertname) else {
-                    bail!(Failure::new("bad_rules", format!("{name}: there is no alert {:?}", expected.alertname)));
-                };
-                let alert = &alerts[(at / interval_ms) as usize][position];
-                let state = alert.state;
-                let place = format!("{name}: {} at {}", expected.alertname, span_text(at));
-                match &expected.exp_state {
-                    Some(wanted) if wanted != state.name() => {
-                        report.failures.push(format!("{place} is {}, and should be {wanted}", state.name()));
-                    }
-                    Some(_) => {}
-                    None => {
-                        let (fires, should) = (state == State::Firing, !expected.exp_alerts.is_empty());
-                        if fires != should {
-                            let wanted = if should { "firing" } else { "not firing" };
-                            report.failures.push(format!("{place} is {}, and should be {wanted}", state.name()));
-                        }
-                    }
+            rules.rules.extend(read.rules);
+        }
+        let rules = rules.unwrap_or_else(Rules::strategy);
+        if file.tests.value.is_empty() {
+            return Err(document.wrong(&file.tests, "there is no test in it"));
+        }
+        let read = |(number, test)| Test::read(&document, &rules, file.evaluation_interval.as_ref(), number, test);
+        let tests = file.tests.value.iter().enumerate().map(read).collect::<Result<Vec<Test>>>()?;
+        if tests.iter().all(|test| test.expected.is_empty()) {
+            return Err(document.wrong(&file.tests, "all that is expected is PromQL, which only promtool tries"));
+        }
+        Ok(Script { rules, tests })
+    }
+
+    pub fn run(&self) -> ScriptReport {
+        let mut report = ScriptReport::default();
+        for test in &self.tests {
+            test.run(&self.rules, &mut report);
+        }
+        report
+    }
+}
+
+impl Test {
+    fn read(
+        document: &Document<'_>,
+        rules: &Rules,
+        evaluation_interval: Option<&Spanned<String>>,
+        number: usize,
+        written: &Spanned<WrittenTest>,
+    ) -> Result<Self> {
+        let test = &written.value;
+        let name = test.name.clone().unwrap_or_else(|| format!("test {}", number + 1));
+        let interval_ms = match test.interval.as_ref().or(evaluation_interval) {
+            None => rules.interval_ms.unwrap_or(15_000),
+            Some(text) => span_ms(&text.value)
+                .filter(|ms| *ms > 0)
+                .ok_or_else(|| document.wrong(text, &format!("{:?} is no interval", text.value)))?,
+        };
+        if test.alert_rule_test.is_empty() && test.promql_expr_test.is_empty() {
+            return Err(document.wrong(written, &format!("{name}: it expects nothing: alert_rule_test is missing, or empty")));
+        }
+        let mut series = Vec::with_capacity(test.input_series.len());
+        for input in &test.input_series {
+            let key = key(&input.series.value).map_err(|message| document.wrong(&input.series, &format!("{name}: {message}")))?;
+            let values = values(&input.values.value)
+                .map_err(|wrong| document.wrong_at(&input.values, wrong.at, &format!("{name}: {}", wrong.message)))?;
+            series.push((key, values));
+        }
+        let expected = test
+            .alert_rule_test
+            .iter()
+            .map(|expected| Expected::read(document, rules, &series, interval_ms, &name, expected))
+            .collect::<Result<Vec<Expected>>>()?;
+        Ok(Test { name, interval_ms, series, expected, not_tried: test.promql_expr_test.len() })
+    }
+
+    fn run(&self, rules: &Rules, report: &mut ScriptReport) {
+        let last = self.expected.iter().map(|expected| self.tick(expected) + 1).max().unwrap_or(0);
+        let ticks = self.series.iter().map(|(_, values)| values.len()).max().unwrap_or(0).max(last);
+        let alerts = alerts(rules, &self.series, self.interval_ms, ticks);
+        report.tests += 1;
+        report.expectations += self.expected.len();
+        report.not_tried += self.not_tried;
+        let mut before: BTreeMap<&str, State> = BTreeMap::new();
+        for (tick, at_tick) in alerts.iter().enumerate() {
+            for (rule, alert) in rules.rules.iter().zip(at_tick) {
+                if before.insert(&rule.name, alert.state).unwrap_or_default() != alert.state {
+                    report.transitions.push((self.name.clone(), tick as i64 * self.interval_ms, rule.name.clone(), alert.state));
                 }
-                report.failures.extend(differences(&rules.rules[position], alert, expected, &place));
             }
         }
-        Ok(report)
+        for expected in &self.expected {
+            let (rule, alert) = (&rules.rules[expected.rule], &alerts[self.tick(expected)][expected.rule]);
+            let place = format!("{}: {} at {}", self.name, rule.name, span_text(expected.at));
+            let is_so = match expected.state {
+                Some(state) => alert.state == state,
+                None => (alert.state == State::Firing) != expected.alerts.is_empty(),
+            };
+            if !is_so {
+                let wanted = expected.state.map_or(if expected.alerts.is_empty() { "not firing" } else { "firing" }, State::name);
+                report.failures.push(format!("{place} is {}, and should be {wanted}", alert.state.name()));
+            }
+            report.failures.extend(differences(rule, alert, expected, &place));
+        }
     }
+
+    fn tick(&self, expected: &Expected) -> usize {
+        (expected.at / self.interval_ms) as usize
+    }
+}
+
+impl Expected {
+    fn read(
+        document: &Document<'_>,
+        rules: &Rules,
+        series: &[Scripted],
+        interval_ms: i64,
+        test: &str,
+        written: &WrittenExpected,
+    ) -> Result<Self> {
+        let (time, alert) = (&written.eval_time, &written.alertname);
+        let wrong = |spanned: &Spanned<String>, message: &str| document.wrong(spanned, &format!("{test}: {message}"));
+        let at = span_ms(&time.value).ok_or_else(|| wrong(time, &format!("{:?} is no time", time.value)))?;
+        if at / interval_ms >= TICKS_MOST as i64 {
+            return Err(wrong(
+                time,
+                &format!("{:?} is more than {TICKS_MOST} evaluations, one every {}", time.value, span_text(interval_ms)),
+            ));
+        }
+        let Some(rule) = rules.rules.iter().position(|rule| rule.name == alert.value) else {
+            let near = rules.rules.iter().map(|rule| (strsim::damerau_levenshtein(&rule.name, &alert.value), &rule.name)).min();
+            let question = near
+                .filter(|(distance, name)| *distance <= 3 && distance * 2 < name.len())
+                .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"));
+            return Err(wrong(alert, &format!("there is no alert {:?}{question}", alert.value)));
+        };
+        let state = match &written.exp_state {
+            None => None,
+            Some(said) => Some(
+                State::ALL
+                    .into_iter()
+                    .find(|state| state.name() == said.value)
+                    .ok_or_else(|| wrong(said, &format!("{:?} is no state: inactive, pending, firing or resolved", said.value)))?,
+            ),
+        };
+        // What never has a value never fires: that this is so is no finding.
+        let expects_silence = state.map_or(written.exp_alerts.is_empty(), |state| state == State::Inactive);
+        if expects_silence && !can_be_judged(&rules.rules[rule], series) {
+            return Err(wrong(alert, &format!("{} reads none of the input series; write {}", alert.value, needed(&rules.rules[rule]))));
+        }
+        Ok(Expected { at, rule, state, alerts: written.exp_alerts.clone() })
+    }
+}
+
+/// Whether a source that the rule asks has all that its value is made of; or that it has not is itself an alarm.
+fn can_be_judged(rule: &Rule, series: &[Scripted]) -> bool {
+    let is_there = |term: Term| series.iter().any(|(key, _)| term.has(key, &rule.condition.selectors));
+    let mut formulas = rule.condition.metric.formulas.iter().map(|(_, formula)| formula);
+    rule.on_no_data == OnNoData::Firing || formulas.any(|formula| formula.terms().into_iter().all(is_there))
+}
+
+/// What the rule can be judged by.
+fn needed(rule: &Rule) -> String {
+    let of = |(_, formula): &(Source, Formula)| {
+        let families: Vec<&str> = formula.terms().iter().map(|term| term.family).collect();
+        families.join(" and ")
+    };
+    let mut each: Vec<String> = rule.condition.metric.formulas.iter().map(of).collect();
+    each.dedup();
+    let selectors = rule.condition.selectors_text();
+    let labels = if selectors.is_empty() { String::new() } else { format!(" with {{{selectors}}}") };
+    format!("{}{labels}", each.join(", or "))
 }
 
 /// Labels and annotations that are expected and not so.
 fn differences(rule: &Rule, state: &Alert, expected: &Expected, place: &str) -> Vec<String> {
     let mut found = Vec::new();
     let annotations = rule.annotations(state.held, None);
-    for alert in &expected.exp_alerts {
+    for alert in &expected.alerts {
         for (name, value) in &alert.exp_labels {
             let there = if name == "severity" { Some(&rule.severity) } else { rule.labels.get(name) };
             if there != Some(value) {
@@ -207,28 +360,30 @@ pub fn alerts(rules: &Rules, series: &[Scripted], interval_ms: i64, ticks: usize
 }
 
 /// `family{label="value", …}`
-fn key(text: &str) -> Result<Key> {
+fn key(text: &str) -> Result<Key, String> {
     let (family, rest) = text.trim().split_once('{').unwrap_or((text.trim(), "}"));
-    let inside = rest.strip_suffix('}').with_context(|| format!("{text}: this {{ has no }}"))?;
+    let inside = rest.strip_suffix('}').ok_or_else(|| format!("{text}: this {{ has no }}"))?;
     let mut labels = BTreeMap::new();
     for pair in inside.split(',').filter(|pair| !pair.trim().is_empty()) {
-        let (name, value) = pair.split_once('=').with_context(|| format!("{text}: {pair:?} is no label=\"value\""))?;
+        let (name, value) = pair.split_once('=').ok_or_else(|| format!("{text}: {pair:?} is no label=\"value\""))?;
         labels.insert(name.trim().to_string(), value.trim().trim_matches(['"', '\'']).to_string());
     }
     Ok(Key { family: family.trim().to_string(), labels })
 }
 
 /// promtool's notation: `1 2 _ 0+10x3 5x2 _x4 stale`.
-fn values(text: &str) -> Result<Vec<Option<f64>>> {
+fn values(text: &str) -> Result<Vec<Option<f64>>, Wrong> {
     let mut values = Vec::new();
     for word in text.split_whitespace() {
-        let wrong = || format!("{word:?} is no value: write 1, _, 0+10x5, 7x3 or _x2");
+        let at = word.as_ptr() as usize - text.as_ptr() as usize;
+        let wrong = || Wrong { at, message: format!("{word:?} is no value: write 1, _, 0+10x5, 7x3 or _x2") };
         let (what, times) = match word.rsplit_once('x') {
-            Some((what, times)) if !times.is_empty() => {
-                (what, Some(times.parse::<usize>().ok().filter(|times| *times < 1_000_000).with_context(wrong)?))
-            }
+            Some((what, times)) if !times.is_empty() => (what, Some(times.parse::<usize>().map_err(|_| wrong())?)),
             _ => (word, None),
         };
+        if values.len().saturating_add(times.unwrap_or(1)) > TICKS_MOST {
+            return Err(Wrong { at, message: format!("more than {TICKS_MOST} values") });
+        }
         if what == "stale" {
             values.push(Some(f64::NAN));
             continue;
@@ -241,14 +396,14 @@ fn values(text: &str) -> Result<Vec<Option<f64>>> {
         let step_at =
             what.char_indices().skip(1).find(|(at, c)| matches!(c, '+' | '-') && !what[..*at].ends_with(['e', 'E'])).map(|(at, _)| at);
         let (start, step) = match step_at {
-            Some(at) => (&what[..at], what[at..].parse::<f64>().ok().with_context(wrong)?),
+            Some(at) => (&what[..at], what[at..].parse::<f64>().map_err(|_| wrong())?),
             None => (what, 0.0),
         };
-        let start: f64 = start.parse().ok().with_context(wrong)?;
+        let start: f64 = start.parse().map_err(|_| wrong())?;
         // Added up, as promtool does it.
         values.extend(std::iter::successors(Some(start), |value| Some(value + step)).take(times.unwrap_or(0) + 1).map(Some));
     }
-    Ok(values)
+    if values.is_empty() { Err(Wrong { at: 0, message: "there is no value".to_string() }) } else { Ok(values) }
 }
 
 #[cfg(test)]
@@ -268,13 +423,15 @@ mod tests {
 
     #[test]
     fn a_script_is_run_and_says_what_differs() {
-        let script: Script = serde_saphyr::from_str(
+        let script = Script::parse(
             "evaluation_interval: 15s\ntests:\n- input_series:\n  - {series: candlefish_pool_in_use, values: '5x3 19x20'}\n  - {series: candlefish_pool_max, values: '20x30'}\n  \
              alert_rule_test:\n  - {eval_time: 1m, alertname: connection_pool_exhaustion, exp_state: pending}\n  - {eval_time: 2m, alertname: connection_pool_exhaustion, \
              exp_alerts: [{exp_labels: {severity: critical}}]}\n  - {eval_time: 1m45s, alertname: connection_pool_exhaustion, exp_alerts: [{}]}\n",
+            "x",
+            Path::new("."),
         )
         .unwrap();
-        let report = script.run(&Rules::strategy()).unwrap();
+        let report = script.run();
         assert_eq!((report.tests, report.expectations), (1, 3));
         assert_eq!(report.failures, ["test 1: connection_pool_exhaustion at 105s is pending, and should be firing"]);
         assert_eq!(report.transitions[0].1, 60_000);

@@ -61,3 +61,71 @@ fn rules_are_checked_and_tried() {
     write("test.yaml", &test("pending"));
     case.run("monitor rules test test.yaml").exit(1).stderr_has("connection_pool_exhaustion at 2m is firing, and should be pending");
 }
+
+/// What was not tried has not passed.
+#[test]
+fn a_test_that_tries_nothing_is_an_error_where_it_stands() {
+    let case = Case::new("nothing-tried");
+    std::fs::write(case.dir().join("strategy.yaml"), include_str!("../../../src/monitor/strategy.yaml")).unwrap();
+    let strategy = "rule_files: [strategy.yaml]\n";
+    let full = "  input_series:\n  - {series: candlefish_pool_in_use, values: '20x9'}\n  - {series: candlefish_pool_max, values: '20x9'}\n";
+    let quiet = "  alert_rule_test:\n  - {eval_time: 1m, alertname: query_error_rate}\n";
+    let fires = "  alert_rule_test:\n  - {eval_time: 2m, alertname: connection_pool_exhaustion, exp_alerts: [{}]}\n";
+    for (text, said) in [
+        ("tests: []\n".to_string(), "test.yaml:2:8: there is no test in it"),
+        (format!("tests:\n- name: a\n{full}"), "test.yaml:3:3: a: it expects nothing"),
+        (format!("tests:\n- name: a\n{full}  alert_rule_test: []\n"), "test.yaml:3:3: a: it expects nothing"),
+        (
+            format!("tests:\n- name: a\n{full}  promql_expr_test:\n  - {{expr: ALERTS, eval_time: 1m}}\n"),
+            "test.yaml:3:3: all that is expected is PromQL, which only promtool tries",
+        ),
+        (format!("tests:\n- name: a\n{quiet}"), "test.yaml:5:32: a: query_error_rate reads none of the input series"),
+        (format!("tests:\n- name: a\n  input_series: []\n{quiet}"), "test.yaml:6:32: a: query_error_rate reads none of the input series"),
+        (format!("tests:\n- name: a\n{full}{quiet}"), "test.yaml:8:32: a: query_error_rate reads none of the input series"),
+        // One that it needs is not there, or not of whom it is about.
+        (
+            "tests:\n- input_series:\n  - {series: candlefish_pool_in_use, values: '20x9'}\n  alert_rule_test:\n  \
+             - {eval_time: 1m, alertname: connection_pool_exhaustion}\n"
+                .to_string(),
+            "test.yaml:6:32: test 1: connection_pool_exhaustion reads none of the input series; write candlefish_pool_in_use and candlefish_pool_max",
+        ),
+        (format!("tests:\n- name: a\n{}{fires}", full.replace("'20x9'", "' '")), "test.yaml:5:47: a: there is no value"),
+        (format!("tests:\n- name: a\n{}{fires}", full.replace("20x9", "2Ox9")), "test.yaml:5:47: a: \"2Ox9\" is no value"),
+        (
+            format!("tests:\n- name: a\n{}{fires}", full.replace("series: candlefish_pool_max", "series: 'candlefish_pool_max{a=1'")),
+            "test.yaml:6:14: a: candlefish_pool_max{a=1: this { has no }",
+        ),
+        (
+            format!("tests:\n- name: a\n{full}{}", fires.replace("pool_exh", "pool_ech")),
+            "test.yaml:8:32: a: there is no alert \"connection_pool_echaustion\"; did you mean connection_pool_exhaustion?",
+        ),
+        (format!("tests:\n- name: a\n{full}{}", fires.replace("2m", "soon")), "test.yaml:8:17: a: \"soon\" is no time"),
+        (
+            format!("tests:\n- name: a\n{full}{}", fires.replace("2m", "200d")),
+            "test.yaml:8:17: a: \"200d\" is more than 100000 evaluations",
+        ),
+        (format!("tests:\n- name: a\n{}{fires}", full.replace("20x9", "20x900000")), "test.yaml:5:47: a: more than 100000 values"),
+        (
+            format!("tests:\n- name: a\n{full}{}", fires.replace("exp_alerts: [{}]", "exp_state: fireing")),
+            "test.yaml:8:71: a: \"fireing\" is no state: inactive, pending, firing or resolved",
+        ),
+        (format!("evaluation_interval: never\ntests:\n- name: a\n{full}{fires}"), "test.yaml:2:22: \"never\" is no interval"),
+        (format!("tests:\n- name: a\n{full}{}", fires.replace("exp_alerts", "exp_alert")), "did you mean exp_alerts?"),
+    ] {
+        std::fs::write(case.dir().join("test.yaml"), format!("{strategy}{text}")).unwrap();
+        case.run("monitor rules test test.yaml").exit(2).stderr_has(said);
+    }
+    // Two of one name are told apart by nobody.
+    std::fs::write(case.dir().join("test.yaml"), format!("rule_files: [strategy.yaml, strategy.yaml]\ntests:\n- name: a\n{full}{fires}"))
+        .unwrap();
+    case.run("monitor rules test test.yaml").exit(2).stderr_has("test.yaml:1:29: the alert database_slow_queries is in another file, too");
+    // That no series at all is an alarm is tried without any.
+    std::fs::write(case.dir().join("none.yaml"), "alerts:\n  gone: {condition: error_rate > 1%, on_no_data: firing}\n").unwrap();
+    let gone = "rule_files: [none.yaml]\ntests:\n- alert_rule_test:\n  - {eval_time: 0s, alertname: gone, exp_alerts: [{}]}\n";
+    std::fs::write(case.dir().join("test.yaml"), gone).unwrap();
+    case.run("monitor rules test test.yaml").exit(0);
+    // What promtool has to try beside it is said.
+    let both = format!("{strategy}tests:\n- name: a\n{full}{fires}  promql_expr_test:\n  - {{expr: ALERTS, eval_time: 1m}}\n");
+    std::fs::write(case.dir().join("test.yaml"), both).unwrap();
+    case.run("monitor rules test test.yaml").exit(0).stderr_has("1 of promql_expr_test were not tried");
+}

@@ -12,10 +12,10 @@ use crate::migrate::run::Run;
 use crate::migrate::standing::{SEQUENCES_STEP, begun, object_step, rebuild_step};
 use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
-use crate::plan::{ObjectKind, ObjectPlan, Offenders, Plan, SequencePlan, Todo, Warning};
+use crate::plan::{Case, ObjectKind, ObjectPlan, Offenders, Otherwise, Plan, SequencePlan, Todo, Warning};
 use crate::postgres::{
     Client, ColumnSequence, ForeignKeySides, Journal, SqlError, column_sequence, foreign_key_sides, foreign_keys_not_valid,
-    is_about_object, is_partitioned, sql_failure, statement,
+    is_about_object, is_beyond_limit, is_hash_index, is_partitioned, sql_failure, statement,
 };
 
 /// What became of the objects.
@@ -60,9 +60,12 @@ pub async fn build(run: &Run, client: &Client, place: usize) -> Result<Built> {
     }
     let name = name(run, place);
     run.send(Event::ObjectStarted(name.clone()));
-    let built = match object.offenders {
-        Some(_) => build_and_validate(run, client, place).await,
-        None => make(run, client, object, &step).await,
+    let built = match (&object.offenders, &object.otherwise) {
+        (Some(_), _) => build_and_validate(run, client, place).await,
+        (None, Some(otherwise)) if stands_on_other_form(run, client, otherwise).await? => {
+            make_otherwise(run, client, object, otherwise, &step).await
+        }
+        (None, _) => make(run, client, object, &step).await,
     };
     let built = built.with_context(|| format!("make {name}"));
     run.send(Event::ObjectEnded(name));
@@ -75,6 +78,41 @@ async fn make(run: &Run, client: &Client, object: &ObjectPlan, step: &str) -> Re
     let together = format!("{};\n{}", object.statements.join(";\n"), statement::journal_step(&run.id, step, &Built::one().said()?));
     match client.batch_execute(&together).await {
         Ok(()) => Ok(Built::one()),
+        Err(error) => match &object.otherwise {
+            Some(otherwise) if is_out_of_room(object, &error) => make_otherwise(run, client, object, otherwise, step).await,
+            _ => lost(run, client, object, step, error).await,
+        },
+    }
+}
+
+/// PostgreSQL has refused a key or an index for the length of a value.
+pub(super) fn is_out_of_room(object: &ObjectPlan, error: &SqlError) -> bool {
+    object.no_room().is_some() && is_beyond_limit(error)
+}
+
+/// One of the keys that the object stands on has its other form.
+async fn stands_on_other_form(run: &Run, client: &Client, otherwise: &Otherwise) -> Result<bool> {
+    let Case::Keys(keys) = &otherwise.case else { return Ok(false) };
+    for key in keys {
+        let index = QualifiedName::new(run.plan.schema.as_str(), run.plan.objects[*key].name.clone());
+        if is_hash_index(client, &index).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Makes an object's other form, or leaves it out where it has none.
+async fn make_otherwise(run: &Run, client: &Client, object: &ObjectPlan, otherwise: &Otherwise, step: &str) -> Result<Built> {
+    let mut built = Built { warnings: vec![otherwise.warning.clone()], ..Built::one() };
+    if otherwise.statements.is_empty() {
+        built.created = 0;
+        built.todo.push(object.todo(otherwise.warning.message.clone()));
+    }
+    let done = statement::journal_step(&run.id, step, &built.said()?);
+    let together: String = otherwise.statements.iter().map(|sql| format!("{sql};\n")).chain([done]).collect();
+    match client.batch_execute(&together).await {
+        Ok(()) => Ok(built),
         Err(error) => lost(run, client, object, step, error).await,
     }
 }
@@ -82,29 +120,29 @@ async fn make(run: &Run, client: &Client, object: &ObjectPlan, step: &str) -> Re
 /// A constraint that old rows may break: it stands for new ones first, and is validated then.
 async fn build_and_validate(run: &Run, client: &Client, place: usize) -> Result<Built> {
     match begin_constraint(run, client, place).await? {
-        Early::Made(built) => Ok(built),
-        Early::Begun => validate_constraint(run, client, place).await,
+        Some(built) => Ok(built),
+        None => validate_constraint(run, client, place).await,
     }
 }
 
-/// The first half of such a constraint, which takes a moment.
-pub async fn begin(run: &Run, client: &Client, place: usize) -> Result<Early> {
+/// The first half of such a constraint, which takes a moment; the answer is what it has come to where that is its end.
+pub async fn begin(run: &Run, client: &Client, place: usize) -> Result<Option<Built>> {
     begin_constraint(run, client, place).await.with_context(|| format!("make {}", name(run, place)))
 }
 
-async fn begin_constraint(run: &Run, client: &Client, place: usize) -> Result<Early> {
+async fn begin_constraint(run: &Run, client: &Client, place: usize) -> Result<Option<Built>> {
     let (object, step) = (&run.plan.objects[place], object_step(place));
     if let Some(built) = run.standing.step(&step) {
-        return Ok(Early::Made(built.clone()));
+        return Ok(Some(built.clone()));
     }
     if run.standing.step(&begun(&step)).is_some() {
-        return Ok(Early::Begun);
+        return Ok(None);
     }
     let make = object.statements.first().context("a constraint has a statement")?;
     let together = format!("{make};\n{}", statement::journal_step(&run.id, &begun(&step), &Built::default().said()?));
     match client.batch_execute(&together).await {
-        Ok(()) => Ok(Early::Begun),
-        Err(error) => lost(run, client, object, &step, error).await.map(Early::Made),
+        Ok(()) => Ok(None),
+        Err(error) => lost(run, client, object, &step, error).await.map(Some),
     }
 }
 
@@ -181,7 +219,7 @@ async fn lost(run: &Run, client: &Client, object: &ObjectPlan, step: &str, error
     let built = Built {
         created: 0,
         warnings: vec![Warning::loss(object.kind, &object.label, &reason)],
-        todo: vec![Todo { kind: object.kind, object: object.label.clone(), reason, original: object_text(object) }],
+        todo: vec![Todo { original: object_text(object), ..object.todo(reason) }],
     };
     Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
     Ok(built)
@@ -262,6 +300,8 @@ pub enum Early {
     Made(Built),
     /// A key's index is there, the key itself is not.
     Begun,
+    /// A value has no room in the key's index: it gets its other form, which locks the table.
+    NoRoom,
 }
 
 /// True for an index, or a key that can be made over one: while it is built the table can be read.
@@ -291,6 +331,7 @@ pub async fn build_early(run: &Run, client: &Client, place: usize) -> Result<Ear
     let together = format!("{index};\n{}", statement::journal_step(&run.id, &begun(&step), &Built::default().said()?));
     let early = match client.batch_execute(&together).await {
         Ok(()) => Ok(Early::Begun),
+        Err(error) if is_out_of_room(object, &error) => Ok(Early::NoRoom),
         Err(error) => lost(run, client, object, &step, error).await.map(Early::Made),
     };
     run.send(Event::ObjectEnded(name.clone()));
@@ -325,6 +366,10 @@ pub async fn build_table(
         let begun = matches!(early.get(&place), Some(Early::Begun)) || run.standing.step(&begun(&step)).is_some();
         built.merge(match (early.remove(&place), key_by_index(&run.plan, object)) {
             (Some(Early::Made(built)), _) => built,
+            (Some(Early::NoRoom), _) => {
+                let otherwise = object.otherwise.as_ref().context("a key without room has another form")?;
+                make_otherwise(run, client, object, otherwise, &step).await?
+            }
             (_, Some((_, key))) if begun && run.standing.step(&step).is_none() => {
                 let together = format!("{key};\n{}", statement::journal_step(&run.id, &step, &Built::one().said()?));
                 match client.batch_execute(&together).await {

@@ -15,7 +15,9 @@ use crate::migrate::{Job, Prepared, finish, prepare, rejects};
 use crate::model::{Name, QualifiedName, Schema, TypeKind};
 use crate::plan::target::{RebuildKind, TargetSchema};
 use crate::plan::{ColumnPlan, KEY_BYTES, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
-use crate::postgres::{Transaction, database_error, foreign_key_sides, is_about_object, read_schema, regclass, sql_failure, statement};
+use crate::postgres::{
+    SqlError, Transaction, database_error, foreign_key_sides, is_about_object, read_schema, regclass, sql_failure, statement,
+};
 use crate::sqlite::{Scan, Snapshot};
 
 /// A table that is filled for a try.
@@ -69,10 +71,10 @@ fn may_lose_a_key(prepared: &Prepared, place: usize) -> bool {
     prepared.plan.warnings.iter().any(merged) || table.columns.iter().any(is_long)
 }
 
-/// The keys and indexes that a table gets.
-fn keys(plan: &Plan, place: usize) -> impl Iterator<Item = &ObjectPlan> {
+/// The keys and indexes that a table gets, with their places in the plan.
+fn keys(plan: &Plan, place: usize) -> impl Iterator<Item = (usize, &ObjectPlan)> {
     let kinds = [ObjectKind::PrimaryKey, ObjectKind::Unique, ObjectKind::Index];
-    plan.objects.iter().filter(move |object| object.table == Some(place) && kinds.contains(&object.kind))
+    plan.objects.iter().enumerate().filter(move |(_, object)| object.table == Some(place) && kinds.contains(&object.kind))
 }
 
 /// Adds to the rehearsal the rows that PostgreSQL refuses, and the foreign keys of tables that are there which the rows would break. When it may
@@ -103,16 +105,24 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
                 .await
                 .with_context(|| format!("try table {}", prepared.plan.tables[one.place].target))?;
         }
+        let mut tried = Vec::new();
         for one in tries.iter().filter(|one| one.keys_fail) {
-            lost_keys(&transaction, &prepared.plan, one, rehearsal).await?;
+            tried.extend(keys_of(&transaction, &prepared.plan, one, rehearsal).await?);
         }
         for one in &tries {
             orphans(&transaction, &prepared.plan.tables, one, &tries, rehearsal).await?;
         }
-        Ok(())
+        Ok(tried)
     };
-    let asked: Result<()> = asked.await;
-    let Err(error) = asked else { return transaction.rollback().await.map_err(|error| sql_failure(error.into())) };
+    let asked: Result<Vec<(usize, bool)>> = asked.await;
+    let error = match asked {
+        Ok(tried) => {
+            transaction.rollback().await.map_err(|error| sql_failure(error.into()))?;
+            prepared.plan.settle(&tried);
+            return Ok(());
+        }
+        Err(error) => error,
+    };
     // Neither a right to make temporary tables nor room for them is needed by the run itself.
     let Some(refusal) = database_error(&error).map(|refusal| refusal.message().to_string()) else { return Err(error) };
     transaction.rollback().await.map_err(|error| sql_failure(error.into()))?;
@@ -156,22 +166,40 @@ async fn known_names(transaction: &Transaction<'_>, plan: &TablePlan, temporary:
     Ok(names)
 }
 
-/// Keys and indexes that the rows do not let be, as the run will say it.
-async fn lost_keys(transaction: &Transaction<'_>, plan: &Plan, one: &Try, rehearsal: &mut Rehearsal) -> Result<()> {
-    let (target, temporary) = (plan.tables[one.place].target.to_string(), one.plan.target.to_string());
-    for object in keys(plan, one.place) {
-        transaction.batch_execute("SAVEPOINT key").await?;
-        let statements: Vec<String> = object.statements.iter().map(|sql| sql.replacen(&target, &temporary, 1)).collect();
-        match transaction.batch_execute(&statements.join(";\n")).await {
-            Ok(()) => transaction.batch_execute("RELEASE SAVEPOINT key").await?,
-            Err(error) if is_about_object(&error) => {
-                transaction.batch_execute("ROLLBACK TO SAVEPOINT key").await?;
+/// Makes the table's keys and indexes; those that the rows do not let be are noted as the run will say it. The answer is of those that may be made
+/// in two forms: whether it was the first.
+async fn keys_of(transaction: &Transaction<'_>, plan: &Plan, one: &Try, rehearsal: &mut Rehearsal) -> Result<Vec<(usize, bool)>> {
+    let mut tried = Vec::new();
+    for (place, object) in keys(plan, one.place) {
+        let mut refused = attempt(transaction, plan, one, &object.statements).await?;
+        let is_out_of_room = refused.as_ref().is_some_and(|error| finish::is_out_of_room(object, error));
+        if let Some(otherwise) = object.otherwise.as_ref().filter(|_| is_out_of_room) {
+            refused = attempt(transaction, plan, one, &otherwise.statements).await?;
+        }
+        match refused {
+            Some(error) => {
                 rehearsal.broken.push(Warning::loss(object.kind, &object.label, one.as_known(&sql_failure(error.into()).to_string())));
             }
-            Err(error) => return Err(sql_failure(error.into())),
+            None => tried.push((place, !is_out_of_room)),
         }
     }
-    Ok(())
+    Ok(tried)
+}
+
+/// Runs an object's statements on the temporary table, whole or not at all; the answer is PostgreSQL's refusal of them.
+async fn attempt(transaction: &Transaction<'_>, plan: &Plan, one: &Try, statements: &[String]) -> Result<Option<SqlError>> {
+    let (target, temporary) = (plan.tables[one.place].target.to_string(), one.plan.target.to_string());
+    let statements: Vec<String> = statements.iter().map(|sql| sql.replacen(&target, &temporary, 1)).collect();
+    transaction.batch_execute("SAVEPOINT key").await?;
+    match transaction.batch_execute(&statements.join(";\n")).await {
+        Ok(()) => transaction.batch_execute("RELEASE SAVEPOINT key").await?,
+        Err(error) if is_about_object(&error) => {
+            transaction.batch_execute("ROLLBACK TO SAVEPOINT key").await?;
+            return Ok(Some(error));
+        }
+        Err(error) => return Err(sql_failure(error.into())),
+    }
+    Ok(None)
 }
 
 /// The rows of the source, as the run would bring them; what comes back is noted.

@@ -10,7 +10,7 @@ use crate::migrate::{refuse_problems, todo};
 use crate::model::{Event, Events, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::target::TargetSchema;
-use crate::plan::{Input, ObjectKind, ObjectPlan, Options, Plan, TablePlan, Warning, build};
+use crate::plan::{Case, Input, ObjectKind, ObjectPlan, Options, Otherwise, Plan, TablePlan, Todo, Warning, build};
 use crate::postgres::statement;
 use crate::sqlite::Snapshot;
 
@@ -37,8 +37,9 @@ pub async fn generate(
     let inspected = inspected.context("a reader of the source panicked")??;
     let target = TargetSchema { exists: true, ..TargetSchema::default() };
     let input = Input { source: &inspected.schema, profiles: &inspected.profiles, mapping, target: &target, options };
-    let plan = build(&input);
+    let mut plan = build(&input);
     refuse_problems(&plan)?;
+    leave_open(&mut plan);
     let broken = rehearse::broken(&snapshot.reader()?, &inspected.schema, &plan)?;
     let source = snapshot.path().display().to_string().replace(char::is_control, " ");
     let mut warnings = inspected.damage;
@@ -51,11 +52,24 @@ pub async fn generate(
     Ok(Generated { files, warnings })
 }
 
+/// Triggers whose keys are seen to be ones that they can name only when those are made: a person will know then.
+fn leave_open(plan: &mut Plan) {
+    let is_open = |object: &ObjectPlan| matches!(&object.otherwise, Some(Otherwise { case: Case::Keys(_), .. }));
+    for object in plan.objects.extract_if(.., |object| is_open(object)) {
+        let Some(otherwise) = &object.otherwise else { continue };
+        let reason = format!("{}, if one of its values has no room in a B-tree", otherwise.warning.message);
+        let original = format!("{}\n\n-- to be run when the key is a B-tree:\n{};", object.original, object.statements.join(";\n"));
+        plan.todo.push(Todo { original, ..object.todo(reason.clone()) });
+        plan.warnings.push(Warning { message: reason, ..otherwise.warning.clone() });
+    }
+}
+
 /// Tables with their keys, then views and triggers, come before the rows; indexes and what checks the rows come after them.
 fn files(plan: &Plan, broken: &[Warning], source: &str) -> Vec<(&'static str, String)> {
     let is_key = |object: &&ObjectPlan| {
         let is_constraint = object.statements.first().is_some_and(|sql| sql.starts_with("ALTER TABLE"));
-        matches!(object.kind, ObjectKind::PrimaryKey | ObjectKind::Unique) && is_constraint
+        // What may be too long for a key is seen when the rows are there.
+        matches!(object.kind, ObjectKind::PrimaryKey | ObjectKind::Unique) && is_constraint && object.otherwise.is_none()
     };
     let is_index =
         |object: &&ObjectPlan| matches!(object.kind, ObjectKind::PrimaryKey | ObjectKind::Unique | ObjectKind::Index) && !is_key(object);
@@ -95,6 +109,9 @@ fn table(plan: &TablePlan) -> String {
 
 /// The object's statements; the mark that a run leaves on its own is not on what a migration makes.
 fn statements(object: &ObjectPlan, broken: &[Warning]) -> String {
+    if let Some(otherwise) = &object.otherwise {
+        return in_either_form(object, otherwise);
+    }
     let broken = broken.iter().find(|warning| warning.object == object.label);
     let mut text = String::new();
     let validates = |sql: &str| sql.contains(" VALIDATE CONSTRAINT ");
@@ -105,6 +122,18 @@ fn statements(object: &ObjectPlan, broken: &[Warning]) -> String {
         }
     }
     text + "\n"
+}
+
+/// A key or an index whose form PostgreSQL decides, as a run would let it.
+fn in_either_form(object: &ObjectPlan, otherwise: &Otherwise) -> String {
+    let lines = |statements: &[String]| statements.iter().map(|sql| format!("    {sql};\n")).collect::<String>();
+    let (first, other) = (lines(&object.statements), lines(&otherwise.statements));
+    let quote = statement::dollar_quote(&format!("{first}{other}"));
+    format!(
+        "DO {quote} BEGIN\n{first}EXCEPTION WHEN program_limit_exceeded THEN\n    -- {} {}\n{other}END {quote};\n\n",
+        one_line(&object.label),
+        one_line(&otherwise.warning.message)
+    )
 }
 
 fn one_line(text: &str) -> String {

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::task::JoinSet;
 
 use crate::migrate::after::DIVIDE_ROWS;
-use crate::migrate::finish::{self, Built, Early};
+use crate::migrate::finish::{self, Built};
 use crate::migrate::readable;
 use crate::migrate::report::PhaseClock;
 use crate::migrate::run::Run;
@@ -38,9 +38,9 @@ pub async fn constraints_and_views(run: &Arc<Run>, control: &Client, jobs: usize
     let mut begun: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for object in large {
         match (finish::begin(run, control, object).await?, run.plan.objects[object].table) {
-            (Early::Begun, Some(table)) => begun.entry(table).or_default().push(object),
-            (Early::Made(made), _) => built.merge(made),
-            (Early::Begun, None) => built.merge(finish::validate(run, control, object).await?),
+            (None, Some(table)) => begun.entry(table).or_default().push(object),
+            (Some(made), _) => built.merge(made),
+            (None, None) => built.merge(finish::validate(run, control, object).await?),
         }
     }
     built.merge(validate_and_analyze(run, control, jobs, begun, analyze, clock).await?);

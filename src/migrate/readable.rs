@@ -8,7 +8,7 @@ use crate::migrate::finish::Built;
 use crate::migrate::run::Run;
 use crate::migrate::standing::VIEWS_READ_STEP;
 use crate::model::Event;
-use crate::plan::{ObjectKind, ObjectPlan, Severity, Todo, Warning};
+use crate::plan::{ObjectKind, ObjectPlan, Severity, Warning};
 use crate::postgres::{Client, Journal, is_about_object, sql_failure, statement};
 
 /// How long one view is read at most.
@@ -39,7 +39,7 @@ pub async fn read_views(run: &Run, client: &Client, places: &[usize]) -> Result<
                 let state = error.code().map(|code| format!(" (SQLSTATE {})", code.code())).unwrap_or_default();
                 let reason = format!("is made, but reading it ends in an error: {}{state}", sql_failure(error.into()));
                 built.warnings.push(unreadable(object, &reason));
-                built.todo.push(Todo { kind: object.kind, object: object.label.clone(), reason, original: object.original.clone() });
+                built.todo.push(object.todo(reason));
             }
             // Too slow, or too large for this server: whether it can be read is not known.
             Err(error) if error.as_db_error().is_some() => unread.push(&object.label),

@@ -211,6 +211,37 @@ pub struct ObjectPlan {
     pub offenders: Option<Offenders>,
     /// What SQLite said, for `todo.sql`.
     pub original: String,
+    /// What becomes of it in a case that only the rows and the server can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Otherwise>,
+}
+
+impl ObjectPlan {
+    /// Its place in `todo.sql`, where it is not made.
+    pub fn todo(&self, reason: String) -> Todo {
+        Todo { kind: self.kind, object: self.label.clone(), reason, original: self.original.clone() }
+    }
+}
+
+/// The other form of an object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Otherwise {
+    pub case: Case,
+    /// None when it is not made then.
+    pub statements: Vec<String>,
+    /// What is said of it.
+    pub warning: Warning,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Case {
+    /// PostgreSQL refuses the first form of a key or an index, because a value has no room in it.
+    NoRoom {
+        /// The column's name in SQLite.
+        column: String,
+    },
+    /// One of these keys, places among the plan's objects, has its other form.
+    Keys(Vec<usize>),
 }
 
 /// How the rows that break a constraint are found.

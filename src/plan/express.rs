@@ -27,19 +27,18 @@ pub fn relation(input: &Input<'_>, plan: &TablePlan) -> Relation {
     let unwatched = plan.create.is_some() && !table.watched;
     let key = table.primary_key.as_ref().filter(|key| key.columns.iter().all(|column| !profile.columns[*column].has(Trait::Null)));
     let names = |columns: &[usize]| columns.iter().map(|column| table.columns[*column].name.clone()).collect();
-    let hashed = long_keys::hashed(input, plan, table);
     Relation {
         source: plan.source.clone(),
         target: plan.target.clone(),
         columns,
         primary_key: key.map(|key| names(&key.columns)).unwrap_or_default(),
         rowid_alias: table.rowid_alias.map(|column| table.columns[column].name.clone()),
-        replaces_by: if unwatched && hashed.is_empty() { replaces_by(table) } else { None },
+        replaces_by: if unwatched { replaces_by(table) } else { None },
         unwatched,
         checked: !table.checks.is_empty(),
         left_out,
         full_text: is_full_text(table),
-        hashed,
+        long_keys: long_keys::of_table(input, plan, table),
     }
 }
 

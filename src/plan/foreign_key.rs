@@ -98,6 +98,7 @@ impl ForeignKeyBuilder<'_> {
             ],
             offenders: Some(Offenders::Orphans),
             original: self.table.sql.clone(),
+            otherwise: None,
         })
     }
 
@@ -147,6 +148,7 @@ impl ForeignKeyBuilder<'_> {
             statements: vec![format!("ALTER TABLE {target} ADD CONSTRAINT {name} UNIQUE ({})", list(names))],
             offenders: None,
             original: parent.sql.clone(),
+            otherwise: None,
         });
     }
 }

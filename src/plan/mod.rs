@@ -34,8 +34,8 @@ mod tests;
 
 pub use build::{Existing, Input, OnExtra, Options, build};
 pub use decision::{
-    ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, NOT_IN_TARGET, NUMBERED, ObjectKind, ObjectPlan, Offenders, Plan,
-    Problem, SequencePlan, Severity, TablePlan, Todo, Warning, lacks,
+    Case, ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, NOT_IN_TARGET, NUMBERED, ObjectKind, ObjectPlan, Offenders,
+    Otherwise, Plan, Problem, SequencePlan, Severity, TablePlan, Todo, Warning, lacks,
 };
 pub use filters::{existing_rows, wanted};
 pub use long_keys::KEY_BYTES;

@@ -6,10 +6,10 @@ use crate::dialect::parse::{Conflict, KeyDdl, create_table};
 use crate::dialect::translate::{self, Relation};
 use crate::model::{Collation, Index, IndexColumn, IndexOrigin, Name, Table, TableKind, TypeKind};
 use crate::plan::build::{Input, cannot};
-use crate::plan::decision::{ColumnPlan, ObjectKind, ObjectPlan, Offenders, Plan, Severity, TablePlan, Warning};
+use crate::plan::decision::{ColumnPlan, ObjectKind, ObjectPlan, Offenders, Otherwise, Plan, Severity, TablePlan, Warning};
 use crate::plan::foreign_key::ForeignKeyBuilder;
 use crate::plan::full_text::full_text;
-use crate::plan::long_keys::{exclusion, kept_by_hash, too_long};
+use crate::plan::long_keys::Keyed;
 use crate::plan::names::Namespace;
 use crate::plan::profile::Trait;
 use crate::plan::unify::by_source;
@@ -81,7 +81,15 @@ impl ObjectBuilder<'_> {
             statements: vec![statement],
             offenders: None,
             original: original.to_string(),
+            otherwise: None,
         }
+    }
+
+    /// What becomes of a key or an index if its values are too long for a B-tree; that they may be is said.
+    fn otherwise(&mut self, keyed: &Keyed<'_>) -> Option<Otherwise> {
+        let (otherwise, note) = keyed.otherwise(self.input, self.table_plan())?;
+        self.plan.warnings.push(note);
+        otherwise
     }
 
     /// The target's names of these source columns; none when one of them is not copied.
@@ -105,7 +113,8 @@ impl ObjectBuilder<'_> {
         let name = self.relations.take(&wanted);
         self.constraints.reserve(&name);
         let list = list(&names);
-        self.note_too_long(&label, &key.columns);
+        let kind = ObjectKind::PrimaryKey;
+        self.otherwise(&Keyed { table: &table, name: &name, label: &label, columns: &key.columns, items: &[], predicate: None, kind });
         let object = if nulls == 0 {
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({list})");
             self.object(ObjectKind::PrimaryKey, name, label, sql, &self.table.sql)
@@ -120,7 +129,7 @@ impl ObjectBuilder<'_> {
         let Some(index) = self.table.primary_key_index() else { return };
         if index.columns.iter().any(|column| folds(&column.collation) && self.is_text(column)) {
             let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
-            self.unique_index(&format!("{}_folded_key", table.name.as_str()), &items.join(", "), None, &[], &self.table.sql);
+            self.unique_index(&format!("{}_folded_key", table.name.as_str()), &items, None, &[], &self.table.sql);
         }
     }
 
@@ -214,17 +223,19 @@ impl ObjectBuilder<'_> {
             .clone()
             .unwrap_or_else(|| format!("{}_{}_key", table.name.as_str(), names.iter().map(Name::as_str).collect::<Vec<_>>().join("_")));
         let folded = index.columns.iter().any(|column| folds(&column.collation) && self.is_text(column));
-        if folded || kept_by_hash(self.input, self.table_plan(), &columns).is_some() {
-            let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
-            self.unique_index(&wanted, &items.join(", "), None, &columns, &self.table.sql);
+        let items: Vec<String> = index.columns.iter().zip(&names).map(|(column, name)| self.item(column, name)).collect();
+        if folded {
+            self.unique_index(&wanted, &items, None, &columns, &self.table.sql);
         } else {
-            self.note_too_long(&label, &columns);
             let name = self.relations.take(&wanted);
             self.constraints.reserve(&name);
             let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE ({})", list(&names));
             note_name(self.plan, &label, stated.as_deref(), &name);
-            let object = self.object(ObjectKind::Unique, name, label, sql, &self.table.sql);
-            self.plan.objects.push(object);
+            let kind = ObjectKind::Unique;
+            let keyed = Keyed { table: &table, name: &name, label: &label, columns: &columns, items: &items, predicate: None, kind };
+            let otherwise = self.otherwise(&keyed);
+            let object = self.object(kind, name, label, sql, &self.table.sql);
+            self.plan.objects.push(ObjectPlan { otherwise, ..object });
         }
     }
 
@@ -239,37 +250,19 @@ impl ObjectBuilder<'_> {
     }
 
     /// `columns`: all of the index, where no item of it is an expression of SQLite's.
-    fn unique_index(&mut self, wanted: &str, items: &str, predicate: Option<&str>, columns: &[usize], original: &str) {
+    fn unique_index(&mut self, wanted: &str, items: &[String], predicate: Option<&str>, columns: &[usize], original: &str) {
         let table = self.table_plan().target.clone();
         let name = self.relations.take(wanted);
         let label = self.label(name.as_str());
-        let sql = match kept_by_hash(self.input, self.table_plan(), columns) {
-            Some(most) => {
-                self.constraints.reserve(&name);
-                let message = format!(
-                    "is an exclusion constraint over a hash index, which keeps values unique too: one of {most} bytes may have no room in a B-tree; ON CONFLICT cannot name its column"
-                );
-                self.plan.warnings.push(Warning::weaker("unique_by_hash", &label, message));
-                let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE ({predicate})"));
-                exclusion(&table, &name, items.trim_end_matches(" DESC NULLS LAST"), &predicate)
-            }
-            None => {
-                self.note_too_long(&label, columns);
-                let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
-                format!("CREATE UNIQUE INDEX {name} ON {table} ({items}){predicate}")
-            }
-        };
-        let object = self.object(ObjectKind::Unique, name, label, sql, original);
-        self.plan.objects.push(object);
-    }
-
-    fn note_too_long(&mut self, label: &str, columns: &[usize]) {
-        if let Some(most) = too_long(self.input, self.table_plan(), columns) {
-            let message = format!(
-                "may be refused: a value of {most} bytes may have no room in a B-tree; what is left then is an index over sha256() of the values"
-            );
-            self.plan.warnings.push(Warning::note("key_too_long", label, message));
+        let kind = ObjectKind::Unique;
+        let otherwise = self.otherwise(&Keyed { table: &table, name: &name, label: &label, columns, items, predicate, kind });
+        if otherwise.is_some() {
+            self.constraints.reserve(&name);
         }
+        let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
+        let sql = format!("CREATE UNIQUE INDEX {name} ON {table} ({}){predicate}", items.join(", "));
+        let object = self.object(kind, name, label, sql, original);
+        self.plan.objects.push(ObjectPlan { otherwise, ..object });
     }
 
     fn index(&mut self, index: &Index) {
@@ -296,25 +289,18 @@ impl ObjectBuilder<'_> {
         let wanted = self.input.options.names.apply(&index.name);
         let columns: Vec<usize> = index.columns.iter().map(|column| column.column).collect::<Option<_>>().unwrap_or_default();
         if index.unique {
-            return self.unique_index(&wanted, &items.join(", "), predicate.as_deref(), &columns, &index.sql);
+            return self.unique_index(&wanted, &items, predicate.as_deref(), &columns, &index.sql);
         }
         let table = self.table_plan().target.clone();
         let name = self.relations.take(&wanted);
+        let kind = ObjectKind::Index;
+        let keyed =
+            Keyed { table: &table, name: &name, label: &label, columns: &columns, items: &items, predicate: predicate.as_deref(), kind };
+        let otherwise = self.otherwise(&keyed);
         let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
-        let access = match (too_long(self.input, self.table_plan(), &columns), items.as_slice()) {
-            (Some(most), [item]) => {
-                let message = format!("is a hash index, which serves = and no order: a value of {most} bytes may have no room in a B-tree");
-                self.plan.warnings.push(Warning::weaker("index_by_hash", &label, message));
-                format!("USING hash ({})", item.trim_end_matches(" DESC NULLS LAST"))
-            }
-            _ => {
-                self.note_too_long(&label, &columns);
-                format!("({})", items.join(", "))
-            }
-        };
-        let sql = format!("CREATE INDEX {name} ON {table} {access}{predicate}");
-        let object = self.object(ObjectKind::Index, name, label, sql, &index.sql);
-        self.plan.objects.push(object);
+        let sql = format!("CREATE INDEX {name} ON {table} ({}){predicate}", items.join(", "));
+        let object = self.object(kind, name, label, sql, &index.sql);
+        self.plan.objects.push(ObjectPlan { otherwise, ..object });
     }
 
     /// One plain column of an index, with SQLite's collation and order.
@@ -380,6 +366,7 @@ impl ObjectBuilder<'_> {
                 statements,
                 offenders: Some(offenders),
                 original,
+                otherwise: None,
             });
         }
     }

@@ -7,6 +7,7 @@ use crate::model::{MAX_NAME_BYTES, Name, QualifiedName, Trigger, View};
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{NOT_IN_TARGET, ObjectKind, ObjectPlan, Plan, TablePlan, Warning, lacks};
 use crate::plan::express;
+use crate::plan::long_keys::unnamed_key;
 use crate::plan::names::Namespace;
 
 /// What candlefish leaves on views and functions, so that `--replace` knows its own.
@@ -71,7 +72,9 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
                 let mut statements = translated.statements;
                 let function = QualifiedName::new(input.options.schema.as_str(), name.clone());
                 statements.push(format!("COMMENT ON FUNCTION {function}() IS '{MARK}'"));
-                plan.objects.push(object(ObjectKind::Trigger, name, label, statements, &trigger.sql));
+                let otherwise = unnamed_key(plan, &translated.arbiters, &label);
+                let trigger = object(ObjectKind::Trigger, name, label, statements, &trigger.sql);
+                plan.objects.push(ObjectPlan { otherwise, ..trigger });
             }
             Err(error) => cannot(plan, ObjectKind::Trigger, label, error.reason, &trigger.sql),
         }
@@ -155,7 +158,17 @@ pub(super) fn note_differences(plan: &mut Plan, code: &str, object: &str, notes:
 }
 
 fn object(kind: ObjectKind, name: Name, label: String, statements: Vec<String>, original: &str) -> ObjectPlan {
-    ObjectPlan { kind, table: None, parent: None, name, label, statements, offenders: None, original: original.to_string() }
+    ObjectPlan {
+        kind,
+        table: None,
+        parent: None,
+        name,
+        label,
+        statements,
+        offenders: None,
+        original: original.to_string(),
+        otherwise: None,
+    }
 }
 
 /// A view comes after the views that it reads; those that read each other in a circle come last, and fail for that.

@@ -113,6 +113,12 @@ pub async fn is_partitioned(client: &impl GenericClient, table: &QualifiedName) 
     Ok(kind.with_context(|| format!("ask what {table} is"))?.get(0))
 }
 
+/// True of an index that is there, and is a hash index.
+pub async fn is_hash_index(client: &impl GenericClient, index: &QualifiedName) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_class i JOIN pg_am m ON m.oid = i.relam WHERE i.oid = to_regclass($1) AND m.amname = 'hash')";
+    Ok(client.query_one(sql, &[&index.to_string()]).await.with_context(|| format!("ask what {index} is"))?.get(0))
+}
+
 /// Foreign keys of or onto these tables that are NOT VALID, with their own table.
 pub async fn foreign_keys_not_valid(client: &impl GenericClient, tables: &[String]) -> Result<Vec<(QualifiedName, Name)>> {
     let rows = client

@@ -31,7 +31,7 @@ mod tls;
 pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, LOCAL_STACK, SslMode, Tls};
 pub use argument::Argument;
 pub use cancel::cancel;
-pub use catalog::{ForeignKeySides, foreign_key_sides, foreign_keys_not_valid, is_partitioned, read_schema, regclass};
+pub use catalog::{ForeignKeySides, foreign_key_sides, foreign_keys_not_valid, is_hash_index, is_partitioned, read_schema, regclass};
 pub use connect::{Connected, connect, describe, is_passing, is_transient, open};
 pub use console::{Console, ConsoleRow};
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
@@ -51,7 +51,7 @@ pub use pooler::{Route, is_pooled, route};
 pub use reading::{Pages, ReadSession, TypeReader, read_sessions};
 pub use refresh::{ForeignKeyFacts, RefreshKeys, execute_unless_refused, foreign_keys_of, refresh_keys, triggers_of};
 pub use run_sessions::{end_run_sessions, patience_with_silence, run_session, run_sessions};
-pub use session::{database_error, is_about_object, session, sql_failure};
+pub use session::{database_error, is_about_object, is_beyond_limit, session, sql_failure};
 pub use session_lock::SessionLock;
 pub use tls::connector;
 // A connection's name outside this room.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use tokio_postgres::Client;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::model::{Failure, Name};
 use crate::postgres::{Address, connect, is_transient};
@@ -65,6 +65,11 @@ pub fn is_about_object(error: &tokio_postgres::Error) -> bool {
     let Some(refusal) = error.as_db_error() else { return false };
     let code = refusal.code().code();
     !["08", "25", "40", "53", "57", "58", "XX"].iter().any(|class| code.starts_with(class)) && code != "55P03"
+}
+
+/// True where a value or a row is larger than PostgreSQL lets it be, such as in a B-tree.
+pub fn is_beyond_limit(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)
 }
 
 /// What PostgreSQL itself said, wherever it stands in the chain.

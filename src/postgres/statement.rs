@@ -262,6 +262,11 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// A dollar quote that does not stand in the text.
+pub fn dollar_quote(text: &str) -> String {
+    (0..).map(|number| format!("$candlefish{number}$")).find(|quote| !text.contains(quote)).unwrap_or_default()
+}
+
 pub fn analyze(tables: &[&QualifiedName]) -> String {
     let names: Vec<String> = tables.iter().map(|table| table.to_string()).collect();
     format!("ANALYZE {}", names.join(", "))

@@ -5,7 +5,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Value as Json, json};
 
 use crate::migrate::{MigrateReport, Outcome, Redone, RowChanges, RunSection, RunSections, TableRehearsal, TableReport};
-use crate::plan::{Severity, TablePlan, Warning};
+use crate::plan::{Case, Otherwise, Severity, TablePlan, Warning};
 use crate::render::{Format, Table, Ui, csv, units, visible};
 
 /// Warnings that a table shows before it says how many more there are; JSON has them all.
@@ -349,6 +349,7 @@ pub fn document<'a>(report: &'a MigrateReport, started_at: &str) -> Document<'a>
             .map(|object| {
                 json!({
                     "kind": object.kind.as_str(), "object": object.label, "statements": object.statements,
+                    "otherwise": object.otherwise.as_ref().map(|otherwise| &otherwise.statements),
                 })
             })
             .collect();
@@ -438,6 +439,9 @@ pub fn plan_text(report: &MigrateReport) -> String {
         for statement in &object.statements {
             text.push_str(&format!("{statement};\n"));
         }
+        if let Some(otherwise) = &object.otherwise {
+            text.push_str(&other_form(otherwise));
+        }
     }
     text.push('\n');
     for line in warnings(&plan.warnings).lines().filter(|line| !line.is_empty()) {
@@ -454,6 +458,19 @@ pub fn plan_text(report: &MigrateReport) -> String {
     }
     text
 }
+/// What the rows may make of an object, where nobody could ask PostgreSQL.
+fn other_form(otherwise: &Otherwise) -> String {
+    let case = match otherwise.case {
+        Case::NoRoom { .. } => "if a value has no room in it",
+        Case::Keys(_) => "if a key that it names is an exclusion constraint",
+    };
+    let statements = match otherwise.statements.as_slice() {
+        [] => "it is not made".to_string(),
+        statements => statements.iter().map(|statement| format!("{statement};")).collect::<Vec<_>>().join(" "),
+    };
+    format!("-- {case}: {}\n", visible(&statements))
+}
+
 /// The most memory that was resident, where the system says.
 fn peak(report: &MigrateReport) -> String {
     report.peak_rss_bytes.map_or_else(|| "unknown".to_string(), units::bytes)

@@ -74,7 +74,8 @@ async fn compare(
     // What the path does not find, PostgreSQL writes with its schema: each side is read when its own names are found first.
     transaction.batch_execute(&format!("SET LOCAL search_path = {schema}")).await?;
     let actual = read_objects(&transaction, Place::Schema(&schema)).await?;
-    let plan = plan(source, profiles, job, &actual);
+    let mut plan = plan(source, profiles, job, &actual);
+    plan.settle(&forms(&plan, &actual));
     let mut report = ObjectsReport::default();
     if only.is_none() {
         report.missing.clone_from(&history.taken_away);
@@ -132,6 +133,17 @@ fn plan(source: &Schema, profiles: &[TableProfile], job: &Job, actual: &SchemaOb
     };
     let target = TargetSchema { exists: true, ..TargetSchema::default() };
     build(&Input { source, profiles, mapping: &Mapping::of(source, &job.maps), target: &target, options: &options })
+}
+
+/// Of keys and indexes that may be made in two forms: whether the one that is there has the first.
+fn forms(plan: &Plan, actual: &SchemaObjects) -> Vec<(usize, bool)> {
+    let is_hash = |object: &ObjectPlan| {
+        let table = object.table.map(|table| plan.tables[table].target.name.as_str());
+        let mut there = actual.indexes.iter().filter(|index| Some(index.table.as_str()) == table && index.name == object.name.as_str());
+        there.any(|index| index.shape.contains(" USING hash ("))
+    };
+    let two_forms = plan.objects.iter().enumerate().filter(|(_, object)| object.no_room().is_some());
+    two_forms.map(|(place, object)| (place, !is_hash(object))).collect()
 }
 
 /// The session's own schema, by the name that every session may call it.

@@ -73,7 +73,7 @@ fn relation(name: &str, columns: Vec<RelationColumn>) -> Relation {
         full_text: false,
         unwatched: true,
         checked: false,
-        hashed: Vec::new(),
+        long_keys: Vec::new(),
         replaces_by: None,
     }
 }

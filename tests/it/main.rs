@@ -14,6 +14,7 @@ mod failure_modes;
 mod foreign_keys;
 mod foretold;
 mod given;
+mod long_keys;
 mod manual;
 mod mapping_file;
 mod matrix;

@@ -64,47 +64,6 @@ fn integers_that_become_texts_are_said() {
 }
 
 #[test]
-fn long_values_are_kept_unique_without_a_b_tree() {
-    let database = Database::fresh();
-    // Hexadecimal digits of random bytes do not become short enough by compression.
-    let case = Case::new("long keys")
-        .source_sql(
-            "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT UNIQUE, folded TEXT COLLATE NOCASE, raw BLOB, n INTEGER);
-             INSERT INTO t SELECT value, hex(randomblob(5000)), hex(randomblob(4000)), randomblob(6000), value FROM (WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM c WHERE value < 20) SELECT value FROM c);
-             INSERT INTO t VALUES (30, NULL, NULL, NULL, NULL), (31, NULL, NULL, NULL, NULL), (32, 'short', 'Short', x'00', 1);
-             CREATE UNIQUE INDEX t_folded ON t(folded); CREATE UNIQUE INDEX t_raw ON t(raw DESC) WHERE n > 0; CREATE INDEX t_plain ON t(raw);
-             CREATE UNIQUE INDEX t_two ON t(n, body);
-             CREATE TABLE u(id INTEGER PRIMARY KEY);
-             CREATE TRIGGER upserts AFTER INSERT ON u BEGIN
-                 INSERT INTO t(body, n) VALUES ('short', 2) ON CONFLICT (body) DO UPDATE SET n = 3; END;
-             CREATE TRIGGER ignores AFTER DELETE ON u BEGIN INSERT OR IGNORE INTO t(body, n) VALUES ('short', 2); END;",
-        )
-        .database(&database);
-    let planned = case.run("migrate {source} --to {url} --dry-run --json").exit(1).json();
-    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
-    let by_hash: Vec<&str> = warnings(&report, "unique_by_hash").iter().map(|(object, _)| *object).collect();
-    assert_eq!(by_hash, ["t.t_body_key", "t.t_folded", "t.t_raw"], "{report:#}");
-    assert_eq!(warnings(&report, "index_by_hash").len(), 1, "{report:#}");
-    // What has no exact form is foreseen, and refused.
-    for said in [&planned, &report] {
-        assert_eq!(warnings(said, "key_too_long").iter().map(|(object, _)| *object).collect::<Vec<_>>(), ["t.t_two"], "{said:#}");
-        assert!(warnings(said, "unique_missing")[0].1.contains("index row"), "{said:#}");
-    }
-    assert!(warnings(&report, "trigger_missing")[0].1.contains("ON CONFLICT of body"), "{report:#}");
-    let refused = |sql: &str| database.try_execute(sql).expect_err(sql);
-    assert!(refused("INSERT INTO t(id, body) SELECT 33, body FROM t WHERE id = 3").contains("exclusion"));
-    assert!(refused("INSERT INTO t(id, folded) SELECT 33, lower(folded) FROM t WHERE id = 3").contains("exclusion"));
-    assert!(refused("INSERT INTO t(id, raw, n) SELECT 33, raw, 1 FROM t WHERE id = 3").contains("exclusion"));
-    database.execute("INSERT INTO t(id, raw, n) SELECT 34, raw, -1 FROM t WHERE id = 3; INSERT INTO t(id, body) VALUES (35, NULL)");
-    database.execute("INSERT INTO u VALUES (1); DELETE FROM u; DELETE FROM t WHERE id > 32");
-    // OR IGNORE takes an id, as it does in SQLite only where the row is written.
-    database.execute("SELECT setval(pg_get_serial_sequence('t', 'id'), 32)");
-    case.run("verify {source} --to {url} --schema-objects").exit(0);
-    database.execute("ALTER TABLE t DROP CONSTRAINT t_body_key");
-    case.run("verify {source} --to {url} --schema-objects").exit(1).stdout_has("t_body_key");
-}
-
-#[test]
 fn times_all_in_one_spelling_are_grouped_and_sorted() {
     let database = Database::fresh();
     let case = Case::new("uniform times")

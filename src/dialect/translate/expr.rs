@@ -23,6 +23,8 @@ pub struct Translator<'c> {
     pub used: Vec<String>,
     /// Columns that some `*` shows in SQLite and not in PostgreSQL: `table.column`.
     pub lacking: Vec<String>,
+    /// See [`super::TranslatedTrigger::arbiters`].
+    pub arbiters: Vec<(String, String)>,
 }
 
 impl<'c> Translator<'c> {
@@ -34,6 +36,7 @@ impl<'c> Translator<'c> {
             ctes: Vec::new(),
             unnamed: 0,
             notes: Vec::new(),
+            arbiters: Vec::new(),
             used: Vec::new(),
             lacking: Vec::new(),
         }

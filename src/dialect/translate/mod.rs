@@ -107,8 +107,8 @@ pub struct Relation {
     pub unwatched: bool,
     /// It has CHECKs.
     pub checked: bool,
-    /// The source names of columns whose key ON CONFLICT cannot name: an exclusion constraint.
-    pub hashed: Vec<String>,
+    /// The source names of columns whose key may have to be an exclusion constraint, which ON CONFLICT cannot name.
+    pub long_keys: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,6 +197,8 @@ pub struct TranslatedTrigger {
     pub statements: Vec<String>,
     /// Where it may do something else than in SQLite, as clauses for a person.
     pub notes: Vec<&'static str>,
+    /// Keys that its ON CONFLICT names and that may have to be exclusion constraints: the source names of a table and of its column.
+    pub arbiters: Vec<(String, String)>,
 }
 
 impl RelationColumn {
@@ -393,7 +395,7 @@ pub fn view(sql: &str, catalog: &Catalog, target: &QualifiedName) -> Outcome<Tra
         full_text: false,
         unwatched: false,
         checked: false,
-        hashed: Vec::new(),
+        long_keys: Vec::new(),
     };
     let mut lacking = translator.lacking;
     lacking.sort_unstable();

@@ -35,7 +35,7 @@ fn users() -> Relation {
         full_text: false,
         unwatched: true,
         checked: false,
-        hashed: Vec::new(),
+        long_keys: Vec::new(),
         replaces_by: None,
     }
 }

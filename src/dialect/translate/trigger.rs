@@ -61,7 +61,12 @@ pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name, alone: bool) ->
         TriggerEvent::Delete => "DELETE",
         TriggerEvent::Update(_) => "UPDATE",
     };
-    Ok(TranslatedTrigger { fires: format!("{} {kind}", timing(ddl.timing)), statements, notes: translator.notes })
+    Ok(TranslatedTrigger {
+        fires: format!("{} {kind}", timing(ddl.timing)),
+        statements,
+        notes: translator.notes,
+        arbiters: translator.arbiters,
+    })
 }
 
 /// True for INSTEAD OF UPDATE, of whatever columns.
@@ -303,7 +308,10 @@ impl Translator<'_> {
                 };
             }
             (Some(Conflict::Ignore), []) => " ON CONFLICT DO NOTHING".to_string(),
-            (Some(Conflict::Replace), []) => replace(source, &relation, &columns, &never_null)?,
+            (Some(Conflict::Replace), []) => {
+                self.arbiters(&relation, relation.replaces_by.iter().flatten());
+                replace(source, &relation, &columns, &never_null)?
+            }
             (or, upsert) => {
                 plain_conflict(or)?;
                 self.upsert(upsert, &relation, &alias)?
@@ -384,10 +392,8 @@ impl Translator<'_> {
         let mut target = Vec::new();
         for expr in &only.target {
             match expr {
-                Expr::Column(ColumnRef { table: None, name, .. }) if relation.hashed.iter().any(|key| key.eq_ignore_ascii_case(name)) => {
-                    return no(format!("ON CONFLICT of {name}, whose key is an exclusion constraint there"));
-                }
                 Expr::Column(ColumnRef { table: None, name, .. }) if relation.column(name).is_some() => {
+                    self.arbiters(relation, [name]);
                     target.extend(relation.column(name).map(|column| column.target.to_string()));
                 }
                 _ => return no("ON CONFLICT of an expression"),
@@ -413,6 +419,12 @@ impl Translator<'_> {
             let set = translator.assignments(set, relation)?;
             Ok(format!(" ON CONFLICT{target} DO UPDATE SET {set}{}", translator.filter(only.filter.as_ref())?))
         })
+    }
+
+    /// Notes the keys over these columns that ON CONFLICT may not be able to name.
+    fn arbiters<'n>(&mut self, relation: &Relation, columns: impl IntoIterator<Item = &'n String>) {
+        let of_key = |name: &&'n String| relation.long_keys.iter().any(|key| key.eq_ignore_ascii_case(name));
+        self.arbiters.extend(columns.into_iter().filter(of_key).map(|name| (relation.source.clone(), name.clone())));
     }
 
     fn scope_mut(&mut self, work: impl FnOnce(&mut Scope)) {

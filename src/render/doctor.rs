@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::doctor::{Report, Verdict};
-use crate::render::table::visible;
+use crate::render::table::{pasteable, visible};
 use crate::render::{Format, Table, Ui, csv, units};
 
 pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
@@ -24,7 +24,7 @@ pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
             let mut sorted: Vec<&Report> = reports.iter().collect();
             sorted.sort_by_key(|report| std::cmp::Reverse(report.verdict));
             for report in &sorted {
-                table.push([report.verdict.name(), report.name, &report.value, &report.why]);
+                table.push([report.verdict.name(), report.name, &pasteable(&report.value), &pasteable(&report.why)]);
             }
             table.print(ui)?;
             let to_do: Vec<&&Report> = sorted
@@ -35,7 +35,7 @@ pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
                 ui.print(&format!("\n{}", ui.bold("what to do")))?;
                 for report in to_do {
                     ui.print(&format!("  {}:", report.name))?;
-                    for line in report.remedy.as_deref().unwrap_or_default().lines() {
+                    for line in pasteable(report.remedy.as_deref().unwrap_or_default()).lines() {
                         ui.print(&format!("    {}", visible(line)))?;
                     }
                 }

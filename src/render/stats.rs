@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::render::table::visible;
+use crate::render::table::{pasteable, visible};
 use crate::render::{Format, Table, Ui, csv, units};
 use crate::stats::{Cell, Column, Sheet, Stat};
 
@@ -90,7 +90,7 @@ fn tables(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
 }
 
 fn notes(ui: &Ui, sheet: &Sheet) {
-    sheet.notes.iter().for_each(|note| ui.say(&format!("note: {}: {note}", sheet.stat)));
+    sheet.notes.iter().for_each(|note| ui.say(&format!("note: {}: {}", sheet.stat, pasteable(note))));
 }
 
 fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
@@ -304,7 +304,7 @@ fn shown(column: &Column, cell: &Cell) -> String {
         (_, Cell::Null) => String::new(),
         (_, Cell::Bool(yes)) => if *yes { "yes" } else { "no" }.to_string(),
         (_, Cell::Text(text)) if column.name == "query" => text.split_whitespace().collect::<Vec<_>>().join(" "),
-        (_, Cell::Text(text)) => text.clone(),
+        (_, Cell::Text(text)) => pasteable(text),
         (Some("bytes"), _) => number.map_or(String::new(), |number| units::bytes(number.max(0.0) as u64)),
         (Some("bytes/s"), _) => number.map_or(String::new(), |number| format!("{}/s", units::bytes(number.max(0.0) as u64))),
         (Some("ms"), _) => number.map_or(String::new(), |number| units::seconds(number / 1000.0)),

@@ -103,22 +103,30 @@ impl Table {
         table.column_iter().map(width).sum()
     }
 
-    /// The rows one after the other: the header's names at the left, what stands under them at the right.
+    /// The rows one after the other: the header's names at the left, what stands under them at the right. What is copied is no less whole here: the
+    /// terminal itself breaks its line, which no copy has.
     fn cells(&self, width: u16, color: bool) -> String {
-        let row = |row: &Vec<String>| {
+        let wrapped = |name: &str, name_width: usize, cell: &str| -> Vec<String> {
             let mut table = comfy_table::Table::new();
             table.force_no_tty().load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-            for (name, cell) in self.header.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
-                table.add_row([name, cell]);
-            }
+            table.add_row([format!("{name:<name_width$}"), cell.to_string()]);
             for (index, column) in table.column_iter_mut().enumerate() {
                 column.set_padding((0, if index == 0 { 2 } else { 0 }));
                 if index == 0 {
                     column.set_constraint(ColumnConstraint::ContentWidth);
                 }
             }
+            table.lines().collect()
+        };
+        let row = |row: &Vec<String>| {
+            let there = || self.header.iter().zip(row).enumerate().filter(|(_, (_, cell))| !cell.is_empty());
+            let name_width = there().map(|(_, (name, _))| name.chars().count()).max().unwrap_or(0);
+            let lines = there().flat_map(|(index, (name, cell))| match self.whole.contains(&index) {
+                true => vec![format!("{name:<name_width$}  {cell}")],
+                false => wrapped(name, name_width, cell),
+            });
             let mut text = String::new();
-            for (number, line) in table.lines().enumerate() {
+            for (number, line) in lines.enumerate() {
                 let line = line.trim_end();
                 // Where the next row begins.
                 text.push_str(&if number == 0 && color { format!("\x1b[1m{line}\x1b[0m") } else { line.to_string() });
@@ -241,7 +249,6 @@ fn csv_line<C: AsRef<str>>(text: &mut String, cells: impl IntoIterator<Item = C>
 /// Text that a terminal can be shown: control characters and those that reverse the writing are spelt out, so that a table's name or a value
 /// cannot move the cursor, break a line or disguise itself.
 pub fn visible(text: &str) -> String {
-    let is_hidden = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(is_hidden) {
         return text.to_string();
     }
@@ -256,7 +263,59 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// The same, of text that has lines.
+fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// SQL that is shown to be copied: a quoted name or literal with characters that a terminal cannot be shown is said as PostgreSQL reads it without
+/// them (`"a\nb"` with a line end is `U&"a\000Ab"`). What is not quoted stays as it is, and prose may stand around it.
+pub fn pasteable(sql: &str) -> String {
+    if !sql.contains(is_hidden) {
+        return sql.to_string();
+    }
+    let mut said = String::with_capacity(sql.len() + 16);
+    let mut rest = sql;
+    while let Some(start) = opening_quote(rest, &said) {
+        let quote = rest.as_bytes()[start] as char;
+        let Some(length) = quoted_length(&rest[start + 1..], quote) else { break };
+        let (before, quoted) = (&rest[..start], &rest[start..start + 1 + length]);
+        said.push_str(before);
+        if quoted.contains(is_hidden) {
+            said.push_str("U&");
+            for c in quoted.chars() {
+                match c {
+                    '\\' => said.push_str("\\\\"),
+                    c if is_hidden(c) => said.push_str(&format!("\\{:04X}", u32::from(c))),
+                    c => said.push(c),
+                }
+            }
+        } else {
+            said.push_str(quoted);
+        }
+        rest = &rest[start + 1 + length..];
+    }
+    said + rest
+}
+
+/// Where the next quoted name or literal begins; an apostrophe within prose begins none.
+fn opening_quote(rest: &str, said: &str) -> Option<usize> {
+    let in_word = |at: usize| rest[..at].chars().next_back().or_else(|| said.chars().next_back()).is_some_and(char::is_alphanumeric);
+    rest.char_indices().find(|(at, c)| *c == '"' || (*c == '\'' && !in_word(*at))).map(|(at, _)| at)
+}
+
+/// How long it is from behind its first quote to its last; two quotes stand for one.
+fn quoted_length(text: &str, quote: char) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let end = from + text[from..].find(quote)? + 1;
+        if !text[end..].starts_with(quote) {
+            return Some(end);
+        }
+        from = end + 1;
+    }
+}
+
+/// The same as [`visible`], of text that has lines.
 pub fn visible_lines(text: &str) -> String {
     text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
@@ -342,6 +401,23 @@ mod tests {
     fn a_hostile_cell_stays_on_its_line() {
         let text = Table::new(&["a", "b"]).row(["x\n\x1b[2Jy", "\u{202e}z"]).text();
         assert_eq!(text, "a              b\nx\\n\\u{1b}[2Jy  \\u{202e}z\n");
+    }
+
+    #[test]
+    fn what_is_copied_is_what_postgresql_reads() {
+        let same = "DROP INDEX CONCURRENTLY public.\"it's \\ a \"\"T\"; -- as \"x\"";
+        assert_eq!(pasteable(same), same);
+        let said =
+            pasteable("this user's DROP INDEX public.\"it's \\ \"\"a\tb\", \"\u{202e}c\";\nSELECT 'd\ne', 'f'\n-- isn't \"g\rh\" it's");
+        let wanted = "this user's DROP INDEX public.U&\"it's \\\\ \"\"a\\0009b\", U&\"\\202Ec\";\nSELECT U&'d\\000Ae', 'f'\n-- isn't U&\"g\\000Dh\" it's";
+        assert_eq!(said, wanted);
+        assert_eq!(pasteable("no end of \"a\nb"), "no end of \"a\nb");
+    }
+
+    #[test]
+    fn what_is_copied_is_not_wrapped_where_each_cell_has_a_line() {
+        let table = Table::new(&["index", "ddl"]).whole(1).row(["public.an index", "DROP INDEX public.\"an index with blanks\""]);
+        assert_eq!(table.cells(20, false), "index  public.an\n       index\nddl    DROP INDEX public.\"an index with blanks\"\n");
     }
 
     #[test]

@@ -62,22 +62,43 @@ fn each_sin_of_indexes_is_found_and_no_other() {
             "missing | public.orders | - | CREATE INDEX CONCURRENTLY ON public.orders (customer_id)",
         ]
     );
-    // What is proposed works, and then there is nothing left to find.
-    database.execute("DELETE FROM twice");
-    for row in rows(&document) {
-        database.execute(row["ddl"].as_str().unwrap());
-    }
+    // What is proposed works as it is printed, whatever is in the names, and then there is nothing left to find.
+    database.execute(
+        "DELETE FROM twice; CREATE TABLE named (id int); CREATE INDEX fine_named ON named (id); \
+         CREATE INDEX U&\"\\202E\\0009\\\\ 'n\" ON named (id); CREATE INDEX \"\r-- \" ON named (id)",
+    );
+    let case = Case::new("mended").database(&database);
+    let printed = case.run("stats indexes --min-age 0 -d {url}").exit(0).stdout;
+    let ddl = |line: &str| {
+        let start = ["DROP INDEX", "CREATE INDEX", "REINDEX INDEX"].iter().find_map(|verb| line.find(verb));
+        line[start.unwrap_or_else(|| panic!("no statement: {line}"))..].to_string()
+    };
+    let printed: Vec<String> = printed.lines().skip(1).map(ddl).collect();
+    assert_eq!(printed.len(), rows(&document).len() + 2);
+    printed.iter().for_each(|ddl| database.execute(ddl));
     // What has taken over is used from then on.
     database.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT of FROM visits WHERE of = 3");
-    Case::new("mended").database(&database).run("stats indexes --min-age 0 -d {url}").exit(0).stderr_has("indexes: nothing to show");
+    case.run("stats indexes --min-age 0 -d {url}").exit(0).stderr_has("indexes: nothing to show");
     // Two of a partitioned table; and what a table is clustered by stays, whatever begins with its columns.
     database.execute(
         "CREATE TABLE parts (a int, b int) PARTITION BY RANGE (a); CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (9); \
          CREATE INDEX parts_x ON parts (b); CREATE INDEX parts_y ON parts (b); CREATE TABLE kept (a int, b int); \
-         CREATE INDEX kept_a ON kept (a); CREATE UNIQUE INDEX kept_ab ON kept (a, b); ALTER TABLE kept CLUSTER ON kept_a",
+         CREATE INDEX kept_a ON kept (a); CREATE UNIQUE INDEX kept_ab ON kept (a, b); ALTER TABLE kept CLUSTER ON kept_a; \
+         CREATE INDEX \"parts\n\" ON parts (b)",
     );
-    let document = Case::new("more sins").database(&database).run("stats indexes --json -d {url}").exit(0).json();
-    assert_eq!(rows(&document).iter().map(|row| row["ddl"].as_str().unwrap()).collect::<Vec<_>>(), ["DROP INDEX public.parts_y"]);
+    let document = case.run("stats indexes --json -d {url}").exit(0).json();
+    let ddl: Vec<&str> = rows(&document).iter().map(|row| row["ddl"].as_str().unwrap()).collect();
+    assert_eq!(ddl, ["DROP INDEX public.\"parts\n\"", "DROP INDEX public.parts_y"]);
+    // `doctor` says the first, and a line is a line of it.
+    let printed = case.run("doctor -d {url}").exit(0).stdout;
+    let remedy = printed.lines().find(|line| line.contains("DROP INDEX")).unwrap_or_else(|| panic!("{printed}"));
+    assert_eq!(remedy, "    DROP INDEX public.U&\"parts\\000A\";");
+    database.execute(remedy);
+    // An index that not every partition has is mended by several statements: what is printed is none, and does nothing.
+    database.execute("DROP INDEX parts_y; CREATE INDEX parts_z ON ONLY parts (a)");
+    let document = case.run("stats indexes --json -d {url}").exit(0).json();
+    assert_eq!((rows(&document).len(), &rows(&document)[0]["finding"]), (1, &"invalid".into()));
+    database.execute(rows(&document)[0]["ddl"].as_str().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -511,7 +532,7 @@ fn statistics_are_tables_json_and_csv() {
     for line in ["stats tables", "doctor", "stats locks activity indexes"] {
         let output = case.run(&format!("{line} -d {{url}}"));
         assert!(!format!("{}{}", output.stdout, output.stderr).contains('\x1b'), "{output:?}");
-        assert!(line != "doctor" || output.stdout.contains("ALTER TABLE public.\"e\\u{1b}[2Jvil\" RESET"), "{}", output.stdout);
+        assert!(line != "doctor" || output.stdout.contains("ALTER TABLE public.U&\"e\\001B[2Jvil\" RESET"), "{}", output.stdout);
     }
     database.execute("DROP TABLE \"e\x1b[2Jvil\"");
     case.run("stats -d {url}").exit(0).stdout_has("cache hit");

@@ -50,7 +50,7 @@ invalid AS (
     SELECT i.*, 'invalid' AS finding,
         CASE WHEN i.is_partitioned THEN 'not every partition has it'
             ELSE 'a concurrent build failed: it is written, and never read' END AS reason,
-        CASE WHEN i.is_partitioned THEN 'CREATE INDEX on the missing partitions, then ALTER INDEX … ATTACH PARTITION'
+        CASE WHEN i.is_partitioned THEN '-- CREATE INDEX on each partition that lacks it, then ALTER INDEX … ATTACH PARTITION'
             WHEN i.indexrelid::regclass::text ~ '_cc(new|old)[0-9]*"?$' THEN format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
             ELSE format('REINDEX INDEX CONCURRENTLY %s', i.indexrelid::regclass) END AS ddl
     FROM indexes i

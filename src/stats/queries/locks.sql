@@ -48,7 +48,8 @@ SELECT
         WHEN c.pid = 0 OR current_setting('is_superuser') = 'on' THEN ''
         WHEN a.usesysid IS NULL OR r.rolsuper THEN ' -- as a superuser'
         WHEN pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE') THEN ''
-        ELSE format(' -- as %I, as a superuser, or with pg_signal_backend', a.usename)
+        -- A line's end in a name would end the comment.
+        ELSE format(' -- as %s, as a superuser, or with pg_signal_backend', regexp_replace(quote_ident(a.usename), '[[:cntrl:]]', '?', 'g'))
     END AS remedy,
     a.query
 FROM concerned c

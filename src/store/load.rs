@@ -446,18 +446,18 @@ impl Inner {
         if packed.fresh_until < wall { entry.ended(now.saturating_sub(wall - packed.fresh_until)) } else { entry }
     }
 
-    pub(super) fn limits(&self, deadline: Instant, retries: u32) -> Limits {
-        Limits { retries, deadline, away_until: Instant::now() + self.config.pool.reconnect_timeout }
+    pub(super) fn limits(&self, began: Instant, deadline: Instant, retries: u32) -> Limits {
+        Limits { retries, deadline, away_until: began + self.config.pool.reconnect_timeout }
     }
 
     /// Runs the statement, again where that is safe.
     async fn load(&self, ask: &Ask, deadline: Instant) -> Result<Answer, StoreError> {
         let declared = &*ask.declared;
         let flight = Flight { pool: &self.pool, declared, params: &ask.params, deadline, limit: self.config.max_answer_bytes, also: None };
-        let limits = self.limits(deadline, ask.retries);
+        let mut began = Instant::now();
+        let limits = self.limits(began, deadline, ask.retries);
         let mut attempt = 0;
         loop {
-            let began = Instant::now();
             let lease = self.pool.acquire(deadline).await;
             ask.span("pool", began);
             let sent = ask.spans.as_ref().map(|_| Instant::now());
@@ -486,6 +486,7 @@ impl Inner {
             };
             declared.metrics.retries.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(pause).await;
+            began = Instant::now();
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -166,7 +167,11 @@ impl Pool {
         let began = Instant::now();
         let deadline = deadline.min(began + inner.config.acquire_timeout);
         let place = Place::take(inner)?;
-        let got = tokio::time::timeout_at(deadline.into(), inner.pool.get()).await;
+        let mut get = std::pin::pin!(inner.pool.get());
+        let got = match futures_util::poll!(&mut get) {
+            Poll::Ready(got) => Ok(got),
+            Poll::Pending => tokio::time::timeout_at(deadline.into(), get).await,
+        };
         drop(place);
         let object = match got {
             Ok(Ok(object)) => object,

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes};
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{Column, Row as WireRow};
 
@@ -192,9 +192,9 @@ fn read_u16(bytes: &[u8], at: usize) -> u16 {
 /// Gathers the rows of one answer as they come.
 pub(super) struct RowsBuilder {
     /// The columns of the first row; an answer without rows is kept without them.
-    columns: BytesMut,
+    columns: Vec<u8>,
     width: u16,
-    values: BytesMut,
+    values: Vec<u8>,
     offsets: Vec<u32>,
     limit: usize,
 }
@@ -202,18 +202,14 @@ pub(super) struct RowsBuilder {
 impl RowsBuilder {
     /// `limit`: the most bytes of values.
     pub fn new(limit: usize) -> Self {
-        RowsBuilder {
-            columns: BytesMut::new(),
-            width: 0,
-            values: BytesMut::new(),
-            offsets: Vec::new(),
-            limit: limit.min(i32::MAX as usize),
-        }
+        RowsBuilder { columns: Vec::new(), width: 0, values: Vec::new(), offsets: Vec::new(), limit: limit.min(i32::MAX as usize) }
     }
 
     pub fn push(&mut self, row: &WireRow) -> Result<(), StoreError> {
         if self.offsets.is_empty() {
             self.describe(row.columns())?;
+            // As many bytes as the values take here: on the wire each has a length as well.
+            self.values.reserve(row.raw_size_bytes());
         }
         let too_large = StoreError::TooLarge { limit: self.limit };
         if self.values.len() + row.raw_size_bytes() > self.limit {
@@ -237,6 +233,7 @@ impl RowsBuilder {
     fn describe(&mut self, columns: &[Column]) -> Result<(), StoreError> {
         let short = |length: usize| u16::try_from(length).map_err(|_| StoreError::misuse("a column's name is too long"));
         self.width = short(columns.len())?;
+        self.columns.reserve(columns.iter().map(|column| 6 + column.name().len()).sum());
         for column in columns {
             self.columns.put_u32_le(column.type_().oid());
             self.columns.put_u16_le(short(column.name().len())?);
@@ -246,14 +243,14 @@ impl RowsBuilder {
     }
 
     pub fn finish(self) -> Result<Rows, StoreError> {
-        let mut bytes = BytesMut::with_capacity(6 + self.columns.len() + 4 * self.offsets.len() + self.values.len());
+        let mut bytes = Vec::with_capacity(6 + self.columns.len() + 4 * self.offsets.len() + self.values.len());
         bytes.put_u32_le(u32::try_from(self.offsets.len()).unwrap_or(u32::MAX));
         bytes.put_u16_le(self.width);
         bytes.put_slice(&self.columns);
         let offsets = bytes.len();
         self.offsets.iter().for_each(|offset| bytes.put_u32_le(*offset));
         bytes.put_slice(&self.values);
-        Rows::new(bytes.freeze(), offsets, self.offsets.len()).ok_or(StoreError::TooLarge { limit: self.limit })
+        Rows::new(bytes.into(), offsets, self.offsets.len()).ok_or(StoreError::TooLarge { limit: self.limit })
     }
 }
 
@@ -278,7 +275,7 @@ impl<'a> FromSql<'a> for Raw<'a> {
 impl Rows {
     /// One row of one text.
     pub(super) fn of_text(text: &str) -> Self {
-        let mut bytes = BytesMut::new();
+        let mut bytes = Vec::new();
         bytes.put_u32_le(1);
         bytes.put_u16_le(1);
         bytes.put_u32_le(Type::TEXT.oid());
@@ -287,7 +284,7 @@ impl Rows {
         bytes.put_u32_le(0);
         bytes.put_u32_le(u32::try_from(text.len()).unwrap());
         bytes.put_slice(text.as_bytes());
-        Rows::from_bytes(bytes.freeze()).unwrap()
+        Rows::from_bytes(bytes.into()).unwrap()
     }
 }
 
@@ -296,7 +293,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Bytes {
-        let mut bytes = BytesMut::new();
+        let mut bytes = Vec::new();
         bytes.put_u32_le(2);
         bytes.put_u16_le(2);
         for (oid, name) in [(Type::INT8.oid(), "id"), (Type::TEXT.oid(), "name")] {
@@ -317,7 +314,7 @@ mod tests {
                 None => bytes.put_i32_le(-1),
             }
         }
-        bytes.freeze()
+        bytes.into()
     }
 
     #[test]

@@ -69,14 +69,17 @@ impl Flight<'_> {
         let work = async {
             match (alone, self.pool.route()) {
                 (true, _) => self.prepared(&lease).await,
-                (false, _) => match self.transaction(&lease, limit).await {
+                // In a box: the way of a statement alone, which is copied as it is built up, stays small.
+                (false, _) => match Box::pin(self.transaction(&lease, limit)).await {
                     // The server has taken all of it back.
-                    Err(Trouble::Wire(error)) if self.is_outdated(lease.client(), &error) => self.transaction(&lease, limit).await,
+                    Err(Trouble::Wire(error)) if self.is_outdated(lease.client(), &error) => {
+                        Box::pin(self.transaction(&lease, limit)).await
+                    }
                     sent => sent,
                 },
             }
         };
-        match tokio::time::timeout(patience, work).await {
+        match tokio::time::timeout_at((began + patience).into(), work).await {
             Ok(Ok(answer)) => {
                 if lease.client().is_closed() {
                     return Ok(answer);

@@ -101,7 +101,7 @@ impl Store {
         let inner = &self.0;
         let deadline = options.deadline.unwrap_or(Instant::now() + inner.config.query_timeout);
         let most = options.retries.unwrap_or(inner.config.retries);
-        let limits = inner.limits(deadline, most);
+        let limits = inner.limits(Instant::now(), deadline, most);
         let mut retries = 0;
         loop {
             let (error, failed) = match inner.begin(options, deadline).await {

@@ -82,7 +82,7 @@ impl Store {
         let tags = in_order(declared.tags(&params));
         let deadline = call.deadline.unwrap_or(Instant::now() + self.0.config.query_timeout);
         let retries = call.retries.unwrap_or(self.0.config.retries);
-        let limits = self.0.limits(deadline, retries);
+        let limits = self.0.limits(Instant::now(), deadline, retries);
         let mut attempt = 0;
         loop {
             let failed = match self.0.attempt(declared, &params, &tags, deadline).await {

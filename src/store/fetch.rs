@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use crate::model::QueryKind;
 use crate::store::declared::Declaration;
 use crate::store::entry::Entry;
-use crate::store::l1::Kept;
+use crate::store::kept::Given;
 use crate::store::load::{Ask, Loaded, Spans};
 use crate::store::metrics::Miss;
 use crate::store::params::encode;
@@ -58,7 +58,7 @@ pub enum Source {
 /// Rows, and where they came from.
 #[derive(Clone)]
 pub struct Fetched {
-    kept: Kept,
+    given: Given,
     pub source: Source,
     /// A span a layer, in the order in which they were asked: `l1`, `l2`, `lease` (another instance loads it), `pool`, `database`; `wait` for a load that
     /// somebody else had begun. Empty unless the call asked for it.
@@ -73,12 +73,12 @@ impl Call<'_> {
 impl Fetched {
     #[inline]
     pub(super) fn new(entry: Arc<Entry>, source: Source) -> Self {
-        Fetched { kept: Kept::Entry(entry), source, trace: Vec::new() }
+        Fetched { given: Given::Entry(entry), source, trace: Vec::new() }
     }
 
     #[inline]
     pub fn rows(&self) -> &Rows {
-        self.kept.rows()
+        self.given.rows()
     }
 
     /// The rows are at least as new as this.
@@ -87,7 +87,7 @@ impl Fetched {
     }
 
     pub fn age(&self) -> Duration {
-        Duration::from_millis(now_ms().saturating_sub(self.kept.as_of()))
+        Duration::from_millis(now_ms().saturating_sub(self.given.as_of()))
     }
 }
 
@@ -124,7 +124,7 @@ impl Store {
     pub async fn fetch_with(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>) -> Result<Fetched, StoreError> {
         let mut missed = Missed::default();
         match self.hit(query, params, call, &mut missed) {
-            Some(kept) => Ok(Fetched { kept, source: Source::L1, trace: missed.trace }),
+            Some(given) => Ok(Fetched { given, source: Source::L1, trace: missed.trace }),
             None => self.boxed_miss(query, params, call, missed).await,
         }
     }
@@ -132,7 +132,7 @@ impl Store {
     /// The way of a hit. It waits for nothing, allocates nothing, and is short: while memory is slow the processor begins with the next. What is found is
     /// moved as little as can be, for the same reason.
     #[inline(always)]
-    fn hit(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>, missed: &mut Missed) -> Option<Kept> {
+    fn hit(&self, query: &Declared, params: &[&(dyn ToSql + Sync)], call: &Call<'_>, missed: &mut Missed) -> Option<Given> {
         let declared = &*query.0;
         // Another store's declaration is refused there too.
         if !declared.kept || call.fresh || declared.store != self.0.id {
@@ -148,9 +148,9 @@ impl Store {
         }
         let now = now_ms();
         let mut found = self.0.l1.get(key);
-        if !found.as_ref().is_some_and(|kept| kept.is_good(&self.0.validity, now)) {
+        if !found.as_ref().is_some_and(|given| given.is_good(&self.0.validity, now)) {
             missed.key = key;
-            found = Some(Kept::Entry(self.look_closer(query, params, call, missed, found, now)?));
+            found = Some(Given::Entry(self.look_closer(query, params, call, missed, found, now)?));
         }
         declared.metrics.l1.hits.count();
         if let Some(began) = began {
@@ -167,12 +167,12 @@ impl Store {
         params: &[&(dyn ToSql + Sync)],
         call: &Call<'_>,
         missed: &mut Missed,
-        found: Option<Kept>,
+        found: Option<Given>,
         now: u64,
     ) -> Option<Arc<Entry>> {
         let found = match found {
-            Some(Kept::Entry(entry) | Kept::Small { entry, .. }) => Some(entry),
-            Some(Kept::Copied(_)) => self.0.l1.entry(missed.key, now),
+            Some(Given::Entry(entry) | Given::Small { entry, .. }) => Some(entry),
+            Some(Given::Copied(_)) => self.0.l1.entry(missed.key, now),
             None => None,
         };
         match self.0.judge_memory(&query.0, missed.key, found, now) {

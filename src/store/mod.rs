@@ -81,6 +81,7 @@ mod error;
 mod fetch;
 mod fleet;
 mod forget;
+mod kept;
 mod l1;
 mod load;
 mod metrics;

@@ -1,0 +1,243 @@
+//! What memory keeps under a key ([`Kept`]), and what it gives to who asks ([`Given`]): two types, so that nothing that was given is ever kept.
+//!
+//! quick_cache gives what it holds as a clone, made while it keeps writers out. A clone of a small answer is a copy without its entry: were it put back,
+//! no invalidation would find it. So the cache is closed in [`Places`], which takes a [`Kept`] alone, and that is made of an entry alone.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+use crate::store::entry::Entry;
+use crate::store::rows::Rows;
+use crate::store::validity::Validity;
+
+/// An answer in the form in which the cache holds it.
+pub(super) struct Kept(Given);
+
+/// What a look into memory takes away with it.
+pub(super) enum Given {
+    Entry(Arc<Entry>),
+    /// Beside a small entry, what a hit needs of it: where memory is slow, the entry is a second place to wait for, and to count oneself among its owners
+    /// a wait that nothing else can be done in. Stands in the cache, and is given as one of the others.
+    Small {
+        checked: AtomicU64,
+        copy: Copied,
+        entry: Arc<Entry>,
+        validity: Arc<Validity>,
+    },
+    /// Of a small one that nothing has moved since it was found current.
+    Copied(Copied),
+}
+
+/// A small answer, current at the time of the look; it may be given until [`Entry::quiet_until`].
+#[derive(Clone)]
+pub(super) struct Copied {
+    pub rows: Rows,
+    pub as_of: u64,
+    pub quiet_until: u64,
+}
+
+/// In place of [`Validity::moves`], which never comes as far: there is more to do for a small answer than to copy it, and who asks is given its entry.
+const ENTRY: u64 = u64::MAX;
+
+impl Kept {
+    pub fn new(entry: &Arc<Entry>, validity: &Arc<Validity>) -> Self {
+        if !entry.rows.is_inline() {
+            return Kept(Given::Entry(entry.clone()));
+        }
+        Kept(Given::Small {
+            checked: AtomicU64::new(entry.stamp.moves),
+            copy: Copied { rows: entry.rows.clone(), as_of: entry.as_of, quiet_until: entry.quiet_until },
+            entry: entry.clone(),
+            validity: validity.clone(),
+        })
+    }
+}
+
+impl Given {
+    #[inline]
+    pub fn rows(&self) -> &Rows {
+        match self {
+            Given::Copied(copy) | Given::Small { copy, .. } => &copy.rows,
+            Given::Entry(entry) => &entry.rows,
+        }
+    }
+
+    pub fn as_of(&self) -> u64 {
+        match self {
+            Given::Copied(copy) | Given::Small { copy, .. } => copy.as_of,
+            Given::Entry(entry) => entry.as_of,
+        }
+    }
+
+    /// None of a copy.
+    pub fn entry(&self) -> Option<&Arc<Entry>> {
+        match self {
+            Given::Entry(entry) | Given::Small { entry, .. } => Some(entry),
+            Given::Copied(_) => None,
+        }
+    }
+
+    /// True when it may be given, and nothing else is to be done. False says nothing: [`Validity::objection`] does.
+    #[inline]
+    pub fn is_good(&self, validity: &Validity, now: u64) -> bool {
+        match self {
+            Given::Copied(copy) => now < copy.quiet_until && now < validity.proven_until(),
+            Given::Entry(entry) | Given::Small { entry, .. } => entry.is_good(validity, now),
+        }
+    }
+}
+
+impl Clone for Given {
+    #[inline]
+    fn clone(&self) -> Self {
+        match self {
+            Given::Small { checked, copy, entry, validity } => {
+                let moves = validity.moves();
+                let seen = checked.load(Ordering::Relaxed);
+                if seen != moves {
+                    // Whoever is given the entry judges it, and who comes after him finds that here.
+                    if seen == ENTRY || !entry.is_checked(moves) {
+                        return Given::Entry(entry.clone());
+                    }
+                    checked.store(moves, Ordering::Relaxed);
+                }
+                Given::Copied(copy.clone())
+            }
+            Given::Entry(entry) => Given::Entry(entry.clone()),
+            Given::Copied(copy) => Given::Copied(copy.clone()),
+        }
+    }
+}
+
+/// quick_cache (S3-FIFO, so that a scan does not empty it), weighed in the bytes that the process pays.
+pub(super) struct Places(Cache<u128, Given, ByBytes, KeyIsHash>);
+
+/// What a key and its place cost beside the entry: the slab's slot, the index, and the ghosts that S3-FIFO keeps of what it evicted.
+const PLACE: u64 = size_of::<Given>() as u64 + 104;
+
+impl Places {
+    pub fn new(bytes: u64) -> Self {
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16))
+            .weight_capacity(bytes)
+            .build()
+            .expect("a capacity and an estimate are all that it needs");
+        Places(Cache::with_options(options, ByBytes, KeyIsHash, DefaultLifecycle::default()))
+    }
+
+    #[inline]
+    pub fn get(&self, key: u128) -> Option<Given> {
+        self.0.get(&key)
+    }
+
+    /// The entry, whatever a hit would need of it. It keeps everybody else out for a moment: once its quiet is over, [`Places::get`] gives it to who asks.
+    pub fn entry(&self, key: u128, now: u64) -> Option<Arc<Entry>> {
+        let mut found = None;
+        self.0.remove_if(&key, |given| {
+            found = given.entry().cloned();
+            if let Given::Small { checked, copy, .. } = given
+                && now >= copy.quiet_until
+            {
+                checked.store(ENTRY, Ordering::Relaxed);
+            }
+            false
+        });
+        found
+    }
+
+    pub fn put(&self, key: u128, kept: Kept) {
+        self.0.insert(key, kept.0);
+    }
+
+    pub fn remove_if(&self, key: u128, is_meant: impl FnOnce(&Entry) -> bool) {
+        self.0.remove_if(&key, |given| given.entry().is_none_or(|entry| is_meant(entry)));
+    }
+
+    pub fn remove_all(&self, is_meant: impl Fn(&Entry) -> bool) {
+        self.0.retain(|_, given| !given.entry().is_none_or(|entry| is_meant(entry)));
+    }
+
+    pub fn clear(&self) {
+        self.0.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// By the weigher's count.
+    pub fn bytes(&self) -> u64 {
+        self.0.weight()
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<u128, Given> for ByBytes {
+    fn weight(&self, _: &u128, given: &Given) -> u64 {
+        // A copy is heavier than any cache, which then does not take it.
+        given.entry().map_or(u64::MAX, |entry| entry.weight() + PLACE)
+    }
+}
+
+/// A key is a hash already.
+#[derive(Clone, Default)]
+struct KeyIsHash;
+
+#[derive(Default)]
+struct Folded(u64);
+
+impl BuildHasher for KeyIsHash {
+    type Hasher = Folded;
+
+    fn build_hasher(&self) -> Folded {
+        Folded(0)
+    }
+}
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "both halves are used")]
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::declared::Tag;
+    use crate::store::validity::Validity;
+
+    /// Were it kept, no tag and no glob would find it: it has none.
+    #[test]
+    fn a_copy_that_was_given_is_never_kept() {
+        let validity = Arc::new(Validity::new(false));
+        let tags = [Tag::new("user:1")];
+        let stamp = validity.stamp(&tags);
+        let entry = Arc::new(Entry::new(Rows::of_text("a"), stamp, &tags, stamp.at, Duration::ZERO, (60_000, 60_000)));
+        let places = Places::new(1 << 20);
+        places.put(1, Kept::new(&entry, &validity));
+        let given = places.get(1).unwrap();
+        assert!(matches!(given, Given::Copied(_)));
+        // `places.put(2, given)` is no program; and what quick_cache itself is handed it refuses.
+        places.0.insert(1, given.clone());
+        places.0.insert(2, given);
+        assert!(places.get(1).is_none() && places.get(2).is_none());
+        assert_eq!((places.len(), places.bytes()), (0, 0));
+    }
+}

@@ -259,11 +259,12 @@ fn a_slow_load_never_brings_back_what_a_write_made_old() {
         run(async {
             let mut config = cached(&database);
             config.sabotage = sabotage;
+            let address = config.address.clone();
             let store = Store::open(config).await.unwrap();
             settled(&store).await;
             let (slow, rename) = (store.declare(SLOW).unwrap(), store.declare(RENAME).unwrap());
             // One connection that is there already: to open one may take as long as the load.
-            let watch = candlefish::postgres::connect(&config(&database.url()).address).await.unwrap();
+            let watch = candlefish::postgres::connect(&address).await.unwrap();
             let (asking, query) = (store.clone(), slow.clone());
             let load = tokio::spawn(async move { asking.fetch(&query, &[&1_i64, &7_i64]).await });
             let active =

@@ -151,6 +151,7 @@ fn word(unit: Unit) -> &'static str {
         Unit::Milliseconds => "milliseconds",
         Unit::Ratio => "a ratio",
         Unit::Bytes => "bytes",
+        Unit::Count => "a number",
     }
 }
 

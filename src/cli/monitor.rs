@@ -53,10 +53,18 @@ again) and another one would judge, the alert waits: for 5m, as long as Promethe
 those takes. Then it goes on by the other one, and says so (held_until and reason in JSON; two runs of --once that are further apart are enough).
 PgBouncer counts a query when it begins and its time when it ends: mean times are of little use where one outlasts the window.
 
+A source that is named, or was read before, and cannot be read for a minute is an alert of its own, whatever the rules are about:
+source_unreadable, critical, with the label source (instances, pgbouncer, pg_stat_statements, pg_stat_database). An instance that has ended is
+none, nor pg_stat_statements where it never was; while PostgreSQL itself cannot be read, that it is in there is no second one. A rule of that
+name takes its place, for other sources, durations, labels, or (with another condition) to do without it:
+
+    source_unreadable: {condition: source_failed{source!=\"instances\"} > 0, duration: 5m, severity: warning}
+
 In annotations {{ $value }} and {{ $labels.NAME }} (alertname, severity, instance and the rule's own) are filled in as Prometheus does it, with
 its humanize, humanize1024, humanizeDuration, humanizePercentage and printf \"%.2f\".
 
-Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory.
+Metrics: avg_query_time, p50, p95, p99, cache_hit_ratio, l1_hit_ratio, l2_hit_ratio, pool_usage, error_rate, memory; and
+source_failed, which is 0 or 1 for each source, and raises an alert for each.
 Units: us, ms, s, m; %; kB, MB, GB, KiB, MiB, GiB.
 
 Exit: 0 nothing fires, 1 an alert fires, 2 something could not be evaluated, or nothing is there that could judge any rule. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
@@ -221,7 +229,7 @@ pub struct Watch {
 impl Watch {
     pub fn new(args: &SourceArgs, every: Option<Duration>, settings: &Settings, ui: &Ui) -> Result<Self> {
         let rules = read_rules(args.rules.as_deref())?;
-        let address = settings.address(args.target.to.as_deref(), ui)?;
+        let address = settings.watched_address(args.target.to.as_deref(), ui)?;
         let target = address.to_string();
         ui.explain(&format!("target: {target} (from {})", address.origin));
         let pooler = settings.pooler_beside(args.pooler.as_deref(), &address, ui)?;
@@ -354,7 +362,7 @@ async fn tell_until(webhook: &Webhook, left: Left, are_kept: bool, ui: &Ui) -> L
     if !left.notices.is_empty() {
         let asked = format!(" (the webhook has asked to be left alone until {})", clock(left.not_before));
         let why = if left.asked_to_wait().is_zero() { "" } else { &asked };
-        let names: Vec<&str> = left.notices.iter().map(Notice::name).collect();
+        let names: Vec<String> = left.notices.iter().map(Notice::title).collect();
         let then = if are_kept { "the next run tells them" } else { "without a state file they are lost" };
         ui.warn(&format!("{} not told: {}{why}; {then}", names.len(), names.join(", ")));
     }

@@ -18,12 +18,13 @@ pub enum Limit {
     Above(f64),
 }
 
-/// What a value is counted in; in documents always the base: milliseconds, ratios of 0 to 1, bytes.
+/// What a value is counted in; in documents always the base: milliseconds, ratios of 0 to 1, bytes, a number of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Milliseconds,
     Ratio,
     Bytes,
+    Count,
 }
 
 const fn kpi(name: &'static str, limit: Limit, unit: Unit, about: &'static str) -> Kpi {
@@ -52,6 +53,7 @@ impl Unit {
             Unit::Milliseconds => "ms",
             Unit::Ratio => "ratio",
             Unit::Bytes => "bytes",
+            Unit::Count => "count",
         }
     }
 }
@@ -80,6 +82,7 @@ impl Kpi {
             // 0.001 × 100 is 0.1 only when rounded.
             Unit::Ratio => format!("{}%", (limit * 1e6).round() / 1e4),
             Unit::Bytes => format!("{}MB", limit / 1e6),
+            Unit::Count => limit.to_string(),
         };
         format!("{}{sign}{limit}", self.name)
     }

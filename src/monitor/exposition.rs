@@ -57,7 +57,8 @@ fn own(status: &Status) -> Vec<(&'static str, &'static str, Vec<Point>)> {
         status.sources.iter().map(|source| point("candlefish_source_failed", &[("source", source.name)], truth(source.state == "failed")));
     let alerts = status.alerts.iter().flat_map(|alert| {
         [Shown::Inactive, Shown::Pending, Shown::Firing, Shown::Resolved, Shown::Unknown, Shown::NotApplicable].map(|state| {
-            let labels = [("alert", alert.name.as_str()), ("severity", alert.severity.as_str()), ("state", state.name())];
+            let mut labels = vec![("alert", alert.name.as_str()), ("severity", alert.severity.as_str()), ("state", state.name())];
+            labels.extend(alert.source.filter(|_| alert.is_of_source()).map(|source| ("source", source)));
             point("candlefish_alert_state", &labels, truth(alert.state == state))
         })
     });

@@ -187,22 +187,42 @@ pub const METRICS: [Metric; 10] = [
     },
 ];
 
+/// That a source cannot be read. Not one number but, as in Prometheus, a series of each source, and so an alert of each.
+pub static SOURCE_FAILED: Metric = Metric {
+    name: "source_failed",
+    about: "1 while a source that is named, or was read before, cannot be read; an alert for each source",
+    unit: Unit::Count,
+    window_ms: 0,
+    formulas: &[(Source::Instances, FAILED), (Source::Pgbouncer, FAILED), (Source::Statements, FAILED), (Source::Database, FAILED)],
+};
+
+const FAILED: Formula = Formula::Greatest("candlefish_source_failed");
+
 impl Metric {
+    /// It has a series of each source.
+    pub fn is_of_sources(&self) -> bool {
+        self.name == SOURCE_FAILED.name
+    }
+
     /// The greatest that it can be, in Prometheus's units. A database may have more sessions than it allows: superusers'.
     pub fn most(&self) -> Option<f64> {
-        (self.unit == Unit::Ratio && self.name != "pool_usage").then_some(1.0)
+        (self.is_of_sources() || (self.unit == Unit::Ratio && self.name != "pool_usage")).then_some(1.0)
     }
 
     /// What it can be, in words.
     pub fn reach_text(&self) -> &'static str {
-        if self.most().is_some() { "between 0 and 100 %" } else { "0 or more" }
+        match self.most() {
+            Some(_) if self.unit == Unit::Ratio => "between 0 and 100 %",
+            Some(_) => "0 or 1",
+            None => "0 or more",
+        }
     }
 }
 
 /// The metric of this name; a KPI's name for the pool is one of it.
 pub fn find(name: &str) -> Option<&'static Metric> {
     let name = if name == "pool_utilization" { "pool_usage" } else { name };
-    METRICS.iter().find(|metric| metric.name == name)
+    METRICS.iter().chain([&SOURCE_FAILED]).find(|metric| metric.name == name)
 }
 
 /// What a formula says.
@@ -304,7 +324,7 @@ impl Term {
     }
 }
 
-fn matchers(only: Option<(&str, &str)>, selectors: &[Selector]) -> String {
+pub(super) fn matchers(only: Option<(&str, &str)>, selectors: &[Selector]) -> String {
     let fixed = only.map(|(label, value)| format!("{label}=\"{value}\""));
     let asked = selectors.iter().map(|selector| {
         let sign = if selector.equal { "=" } else { "!=" };

@@ -6,7 +6,8 @@
 //! cli               Status → render (table, JSON, Nagios) · served (axum) · state file · Webhook
 //! ```
 //!
-//! A metric is one table row ([`METRICS`]): a value here, an expression for Prometheus in [`export`].
+//! A metric is one table row ([`METRICS`]): a value here, an expression for Prometheus in [`export`]. That a source cannot be read is an alert as any
+//! other ([`SOURCE_UNREADABLE`]), which no file of rules has to have.
 
 mod alert;
 mod bounded;
@@ -25,6 +26,7 @@ mod serve;
 mod state_file;
 mod teller;
 mod template;
+mod unreadable;
 mod webhook;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +44,7 @@ pub use series::Key;
 pub use serve::{Server, Token};
 pub use state_file::{Holder, Left, Silence, StateFile};
 pub use teller::tell;
+pub use unreadable::SOURCE_UNREADABLE;
 pub use webhook::{Notice, Untaken, Webhook};
 
 use crate::model::{KPIS, Unit};
@@ -60,6 +63,8 @@ pub struct Monitor {
     series: Series,
     /// Which source each rule was last seen by; of an alert that pends or fires: by which it began, or goes on.
     used: BTreeMap<String, Source>,
+    /// Sources that nobody names and that were read: since when they are not, milliseconds since 1970; None while they are.
+    missed: BTreeMap<Source, Option<i64>>,
     history: VecDeque<HistoryPoint>,
     last: Option<Sample>,
     interval_ms: i64,
@@ -77,10 +82,11 @@ impl Monitor {
         let kpis = Rule::of_kpis();
         Monitor {
             series: Series::new(rules.longest_window_ms()),
-            rules: rules.rules,
+            rules: rules.each().rules,
             kpis,
             alerts: BTreeMap::new(),
             used: BTreeMap::new(),
+            missed: BTreeMap::new(),
             history: VecDeque::new(),
             last: None,
             interval_ms,
@@ -90,6 +96,7 @@ impl Monitor {
         }
     }
 
+    /// One for each alert that there can be.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
@@ -103,8 +110,11 @@ impl Monitor {
     }
 
     /// Takes a sample in, steps every alert, and says what there is to show and to tell.
-    pub fn evaluate(&mut self, sample: Sample) -> (Status, Vec<Notice>) {
+    pub fn evaluate(&mut self, mut sample: Sample) -> (Status, Vec<Notice>) {
         let at = sample.at;
+        if self.is_live {
+            self.take_in_sources(&mut sample);
+        }
         if let Some(before) = self.last.as_ref().map(|last| last.at) {
             sample.began.iter().filter(|key| !self.series.knows(key)).cloned().collect::<Vec<_>>().iter().for_each(|key| {
                 self.series.begin_at_zero(before, key);
@@ -115,9 +125,12 @@ impl Monitor {
         let mut notices = Vec::new();
         let mut alerts = Vec::new();
         for rule in &self.rules {
-            let mut alert = self.alerts.get(&rule.name).cloned().unwrap_or_default();
+            let mut alert = self.alerts.get(&rule.key()).cloned().unwrap_or_default();
             let was_active = matches!(alert.state, State::Pending | State::Firing);
-            let outcome = self.judge(rule, &mut alert, &sample);
+            let outcome = match rule.of {
+                Some(source) => self.look_at(source, &alert, &sample),
+                None => self.judge(rule, &mut alert, &sample),
+            };
             let mut verdict = verdict(rule, &outcome, alert.state);
             match (&outcome, outcome.value()) {
                 (_, Some(value)) => alert.value = Some(value),
@@ -148,12 +161,17 @@ impl Monitor {
             // Whoever raises an alarm for another is the one who can end it.
             let begins = verdict == Verdict::Holds && !was_active;
             match &outcome {
-                Outcome::Value(seen) | Outcome::NoData(seen) => _ = self.used.insert(rule.name.clone(), seen.source),
-                Outcome::StandIn(seen, ..) if begins => _ = self.used.insert(rule.name.clone(), seen.source),
+                Outcome::Value(seen) | Outcome::NoData(seen) => _ = self.used.insert(rule.key(), seen.source),
+                Outcome::StandIn(seen, ..) if begins => _ = self.used.insert(rule.key(), seen.source),
                 _ => {}
             }
-            alerts.push(report);
-            self.alerts.insert(rule.name.clone(), alert);
+            // Of who was never there nothing is to be said.
+            let is_there =
+                |source| sample.presence.iter().any(|(there, presence)| *there == source && !matches!(presence, Presence::Absent(_)));
+            if alert.state != State::Inactive || rule.of.is_none_or(|source| is_there(source) && matches!(outcome, Outcome::Source(..))) {
+                alerts.push(report);
+            }
+            self.alerts.insert(rule.key(), alert);
         }
         let kpis =
             KPIS.iter().zip(&self.kpis).map(|(kpi, rule)| KpiReport::new(kpi, rule, &self.look(&rule.condition, &sample, None))).collect();
@@ -183,6 +201,7 @@ impl Monitor {
     pub fn shift(&mut self, by_ms: i64) {
         self.series.shift(by_ms);
         self.alerts.values_mut().for_each(|alert| alert.shift(by_ms));
+        self.missed.values_mut().flatten().for_each(|since| *since += by_ms);
         self.history.iter_mut().for_each(|point| point.at += by_ms);
         if let Some(last) = &mut self.last {
             last.at += by_ms;

@@ -25,13 +25,17 @@ pub(super) enum Outcome {
     /// The evaluation failed: a source that should be there could not be read, or too little of it yet.
     Failed(Source, String),
     NotApplicable(String),
+    /// Of a condition about the source itself: whether it could be read, and why not.
+    Source(Seen, Option<String>),
 }
 
 impl Outcome {
     /// In Prometheus's units.
     pub fn value(&self) -> Option<f64> {
         match self {
-            Outcome::Value(seen) | Outcome::StandIn(seen, ..) | Outcome::Held(Some(seen), ..) => Some(seen.measured.value),
+            Outcome::Value(seen) | Outcome::Source(seen, _) | Outcome::StandIn(seen, ..) | Outcome::Held(Some(seen), ..) => {
+                Some(seen.measured.value)
+            }
             _ => None,
         }
     }
@@ -217,9 +221,15 @@ pub(super) fn verdict(rule: &Rule, outcome: &Outcome, state: State) -> Verdict {
         Outcome::Value(seen) | Outcome::StandIn(seen, ..) | Outcome::Held(Some(seen), ..) if rule.holds(seen.measured, is_active) => {
             Verdict::Holds
         }
+        Outcome::Source(seen, _) if rule.holds(seen.measured, is_active) => Verdict::Holds,
+        Outcome::Source(..) => Verdict::HoldsNot,
         Outcome::Value(seen) if !rule.has_enough(seen.measured) => unproven(),
         Outcome::Value(_) => Verdict::HoldsNot,
-        Outcome::NoData(_) | Outcome::NoSeries(..) | Outcome::NotApplicable(_) if rule.on_no_data == OnNoData::Firing => Verdict::Holds,
+        Outcome::NoData(_) | Outcome::NoSeries(..) | Outcome::NotApplicable(_)
+            if rule.on_no_data == OnNoData::Firing && rule.of.is_none() =>
+        {
+            Verdict::Holds
+        }
         Outcome::NoData(_) => unproven(),
         // As in Prometheus: what is no longer there has no condition that could hold. Only an evaluation that failed leaves everything as it is.
         Outcome::NoSeries(..) | Outcome::NotApplicable(_) => Verdict::HoldsNot,
@@ -230,10 +240,10 @@ pub(super) fn verdict(rule: &Rule, outcome: &Outcome, state: State) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::Shown;
     use crate::monitor::rules_file::Rules;
     use crate::monitor::series::{Key, Point};
     use crate::monitor::tests::{monitor, sample, states};
+    use crate::monitor::{AlertReport, SOURCE_UNREADABLE, Shown};
 
     #[test]
     fn a_source_that_cannot_be_read_holds_the_alert_and_one_that_is_gone_ends_it() {
@@ -376,10 +386,12 @@ mod tests {
                     _ => Presence::There,
                 };
                 let (status, notices) = monitor.evaluate(two(tick, instances, 0.1, Presence::There, 0.0));
-                told.extend(notices.iter().map(|notice| (tick, notice.name().to_string(), notice.firing)));
+                let of_rules = notices.iter().filter(|notice| !notice.title().starts_with(SOURCE_UNREADABLE));
+                told.extend(of_rules.map(|notice| (tick, notice.title(), notice.firing)));
                 if (6..17).contains(&tick) {
                     assert_eq!(states(&status), (Shown::Firing, Shown::Pending), "{tick}: {:?}", status.alerts);
-                    assert!(status.alerts.iter().all(|alert| alert.reason.is_some() && !alert.is_judged), "{tick}: {:?}", status.alerts);
+                    let is_unseen = |alert: &AlertReport| alert.reason.is_some() && !alert.is_judged;
+                    assert!(status.alerts[..2].iter().all(is_unseen), "{tick}: {:?}", status.alerts);
                     assert_eq!(status.alerts[0].source, Some("instances"), "{tick}");
                     assert_eq!(status.unknown().len(), 1, "what pends unseen is not well");
                 }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::model::{Kpi, Limit};
 use crate::monitor::alert::{Alert, State};
-use crate::monitor::metric::{Metric, Source};
+use crate::monitor::metric::{Metric, SOURCE_FAILED, Source};
 use crate::monitor::outcome::{HOLD_MS, Outcome};
 use crate::monitor::rule::{OnNoData, Rule, Sign};
 use crate::monitor::sample::{Facts, Presence};
@@ -50,9 +50,11 @@ pub struct MetricReport {
 pub struct AlertReport {
     pub name: String,
     pub severity: String,
+    /// The rule's own, and which source it is about: with its name what tells it from every other.
+    pub labels: BTreeMap<String, String>,
     pub state: Shown,
     pub condition: String,
-    /// What it is about: a name of `metrics`.
+    /// What it is about: a name of `metrics`, or `source_failed`.
     pub metric: &'static str,
     /// How the value stands to the threshold when the condition holds.
     #[serde(skip)]
@@ -168,6 +170,7 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
         Outcome::NoData(seen) => (None, Some(seen.source.name()), Some("nothing happened in the window".to_string())),
         Outcome::NoSeries(source, why) | Outcome::Failed(source, why) => (None, Some(source.name()), Some(why.clone())),
         Outcome::NotApplicable(why) => (None, None, Some(why.clone())),
+        Outcome::Source(seen, why) => (Some(seen.measured.value), Some(seen.source.name()), why.clone()),
     }
 }
 
@@ -203,7 +206,9 @@ impl AlertReport {
             (State::Inactive | State::Resolved, Outcome::Value(_)) if rule.on_no_data == OnNoData::Unknown && few.is_some() => {
                 Shown::Unknown
             }
-            (State::Inactive | State::Resolved, Outcome::NoSeries(..)) if matches!(rule.on_no_data, OnNoData::Hold | OnNoData::Unknown) => {
+            (State::Inactive | State::Resolved, Outcome::NoSeries(..))
+                if matches!(rule.on_no_data, OnNoData::Hold | OnNoData::Unknown) && rule.of.is_none() =>
+            {
                 Shown::Unknown
             }
             (State::Resolved, _) => Shown::Resolved,
@@ -220,6 +225,7 @@ impl AlertReport {
         AlertReport {
             name: rule.name.clone(),
             severity: rule.severity.clone(),
+            labels: rule.labels.clone(),
             state,
             condition: rule.condition.text.clone(),
             metric: rule.condition.metric.name,
@@ -234,6 +240,26 @@ impl AlertReport {
             held_until,
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             is_judged: !outcome.is_failure(),
+        }
+    }
+}
+
+impl AlertReport {
+    /// It is about a source itself, and not about what one counts.
+    pub fn is_of_source(&self) -> bool {
+        self.metric == SOURCE_FAILED.name
+    }
+
+    /// The same alert, of another sample.
+    pub fn is_of(&self, other: &AlertReport) -> bool {
+        self.name == other.name && self.labels == other.labels
+    }
+
+    /// Its name, with the source that it is about.
+    pub fn title(&self) -> String {
+        match self.source.filter(|_| self.is_of_source()) {
+            Some(source) => format!("{} {source}", self.name),
+            None => self.name.clone(),
         }
     }
 }
@@ -269,9 +295,15 @@ impl Status {
         firing
     }
 
+    /// The rules about what sources count; those about the sources themselves where there are no others.
+    pub fn judging(&self) -> impl Iterator<Item = &AlertReport> {
+        let is_any = self.alerts.iter().any(|alert| !alert.is_of_source());
+        self.alerts.iter().filter(move |alert| !is_any || !alert.is_of_source())
+    }
+
     /// There is a rule about something that is there.
     pub fn is_judged(&self) -> bool {
-        self.alerts.iter().any(|alert| alert.state != Shown::NotApplicable)
+        self.judging().any(|alert| alert.state != Shown::NotApplicable)
     }
 
     /// The rules that could not be evaluated.

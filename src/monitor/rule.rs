@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{KPIS, Kpi, Limit, Unit};
-use crate::monitor::metric::{METRICS, Measured, Metric, Source, find};
+use crate::monitor::metric::{METRICS, Measured, Metric, SOURCE_FAILED, Source, find};
 use crate::monitor::series::Selector;
 use crate::monitor::template;
 
@@ -25,6 +25,10 @@ pub struct Rule {
     /// no data is to end it: clients that gave up calling are no recovery, whatever else a server commits meanwhile.
     pub min_samples: f64,
     pub on_no_data: OnNoData,
+    /// Whom it is about, where its metric has a series of each source.
+    pub of: Option<Source>,
+    /// No file has it.
+    pub is_built_in: bool,
 }
 
 /// What it means that nothing happened in the window.
@@ -180,6 +184,10 @@ impl Condition {
             None => return wrong(unit_at, format!("{unit:?} is no unit: us, ms, s, m, %, kB, MB, GB, KiB, MiB, GiB")),
         };
         let condition = Condition { text: text.trim().to_string(), metric, selectors, window_ms, sign: *sign, limit };
+        if metric.is_of_sources() && condition.sources().next().is_none() {
+            let names = Source::ALL.map(Source::name).join(", ");
+            return wrong(skip(text, name_end), format!("this is about no source: {name}{{source=\"…\"}} is one of {names}"));
+        }
         match condition.holds_in_reach() {
             Some(false) => wrong(at, format!("{name} is {}: this never holds", metric.reach_text())),
             _ => Ok(condition),
@@ -222,6 +230,9 @@ impl Condition {
 
     /// The condition for Prometheus, with what few events and none mean to the alert of `rule`.
     fn promql(&self, rule: &Rule) -> String {
+        if self.metric.is_of_sources() {
+            return rule.promql_of_sources();
+        }
         let window = span_text(self.window_ms);
         let formulas = || self.metric.formulas.iter().map(|(_, formula)| formula);
         let sources: Vec<&str> = self.metric.formulas.iter().map(|(source, _)| source.name()).collect();
@@ -293,6 +304,8 @@ impl Rule {
             annotations: BTreeMap::new(),
             min_samples: MIN_SAMPLES,
             on_no_data: OnNoData::default(),
+            of: None,
+            is_built_in: false,
         }
     }
 
@@ -398,15 +411,20 @@ fn words(unit: Unit) -> &'static str {
         Unit::Milliseconds => "time",
         Unit::Ratio => "ratios",
         Unit::Bytes => "bytes",
+        Unit::Count => "numbers",
     }
 }
 
+fn all() -> impl Iterator<Item = &'static str> {
+    METRICS.iter().chain([&SOURCE_FAILED]).map(|metric| metric.name)
+}
+
 fn names() -> String {
-    METRICS.map(|metric| metric.name).join(", ")
+    all().collect::<Vec<_>>().join(", ")
 }
 
 fn near(name: &str) -> String {
-    let near = METRICS.iter().map(|metric| (strsim::damerau_levenshtein(metric.name, name), metric.name)).min();
+    let near = all().map(|there| (strsim::damerau_levenshtein(there, name), there)).min();
     near.filter(|(distance, _)| *distance <= 3).map_or(String::new(), |(_, near)| format!(" (did you mean {near}?)"))
 }
 

@@ -82,14 +82,33 @@ impl Rules {
     }
 
     pub fn read(path: &Path) -> Result<Self> {
+        let (written, built_in) = Rules::read_written(path)?;
+        Ok(written.with(built_in))
+    }
+
+    /// The rules as they are written, and the built-in alert as their defaults have it.
+    pub(super) fn read_written(path: &Path) -> Result<(Self, Rule)> {
         let text = read_text(path, RULES_BYTES).map_err(|error| {
             Failure::new("rules_not_found", format!("read {}: {error}", path.display())).hint("--rules names a YAML file of alerts.")
         })?;
-        Rules::parse(&text, &path.display().to_string()).context("read the rules")
+        Rules::written(&text, &path.display().to_string()).context("read the rules")
     }
 
     /// `name` is what an error calls the text.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
+        let (written, built_in) = Rules::written(text, name)?;
+        Ok(written.with(built_in))
+    }
+
+    /// With the built-in alert, unless one of its name takes its place.
+    pub(super) fn with(mut self, built_in: Rule) -> Self {
+        if self.rules.iter().all(|rule| rule.name != built_in.name) {
+            self.rules.push(built_in);
+        }
+        self
+    }
+
+    fn written(text: &str, name: &str) -> Result<(Self, Rule)> {
         let document = Document { name, text, hint: HINT, keys: &KEYS };
         let file: File = document.read()?;
         let wrong = |spanned: &Spanned<String>, at: usize, message: String| document.wrong_at(spanned, at, &message);
@@ -152,6 +171,9 @@ impl Rules {
             if let Some(label) = labels.keys().find(|label| !is_label(label)) {
                 return Err(wrong(key, 0, format!("{label:?} is no name for a label: letters, digits and _; not alertname or severity")));
             }
+            if condition.metric.is_of_sources() && labels.contains_key("source") {
+                return Err(wrong(key, 0, "the label \"source\" says which source the alert is about".to_string()));
+            }
             let annotations = over(&defaults.annotations, &written.annotations);
             if let Some(name) = annotations.keys().find(|name| !is_word(name)) {
                 return Err(wrong(key, 0, format!("{name:?} is no name for an annotation: letters, digits and _")));
@@ -167,7 +189,13 @@ impl Rules {
                 ..Rule::new(&key.value, condition)
             });
         }
-        Ok(Rules { rules, interval_ms })
+        // Whoever is to hear of all alerts hears of this one.
+        let mut built_in = Rule::source_unreadable();
+        built_in.labels = file.defaults.labels;
+        for (name, text) in file.defaults.annotations {
+            built_in.annotations.entry(name).or_insert(text);
+        }
+        Ok((Rules { rules, interval_ms }, built_in))
     }
 
     /// The longest window that a rule looks back over.
@@ -224,6 +252,7 @@ mod tests {
                 "low_cache_hit_ratio cache_hit_ratio < 90% 300000 warning",
                 "connection_pool_exhaustion pool_usage > 90% 60000 critical",
                 "query_error_rate error_rate > 1% 30000 critical",
+                "source_unreadable source_failed > 0 60000 critical",
             ]
         );
     }
@@ -250,6 +279,9 @@ mod tests {
             ("alerts:\n  a: {condition: p95 > 1s, min_samples: .nan}\n", "x:2:41:", "no number of events"),
             ("alerts:\n  a: {condition: p95 > 1s, min_samples: 1e300}\n", "x:2:41:", "1e300 is no number of events"),
             ("alerts:\n  a: {condition: p95 > 1s, annotations: {<b>: x}}\n", "x:2:3:", "no name for an annotation"),
+            ("alerts:\n  a: {condition: source_failed > 1}\n", "x:2:34:", "source_failed is 0 or 1: this never holds"),
+            ("alerts:\n  a: {condition: 'source_failed{source=\"redis\"} > 0'}\n", "x:2:", "this is about no source"),
+            ("alerts:\n  a: {condition: source_failed > 0, labels: {source: x}}\n", "x:2:3:", "which source the alert is about"),
             ("alerts:\n  \"a b\": {condition: error_rate > 1%}\n", "x:2:", "no name for an alert"),
         ] {
             let said = format!("{:#}", Rules::parse(text, "x").unwrap_err());

@@ -41,8 +41,8 @@ struct Test {
 #[derive(Debug)]
 struct Expected {
     at: i64,
-    /// Of all of them.
-    rule: usize,
+    /// The rule's.
+    name: String,
     state: Option<State>,
     /// Empty: it does not fire.
     alerts: Vec<ExpectedAlert>,
@@ -149,11 +149,11 @@ impl Script {
     fn parse(text: &str, name: &str, folder: &Path) -> Result<Self> {
         let document = Document { name, text, hint: HINT, keys: &KEYS };
         let file: File = document.read()?;
-        let mut rules: Option<Rules> = None;
+        let mut all: Option<(Rules, Rule)> = None;
         for named in &file.rule_files {
-            let read = Rules::read(&folder.join(&named.value))?;
-            let Some(rules) = &mut rules else {
-                rules = Some(read);
+            let (read, built_in) = Rules::read_written(&folder.join(&named.value))?;
+            let Some((rules, _)) = &mut all else {
+                all = Some((read, built_in));
                 continue;
             };
             if let Some(twice) = read.rules.iter().find(|rule| rules.rules.iter().any(|there| there.name == rule.name)) {
@@ -161,7 +161,7 @@ impl Script {
             }
             rules.rules.extend(read.rules);
         }
-        let rules = rules.unwrap_or_else(Rules::strategy);
+        let rules = all.map_or_else(Rules::strategy, |(rules, built_in)| rules.with(built_in)).each();
         if file.tests.value.is_empty() {
             return Err(document.wrong(&file.tests, "there is no test in it"));
         }
@@ -223,26 +223,30 @@ impl Test {
         report.tests += 1;
         report.expectations += self.expected.len();
         report.not_tried += self.not_tried;
-        let mut before: BTreeMap<&str, State> = BTreeMap::new();
+        let mut before: BTreeMap<String, State> = BTreeMap::new();
         for (tick, at_tick) in alerts.iter().enumerate() {
             for (rule, alert) in rules.rules.iter().zip(at_tick) {
-                if before.insert(&rule.name, alert.state).unwrap_or_default() != alert.state {
-                    report.transitions.push((self.name.clone(), tick as i64 * self.interval_ms, rule.name.clone(), alert.state));
+                if before.insert(rule.key(), alert.state).unwrap_or_default() != alert.state {
+                    report.transitions.push((self.name.clone(), tick as i64 * self.interval_ms, rule.key(), alert.state));
                 }
             }
         }
         for expected in &self.expected {
-            let (rule, alert) = (&rules.rules[expected.rule], &alerts[self.tick(expected)][expected.rule]);
-            let place = format!("{}: {} at {}", self.name, rule.name, span_text(expected.at));
-            let is_so = match expected.state {
-                Some(state) => alert.state == state,
-                None => (alert.state == State::Firing) != expected.alerts.is_empty(),
-            };
-            if !is_so {
-                let wanted = expected.state.map_or(if expected.alerts.is_empty() { "not firing" } else { "firing" }, State::name);
-                report.failures.push(format!("{place} is {}, and should be {wanted}", alert.state.name()));
+            let at_tick = rules.rules.iter().zip(&alerts[self.tick(expected)]);
+            for (rule, alert) in at_tick.filter(|(rule, _)| rule.name == expected.name) {
+                let place = format!("{}: {} at {}", self.name, rule.key(), span_text(expected.at));
+                let alerts = expected.alerts_of(rule);
+                // Of the alerts of several sources those that are named are meant.
+                let is_so = match expected.state.filter(|_| rule.of.is_none() || !alerts.is_empty()) {
+                    Some(state) => alert.state == state,
+                    None => (alert.state == State::Firing) != alerts.is_empty(),
+                };
+                if !is_so {
+                    let wanted = expected.state.map_or(if alerts.is_empty() { "not firing" } else { "firing" }, State::name);
+                    report.failures.push(format!("{place} is {}, and should be {wanted}", alert.state.name()));
+                }
+                report.failures.extend(differences(rule, alert, &alerts, &place));
             }
-            report.failures.extend(differences(rule, alert, expected, &place));
         }
     }
 
@@ -269,13 +273,14 @@ impl Expected {
                 &format!("{:?} is more than {TICKS_MOST} evaluations, one every {}", time.value, span_text(interval_ms)),
             ));
         }
-        let Some(rule) = rules.rules.iter().position(|rule| rule.name == alert.value) else {
+        let of_name: Vec<&Rule> = rules.rules.iter().filter(|rule| rule.name == alert.value).collect();
+        if of_name.is_empty() {
             let near = rules.rules.iter().map(|rule| (strsim::damerau_levenshtein(&rule.name, &alert.value), &rule.name)).min();
             let question = near
                 .filter(|(distance, name)| *distance <= 3 && distance * 2 < name.len())
                 .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"));
             return Err(wrong(alert, &format!("there is no alert {:?}{question}", alert.value)));
-        };
+        }
         let state = match &written.exp_state {
             None => None,
             Some(said) => Some(
@@ -287,10 +292,37 @@ impl Expected {
         };
         // What never has a value never fires: that this is so is no finding.
         let expects_silence = state.map_or(written.exp_alerts.is_empty(), |state| state == State::Inactive);
-        if expects_silence && !can_be_judged(&rules.rules[rule], series) {
-            return Err(wrong(alert, &format!("{} reads none of the input series; write {}", alert.value, needed(&rules.rules[rule]))));
+        if expects_silence && !of_name.iter().any(|rule| can_be_judged(rule, series)) {
+            let needed: Vec<String> = of_name.iter().copied().map(needed).collect();
+            return Err(wrong(alert, &format!("{} reads none of the input series; write {}", alert.value, needed.join(", or "))));
         }
-        Ok(Expected { at, rule, state, alerts: written.exp_alerts.clone() })
+        // Where there is an alert of each source it is not told which one is meant.
+        let is_of_none = |expected: &ExpectedAlert| of_name.iter().all(|rule| !expected.is_of(rule));
+        let is_stateless = of_name[0].of.is_some() && state.is_some() && written.exp_alerts.is_empty();
+        if is_stateless || written.exp_alerts.iter().any(is_of_none) {
+            let sources: Vec<&str> = of_name.iter().filter_map(|rule| rule.of).map(Source::name).collect();
+            return Err(wrong(
+                alert,
+                &format!(
+                    "{} is an alert of each source: exp_alerts: [{{exp_labels: {{source: …}}}}] names {}",
+                    alert.value,
+                    sources.join(", ")
+                ),
+            ));
+        }
+        Ok(Expected { at, name: alert.value.clone(), state, alerts: written.exp_alerts.clone() })
+    }
+
+    /// What is expected of the alert of this rule.
+    fn alerts_of(&self, rule: &Rule) -> Vec<&ExpectedAlert> {
+        self.alerts.iter().filter(|alert| alert.is_of(rule)).collect()
+    }
+}
+
+impl ExpectedAlert {
+    /// Of several sources' alerts it is that of the source that it names.
+    fn is_of(&self, rule: &Rule) -> bool {
+        rule.of.is_none_or(|source| self.exp_labels.get("source").is_some_and(|named| named == source.name()))
     }
 }
 
@@ -315,10 +347,10 @@ fn needed(rule: &Rule) -> String {
 }
 
 /// Labels and annotations that are expected and not so.
-fn differences(rule: &Rule, state: &Alert, expected: &Expected, place: &str) -> Vec<String> {
+fn differences(rule: &Rule, state: &Alert, expected: &[&ExpectedAlert], place: &str) -> Vec<String> {
     let mut found = Vec::new();
     let annotations = rule.annotations(state.held, None);
-    for alert in &expected.alerts {
+    for alert in expected {
         for (name, value) in &alert.exp_labels {
             let there = if name == "severity" { Some(&rule.severity) } else { rule.labels.get(name) };
             if there != Some(value) {
@@ -335,7 +367,7 @@ fn differences(rule: &Rule, state: &Alert, expected: &Expected, place: &str) -> 
     found
 }
 
-/// Every rule's alert at every tick, from 0 on, as if all sources were there but those of which `candlefish_source_failed` is 1.
+/// Every alert of [`Rules::each`] at every tick, from 0 on, as if all sources were there but those of which `candlefish_source_failed` is 1.
 pub fn alerts(rules: &Rules, series: &[Scripted], interval_ms: i64, ticks: usize) -> Vec<Vec<Alert>> {
     let mut monitor = Monitor::new(rules.clone(), interval_ms, "a script");
     (0..ticks)
@@ -354,7 +386,7 @@ pub fn alerts(rules: &Rules, series: &[Scripted], interval_ms: i64, ticks: usize
             });
             let not_asked = series.iter().filter(|(_, values)| at_tick(values).is_none()).map(|(key, _)| key.clone()).collect();
             monitor.evaluate(Sample { at: tick as i64 * interval_ms, points, not_asked, presence: presence.to_vec(), ..Sample::default() });
-            monitor.rules().iter().map(|rule| monitor.alerts.get(&rule.name).cloned().unwrap_or_default()).collect()
+            monitor.rules().iter().map(|rule| monitor.alerts.get(&rule.key()).cloned().unwrap_or_default()).collect()
         })
         .collect()
 }
@@ -419,6 +451,33 @@ mod tests {
         assert!(values("x").is_err() && values("1+x2").is_err() && values("1x99999999999").is_err());
         assert_eq!(key("a{b=\"c\", d='e'}").unwrap(), Key::new("a", &[("b", "c"), ("d", "e")]));
         assert_eq!(key("a").unwrap(), Key::new("a", &[]));
+    }
+
+    #[test]
+    fn of_the_alerts_of_each_source_those_fire_that_are_named() {
+        let run = |expected: &str| {
+            let series = "- {series: 'candlefish_source_failed{source=\"pgbouncer\"}', values: '0 1x20'}";
+            let text = format!(
+                "tests:\n- interval: 15s\n  input_series:\n  {series}\n  alert_rule_test:\n  - {{alertname: source_unreadable, {expected}}}\n"
+            );
+            Script::parse(&text, "x", Path::new(".")).map(|script| script.run().failures).map_err(|error| format!("{error:#}"))
+        };
+        let of = |source: &str| format!("exp_alerts: [{{exp_labels: {{source: {source}, severity: critical}}}}]");
+        assert_eq!(run(&format!("eval_time: 1m15s, {}", of("pgbouncer"))).unwrap(), [""; 0]);
+        assert_eq!(run("eval_time: 1m").unwrap(), [""; 0]);
+        assert_eq!(run(&format!("eval_time: 1m, exp_state: pending, {}", of("pgbouncer"))).unwrap(), [""; 0]);
+        let key = |source: &str| format!("test 1: source_unreadable{{source=\"{source}\"}} at 75s");
+        assert_eq!(run("eval_time: 1m15s").unwrap(), [format!("{} is firing, and should be not firing", key("pgbouncer"))]);
+        let failures = run(&format!("eval_time: 1m15s, {}", of("instances"))).unwrap();
+        let wanted = [
+            format!("{} is inactive, and should be firing", key("instances")),
+            format!("{} is firing, and should be not firing", key("pgbouncer")),
+        ];
+        assert_eq!(failures, wanted);
+        for expected in ["exp_alerts: [{}]".to_string(), of("redis"), "exp_state: pending".to_string()] {
+            let said = run(&format!("eval_time: 1m, {expected}")).unwrap_err();
+            assert!(said.contains("names instances, pgbouncer, pg_stat_statements, pg_stat_database"), "{said}");
+        }
     }
 
     #[test]

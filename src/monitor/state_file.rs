@@ -63,6 +63,8 @@ struct Saved {
     target: String,
     alerts: BTreeMap<String, Alert>,
     used: BTreeMap<String, String>,
+    #[serde(default)]
+    missed: BTreeMap<String, Option<i64>>,
     /// Unsent.
     #[serde(default)]
     notices: Vec<Notice>,
@@ -190,7 +192,7 @@ impl StateFile {
             return Err(damaged(format!("it is of {}, not of {}", saved.target, monitor.target)).into());
         }
         for rule in &monitor.rules {
-            if let Some(alert) = saved.alerts.get(&rule.name) {
+            if let Some(alert) = saved.alerts.get(&rule.key()) {
                 let mut alert = alert.clone();
                 if now < saved.at {
                     // The clock was set back.
@@ -200,14 +202,13 @@ impl StateFile {
                 if let Silence::Outage = silence {
                     alert.was_unwatched(now - saved.at);
                 }
-                monitor.alerts.insert(rule.name.clone(), alert);
+                monitor.alerts.insert(rule.key(), alert);
             }
         }
-        for (rule, name) in saved.used {
-            if let Some(source) = Source::ALL.into_iter().find(|source| source.name() == name) {
-                monitor.used.insert(rule, source);
-            }
-        }
+        let named = |name: &str| Source::ALL.into_iter().find(|source| source.name() == name);
+        let used = saved.used.into_iter().filter_map(|(rule, name)| Some((rule, named(&name)?)));
+        monitor.used.extend(used);
+        monitor.missed.extend(saved.missed.into_iter().filter_map(|(name, since)| Some((named(&name)?, since))));
         if now - saved.at < silence as i64 && now >= saved.at {
             monitor.series.restore(saved.series);
             monitor.last = Some(Sample { at: saved.at, ..Sample::default() });
@@ -227,6 +228,7 @@ impl StateFile {
             target: monitor.target.clone(),
             alerts: monitor.alerts.clone(),
             used: monitor.used.iter().map(|(rule, source)| (rule.clone(), source.name().to_string())).collect(),
+            missed: monitor.missed.iter().map(|(source, since)| (source.name().to_string(), *since)).collect(),
             notices: left.notices,
             is_told: left.is_told,
             not_before: left.not_before,

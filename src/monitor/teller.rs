@@ -34,11 +34,11 @@ pub async fn tell(webhook: &Webhook, left: &Sender<Left>, until: Option<Instant>
     let mut turn = Instant::now();
     loop {
         let now = Instant::now();
-        let next = next(&news.borrow_and_update(), &sent, |name| tried.get(name).map_or(now, |tried| tried.again), now);
+        let next = next(&news.borrow_and_update(), &sent, |title| tried.get(title).map_or(now, |tried| tried.again), now);
         let next = next.map(|(notice, at)| (notice, at.max(turn))).filter(|(_, at)| until.is_none_or(|until| *at < until));
         let wakes = match next {
             Some((notice, at)) if at <= now => {
-                sent.insert(notice.name().to_string());
+                sent.insert(notice.title());
                 turn = now + TURN;
                 sending.push(async move { (webhook.send(&notice, until).await, notice) });
                 continue;
@@ -51,28 +51,28 @@ pub async fn tell(webhook: &Webhook, left: &Sender<Left>, until: Option<Instant>
         }
         tokio::select! {
             Some((answer, notice)) = sending.next() => {
-                let name = notice.name();
-                sent.remove(name);
+                let title = notice.title();
+                sent.remove(&title);
                 turn = Instant::now();
                 let Err(untaken) = answer else {
-                    tried.remove(name);
+                    tried.remove(&title);
                     left.send_modify(|left| left.notices.retain(|there| *there != notice));
                     continue;
                 };
-                let times = tried.get(name).map_or(0, |tried| tried.times) + 1;
+                let times = tried.get(&title).map_or(0, |tried| tried.times) + 1;
                 if untaken.is_final {
-                    tried.remove(name);
+                    tried.remove(&title);
                     left.send_modify(|left| left.notices.retain(|there| *there != notice));
                 } else {
                     let pause = PAUSES.get((times - 1) % (PAUSES.len() + 1)).filter(|_| !untaken.is_untrusted).unwrap_or(&AGAIN);
-                    tried.insert(name.to_string(), Tried { times, again: turn + *pause });
+                    tried.insert(title.clone(), Tried { times, again: turn + *pause });
                 }
                 if let Some(wait) = untaken.wait {
                     left.send_modify(|left| left.not_before = now_ms() + wait.as_millis() as i64);
                 }
                 if times == 1 || times.is_multiple_of(PAUSES.len() + 1) || untaken.is_final {
                     let then = if untaken.is_final { "it is not tried again" } else { "it is tried again" };
-                    warn(&format!("the webhook did not take {name}: {}; {then}", untaken.why));
+                    warn(&format!("the webhook did not take {title}: {}; {then}", untaken.why));
                 }
             }
             _ = news.changed() => {}
@@ -85,8 +85,8 @@ pub async fn tell(webhook: &Webhook, left: &Sender<Left>, until: Option<Instant>
 fn next(left: &Left, sent: &HashSet<String>, again: impl Fn(&str) -> Instant, now: Instant) -> Option<(Notice, Instant)> {
     let free = now + left.asked_to_wait();
     let mut seen = sent.clone();
-    let firsts = left.notices.iter().filter(|notice| seen.insert(notice.name().to_string()));
-    firsts.map(|notice| (notice, again(notice.name()).max(free))).min_by_key(|(_, at)| *at).map(|(notice, at)| (notice.clone(), at))
+    let firsts = left.notices.iter().filter(|notice| seen.insert(notice.title()));
+    firsts.map(|notice| (notice, again(&notice.title()).max(free))).min_by_key(|(_, at)| *at).map(|(notice, at)| (notice.clone(), at))
 }
 
 impl Left {

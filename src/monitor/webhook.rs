@@ -75,6 +75,7 @@ impl Notice {
         let value = report.value.map_or("unknown".to_string(), |value| match report.unit {
             "ratio" => format!("{:.2} %", value * 100.0),
             "bytes" => format!("{:.1} MB", value / 1e6),
+            "count" => value.to_string(),
             unit => format!("{value:.1} {unit}"),
         });
         annotations.insert("value".to_string(), value);
@@ -95,8 +96,14 @@ impl Notice {
         }
     }
 
-    pub fn name(&self) -> &str {
-        self.labels.get("alertname").map_or("", String::as_str)
+    /// What tells its alert from every other: its name, and the source that it is about.
+    fn group(&self) -> BTreeMap<&str, &str> {
+        ["alertname", "source"].into_iter().filter_map(|name| Some((name, self.labels.get(name)?.as_str()))).collect()
+    }
+
+    /// The same for people.
+    pub fn title(&self) -> String {
+        self.group().into_values().collect::<Vec<_>>().join(" ")
     }
 
     /// The document that Alertmanager would send for it.
@@ -105,10 +112,11 @@ impl Notice {
         let mut labels = self.labels.clone();
         labels.insert("instance".to_string(), target.to_string());
         let identity = labels.iter().map(|(name, value)| format!("{name}\u{ff}{value}\u{ff}")).collect::<String>();
-        let group = json!({ "alertname": self.name() });
+        let group = self.group();
+        let group_key: Vec<String> = group.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         json!({
             "version": "4",
-            "groupKey": format!("{{}}:{{alertname=\"{}\"}}", self.name()),
+            "groupKey": format!("{{}}:{{{}}}", group_key.join(", ")),
             "truncatedAlerts": 0,
             "status": status,
             "receiver": "candlefish",

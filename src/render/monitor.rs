@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use crate::model::Unit;
 use crate::monitor::{AlertReport, KpiReport, Shown, Sign, Status};
 use crate::render::table::visible;
 use crate::render::{Format, Table, Ui, csv, units};
@@ -61,11 +62,11 @@ fn changes(status: &Status, before: Option<&Status>) -> Vec<String> {
     let mut lines = Vec::new();
     let now = clock(status.at);
     for alert in &status.alerts {
-        let old = before.and_then(|before| before.alerts.iter().find(|old| old.name == alert.name));
+        let old = before.and_then(|before| before.alerts.iter().find(|old| old.is_of(alert)));
         let quiet = matches!(alert.state, Shown::Inactive | Shown::NotApplicable);
         // That an alert waits for its source, and that it no longer does, is news as well.
         if old.map_or(!quiet, |old| old.state != alert.state || old.held_until.is_some() != alert.held_until.is_some()) {
-            lines.push(format!("{now}  {}  {}  {}{}", alert.state.name(), alert.name, value_of(alert), reason(alert)));
+            lines.push(format!("{now}  {}  {}  {}{}", alert.state.name(), alert.title(), value_of(alert), reason(alert)));
         }
     }
     for source in &status.sources {
@@ -80,7 +81,7 @@ fn changes(status: &Status, before: Option<&Status>) -> Vec<String> {
         lines.push(format!(
             "{now}  watching {}: {} rules, {} firing, {} pending, {} unknown",
             status.target,
-            status.alerts.len(),
+            status.judging().count(),
             count(Shown::Firing),
             count(Shown::Pending),
             count(Shown::Unknown)
@@ -99,36 +100,58 @@ pub fn nagios(status: &Status) -> (String, u8) {
             let (warning, critical) =
                 if alert.severity == "critical" { (None, Some(alert.threshold)) } else { (Some(alert.threshold), None) };
             let limit = |limit: Option<f64>| limit.map_or(String::new(), |limit| nagios_range(alert.sign, limit));
-            Some(format!("{}={}{unit};{};{}", alert.name, alert.value?, limit(warning), limit(critical)))
+            Some(format!("{}={}{unit};{};{}", alert.title().replace(' ', "_"), alert.value?, limit(warning), limit(critical)))
         })
         .collect();
     let perfdata = if perfdata.is_empty() { String::new() } else { format!(" | {}", perfdata.join(" ")) };
-    let firing = status.firing();
+    let (firing, causes) = (status.firing(), causes(status));
+    // Why a source cannot be read is said once, and not by each who wanted to hear from it.
+    let own_reason = |alert: &AlertReport| {
+        let of_source = |why: &String| causes.iter().any(|(_, cause)| why.contains(cause));
+        alert.reason.clone().filter(|why| !of_source(why))
+    };
     let said = |alert: &&AlertReport| {
         let since = alert.active_since.map_or(String::new(), |since| format!(" for {:.0} s", (status.at - since) as f64 / 1000.0));
-        let unseen = if alert.is_judged { String::new() } else { reason(alert) };
-        format!("{} {} ({}{since}){unseen}", alert.name, value_of(alert), alert.condition)
+        let unseen = own_reason(alert).filter(|_| !alert.is_judged).map_or(String::new(), |why| format!(": {why}"));
+        match alert.is_of_source() {
+            true => format!("{}{since}", alert.title()),
+            false => format!("{} {} ({}{since}){unseen}", alert.name, value_of(alert), alert.condition),
+        }
     };
     let unknown = status.unknown();
-    let (word, code, what) = match firing.first() {
+    let (word, code, mut what) = match firing.first() {
         Some(worst) if worst.severity == "critical" => ("CRITICAL", 2, firing.iter().map(said).collect::<Vec<_>>().join(", ")),
         Some(worst) if worst.severity == "warning" => ("WARNING", 1, firing.iter().map(said).collect::<Vec<_>>().join(", ")),
         _ if !unknown.is_empty() => {
-            let said = |alert: &&AlertReport| format!("{}{}", alert.name, reason(alert));
-            ("UNKNOWN", 3, unknown.iter().map(said).collect::<Vec<_>>().join(", "))
+            let mut reasons: Vec<(Option<String>, Vec<String>)> = Vec::new();
+            for alert in &unknown {
+                let why = own_reason(alert);
+                match reasons.iter_mut().find(|(there, _)| *there == why) {
+                    Some((_, alerts)) => alerts.push(alert.title()),
+                    None => reasons.push((why, vec![alert.title()])),
+                }
+            }
+            let said = |(why, alerts): &(Option<String>, Vec<String>)| {
+                format!("{}: {}", alerts.join(", "), why.as_deref().unwrap_or("a source cannot be read"))
+            };
+            ("UNKNOWN", 3, reasons.iter().map(said).collect::<Vec<_>>().join("; "))
         }
         None if !status.is_judged() => {
             let said = |alert: &AlertReport| format!("{}{}", alert.name, reason(alert));
-            let each = status.alerts.iter().map(said).collect::<Vec<_>>().join(", ");
-            ("UNKNOWN", 3, format!("nothing that is there can judge any of {} rules: {each}", status.alerts.len()))
+            let each = status.judging().map(said).collect::<Vec<_>>().join(", ");
+            ("UNKNOWN", 3, format!("nothing that is there can judge any of {} rules: {each}", status.judging().count()))
         }
         _ => {
-            let applicable = status.alerts.iter().filter(|alert| alert.state != Shown::NotApplicable).count();
-            let idle = status.alerts.iter().filter(|alert| alert.state == Shown::Inactive && alert.value.is_none()).count();
+            let applicable = status.judging().filter(|alert| alert.state != Shown::NotApplicable).count();
+            let idle = status.judging().filter(|alert| alert.state == Shown::Inactive && alert.value.is_none()).count();
             let idle = if idle > 0 { format!("; for {idle} of them nothing has happened to judge") } else { String::new() };
-            ("OK", 0, format!("{applicable} of {} rules were evaluated, none fires at warning or above{idle}", status.alerts.len()))
+            let rules = status.judging().count();
+            ("OK", 0, format!("{applicable} of {rules} rules were evaluated, none fires at warning or above{idle}"))
         }
     };
+    for (sources, why) in &causes {
+        what.push_str(&format!("; {sources} cannot be read: {why}"));
+    }
     // A bar would end the text for whoever reads it.
     (format!("{word} - {}{perfdata}", visible(&what.replace('|', "/").replace('\n', " "))), code)
 }
@@ -141,6 +164,19 @@ fn nagios_range(sign: Sign, limit: f64) -> String {
         Sign::Equal => format!("@{limit}:{limit}"),
         Sign::Different => format!("{limit}:{limit}"),
     }
+}
+
+/// Which sources cannot be read, and why: those of one reason together.
+fn causes(status: &Status) -> Vec<(String, &str)> {
+    let mut causes: Vec<(String, &str)> = Vec::new();
+    for source in status.sources.iter().filter(|source| source.state == "failed") {
+        let why = source.reason.as_deref().unwrap_or_default();
+        match causes.iter_mut().find(|(_, there)| *there == why) {
+            Some((names, _)) => *names = format!("{names}, {}", source.name),
+            None => causes.push((source.name.to_string(), why)),
+        }
+    }
+    causes
 }
 
 fn tables(ui: &Ui, status: &Status) -> String {
@@ -202,6 +238,7 @@ pub(super) fn shown(value: f64, unit: &str) -> String {
         "ms" => units::seconds(value / 1000.0),
         "ratio" => units::percent(value),
         "bytes" => units::bytes(value.max(0.0) as u64),
+        "count" => value.to_string(),
         _ if value >= 100.0 => units::count(value.round() as u64),
         _ => format!("{value:.1}"),
     }
@@ -239,7 +276,7 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
                         "name": rule.name, "condition": rule.condition.text, "metric": rule.condition.metric.name, "severity": rule.severity,
                         "for_seconds": rule.for_ms as f64 / 1000.0, "window_seconds": rule.condition.window_ms as f64 / 1000.0,
                         "threshold": threshold, "unit": unit, "keep_firing_seconds": rule.keep_firing_ms as f64 / 1000.0,
-                        "min_samples": rule.min_samples, "on_no_data": rule.on_no_data.name(),
+                        "min_samples": rule.min_samples, "built_in": rule.is_built_in, "on_no_data": rule.on_no_data.name(),
                         "always_holds": rule.condition.holds_in_reach() == Some(true), "promql": rule.promql(), "not_filled_in": rule.not_filled_in(),
                     })
                 })
@@ -268,8 +305,14 @@ pub fn rules_checked(ui: &Ui, file: &str, rules: &[crate::monitor::Rule]) -> Res
                 ]);
             }
             table.print(ui)?;
+            for rule in rules.iter().filter(|rule| rule.is_built_in) {
+                ui.say(&format!("{} is built in; an alert of that name takes its place", rule.name));
+            }
             for rule in rules.iter().filter(|rule| rule.condition.text.ends_with(|end: char| end.is_ascii_digit())) {
                 let (threshold, unit) = rule.threshold();
+                if unit == Unit::Count.short() {
+                    continue;
+                }
                 ui.say(&format!("{}: no unit is written, and its limit is taken as {}", rule.name, shown(threshold, unit)));
             }
             for rule in rules.iter().filter(|rule| rule.condition.holds_in_reach() == Some(true)) {
@@ -332,6 +375,7 @@ mod tests {
         let alert = |held_until: Option<i64>| AlertReport {
             name: "a".to_string(),
             severity: "critical".to_string(),
+            labels: Default::default(),
             state: Shown::Firing,
             condition: "error_rate > 1%".to_string(),
             metric: "error_rate",

@@ -14,7 +14,7 @@ pub fn top(ui: &Ui, status: &Status, history: &[HistoryPoint], (width, height): 
     let mut others: Vec<&AlertReport> = status.alerts.iter().filter(|alert| alert.state != Shown::Firing).collect();
     others.sort_by_key(|alert| urgency(alert.state));
     let line = |alert: &&AlertReport| {
-        let (state, name, said) = (alert.state.name(), visible(&alert.name), value_of(alert));
+        let (state, name, said) = (alert.state.name(), visible(&alert.title()), value_of(alert));
         match is_narrow {
             true => format!("{state} {name} {said}"),
             false => format!("{state:<15} {name:<28} {said}{}", visible(&reason(alert))),

@@ -242,7 +242,7 @@ fn what_has_died_is_missed() {
         scope.spawn(|| run_in(10, &format!("stats all -d {url}"), 2, &["PostgreSQL cannot be reached", "no answer within 5s"]));
         scope.spawn(|| run_in(10, &format!("doctor -d {url}"), 2, &["no answer within 5s"]));
         let failed = ["source pg_stat_database is failed: PostgreSQL cannot be reached", "no answer within 5s"];
-        scope.spawn(move || run_in(12, &format!("monitor --once --interval 1s --ignore-for -d {url}"), 2, &failed));
+        scope.spawn(move || run_in(12, &format!("monitor --once --interval 1s --ignore-for -d {url}"), 1, &failed));
     });
     send("-CONT", &["postgres"]);
     let mut said = BufReader::new(watch.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -267,7 +267,7 @@ fn what_has_died_is_missed() {
             assert!(seen > 0, "none of them was seen");
         });
         let failed = ["source pgbouncer is failed: PgBouncer did not answer within", "source instances is failed"];
-        scope.spawn(move || run_in(8, "monitor --once --ignore-for", 2, &failed));
+        scope.spawn(move || run_in(8, "monitor --once --ignore-for", 1, &failed));
         scope.spawn(|| run_in(8, "doctor", 1, &["PgBouncer cannot be reached", "no answer within 5s", "connect to Redis: timed out"]));
         scope.spawn(|| run_in(8, "stats pools", 1, &["pools is unavailable", "no answer within 5s"]));
         scope.spawn(|| run_in(10, "stats all", 1, &["pools is unavailable", "no answer within 5s", "cache is unavailable"]));
@@ -280,7 +280,7 @@ fn what_has_died_is_missed() {
     }
     case.run("stats cache").exit(1).stderr_has("Connection refused").stderr_has("`candlefish stack up`");
     case.run("stats pools").exit(1).stderr_has("PgBouncer cannot be reached").stderr_has("`candlefish stack up`");
-    let watch = case.run("monitor --once --ignore-for --json").exit(2).json();
+    let watch = case.run("monitor --once --ignore-for --json").exit(1).json();
     let sources = watch["sources"].as_array().unwrap();
     for name in ["instances", "pgbouncer"] {
         let source = sources.iter().find(|source| source["name"] == name).unwrap();
@@ -289,6 +289,13 @@ fn what_has_died_is_missed() {
     // Nobody who counts something else answers for them, in the alert or in the KPI.
     assert_eq!(watch["alerts"].as_array().unwrap().iter().filter(|alert| alert["state"] == "unknown").count(), 4, "{watch:#}");
     assert!(watch["kpis"].as_array().unwrap().iter().all(|kpi| kpi["met"].is_null()), "{watch:#}");
+    // PostgreSQL itself: that the stack's has died is what a watch is there to tell.
+    send("-KILL", &["postgres"]);
+    let watch = case.run("monitor --once --ignore-for --json").exit(1).json();
+    let is_it = |alert: &&Value| alert["name"] == "source_unreadable" && alert["source"] == "pg_stat_database";
+    let told = watch["alerts"].as_array().unwrap().iter().find(is_it).unwrap();
+    assert!(told["state"] == "firing" && told["reason"].as_str().unwrap().contains("`candlefish stack up`"), "{told:#}");
+    case.run("--quiet stack up").exit(0);
     case.run("--quiet stack down").exit(0);
     case.run("doctor").exit(2).stderr_has("the local stack in").stderr_has("is not up");
     case.run("--quiet stack down --destroy --yes").exit(0);

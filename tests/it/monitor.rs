@@ -13,6 +13,7 @@ mod prometheus;
 mod rules;
 mod served;
 pub mod top;
+mod unreadable;
 mod watch;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -69,6 +69,18 @@ impl Settings {
         }
     }
 
+    /// The same for who watches: that the local stack's has died, or hangs, is what it is there to tell.
+    pub fn watched_address(&self, flag: Option<&str>, ui: &Ui) -> Result<Address> {
+        match self.target(flag, ui)? {
+            Target::Address(address) => Ok(*address),
+            Target::LocalStack => {
+                let stack = Stack::locate()?;
+                let addresses = if stack.has(ServerName::Postgres)? { stack.addresses()? } else { None };
+                addresses.map_or_else(local_stack, |addresses| Address::parse(&addresses.database_url(), LOCAL_STACK))
+            }
+        }
+    }
+
     /// The pooler, when somebody names one.
     pub fn pooler(&self, flag: Option<&str>, ui: &Ui) -> Result<Option<Address>> {
         let mut warnings = Vec::new();

@@ -77,6 +77,7 @@ fn grafana_unit(unit: Unit) -> &'static str {
         Unit::Milliseconds => "s",
         Unit::Ratio => "percentunit",
         Unit::Bytes => "decbytes",
+        Unit::Count => "short",
     }
 }
 

@@ -65,11 +65,12 @@ fn one(rule: &Rule) -> String {
 
 fn summary(rule: &Rule) -> String {
     let format = match rule.condition.metric.unit {
-        Unit::Milliseconds => "humanizeDuration",
-        Unit::Ratio => "humanizePercentage",
-        Unit::Bytes => "humanize1024",
+        Unit::Milliseconds => " | humanizeDuration",
+        Unit::Ratio => " | humanizePercentage",
+        Unit::Bytes => " | humanize1024",
+        Unit::Count => "",
     };
     let limit = rule.condition.text.split(Sign::text(rule.condition.sign)).nth(1).unwrap_or_default().trim();
     let sign = rule.condition.sign.text();
-    format!("{} is {{{{ $value | {format} }}}} ({sign} {limit})", rule.condition.metric.name)
+    format!("{} is {{{{ $value{format} }}}} ({sign} {limit})", rule.condition.metric.name)
 }

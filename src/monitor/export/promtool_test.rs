@@ -23,7 +23,7 @@ pub fn promtool_test(rules: &Rules, rules_file: &str) -> String {
 
 /// The same over any series.
 pub fn promtool_test_of(rules: &Rules, rules_file: &str, series: &[Scripted], ticks: usize) -> String {
-    let mut all = rules.clone();
+    let mut all = rules.each();
     all.rules.extend(Rule::of_kpis());
     let alerts = alerts(&all, series, INTERVAL_MS, ticks);
     let mut text = format!(
@@ -126,6 +126,8 @@ fn series() -> Vec<Scripted> {
         gauge("candlefish_pool_in_use", 5.0, 20.0),
         gauge("candlefish_pool_max", 20.0, 20.0),
         gauge("candlefish_resident_memory_bytes", 100e6, 250e6),
+        // Of who comes after the instances: those are heard nonetheless.
+        (Key::new("candlefish_source_failed", &[("source", "pgbouncer")]), gauge("", 0.0, 1.0).1),
     ];
     let bounds = LATENCY_BOUNDS.iter().map(|bound| (*bound, bound.to_string())).chain([(f64::INFINITY, "+Inf".to_string())]);
     for (bound, name) in bounds {
@@ -150,6 +152,7 @@ mod tests {
         let mut all = Rules::strategy();
         all.rules.extend(Rule::of_kpis());
         let alerts = alerts(&all, &series(), INTERVAL_MS, TICKS);
+        // Of the alerts of sources one fires.
         let at = |tick: usize| alerts[tick].iter().filter(|alert| alert.state == State::Firing).count();
         assert_eq!((at(GOOD - 1), at(GOOD + BAD - 1), at(TICKS - 1)), (0, all.rules.len(), 0));
     }

@@ -114,7 +114,8 @@ async fn each_of_the_strategys_alerts_fires_and_resolves_by_a_real_cause() {
     let is = |name: &'static str, state: &'static str| move |sample: &Value| alert(sample, name)["state"] == state;
     let quiet = |sample: &Value| sample["alerts"].as_array().unwrap().iter().all(|alert| alert["state"] == "inactive");
     let sample = running.until("good times", &good, quiet);
-    assert!(sample["alerts"].as_array().unwrap().iter().all(|alert| alert["source"] == "instances"), "{sample:#}");
+    let judged = |alert: &&Value| alert["name"] != "source_unreadable";
+    assert!(sample["alerts"].as_array().unwrap().iter().filter(judged).all(|alert| alert["source"] == "instances"), "{sample:#}");
     let missed: Vec<_> = sample["kpis"].as_array().unwrap().iter().filter(|kpi| kpi["met"] == false && kpi["name"] != "memory").collect();
     assert!(missed.iter().all(|kpi| kpi["name"] == "l2_hit_ratio"), "{missed:#?}");
 

@@ -61,7 +61,7 @@ fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
     case.run("monitor --nagios --rules rules.yaml --state-file state.json -d {url}").exit(2).stdout_has("CRITICAL - errors ");
     // The server goes: what nobody can see is neither over nor healthy.
     let gone = case.run("monitor --once --rules rules.yaml --state-file other.json -d postgresql://x@127.0.0.1:1/x");
-    gone.exit(2).stdout_has("errors  critical  unknown").stderr_has("source pg_stat_database is failed");
+    gone.exit(2).stdout_has("errors             critical  unknown").stderr_has("source pg_stat_database is failed");
     case.run("monitor --nagios -d postgresql://x@127.0.0.1:1/x").exit(3).stdout_has("UNKNOWN - ");
     case.run("monitor --nagios --no-such-flag").exit(3).stdout_has("UNKNOWN - ");
     case.run("monitor --once --state-file state.json --rules rules.yaml -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("it is of");
@@ -105,7 +105,7 @@ fn a_job_may_be_rarer_than_its_windows() {
 }
 
 /// As if the run that left this file had been so long ago.
-fn age(state_file: &Path, by_ms: i64) {
+pub fn age(state_file: &Path, by_ms: i64) {
     let mut saved: Value = serde_json::from_str(&std::fs::read_to_string(state_file).unwrap()).unwrap();
     let earlier = |time: &mut Value| {
         if let Some(ms) = time.as_i64() {
@@ -119,6 +119,7 @@ fn age(state_file: &Path, by_ms: i64) {
     for (_, alert) in saved["alerts"].as_object_mut().unwrap() {
         ["active_at", "fired_at", "resolved_at"].iter().for_each(|name| earlier(&mut alert[*name]));
     }
+    saved["missed"].as_object_mut().into_iter().flat_map(|missed| missed.values_mut()).for_each(earlier);
     std::fs::write(state_file, saved.to_string()).unwrap();
 }
 

@@ -12,10 +12,12 @@ fn main() -> ExitCode {
         Err(exit) => return exit,
     };
     let ui = cli.ui();
-    match std::panic::catch_unwind(AssertUnwindSafe(|| cli::run(cli, &ui))) {
+    let code = match std::panic::catch_unwind(AssertUnwindSafe(|| cli::run(cli, &ui))) {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(error)) => ui.failed(&error),
         // The hook has said what there is to say.
         Err(_) => ExitCode::from(2),
-    }
+    };
+    ui.close();
+    code
 }

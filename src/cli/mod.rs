@@ -27,6 +27,7 @@ mod verify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -227,28 +228,32 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
 
 async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
     let settings = || Settings::load(Environment::of_process(), cli.global.config.as_deref());
-    match cli.command {
-        Command::Migrate(args) => migrate::run(*args, &settings()?, ui).await,
-        Command::Runs(args) => runs::run(args, &settings()?, ui).await,
-        Command::Verify(args) => signals::or_stopped(verify::run(*args, &settings()?, ui)).await,
-        Command::Schema(args) => signals::or_stopped(schema::run(args, &settings()?, ui)).await,
-        Command::Bench(args) => bench::run(*args, &settings()?, ui).await,
-        Command::Stats(args) => {
-            if args.goes_on() {
-                signals::until_told(stats::run(*args, &settings()?, ui)).await
-            } else {
-                signals::or_stopped(stats::run(*args, &settings()?, ui)).await
-            }
+    let settings = &settings;
+    let command = match cli.command {
+        Command::Migrate(args) => boxed(|| async { migrate::run(*args, &settings()?, ui).await }),
+        Command::Runs(args) => boxed(|| async { runs::run(args, &settings()?, ui).await }),
+        Command::Verify(args) => boxed(|| async { signals::or_stopped(verify::run(*args, &settings()?, ui)).await }),
+        Command::Schema(args) => boxed(|| async { signals::or_stopped(schema::run(args, &settings()?, ui)).await }),
+        Command::Bench(args) => boxed(|| async { bench::run(*args, &settings()?, ui).await }),
+        Command::Stats(args) if args.goes_on() => {
+            boxed(|| async { signals::until_left(ui, Box::pin(stats::run(*args, &settings()?, ui))).await })
         }
-        Command::Cache(args) => signals::or_stopped(cache::run(*args, &settings()?, ui)).await,
-        Command::Pgbouncer(command) => signals::or_stopped(pgbouncer::run(command, &settings()?, ui)).await,
-        Command::Monitor(args) => monitor::run(*args, settings, ui).await,
-        Command::Doctor(args) => signals::or_stopped(doctor::run(args, &settings()?, ui)).await,
-        Command::Top(args) => top::run(*args, &settings()?, ui).await,
-        Command::Stack(command) => stack::run(command, ui),
-        Command::Psql(args) => psql::run(args, &settings()?, ui),
-        Command::Config(args) => config::run(&args, &settings()?, ui),
-        Command::Completions(args) => completions::run(&args, ui),
-        Command::Man(args) => completions::man(&args, ui),
-    }
+        Command::Stats(args) => boxed(|| async { signals::or_stopped(stats::run(*args, &settings()?, ui)).await }),
+        Command::Cache(args) => boxed(|| async { signals::or_stopped(cache::run(*args, &settings()?, ui)).await }),
+        Command::Pgbouncer(command) => boxed(|| async { signals::or_stopped(pgbouncer::run(command, &settings()?, ui)).await }),
+        Command::Monitor(args) => boxed(|| monitor::run(*args, settings, ui)),
+        Command::Doctor(args) => boxed(|| async { signals::or_stopped(doctor::run(args, &settings()?, ui)).await }),
+        Command::Top(args) => boxed(|| async { top::run(*args, &settings()?, ui).await }),
+        Command::Stack(command) => return stack::run(command, ui),
+        Command::Psql(args) => return psql::run(args, &settings()?, ui),
+        Command::Config(args) => return config::run(&args, &settings()?, ui),
+        Command::Completions(args) => return completions::run(&args, ui),
+        Command::Man(args) => return completions::man(&args, ui),
+    };
+    command.await
+}
+
+/// A command's state, which takes a hundred kilobytes and more, where no stack keeps room for it; nor for that of all others.
+fn boxed<'a, F: Future<Output = Result<Exit>> + 'a>(command: impl FnOnce() -> F) -> Pin<Box<dyn Future<Output = Result<Exit>> + 'a>> {
+    Box::pin(command())
 }

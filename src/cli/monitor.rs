@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::cli::Exit;
 use crate::cli::duration::interval;
 use crate::cli::settings::{Settings, TargetArgs};
-use crate::cli::signals::{or_stopped, until_told};
+use crate::cli::signals::{or_stopped, until_left};
 use crate::model::{Failure, sentence};
 use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
 use crate::monitor::{
@@ -175,7 +175,7 @@ pub async fn run(args: Args, settings: impl Fn() -> Result<Settings>, ui: &Ui) -
         Some(Command::Rules(command)) => rules(&command, ui),
         None if args.watch.nagios => {
             // Whatever goes wrong is UNKNOWN to Nagios, and never its CRITICAL.
-            match or_stopped(async { once(args.watch, &settings()?, ui).await }).await {
+            match or_stopped(Box::pin(async { once(args.watch, &settings()?, ui).await })).await {
                 Err(error) => {
                     nagios_unknown(&sentence(&error));
                     Ok(Exit::Code(3))
@@ -183,8 +183,8 @@ pub async fn run(args: Args, settings: impl Fn() -> Result<Settings>, ui: &Ui) -
                 Ok(exit) => Ok(exit),
             }
         }
-        None if args.watch.once => or_stopped(async { once(args.watch, &settings()?, ui).await }).await,
-        None => until_told(async { watch(args.watch, &settings()?, ui).await }).await,
+        None if args.watch.once => or_stopped(Box::pin(async { once(args.watch, &settings()?, ui).await })).await,
+        None => until_left(ui, Box::pin(async { watch(args.watch, &settings()?, ui).await })).await,
     }
 }
 
@@ -433,7 +433,7 @@ async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
                 untold = to_tell;
                 saved = Some(tokio::time::Instant::now());
             }
-            if !monitor_tick(ui, &status, before.as_ref())? {
+            if !ui.whole(|| monitor_tick(ui, &status, before.as_ref()))? {
                 return Ok(Exit::Good);
             }
             before = Some(status);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cli::Exit;
 use crate::cli::settings::{Settings, TargetArgs};
-use crate::cli::signals::Signals;
+use crate::cli::signals::{or_stopped, until_left};
 use crate::migrate::{self, RunSummary, State};
 use crate::model::Failure;
 use crate::postgres::Address;
@@ -29,22 +29,20 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let address = settings.address(args.target.to.as_deref(), ui)?;
-    let mut signals = Signals::listen()?;
-    tokio::select! {
-        shown = show(&args, &address, ui) => shown.context("list the runs").map(|()| Exit::Good),
-        // A list that is watched goes on until somebody has seen enough.
-        signal = signals.next() => Ok(if args.watch { Exit::Good } else { Exit::Signal(signal) }),
-    }
+    let shown = async { show(&args, &address, ui).await.context("list the runs").map(|()| Exit::Good) };
+    if args.watch { until_left(ui, shown).await } else { or_stopped(shown).await }
 }
 
 async fn show(args: &Args, address: &Address, ui: &Ui) -> Result<()> {
     let folder = std::env::current_dir().context("find the current folder")?.display().to_string();
     loop {
         let runs = wanted(args, address).await?;
-        if args.watch && ui.format == Format::Table {
-            ui.clear()?;
-        }
-        render::runs(ui, &runs, &folder, args.watch)?;
+        ui.whole(|| -> Result<()> {
+            if args.watch && ui.format == Format::Table {
+                ui.clear()?;
+            }
+            render::runs(ui, &runs, &folder, args.watch)
+        })?;
         let ended = args.run_id.is_some() && runs.iter().all(|run| run.state != State::Running);
         if !args.watch || ended {
             return Ok(());

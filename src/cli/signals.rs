@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Exit;
+use crate::render::Ui;
 
 /// The three signals that stop a command; from here on they no longer end the process by themselves.
 pub struct Signals {
@@ -32,7 +33,7 @@ impl Signals {
     }
 }
 
-/// Runs a command until it ends or a signal stops it.
+/// Runs a command until it ends or a signal stops it. One whose state is large comes in a box: here it is moved about.
 pub async fn or_stopped(command: impl Future<Output = Result<Exit>>) -> Result<Exit> {
     let mut signals = Signals::listen()?;
     tokio::select! {
@@ -47,4 +48,21 @@ pub async fn until_told(command: impl Future<Output = Result<Exit>>) -> Result<E
         Exit::Signal(_) => Ok(Exit::Good),
         exit => Ok(exit),
     }
+}
+
+/// The same for one that prints as it goes on: it waits for no reader, and ends when there is none any more.
+pub async fn until_left(ui: &Ui, command: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    ui.wait_for_nobody()?;
+    let printed = async {
+        let exit = command.await?;
+        ui.all_read().await;
+        Ok(exit)
+    };
+    until_told(async {
+        tokio::select! {
+            exit = printed => exit,
+            left = ui.left() => left.map(|()| Exit::Good),
+        }
+    })
+    .await
 }

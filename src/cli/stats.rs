@@ -209,7 +209,7 @@ impl Watching<'_> {
                 Err(error) => return Err(error),
             };
             taken += 1;
-            if !shown.tick(ui, &found)? {
+            if !ui.whole(|| shown.tick(ui, &found))? {
                 // Nobody reads any more.
                 break;
             }

@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 pub mod migrate;
 pub mod monitor;
+mod outlet;
 mod progress;
 mod runs;
 mod schema;

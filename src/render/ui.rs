@@ -4,12 +4,14 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::model::{Failure, masked, sentence};
+use crate::render::outlet::{Outlets, Stream};
 use crate::render::table::{visible, visible_lines};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Ui {
     pub live: bool,
     /// When the command was started: RFC 3339, UTC.
     pub started_at: String,
+    /// Of a command that waits for no reader; of all clones.
+    outlets: Arc<OnceLock<Outlets>>,
 }
 
 impl Ui {
@@ -64,6 +68,46 @@ impl Ui {
             terminal: io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             live: io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             started_at: jiff::Timestamp::now().to_string(),
+            outlets: Arc::default(),
+        }
+    }
+
+    /// From here on nothing that is said waits for who reads it.
+    pub fn wait_for_nobody(&self) -> Result<()> {
+        if self.outlets.get().is_none() {
+            let _ = self.outlets.set(Outlets::open(self.quiet)?);
+        }
+        Ok(())
+    }
+
+    /// What is said in it is one sample: it goes out, or is dropped, as one.
+    pub fn whole<T>(&self, say: impl FnOnce() -> T) -> T {
+        let Some(outlets) = self.outlets.get() else { return say() };
+        outlets.begin();
+        let said = say();
+        outlets.end();
+        said
+    }
+
+    /// Waits until everything that was printed is written.
+    pub async fn all_read(&self) {
+        if let Some(outlets) = self.outlets.get() {
+            outlets.all_read().await;
+        }
+    }
+
+    /// Waits until nobody reads stdout any more.
+    pub async fn left(&self) -> Result<()> {
+        match self.outlets.get() {
+            Some(outlets) => outlets.left().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Before the process ends: what waits is written, to who reads it at once.
+    pub fn close(&self) {
+        if let Some(outlets) = self.outlets.get() {
+            outlets.close();
         }
     }
 
@@ -74,10 +118,16 @@ impl Ui {
 
     /// The same; false once nobody reads any more, which is when a command that runs until told may end.
     pub fn print_line(&self, text: &str) -> Result<bool> {
-        let mut out = io::stdout().lock();
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
-        match written {
+        self.write(format!("{text}{end}"))
+    }
+
+    fn write(&self, text: String) -> Result<bool> {
+        if let Some(outlets) = self.outlets.get() {
+            return outlets.put(Stream::Out, text);
+        }
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             // `| head` has seen enough; the exit code still says what was found.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             other => Ok(other.map(|()| true)?),
@@ -86,11 +136,10 @@ impl Ui {
 
     /// Puts the cursor back to the top of an empty screen; nothing where stdout is no terminal.
     pub fn clear(&self) -> Result<()> {
-        if !io::stdout().is_terminal() {
-            return Ok(());
+        if io::stdout().is_terminal() {
+            self.write("\x1b[H\x1b[2J".to_string())?;
         }
-        let mut out = io::stdout().lock();
-        Ok(out.write_all(b"\x1b[H\x1b[2J").and_then(|()| out.flush())?)
+        Ok(())
     }
 
     /// Data, as JSON.
@@ -101,14 +150,14 @@ impl Ui {
     /// Talk: a line to stderr, unless `-q`.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            talk("", line);
+            self.talk("", line);
         }
     }
 
     /// Talk that only `-v` wants.
     pub fn explain(&self, line: &str) {
         if self.verbose > 0 && !self.quiet {
-            talk("", line);
+            self.talk("", line);
         }
     }
 
@@ -125,12 +174,12 @@ impl Ui {
 
     /// Why a command ends as it does, where data was printed all the same: said with `-q`, too.
     pub fn error(&self, line: &str) {
-        talk(&self.paint("error: ", "31"), line);
+        self.talk(&self.paint("error: ", "31"), line);
     }
 
     pub fn warn(&self, line: &str) {
         if !self.quiet {
-            talk(&self.paint("warning: ", "33"), line);
+            self.talk(&self.paint("warning: ", "33"), line);
         }
     }
 
@@ -156,11 +205,20 @@ impl Ui {
             // The exit code says the rest when even this cannot be written.
             let _ = self.print_json(&document);
         }
-        talk(&self.paint("error: ", "1;31"), &message);
+        self.talk(&self.paint("error: ", "1;31"), &message);
         if let Some(hint) = hint {
-            talk(&self.paint("hint: ", "1;36"), &hint);
+            self.talk(&self.paint("hint: ", "1;36"), &hint);
         }
         ExitCode::from(2)
+    }
+
+    /// A line to stderr, behind a mark of ours.
+    fn talk(&self, mark: &str, said: &str) {
+        match self.outlets.get() {
+            // Nobody is told that a log ends: stdout has the answer.
+            Some(outlets) => drop(outlets.put(Stream::Err, line(mark, said))),
+            None => talk(mark, said),
+        }
     }
 
     /// What has to be seen, on stdout; its words say so too.
@@ -178,10 +236,14 @@ impl Ui {
     }
 }
 
-/// A line to stderr, behind a mark of ours; what names and other programs say in it moves no cursor. A log that takes no more (its disk is full)
-/// stops no work: the answer is on stdout, and the exit code says the rest.
+/// A line to stderr. A log that takes no more (its disk is full) stops no work: the answer is on stdout, and the exit code says the rest.
 fn talk(mark: &str, said: &str) {
-    let _ = writeln!(io::stderr(), "{mark}{}", visible_lines(&masked(said)));
+    let _ = io::stderr().write_all(line(mark, said).as_bytes());
+}
+
+/// What names and other programs say in it moves no cursor.
+fn line(mark: &str, said: &str) -> String {
+    format!("{mark}{}\n", visible_lines(&masked(said)))
 }
 
 /// What Nagios is told when nothing could be found out; and its code for it.

@@ -13,6 +13,7 @@ mod prometheus;
 mod rules;
 mod served;
 pub mod top;
+mod unread;
 mod unreadable;
 mod watch;
 
@@ -77,8 +78,6 @@ impl Running {
     pub fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        // One that waits for its reader hears no signal before it is read.
-        self.lines.by_ref().for_each(drop);
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
 }
@@ -89,6 +88,12 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The most memory that a process has had.
+pub fn peak_kilobytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 pub fn alert<'a>(sample: &'a Value, name: &str) -> &'a Value {

@@ -88,8 +88,7 @@ fn the_loop_is_small_and_idle() {
     samples(20);
     drop(super::get(&format!("{page}/metrics"), &[]));
     let each = (cpu_ms() - before) as f64 / 20.0;
-    let peak: u64 =
-        of("status").lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+    let peak = super::peak_kilobytes(pid);
     // One every 15 s.
     assert!(each / 15_000.0 < 0.01, "a sample takes {each:.1} ms of a core");
     assert!(peak < 50_000, "{peak} kB");

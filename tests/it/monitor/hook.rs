@@ -91,7 +91,7 @@ fn alerts_go_over_https_to_who_is_trusted() {
 }
 
 /// What a receiver answers in plain HTTP; none: it takes the question and never answers. Each question is given on.
-fn plain(answers: Vec<Option<&'static str>>) -> (u16, Receiver<Instant>) {
+pub(super) fn plain(answers: Vec<Option<&'static str>>) -> (u16, Receiver<Instant>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, asked) = channel();

@@ -167,9 +167,7 @@ fn the_watch_survives_the_database_and_stays_small() {
         |sample| sample["slow_queries"].to_string().contains("a_load"),
     );
     assert!(busy["slow_queries"][0]["calls_per_s"].as_f64().unwrap() > 0.0);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.process())).unwrap();
-    let kilobytes: u64 =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+    let kilobytes = super::peak_kilobytes(running.process());
     assert!(kilobytes < 50_000, "{kilobytes} kB");
     running.stop();
 }

@@ -21,6 +21,7 @@ mod rule;
 mod rules_file;
 mod sample;
 mod script;
+mod seats;
 mod series;
 mod serve;
 mod state_file;

@@ -1,6 +1,5 @@
 //! The watch over HTTP: a page to look at, metrics for Prometheus, the status for programs. Nothing here asks a database: it serves the last sample.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -13,14 +12,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 
 use crate::model::Failure;
 use crate::monitor::Monitor;
 use crate::monitor::exposition::exposition;
 use crate::monitor::report::Status;
+use crate::monitor::seats;
 
 /// One file: no other is asked for, from here or from anywhere.
 const PAGE: &str = include_str!("page.html");
@@ -120,7 +118,7 @@ impl Server {
             .route("/healthz", get(health))
             .with_state(shared.clone());
         let app = app.layer(from_fn(in_time));
-        Ok(Server { shared, address, task: tokio::spawn(serve(listener, app)) })
+        Ok(Server { shared, address, task: tokio::spawn(seats::serve(listener, app)) })
     }
 
     /// Takes the newest in the place of the one before.
@@ -133,46 +131,8 @@ impl Server {
     }
 }
 
-/// So many may be connected; whoever comes later takes the seat of who has had one the longest. What is asked here is answered in milliseconds, so that
-/// this is somebody who says nothing, or can ask again.
-const SEATS: usize = 64;
-/// Nobody loses a seat sooner: in so long any question is asked and answered, however many come meanwhile.
-const SEAT_LEAST: Duration = Duration::from_millis(10);
-/// A question is short.
-const HEAD_BYTES: usize = 64 << 10;
-/// How long somebody may take to say what is asked: a browser that asks nothing has to connect again.
-const HEAD_LIMIT: Duration = Duration::from_secs(5);
-/// And for the rest of the question, and its answer.
+/// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// Nobody keeps a seat for longer, whatever is asked.
-const SEAT_LIMIT: Duration = Duration::from_secs(600);
-
-/// Nobody who is slow, and no crowd, keeps others out, or makes the watch forget what it is there for.
-async fn serve(listener: tokio::net::TcpListener, app: Router) {
-    let mut seats: VecDeque<(tokio::time::Instant, tokio::task::AbortHandle)> = VecDeque::with_capacity(SEATS);
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Too many open files, perhaps: others have to close theirs.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            continue;
-        };
-        seats.retain(|(_, seat)| !seat.is_finished());
-        if seats.len() >= SEATS
-            && let Some((since, oldest)) = seats.pop_front()
-        {
-            tokio::time::sleep_until(since + SEAT_LEAST).await;
-            oldest.abort();
-        }
-        let service = TowerToHyperService::new(app.clone());
-        let connection = tokio::spawn(async move {
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_BYTES);
-            // Whoever was cut off asks again.
-            let _ = tokio::time::timeout(SEAT_LIMIT, http.serve_connection(TokioIo::new(stream), service)).await;
-        });
-        seats.push_back((tokio::time::Instant::now(), connection.abort_handle()));
-    }
-}
 
 async fn in_time(request: Request, next: Next) -> Response {
     let late = || (StatusCode::REQUEST_TIMEOUT, "it took too long\n").into_response();

@@ -1,6 +1,6 @@
 //! What is served: metrics as Prometheus wants them, and only to those who may ask.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -110,4 +110,79 @@ fn metrics_are_served_as_prometheus_wants_them_and_only_to_those_who_may() {
     let right = answer("0123456789abcdef0123");
     assert!(right.starts_with("HTTP/1.1 303") && right.contains(&format!("{cookie}; HttpOnly; SameSite=Lax")), "{right}");
     assert_eq!(get(&format!("{page}/healthz"), &[]).0, 200);
+}
+
+/// Somebody who asks again and again by one connection, as Prometheus does.
+struct Scraper(BufReader<TcpStream>);
+
+impl Scraper {
+    fn connect(server: &str) -> Self {
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Scraper(BufReader::new(stream))
+    }
+
+    /// The status of the answer; an error where the connection is gone.
+    fn ask(&mut self) -> std::io::Result<String> {
+        self.0.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let (mut status, mut length, mut line) = (String::new(), 0, String::new());
+        while line != "\r\n" {
+            line.clear();
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if status.is_empty() {
+                status = line.trim().to_string();
+            }
+            if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = bytes.trim().parse().unwrap();
+            }
+        }
+        self.0.read_exact(&mut vec![0; length])?;
+        Ok(status)
+    }
+}
+
+#[test]
+fn a_crowd_sends_nobody_away_who_asks_regularly() {
+    let database = Database::fresh();
+    let case = Case::new("crowd").database(&database);
+    let url = database.url();
+    let mut running = Running::start(&case, &["monitor", "--serve", "127.0.0.1:0", "--interval", "500ms", "--json", "-d", &url]);
+    let page = running.page();
+    running.next();
+    running.next();
+    let server = page.trim_start_matches("http://");
+    let sockets = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", running.process())).unwrap();
+        files
+            .filter_map(|file| std::fs::read_link(file.unwrap().path()).ok())
+            .filter(|to| to.to_string_lossy().starts_with("socket:"))
+            .count()
+    };
+    let mut scraper = Scraper::connect(server);
+    let good = "HTTP/1.1 200 OK";
+    assert_eq!(scraper.ask().unwrap(), good);
+    // Who says nothing, or only half of it; and then who asks once and stays.
+    let mut crowd = Vec::new();
+    for asks in [false, true] {
+        for number in 0..200 {
+            let mut one = Scraper::connect(server);
+            if asks {
+                assert_eq!(one.ask().unwrap(), good, "{number}");
+            } else if number % 2 == 0 {
+                // The server may not have heard of it yet.
+                let _ = one.0.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: ");
+            }
+            crowd.push(one);
+            if number % 20 == 0 {
+                assert_eq!(scraper.ask().unwrap_or_else(|error| panic!("sent away by the {number}th: {error}")), good);
+            }
+        }
+        assert!(sockets() < 64 + 10, "{} sockets", sockets());
+        // Not by its silence between two scrapes either, be it longer than anybody may take to begin.
+        std::thread::sleep(Duration::from_secs(6));
+        assert_eq!(scraper.ask().unwrap_or_else(|error| panic!("sent away while it was silent: {error}")), good);
+    }
+    running.stop();
 }

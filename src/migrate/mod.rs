@@ -4,6 +4,7 @@ mod after;
 mod careful;
 mod copy;
 mod course;
+mod earlier;
 mod encode;
 mod finish;
 mod foretell;
@@ -58,6 +59,7 @@ pub use target::Redone;
 
 use after::{After, Queue};
 use copy::{Chunk, TableCount};
+use earlier::LOSSES;
 use finish::Built;
 use run::Run;
 use target::Redo;
@@ -301,7 +303,7 @@ pub async fn close(address: &Address, report: &MigrateReport, document: &impl Se
     let is_lost = |warning: &&crate::plan::Warning| warning.severity == Severity::Loss || warning.code == NOT_IN_TARGET;
     let losses: Vec<_> = report.warnings.iter().filter(is_lost).collect();
     let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
-    let said = serde_json::json!({"losses": losses, "rejects_dir": rejects.map(|folder| folder.display().to_string())});
+    let said = serde_json::json!({LOSSES: losses, "rejects_dir": rejects.map(|folder| folder.display().to_string())});
     let document = serde_json::to_string(document)?;
     through_cuts(async || {
         let client = session(address, None).await?;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::migrate::copy::TableCount;
 use crate::migrate::course::{BEAT, is_ours, take_over};
+use crate::migrate::earlier::{DECLARATIONS, Earlier, LOSSES};
 use crate::migrate::process::{self, Life};
 use crate::migrate::rejects;
 use crate::migrate::report::PhaseClock;
@@ -28,10 +29,11 @@ use crate::sqlite::Fingerprint;
 pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) -> Result<()> {
     Journal::open(control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
     let snapshot = job.snapshot.clone();
-    let (fingerprint, declared) =
+    let (fingerprint, declarations) =
         tokio::task::spawn_blocking(move || -> Result<_> { Ok((snapshot.fingerprint(None)?, snapshot.reader()?.declarations())) })
             .await
             .context("a reader of the source panicked")??;
+    let earlier = Earlier::beside(control, job, plan, redo, declarations).await?;
     let record = RunRecord {
         run_id: job.run_id.clone(),
         source: job.snapshot.path().display().to_string(),
@@ -41,12 +43,13 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
             "mapping": job.mapping_name,
             "source_path": job.call.source_path,
             "fingerprint": fingerprint,
-            "declared": declared,
+            DECLARATIONS: earlier.declarations,
             "flags": job.call.flags,
             "sections": job.sections.words(),
             "command": job.call.line,
             "folder": job.call.folder,
-            "left_out": plan.left_out,
+            "left_out": earlier.left_out,
+            LOSSES: earlier.losses,
             "names": job.options.names,
             "rejects_into": absolute(&job.rejects_dir)?,
             "rows": plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum::<u64>(),

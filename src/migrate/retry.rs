@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use crate::migrate::careful::{self, BATCH_ROWS, Batch};
 use crate::migrate::copy::{ChunkCount, TableCount, scanned_columns};
 use crate::migrate::course::{Incident, beat, interrupted, reconnect};
+use crate::migrate::earlier::{DECLARATIONS, LOSSES};
 use crate::migrate::encode::RowEncoder;
 use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::{RejectedRow, Rejects};
@@ -213,7 +214,7 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
     Journal::open(control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
     // What the run lost besides rows is no nearer for their coming.
     let settings = Journal::last_settings(&*control, &run.plan.schema, &job.call.source_path).await?;
-    progress.warnings = Journal::setting(&settings, "losses")?.unwrap_or_default();
+    progress.warnings = Journal::setting(&settings, LOSSES)?.unwrap_or_default();
     let record = RunRecord {
         run_id: run.id.clone(),
         source: job.snapshot.path().display().to_string(),
@@ -225,11 +226,11 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
             "source_path": job.call.source_path,
             "retry_rejects": folder.display().to_string(),
             "rejects_dir": folder.display().to_string(),
-            "declared": settings.get("declared"),
+            DECLARATIONS: settings.get(DECLARATIONS),
             "left_out": settings.get("left_out"),
             "names": settings.get("names"),
             // Known too where the retry does not come to its end.
-            "losses": settings.get("losses"),
+            LOSSES: settings.get(LOSSES),
             "made_by": settings.get("made_by").or(settings.get("mapping")),
         }),
     };

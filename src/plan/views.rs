@@ -27,7 +27,10 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
         *stand_ins.entry(trigger.table.to_ascii_lowercase()).or_default() += 1;
     }
     let mut triggers = Vec::new();
-    for trigger in &input.source.triggers {
+    // A table that is left out is so with its triggers, as with its indexes.
+    let is_left_out = |trigger: &&Trigger| plan.left_out.iter().any(|table| table.eq_ignore_ascii_case(&trigger.table));
+    let wanted: Vec<&Trigger> = input.source.triggers.iter().filter(|trigger| !is_left_out(trigger)).collect();
+    for trigger in wanted {
         let label = format!("{}.{}", trigger.table, trigger.name);
         // A table that was there before has the triggers that its own application gave it.
         if let Some(warning) = left_out(input, plan, trigger) {

@@ -23,7 +23,7 @@ pub use fingerprint::Fingerprint;
 pub use indexes::{OddIndex, odd_indexes, sums_by_tables};
 pub use kept_rows::KeptRows;
 pub use profile::profile;
-pub use promised::{Promised, PromisedIndex};
+pub use promised::{Declarations, Declared, Promised, PromisedIndex};
 pub use rows::{Row, Scan, has_rowid};
 pub use salvage::Damage;
 pub use session::{Session, copy};

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::sqlite::snapshot::Reader;
 
@@ -25,16 +26,27 @@ pub struct PromisedIndex {
     pub columns: Vec<(Option<String>, String)>,
 }
 
+/// The definition of a thing in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// The table or view that it belongs to; itself, if it is one.
+    pub of: String,
+    /// Of its CREATE statement.
+    pub digest: String,
+}
+
+/// Every definition in a file by its sort and name, `index by_name`: what tells a later run that something has changed.
+pub type Declarations = BTreeMap<String, Declared>;
+
 impl Reader<'_> {
-    /// How everything in the file is declared, each as a short digest by its sort and name: what tells a later run that something has changed. Empty
-    /// where the file does not say.
-    pub fn declarations(&self) -> BTreeMap<String, String> {
-        let read = || -> rusqlite::Result<BTreeMap<String, String>> {
-            let sql =
-                r"SELECT type || ' ' || name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\_%' ESCAPE '\'";
+    /// How everything in the file is declared. Empty where the file does not say.
+    pub fn declarations(&self) -> Declarations {
+        let read = || -> rusqlite::Result<Declarations> {
+            let sql = r"SELECT type || ' ' || name, tbl_name, sql FROM main.sqlite_schema
+                        WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\_%' ESCAPE '\'";
             let mut declared = self.connection().prepare(sql)?;
             let digest = |sql: String| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(sql.as_bytes()));
-            declared.query_map([], |row| Ok((row.get(0)?, digest(row.get(1)?))))?.collect()
+            declared.query_map([], |row| Ok((row.get(0)?, Declared { of: row.get(1)?, digest: digest(row.get(2)?) })))?.collect()
         };
         read().unwrap_or_default()
     }

@@ -10,6 +10,7 @@ mod counting;
 mod dialect;
 mod differential;
 mod doctor;
+mod earlier_runs;
 mod failure_modes;
 mod foreign_keys;
 mod foretold;

@@ -353,7 +353,7 @@ fn what_the_source_declares_otherwise_is_said_until_a_run_makes_it() {
         assert_eq!(heads, ["trigger tr is new", "view w is declared otherwise", "index i is gone"], "{said:#?}");
     }
     // A journal of before this was kept: that it is not known is said, once, and what changes from then on is.
-    shop.database.execute("UPDATE candlefish.run SET settings = (settings::jsonb - 'declared')::text");
+    shop.database.execute("UPDATE candlefish.run SET settings = (settings::jsonb - 'declarations')::text");
     let unknown = said(shop.refresh("--yes --json").exit(0).json());
     assert!(unknown.len() == 1 && unknown[0].contains("is not known: an earlier candlefish did not keep it"), "{unknown:?}");
     assert_eq!(said(shop.refresh("--yes --json").exit(0).json()), [""; 0]);

@@ -84,7 +84,7 @@ impl Translator<'_> {
                     return Ok(sql);
                 }
                 let Some(relation) = self.catalog.relation(name) else {
-                    return no(format!("it reads {name}, which is not in PostgreSQL"));
+                    return no(format!("it reads {name}, which is not copied"));
                 };
                 self.used.push(relation.source.clone());
                 let is_same = relation.target.name.as_str() == Name::fit(alias).as_str();

@@ -14,7 +14,7 @@ use crate::model::{Name, QualifiedName};
 pub fn trigger(sql: &str, catalog: &Catalog, target_name: &Name, alone: bool) -> Outcome<TranslatedTrigger> {
     let ddl = create_trigger(sql)?;
     let Some(relation) = catalog.relation(&ddl.table) else {
-        return no(format!("it watches {}, which is not in PostgreSQL", ddl.table));
+        return no(format!("it watches {}, which is not copied", ddl.table));
     };
     let body = syntax::statements(&ddl.body)?;
     let mut translator = Translator::new(catalog);
@@ -223,7 +223,7 @@ impl Translator<'_> {
     fn target(&self, table: &str) -> Outcome<(Relation, Name)> {
         match self.catalog.relation(table) {
             Some(relation) => Ok((relation.clone(), Name::fit(table))),
-            None => no(format!("it writes to {table}, which is not in PostgreSQL")),
+            None => no(format!("it writes to {table}, which is not copied")),
         }
     }
 

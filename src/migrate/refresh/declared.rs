@@ -1,21 +1,15 @@
 //! What the source declares otherwise than when the target's schema was made: a refresh brings rows alone, and says what it does not bring.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use serde_json::Value as Json;
 
 use crate::migrate::Job;
+use crate::migrate::earlier::DECLARATIONS;
 use crate::model::QualifiedName;
 use crate::plan::target::TargetSchema;
 use crate::plan::{CopyMap, Warning};
-use crate::postgres::{Client, Journal};
-
-/// The source's definitions by their objects, as a run keeps them.
-type Declarations = BTreeMap<String, String>;
-
-/// Where a run keeps them.
-const DECLARED: &str = "declared";
+use crate::postgres::Journal;
+use crate::sqlite::Declarations;
 
 /// Tables of the target whose source has dropped them: they are not ours to drop.
 pub fn left_over(maps: &[CopyMap], target: &TargetSchema) -> Vec<Warning> {
@@ -27,15 +21,9 @@ pub fn left_over(maps: &[CopyMap], target: &TargetSchema) -> Vec<Warning> {
     maps.iter().filter(there).map(say).collect()
 }
 
-/// What of the source is declared otherwise than for the run that made the target's schema; `of` is the run that is followed, where it is not one of this source.
-pub async fn since(control: &Client, job: &Job, of: Option<&str>) -> Result<Vec<Warning>> {
-    let followed = match of {
-        Some(run_id) => Journal::source_of(control, &job.options.schema, Some(run_id)).await?.map(|(_, path)| path),
-        None => None,
-    };
-    let path = followed.as_ref().unwrap_or(&job.call.source_path);
-    let before = Journal::last_settings(control, &job.options.schema, path).await?;
-    let Some(then) = Journal::setting::<Declarations>(&before, DECLARED)? else {
+/// What of the source is declared otherwise than for the runs that made the target's schema; `before` are the settings of the last one.
+pub fn since(before: &Json, job: &Job) -> Result<Vec<Warning>> {
+    let Some(then) = Journal::setting::<Declarations>(before, DECLARATIONS)? else {
         let message = "what the source declares otherwise since the run that made the target is not known: an earlier candlefish did not keep it; \
                        from this refresh on it is";
         return Ok(vec![Warning::weaker("declarations_unknown", &job.options.schema, message)]);
@@ -62,7 +50,7 @@ pub async fn since(control: &Client, job: &Job, of: Option<&str>) -> Result<Vec<
 
 /// What the next refresh holds the source against: the definitions that the target was made of, else those that this one has met.
 pub fn baseline(before: &Json, job: &Job) -> Result<Json> {
-    match before.get(DECLARED).filter(|declared| !declared.is_null()) {
+    match before.get(DECLARATIONS).filter(|declared| !declared.is_null()) {
         Some(declared) => Ok(declared.clone()),
         None => Ok(serde_json::to_value(job.snapshot.reader()?.declarations())?),
     }

@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value as Json, json};
 
+use crate::migrate::earlier::{DECLARATIONS, LOSSES};
 use crate::migrate::finish::{self, Built};
 use crate::migrate::rejects::Rejects;
 use crate::migrate::report::{MigrateReport, Outcome, PhaseClock, RowChanges, TableReport};
@@ -64,6 +66,8 @@ pub struct Compared {
     sequences: Vec<(usize, SequencePlan)>,
     /// What of the target stays other than the source.
     said: Vec<Warning>,
+    /// The settings of the run that is followed.
+    before: Json,
     clock: PhaseClock,
     started: Instant,
 }
@@ -77,13 +81,14 @@ pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     target::refuse_pooler_and_standby(&control, &job.address).await?;
     target::lock_schema(&control, &job.options.schema).await?;
     let schema = job.snapshot.reader()?.schema()?;
-    let known = known(&control, &job, of).await?;
+    let (path, known) = known(&control, &job, of).await?;
+    let before = Journal::last_settings(&control, &job.options.schema, &path).await?;
     let (maps, left) = maps(&job, &schema, known)?;
     // Rows without keys that are to go are found again by their order in the table.
     control.batch_execute("BEGIN; SET LOCAL search_path = ''; SET LOCAL synchronize_seqscans = off").await?;
     let target = lock(&control, &job.options.schema, &maps).await?;
     let mut said = declared::left_over(&left, &target);
-    said.extend(declared::since(&control, &job, of).await?);
+    said.extend(declared::since(&before, &job)?);
     let pairs = pair_up(maps, &schema, &target)?;
     said.extend(damage::by_indexes(&job, &schema, &pairs).await?);
     let sequences = sequences(&job, &schema, &target, &pairs)?;
@@ -103,11 +108,11 @@ pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     shared.sides.leave_target()?;
     clock.note(Phase::Compare, compare_started);
     shared.run.send(Event::PhaseEnded { phase: Phase::Compare, seconds: compare_started.elapsed().as_secs_f64() });
-    Ok(Compared { job, shared, control, tables, ledgers, sequences, said, clock, started })
+    Ok(Compared { job, shared, control, tables, ledgers, sequences, said, before, clock, started })
 }
 
-/// How runs have copied the tables of this source, or of the run that is followed.
-async fn known(control: &Client, job: &Job, of: Option<&str>) -> Result<Vec<CopyMap>> {
+/// The path of this source, or of that of the run that is followed, and how runs have copied its tables.
+async fn known(control: &Client, job: &Job, of: Option<&str>) -> Result<(String, Vec<CopyMap>)> {
     let target_schema = &job.options.schema;
     let nothing = || {
         Failure::new("nothing_to_refresh", format!("no run of candlefish has written into schema {target_schema:?} here"))
@@ -144,7 +149,7 @@ async fn known(control: &Client, job: &Job, of: Option<&str>) -> Result<Vec<Copy
             None => bail!(nothing()),
         }
     }
-    Ok(known)
+    Ok((path, known))
 }
 
 /// How each wanted table was copied, and what was copied of tables that the source no longer has. What no run has copied is an error: a refresh makes
@@ -497,27 +502,27 @@ impl Compared {
 
     /// The run and what it did, in the transaction that did it.
     async fn note_in_journal(&self, report: &MigrateReport) -> Result<()> {
-        let tables: serde_json::Map<String, serde_json::Value> = report
+        let tables: Map<String, Json> = report
             .tables
             .iter()
             .filter_map(|table| {
                 let changes = table.changes?;
-                let counts = serde_json::json!({"inserted": changes.inserted, "updated": changes.updated, "deleted": changes.deleted});
+                let counts = json!({"inserted": changes.inserted, "updated": changes.updated, "deleted": changes.deleted});
                 Some((table.source.clone(), counts))
             })
             .collect();
         // As verify will look for it, from wherever it is called.
         let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
-        let before = Journal::last_settings(&self.control, &self.job.options.schema, &self.job.call.source_path).await?;
+        let before = &self.before;
         let record = RunRecord {
             run_id: report.run_id.clone(),
             source: report.source.clone(),
             target_schema: self.job.options.schema.clone(),
             status: "running".into(),
-            settings: serde_json::json!({
+            settings: json!({
                 "mapping": report.mapping, "source_path": self.job.call.source_path, "refresh": tables, "rejects_dir": rejects,
                 // A refresh brings rows alone: what else the run before it left out or lost is so still.
-                "declared": declared::baseline(&before, &self.job)?, "left_out": before.get("left_out"), "losses": before.get("losses"), "names": before.get("names"),
+                DECLARATIONS: declared::baseline(before, &self.job)?, LOSSES: before.get(LOSSES), "left_out": before.get("left_out"), "names": before.get("names"),
                 "made_by": before.get("made_by").or(before.get("mapping")),
             }),
         };

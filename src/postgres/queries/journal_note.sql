@@ -1,9 +1,9 @@
--- Adds to what is known of a run. What a refresh lost comes to what the run before it had lost, once.
+-- Adds to what is known of a run. What it lost comes to what was lost before it, once.
 -- $1 text: the run; $2 text: an object (JSON)
 UPDATE candlefish.run
 SET settings = (
     settings::jsonb || $2::text::jsonb
-    || CASE WHEN settings::jsonb ? 'refresh' AND jsonb_typeof(settings::jsonb -> 'losses') = 'array' AND $2::text::jsonb ? 'losses'
+    || CASE WHEN jsonb_typeof(settings::jsonb -> 'losses') = 'array' AND $2::text::jsonb ? 'losses'
             THEN jsonb_build_object('losses', (
                 SELECT coalesce(jsonb_agg(loss ORDER BY place), '[]')
                 FROM (SELECT loss, min(place) AS place

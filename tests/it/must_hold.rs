@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::failure_modes::EVERYTHING;
-use crate::support::{Case, Database, long};
+use crate::support::{Case, Database, copy_binary, long};
 
 /// Texts of every plane, and one that only UTF-16 can hold wrongly: half of a pair.
 const UTF16: &str = "CREATE TABLE \"naïve 表\"(id INTEGER PRIMARY KEY, \"Größe\" TEXT DEFAULT 'süß', \"😀\" TEXT, b BLOB);
@@ -224,7 +224,7 @@ fn in_a_read_only_folder(with_log: bool) {
         rows.push("2");
     }
     let binary = outer.path().join("candlefish");
-    fs::copy(env!("CARGO_BIN_EXE_candlefish"), &binary).unwrap();
+    copy_binary(&binary);
     let names = || {
         let mut names: Vec<String> =
             fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();

@@ -44,6 +44,12 @@ pub fn long() -> bool {
     env::var_os("CANDLEFISH_LONG").is_some_and(|long| long == "1")
 }
 
+/// The program under another path. A process of its own writes it: a child that another test forks meanwhile would hold this one's file open for writing,
+/// and nobody may execute such a file.
+pub fn copy_binary(to: &Path) {
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_candlefish")).arg(to).status().expect("run cp").success());
+}
+
 /// `fixtures/NAME`
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)

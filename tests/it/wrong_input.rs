@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 
-use crate::support::{Case, Database, Output, addresses};
+use crate::support::{Case, Database, Output, addresses, copy_binary};
 
 /// Relations by schema, and the schemas themselves: `candlefish`, the journal's, must not be among them.
 const EVERYTHING: &str = "SELECT n.nspname || ' ' || count(c.oid) FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid
@@ -183,7 +183,7 @@ fn no_permission_to_read() {
     if fs::File::open(case.source_path()).is_ok() {
         fs::set_permissions(case.dir(), fs::Permissions::from_mode(0o755)).unwrap();
         let program = case.dir().join("candlefish");
-        fs::copy(env!("CARGO_BIN_EXE_candlefish"), &program).unwrap();
+        copy_binary(&program);
         command = std::process::Command::new(program);
         command
             .args(["migrate", case.source_path().to_str().unwrap(), "--to", &database.url()])

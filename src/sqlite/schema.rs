@@ -119,6 +119,11 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
     let without_rowid = listed.map_or(ddl.without_rowid, |listed| listed.without_rowid);
     let (mut columns, key, unread) = columns(connection, &object.name, &ddl)?;
     mark_unknown(connection, &object.name, &mut columns)?;
+    let strict = listed.is_some_and(|listed| listed.strict);
+    // Elsewhere the word ANY makes numbers of texts that look like them.
+    for column in columns.iter_mut().filter(|column| strict && column.declared.eq_ignore_ascii_case("ANY")) {
+        column.affinity = Affinity::Blob;
+    }
     let note = note.or_else(|| {
         let each = (!unread.is_empty()).then(|| unread.join(", "))?;
         Some(format!("the defaults of {each} are not UTF-8, and are lost"))
@@ -137,7 +142,7 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
         autoincrement: ddl.autoincrement,
         without_rowid,
         watched: false,
-        strict: listed.is_some_and(|listed| listed.strict),
+        strict,
         sequence: None,
         checks: ddl.checks.clone(),
         foreign_keys: if understood { ddl.foreign_keys.clone() } else { foreign_keys(connection, &object.name)? },

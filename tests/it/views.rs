@@ -36,6 +36,24 @@ fn a_view_that_its_rows_make_unreadable_is_a_loss_with_the_reason() {
     case.run("verify {source} --to {url} --schema-objects").exit(0);
 }
 
+/// In a STRICT table ANY is no affinity, elsewhere it makes a number of '1'.
+#[test]
+fn a_strict_any_keeps_texts_apart_from_numbers() {
+    let database = Database::fresh();
+    let rows = "VALUES (1, '1'), (2, 1), (3, 'x'), (4, 'y')";
+    let case = Case::new("strict any")
+        .source_sql(&format!(
+            "CREATE TABLE strict(id INTEGER PRIMARY KEY, b ANY) STRICT; CREATE TABLE loose(id INTEGER PRIMARY KEY, b ANY); INSERT INTO strict {rows}; INSERT INTO loose {rows};
+             CREATE VIEW of_strict AS SELECT id FROM strict WHERE b = 1; CREATE VIEW of_loose AS SELECT id FROM loose WHERE b = 1;"
+        ))
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    assert_eq!(warnings(&report, "values_merged").iter().map(|(object, _)| *object).collect::<Vec<_>>(), ["strict.b"], "{report:#}");
+    let refused = warnings(&report, "view_missing");
+    assert!(refused.len() == 1 && refused[0].0 == "of_strict" && refused[0].1.contains("several storage classes"), "{report:#}");
+    assert_eq!(database.rows("SELECT id FROM of_loose ORDER BY 1"), ["1", "2"]);
+}
+
 #[test]
 fn integers_that_become_texts_are_said() {
     let database = Database::fresh();

@@ -1,6 +1,6 @@
 //! Alerts told over HTTPS: to a receiver whose certificate is trusted, and to none else.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,24 @@ use super::Running;
 use crate::connect::make_certificates;
 use crate::support::{Case, Database};
 
+/// Takes one request and answers it; none where the other side hangs up before it has asked.
+pub fn take(reader: &mut BufReader<impl Read + Write>) -> Option<Value> {
+    let (mut length, mut line) = (0, String::new());
+    while reader.read_line(&mut line).unwrap_or(0) > 0 && line.trim() != "" {
+        if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    if length == 0 {
+        return None;
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+    Some(serde_json::from_slice(&body).unwrap())
+}
+
 /// Takes what it is sent over TLS, with the certificate of this name.
 fn receiver(folder: &Path, name: &str) -> (u16, Receiver<Value>) {
     let certificate = CertificateDer::from_pem_file(folder.join(format!("{name}.crt"))).unwrap();
@@ -29,22 +47,8 @@ fn receiver(folder: &Path, name: &str) -> (u16, Receiver<Value>) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream.unwrap());
-            let mut reader = BufReader::new(tls);
-            let (mut length, mut line) = (0, String::new());
             // A client that does not trust us says nothing.
-            while reader.read_line(&mut line).unwrap_or(0) > 0 && line.trim() != "" {
-                if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = text.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            if length == 0 {
-                continue;
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
-            if sender.send(serde_json::from_slice(&body).unwrap()).is_err() {
+            if take(&mut BufReader::new(tls)).is_some_and(|document| sender.send(document).is_err()) {
                 return;
             }
         }

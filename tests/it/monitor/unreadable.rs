@@ -1,6 +1,6 @@
 //! A source that cannot be read is an alert of its own: it pends, fires, is told, and is over, whatever the rules are about.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cron::age;
+use super::hook::take;
 use super::{Running, get};
 use crate::server::{Server, machine};
 use crate::support::{Case, Database};
@@ -33,22 +34,8 @@ fn receiver() -> (String, Receiver<Value>) {
     let (sender, received) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut reader = BufReader::new(stream.unwrap());
-            let (mut length, mut line) = (0, String::new());
-            while reader.read_line(&mut line).unwrap() > 0 && line.trim() != "" {
-                if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = text.trim().parse().unwrap();
-                }
-                line.clear();
-            }
             // A watch that is stopped hangs up.
-            if length == 0 {
-                continue;
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
-            if sender.send(serde_json::from_slice(&body).unwrap()).is_err() {
+            if take(&mut BufReader::new(stream.unwrap())).is_some_and(|document| sender.send(document).is_err()) {
                 return;
             }
         }

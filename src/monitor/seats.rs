@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// So many may be connected.
@@ -44,19 +44,24 @@ pub async fn serve(listener: TcpListener, app: Router) {
             let now = Instant::now();
             let held: Vec<Held> = seats.iter().map(|seat| seat.asks.held(now)).collect();
             match who_goes(&held) {
-                Ok(last) => seats.swap_remove(last).task.abort(),
+                Ok(last) => {
+                    let task = seats.swap_remove(last).task;
+                    task.abort();
+                    // Its socket is closed before another is taken in.
+                    let _ = task.await;
+                }
                 Err(wait) => tokio::time::sleep(wait).await,
             }
         }
         let asks = Arc::new(Asks { since: Instant::now(), last: AtomicU64::new(0) });
-        let task = tokio::spawn(sit(stream, app.clone(), Arc::clone(&asks))).abort_handle();
+        let task = tokio::spawn(sit(stream, app.clone(), Arc::clone(&asks)));
         seats.push(Seat { asks, task });
     }
 }
 
 struct Seat {
     asks: Arc<Asks>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 /// What somebody has asked.

@@ -1,10 +1,15 @@
 //! SIGINT, SIGTERM and SIGHUP. Most commands are dropped where they stand, their connections with them, and PostgreSQL rolls back what was open.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Exit;
-use crate::render::Ui;
+use crate::render::{Ui, go_on};
+
+/// A command that has not ended so long after it was told to may stand in a write to a terminal that was stopped.
+const TO_END: Duration = Duration::from_millis(300);
 
 /// The three signals that stop a command; from here on they no longer end the process by themselves.
 pub struct Signals {
@@ -15,6 +20,19 @@ pub struct Signals {
 
 impl Signals {
     pub fn listen() -> Result<Self> {
+        let mut signals = Signals::new()?;
+        // In a task of its own: whoever waits for the terminal hears no signal.
+        tokio::spawn(async move {
+            loop {
+                signals.next().await;
+                tokio::time::sleep(TO_END).await;
+                go_on();
+            }
+        });
+        Signals::new()
+    }
+
+    fn new() -> Result<Self> {
         let listen = |kind: SignalKind| signal(kind).context("listen for signals");
         Ok(Signals {
             interrupt: listen(SignalKind::interrupt())?,

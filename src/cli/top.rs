@@ -1,6 +1,8 @@
 //! `candlefish top`: the watch of `monitor`, live in the terminal.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -9,7 +11,7 @@ use crate::cli::duration::interval;
 use crate::cli::monitor::{SourceArgs, Watch};
 use crate::cli::settings::Settings;
 use crate::cli::signals::until_told;
-use crate::render::top::top;
+use crate::render::top::View;
 use crate::render::{Screen, Ui};
 
 #[derive(Debug, clap::Args)]
@@ -25,26 +27,41 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let mut watch = Watch::new(&args.source, Some(args.interval), settings, ui)?;
     let screen = Screen::open()?;
     let mut keys = screen.keys();
+    let mut view = View::new(&watch.target);
     until_told(async {
         let mut ticks = tokio::time::interval(watch.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut resized = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
-        let mut status = None;
+        // That a sample is waited for is drawn while it is.
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        let mut has_keys = true;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => status = Some(watch.step().await.0),
-                key = keys.recv() => match key {
-                    // q, Q, or Ctrl-D; a stdin that has ended presses nothing more.
-                    Some(b'q' | b'Q' | 4) => return Ok(Exit::Good),
-                    Some(_) => continue,
-                    None => std::future::pending().await,
-                },
-                _ = resized.recv() => {}
-            }
-            if let Some(status) = &status {
-                let history: Vec<_> = watch.monitor.history().iter().cloned().collect();
-                screen.draw(&top(ui, status, &history, screen.size()))?;
-            }
+            let status = {
+                let asked = Cell::new(None::<Instant>);
+                let next = async {
+                    ticks.tick().await;
+                    asked.set(Some(Instant::now()));
+                    watch.step().await.0
+                };
+                let mut next = pin!(next);
+                loop {
+                    tokio::select! {
+                        status = &mut next => break status,
+                        key = keys.recv(), if has_keys => match key {
+                            // q, Q, or Ctrl-D; a stdin that has ended presses nothing more.
+                            Some(b'q' | b'Q' | 4) => return Ok(Exit::Good),
+                            Some(_) => {}
+                            None => has_keys = false,
+                        },
+                        _ = resized.recv() => {}
+                        _ = seconds.tick() => {}
+                    }
+                    let asked = asked.get().map(|asked| asked.elapsed()).unwrap_or_default();
+                    screen.draw(&view.frame(ui, screen.size(), asked))?;
+                }
+            };
+            view.take(status, watch.monitor.history().iter());
+            screen.draw(&view.frame(ui, screen.size(), Duration::ZERO))?;
         }
     })
     .await

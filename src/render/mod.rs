@@ -1,6 +1,7 @@
 //! The only room that prints: reports to stdout, talk to stderr.
 
 mod bench;
+mod columns;
 mod doctor;
 pub mod migrate;
 pub mod monitor;
@@ -21,7 +22,7 @@ pub use doctor::doctor;
 pub use progress::{Progress, ProgressStyleChoice};
 pub use runs::runs;
 pub use schema::{SchemaReport, generated as schema_generated};
-pub use screen::Screen;
+pub use screen::{Screen, go_on};
 pub use table::{Table, csv, visible};
 pub use ui::{ColorChoice, Format, Ui};
 pub use verify::verify;

@@ -1,15 +1,41 @@
 //! A terminal that is drawn over: its other screen, without a cursor, keys as they are pressed. Everything is put back when it is dropped, however
-//! that comes about.
+//! that comes about, and a terminal that takes nothing (Ctrl-S, a reader that hangs) keeps nobody waiting.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{Action, LocalModes, OptionalActions, Termios, tcflow, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 
 use crate::model::Failure;
 
+/// How long the last of what is drawn may take before a stopped terminal is let go on, and then once more.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 pub struct Screen {
     before: Option<Termios>,
+    drawing: Arc<Drawing>,
+}
+
+/// What is to be drawn, by a thread of its own: to write waits for as long as the terminal is stopped.
+#[derive(Default)]
+struct Drawing {
+    ahead: Mutex<Ahead>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Ahead {
+    /// The newest frame: one that was not drawn in time is nobody's to see.
+    frame: Option<String>,
+    /// What puts the terminal back, after which nothing is drawn.
+    last: Option<&'static str>,
+    is_over: bool,
+    failed: Option<io::Error>,
 }
 
 impl Screen {
@@ -20,6 +46,7 @@ impl Screen {
             let failure = Failure::new("no_terminal", "this draws on a terminal, and stdout is none");
             bail!(failure.hint("`candlefish monitor --json` gives the same to programs, a line a sample."));
         }
+        let terminal = File::from(io::stdout().as_fd().try_clone_to_owned().context("open the terminal to draw on it")?);
         // Without a terminal at stdin there are no keys; a signal ends it still.
         let before = match tcgetattr(io::stdin()) {
             Err(_) => None,
@@ -31,8 +58,11 @@ impl Screen {
                 Some(before)
             }
         };
-        let screen = Screen { before };
-        screen.write("\x1b[?1049h\x1b[?25l\x1b[2J")?;
+        let drawing = Arc::new(Drawing::default());
+        let thread = drawing.clone();
+        std::thread::spawn(move || thread.draw(terminal));
+        let screen = Screen { before, drawing };
+        screen.draw("\x1b[?1049h\x1b[?25l\x1b[2J")?;
         Ok(screen)
     }
 
@@ -44,14 +74,18 @@ impl Screen {
         }
     }
 
-    /// From the upper left corner, over what was there.
+    /// From the upper left corner, over what was there, as soon as the terminal takes it.
+    ///
+    /// # Errors
+    /// What was drawn before did not reach the terminal: it is gone.
     pub fn draw(&self, text: &str) -> Result<()> {
-        self.write(&format!("\x1b[H{text}"))
-    }
-
-    fn write(&self, text: &str) -> Result<()> {
-        let mut out = io::stdout().lock();
-        Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
+        let mut ahead = self.drawing.ahead();
+        if let Some(error) = ahead.failed.take() {
+            return Err(error).context("draw on the terminal");
+        }
+        ahead.frame = Some(format!("\x1b[H{text}"));
+        self.drawing.changed.notify_all();
+        Ok(())
     }
 
     /// Keys as they come; the reading thread ends with the process.
@@ -76,10 +110,63 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        self.drawing.ahead().last = Some("\x1b[?25h\x1b[?1049l");
+        self.drawing.changed.notify_all();
+        if !self.drawing.is_over_within(LAST_WORDS) {
+            go_on();
+            self.drawing.is_over_within(LAST_WORDS);
+        }
         // A terminal that is gone needs nothing put back.
-        let _ = self.write("\x1b[?25h\x1b[?1049l");
         if let Some(before) = &self.before {
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+impl Drawing {
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self, mut terminal: File) {
+        let mut is_last = false;
+        while !is_last {
+            let mut ahead = self.ahead();
+            let text = loop {
+                let frame = ahead.frame.take();
+                if let Some(last) = ahead.last {
+                    is_last = true;
+                    break frame.unwrap_or_default() + last;
+                }
+                match frame {
+                    Some(frame) => break frame,
+                    None => ahead = self.changed.wait(ahead).unwrap_or_else(PoisonError::into_inner),
+                }
+            };
+            drop(ahead);
+            let written = terminal.write_all(text.as_bytes());
+            let mut ahead = self.ahead();
+            is_last |= written.is_err();
+            ahead.failed = written.err();
+            ahead.is_over = is_last;
+            self.changed.notify_all();
+        }
+    }
+
+    fn is_over_within(&self, limit: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.ahead(), limit, |ahead| !ahead.is_over);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_over
+    }
+}
+
+/// Lets a terminal that was stopped (Ctrl-S) go on, as Ctrl-C does: whoever is told to end would wait for Ctrl-Q in the middle of a line.
+pub fn go_on() {
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    for terminal in [stdout.as_fd(), stderr.as_fd()] {
+        // Who changes a terminal that is another job's to use is stopped.
+        if tcgetpgrp(terminal).map_or(true, |group| group == getpgrp()) {
+            // What a key has stopped is not started by TCOON alone. What is no terminal has nothing to start.
+            let _ = tcflow(terminal, Action::OOff).and_then(|()| tcflow(terminal, Action::OOn));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::count::{Busy, Count, Work};
 use crate::model::Phase;
+use crate::render::columns::{columns_of, cut};
 use crate::render::{units, visible};
 
 /// Busy tables and objects with a line of their own; more are counted.
@@ -180,34 +181,6 @@ fn bar(done: u64, of: u64, width: usize, color: bool) -> String {
 
 fn spinner(since: Duration) -> char {
     ['-', '\\', '|', '/'][(since.as_millis() / 200 % 4) as usize]
-}
-
-/// Columns that a terminal may need at most: beyond ASCII a character may be two wide.
-fn columns_of(text: &str) -> usize {
-    text.chars().map(width_of).sum()
-}
-
-fn width_of(character: char) -> usize {
-    // Punctuation and dashes of ours, and Latin, Greek, Cyrillic letters, are one wide.
-    if (character as u32) < 0x1100 || ('\u{2010}'..='\u{27bf}').contains(&character) { 1 } else { 2 }
-}
-
-/// The text in at most `width` columns, with an ellipsis where it was cut.
-fn cut(text: &str, width: usize) -> String {
-    if columns_of(text) <= width {
-        return text.to_string();
-    }
-    let mut kept = String::new();
-    let mut columns = 1;
-    for character in text.chars() {
-        columns += width_of(character);
-        if columns > width {
-            break;
-        }
-        kept.push(character);
-    }
-    kept.push('…');
-    kept
 }
 
 fn padded(text: &str, width: usize) -> String {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
@@ -15,11 +16,15 @@ use crate::support::{Case, Database};
 
 /// A terminal of so many columns and rows: our end, and the program's.
 pub fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    // A program of another test that inherited an end would keep the terminal open.
+    #[cfg(target_os = "linux")]
+    let flags = flags | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
     let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let theirs = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
     tcsetwinsize(&theirs, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     (ours, theirs)
 }
@@ -139,12 +144,16 @@ fn top_says_what_fires_on_the_smallest_of_terminals() {
     drop(command);
     let frames = drawn(&ours);
     let mut seen = String::new();
-    // The second frame begins where the first ends.
-    while seen.matches("q quits").count() < 2 {
+    // Whole is one that another follows.
+    let whole = |seen: &str| {
+        let mut frames: Vec<String> = seen.split("\x1b[H").map(str::to_string).collect();
+        frames.pop();
+        frames.into_iter().find(|frame| frame.contains("firing"))
+    };
+    while whole(&seen).is_none() {
         seen.push_str(&frames.recv_timeout(Duration::from_secs(30)).unwrap());
     }
-    let (_, frame) = seen.split_once("\x1b[H").unwrap().1.split_once("\x1b[H").unwrap();
-    let frame = frame.split("\x1b[H").next().unwrap();
+    let frame = whole(&seen).unwrap();
     // The terminal adds a return of its own.
     let lines: Vec<&str> = frame.split("\r\n").map(|line| line.trim_end_matches('\r')).collect();
     assert!(lines.len() <= 8, "{frame}");
@@ -160,4 +169,53 @@ fn top_says_what_fires_on_the_smallest_of_terminals() {
     assert!(lines.iter().all(|line| shown(line) < 40), "{frame}");
     File::from(ours.try_clone().unwrap()).write_all(b"q").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// What nobody lets go on (Ctrl-S) ends all the same when it is told to, and leaves the terminal as it was.
+#[test]
+fn a_stopped_terminal_keeps_nobody_from_ending() {
+    let database = Database::fresh();
+    let case = Case::new("stopped").database(&database);
+    for words in [&["top", "--interval", "200ms"][..], &["stats", "tables", "--watch", "200ms"]] {
+        let (ours, theirs) = terminal(80, 24);
+        let before = tcgetattr(&theirs).unwrap().local_modes;
+        let end = || Stdio::from(theirs.try_clone().unwrap());
+        let mut command = case.command();
+        command.args(words).args(["-d", &database.url()]).env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let frames = drawn(&ours);
+        let mut seen = String::new();
+        while seen.matches("\x1b[H").count() < 3 {
+            seen.push_str(&frames.recv_timeout(Duration::from_secs(30)).unwrap());
+        }
+        File::from(ours.try_clone().unwrap()).write_all(b"\x13").unwrap();
+        // Nothing comes any more: it stands in a write.
+        while let Ok(more) = frames.recv_timeout(Duration::from_secs(2)) {
+            seen.push_str(&more);
+        }
+        let began = Instant::now();
+        assert!(std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{words:?} does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert!(began.elapsed() < Duration::from_secs(1), "{words:?} took {:?}", began.elapsed());
+        assert_eq!(status.code(), Some(0), "{words:?}");
+        assert_eq!(tcgetattr(&theirs).unwrap().local_modes, before);
+        drop(theirs);
+        seen.extend(frames.iter());
+        assert!(words[0] != "top" || seen.ends_with("\x1b[?25h\x1b[?1049l"), "{:?}", &seen[seen.len().saturating_sub(80)..]);
+    }
+}
+
+#[test]
+fn a_terminal_of_a_test_is_no_others() {
+    let (ours, theirs) = terminal(80, 24);
+    for end in [&ours, &theirs] {
+        assert!(fcntl_getfd(end).unwrap().contains(FdFlags::CLOEXEC));
+    }
 }

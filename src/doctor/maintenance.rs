@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, Unseen, few};
 use crate::model::Cell;
-use crate::stats::Gap;
+use crate::stats::{Gap, Whom};
 
 pub const AUTOVACUUM: Check = Check {
     name: "autovacuum",
@@ -12,16 +12,22 @@ pub const AUTOVACUUM: Check = Check {
     run: |patient| {
         async move {
             let gaps = patient.look().gaps("autovacuum track_counts").await?;
-            let (of_all, of_some): (Vec<&Gap>, Vec<&Gap>) = gaps.iter().partition(|gap| gap.role.is_none());
+            let of = |is: fn(&Whom) -> bool| gaps.iter().filter(|gap| is(&gap.whom)).collect::<Vec<&Gap>>();
             let said = |gaps: &[&Gap]| gaps.iter().map(|gap| gap.reason()).collect::<Vec<_>>().join(", ");
             let mend = |gaps: &[&Gap]| gaps.iter().map(|gap| gap.remedy.clone()).collect::<Vec<_>>().join("\n");
+            let of_all = of(|whom| *whom == Whom::Everybody);
             if !of_all.is_empty() {
                 let why = "dead rows stay, tables grow, and the planner's statistics grow old";
                 return Ok(Found::error(said(&of_all), why, mend(&of_all)));
             }
+            let of_some = of(|whom| matches!(whom, Whom::Role(_)));
             if !of_some.is_empty() {
                 let why = "what this role writes autovacuum does not hear of, and no statistic either";
                 return Ok(Found::warning(said(&of_some), why, mend(&of_some)));
+            }
+            let hidden = of(|whom| *whom == Whom::Hidden);
+            if !hidden.is_empty() {
+                return Ok(Found::unknown(said(&hidden), mend(&hidden)));
             }
             let answer = patient.observer.ask(include_str!("queries/no_autovacuum.sql"), &[]).await?;
             let names: Vec<&str> = answer.rows.iter().filter_map(|row| row[0].text()).collect();

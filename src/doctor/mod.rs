@@ -9,7 +9,7 @@ mod settings;
 mod statements;
 mod tls;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::future::BoxFuture;
@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::model::Cell;
 use crate::postgres::{Address, Observer, Type};
-use crate::stats::{Around, Look, Options, PoolerState, Sheet, Unavailable, explain, find, for_user};
+use crate::stats::{Around, GRANT, Look, Options, PoolerState, Sheet, Unavailable, explain, find, for_user};
 use crate::store::RedisFacts;
 
 /// The shelf, in the order in which one would look.
@@ -164,6 +164,8 @@ pub struct Patient<'a> {
     indexes: OnceCell<Sheet>,
     /// Those that this user may see.
     settings: BTreeMap<String, Setting>,
+    /// Those that a setting of this user's own hides.
+    masked: BTreeSet<String>,
 }
 
 /// One of pg_settings.
@@ -184,7 +186,7 @@ impl<'a> Patient<'a> {
         });
         // That nothing is slow is no fault.
         let options = Options { min_ms: 0.0, ..Options::default() };
-        Ok(Patient {
+        let mut patient = Patient {
             address,
             observer,
             surroundings,
@@ -192,7 +194,40 @@ impl<'a> Patient<'a> {
             around: Around::default(),
             indexes: OnceCell::new(),
             settings: settings.collect(),
-        })
+            masked: BTreeSet::new(),
+        };
+        let own: Vec<&str> = answer.rows.iter().filter(|row| row[4] == Cell::Bool(true)).filter_map(|row| row[0].text()).collect();
+        patient.forget(&own).await.context("read the settings of those who have none of their own")?;
+        Ok(patient)
+    }
+
+    /// What this role or connection has for itself is not what others have: what they have is known from the server's files, or not at all.
+    async fn forget(&mut self, own: &[&str]) -> Result<()> {
+        if own.is_empty() {
+            return Ok(());
+        }
+        let said = self.look().server_settings(&own.join(" ")).await?.unwrap_or_default();
+        for name in own {
+            match (said.iter().find(|(there, _)| there == name), self.settings.get_mut(*name)) {
+                (Some((_, value)), Some(setting)) => setting.value.clone_from(value),
+                _ => {
+                    self.settings.remove(*name);
+                    self.masked.insert(name.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is said of a setting that this user does not see.
+    fn unseen(&self, name: &str) -> Found {
+        match self.masked.contains(name) {
+            true => Found::unknown(
+                format!("what {name} is for others is hidden by a setting of this user's own"),
+                "Ask as a superuser, or as a user who has none of his own.",
+            ),
+            false => Found::unknown("the setting is hidden from this user", GRANT),
+        }
     }
 
     fn setting(&self, name: &str) -> Option<&str> {

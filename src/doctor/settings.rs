@@ -46,7 +46,10 @@ pub const DURABILITY: Check = Check {
                     "ALTER SYSTEM RESET zero_damaged_pages;\nALTER SYSTEM RESET ignore_checksum_failure;\nSELECT pg_reload_conf();",
                 ));
             }
-            if is("synchronous_commit", "off") {
+            if patient.setting("synchronous_commit").is_none() {
+                return Ok(patient.unseen("synchronous_commit"));
+            }
+            if ["off", "false", "no", "0"].iter().any(|off| is("synchronous_commit", off)) {
                 return Ok(Found::warning(
                     "synchronous_commit off",
                     "a crash loses what was committed in the last moments",
@@ -71,7 +74,7 @@ pub const MEMORY: Check = Check {
     run: |patient| {
         async move {
             let (Some(buffers), Some(work)) = (patient.bytes("shared_buffers"), patient.bytes("work_mem")) else {
-                return Ok(Found::unknown("the settings are hidden from this user", GRANT));
+                return Ok(patient.unseen("work_mem"));
             };
             let value = format!("shared_buffers {} MB, work_mem {} MB", (buffers / 1_048_576.0).round(), (work / 1_048_576.0).round());
             let database = patient.observer.ask("SELECT pg_database_size(current_database())", &[]).await?;
@@ -115,7 +118,7 @@ pub const TIMEOUTS: Check = Check {
     run: |patient| {
         async move {
             Ok(match patient.number("idle_in_transaction_session_timeout") {
-                None => Found::unknown("the setting is hidden from this user", GRANT),
+                None => patient.unseen("idle_in_transaction_session_timeout"),
                 Some(0.0) => Found::warning(
                     "off",
                     "a client that forgets its transaction keeps its locks, and keeps vacuum from cleaning up, until it ends",
@@ -140,7 +143,7 @@ pub const IO_TIMING: Check = Check {
                     "statistics cannot say whether a slow statement waits for the disk",
                     "ALTER SYSTEM SET track_io_timing = on;\nSELECT pg_reload_conf();\n-- pg_test_timing says what it costs",
                 ),
-                None => Found::unknown("the setting is hidden from this user", GRANT),
+                None => patient.unseen("track_io_timing"),
             })
         }
         .boxed()

@@ -41,7 +41,9 @@ pub const PASSWORDS: Check = Check {
     about: "passwords are kept as SCRAM",
     run: |patient| {
         async move {
-            let method = patient.setting("password_encryption").unwrap_or("unknown").to_string();
+            let Some(method) = patient.setting("password_encryption").map(str::to_string) else {
+                return Ok(patient.unseen("password_encryption"));
+            };
             let remedy =
                 "ALTER SYSTEM SET password_encryption = 'scram-sha-256';\nSELECT pg_reload_conf();\n-- then set those passwords anew";
             if matches!(method.as_str(), "md5" | "on") {

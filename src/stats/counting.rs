@@ -20,21 +20,35 @@ pub struct Counting {
     pub gaps: Vec<Gap>,
 }
 
-/// A place where a setting is off.
+/// A place where a setting is off, or where nobody can tell whether it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub setting: String,
-    /// Of this role alone, quoted; none: of everybody.
-    pub role: Option<String>,
+    pub whom: Whom,
     pub remedy: String,
+}
+
+/// Whom a setting concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// All but those who have a setting of their own.
+    Everybody,
+    /// This role alone, quoted.
+    Role(String),
+    /// A setting of our own hides what holds for all others.
+    Hidden,
 }
 
 impl Gap {
     /// `track_counts is off for batch`.
     pub fn reason(&self) -> String {
-        let value = if self.setting == "pg_stat_statements.track" { "none" } else { "off" };
-        let whom = self.role.as_ref().map_or(String::new(), |role| format!(" for {role}"));
-        format!("{} is {value}{whom}", self.setting)
+        let setting = &self.setting;
+        let value = if setting == "pg_stat_statements.track" { "none" } else { "off" };
+        match &self.whom {
+            Whom::Everybody => format!("{setting} is {value}"),
+            Whom::Role(role) => format!("{setting} is {value} for {role}"),
+            Whom::Hidden => format!("whether {setting} is {value} for others is hidden by a setting of this user's own"),
+        }
     }
 
     /// The reason, what follows from it, and what mends it.
@@ -48,7 +62,11 @@ impl Counting {
     pub fn of(&self, mut reading: Reading) -> Reading {
         reading.since.clone_from(&self.since);
         for gap in &self.gaps {
-            let so = if gap.role.is_some() { "what this role does is not counted" } else { "what is read and written is not known" };
+            let so = match gap.whom {
+                Whom::Everybody => "what is read and written is not known",
+                Whom::Role(_) => "what this role does is not counted",
+                Whom::Hidden => "what others do may not be counted",
+            };
             reading.notes.push(gap.note(so));
         }
         reading
@@ -66,12 +84,15 @@ impl Counting {
     }
 }
 
+const MAY_READ_FILES: &str = "SELECT has_table_privilege('pg_catalog.pg_file_settings', 'SELECT') \
+    AND has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE')";
+
 impl Look<'_> {
     /// What the counters of this database are worth.
     pub(super) async fn counting(&self) -> Result<Counting> {
         let answer = self.ask(include_str!("queries/counting.sql"), &[]).await?;
         let gaps = self.gaps("track_counts").await?;
-        let is_on = gaps.iter().all(|gap| gap.role.is_some());
+        let is_on = gaps.iter().all(|gap| gap.whom != Whom::Everybody);
         Ok(Counting {
             since: answer.value(0, "since").and_then(Cell::text).map(str::to_string),
             age_seconds: answer.value(0, "age_seconds").and_then(Cell::number),
@@ -84,8 +105,33 @@ impl Look<'_> {
     /// Where these settings are off; those that concern everybody first.
     pub async fn gaps(&self, settings: &str) -> Result<Vec<Gap>> {
         let answer = self.ask(include_str!("queries/switches.sql"), &[(&settings, Type::TEXT)]).await?;
-        let text = |cell: &Cell| cell.text().map(str::to_string);
-        let gap = |row: &Vec<Cell>| Some(Gap { setting: text(&row[0])?, role: text(&row[1]), remedy: text(&row[2])? });
-        Ok(answer.rows.iter().filter_map(gap).collect())
+        let mut gaps = Vec::with_capacity(answer.rows.len());
+        for row in &answer.rows {
+            let text = |at: usize| row[at].text().unwrap_or_default().to_string();
+            let (setting, remedy) = (text(0), text(2));
+            let whom = match (row[1].text(), &row[3]) {
+                (Some(role), _) => Whom::Role(role.to_string()),
+                (None, Cell::Bool(_)) => Whom::Everybody,
+                (None, _) => match self.server_settings(&setting).await? {
+                    None => {
+                        gaps.push(Gap { setting, whom: Whom::Hidden, remedy: text(4) });
+                        continue;
+                    }
+                    Some(said) if said.iter().any(|(_, value)| matches!(value.as_str(), "off" | "none")) => Whom::Everybody,
+                    Some(_) => continue,
+                },
+            };
+            gaps.push(Gap { setting, whom, remedy });
+        }
+        Ok(gaps)
+    }
+
+    /// What these settings, with blanks between their names, are for who has none of his own: name and value. None where this user may not read it.
+    pub async fn server_settings(&self, settings: &str) -> Result<Option<Vec<(String, String)>>> {
+        if self.ask(MAY_READ_FILES, &[]).await?.rows != [[Cell::Bool(true)]] {
+            return Ok(None);
+        }
+        let answer = self.ask(include_str!("queries/server_settings.sql"), &[(&settings, Type::TEXT)]).await?;
+        Ok(Some(answer.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].text()?.to_string()))).collect()))
     }
 }

@@ -81,7 +81,7 @@ fn span(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::counting::Gap;
+    use crate::stats::{Gap, Whom};
 
     #[test]
     fn nothing_is_unused_on_the_word_of_counters_that_do_not_know() {
@@ -104,7 +104,7 @@ mod tests {
         assert!(young.0 == 1 && young.1.contains("since 2026-01-01T00:00:00Z, for 21.6 hours, which is less than 1.0 days"), "{young:?}");
         let standby = judged(&Counting { of_writes: false, ..counting(90.0) });
         assert!(standby.0 == 1 && standby.1.contains("standby"), "{standby:?}");
-        let gap = Gap { setting: "track_counts".to_string(), role: Some("batch".to_string()), remedy: "ALTER ROLE".to_string() };
+        let gap = Gap { setting: "track_counts".to_string(), whom: Whom::Role("batch".to_string()), remedy: "ALTER ROLE".to_string() };
         let partly = judged(&Counting { gaps: vec![gap], ..counting(90.0) });
         assert!(partly.0 == 1 && partly.1.contains("not everybody"), "{partly:?}");
     }

@@ -32,7 +32,7 @@ use futures_util::future::BoxFuture;
 pub use crate::model::Cell;
 use crate::postgres::{Answer, Observer, Parameter, ServerFacts};
 pub use around::{Around, PoolerState};
-pub use counting::Gap;
+pub use counting::{Gap, Whom};
 pub use pools::PoolUse;
 pub use rates::Rates;
 pub use sheet::{Column, Sheet};

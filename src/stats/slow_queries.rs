@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 
 use crate::model::Cell;
 use crate::postgres::Type;
-use crate::stats::{GRANT, Growth, Reading, Stat, Statements, Unavailable};
+use crate::stats::{GRANT, Growth, Reading, Stat, Statements, Unavailable, Whom};
 
 pub const STAT: Stat = Stat {
     name: "slow-queries",
@@ -49,14 +49,17 @@ pub const STAT: Stat = Stat {
                 .await?;
             let mut reading = Reading { since: statements.since, ..Reading::of(answer) };
             for gap in look.gaps("compute_query_id pg_stat_statements.track").await? {
-                match &gap.role {
+                match &gap.whom {
                     // Whoever watches keeps out of the list.
-                    Some(role) if *role == look.observer.server.user => {}
-                    Some(_) => reading.notes.push(gap.note("this role's statements are not counted")),
-                    None if reading.rows.is_empty() => {
+                    Whom::Role(role) if *role == look.observer.server.user => {}
+                    Whom::Role(_) => reading.notes.push(gap.note("this role's statements are not counted")),
+                    Whom::Everybody if reading.rows.is_empty() => {
                         bail!(Unavailable::new(format!("{}: no statement is counted", gap.reason()), gap.remedy))
                     }
-                    None => reading.notes.push(gap.note("no statement is counted any more")),
+                    Whom::Everybody => reading.notes.push(gap.note("no statement is counted any more")),
+                    Whom::Hidden if reading.rows.is_empty() => reading.notes.push(gap.note("perhaps no statement is counted")),
+                    // Somebody's are.
+                    Whom::Hidden => {}
                 }
             }
             let hidden = reading.rows.iter().filter(|row| row[0].is_null()).count();

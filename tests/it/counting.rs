@@ -70,6 +70,45 @@ async fn what_is_not_counted_is_unknown_and_calls_nothing_unused() {
     asked.mend(found["remedy"].as_str().unwrap());
     assert_eq!(asked.unused("--min-age 0").0, ["public.idle"]);
 
+    // They leave everybody out but whoever looks, whose own setting hides the server's; who may not read the server's files does not know.
+    asked.server.rows("CREATE ROLE watcher LOGIN IN ROLE pg_monitor; ALTER ROLE watcher SET track_counts = on; ALTER ROLE candlefish SET track_counts = on");
+    asked
+        .server
+        .rows("ALTER ROLE candlefish SET idle_in_transaction_session_timeout = '1min'; ALTER ROLE candlefish SET track_io_timing = on");
+    assert_eq!(asked.unused("--min-age 0").0, ["public.idle"]);
+    assert_eq!(asked.verdict("autovacuum")["verdict"], "ok");
+    let found = asked.verdict("idle-in-transaction-timeout");
+    assert!(found["verdict"] == "warning" && found["value"] == "off", "{found:#}");
+    assert_eq!(asked.verdict("io-timing")["value"], "off");
+    for (setting, mend) in [
+        ("ALTER SYSTEM SET track_counts = off", "ALTER SYSTEM SET track_counts = on"),
+        ("ALTER ROLE ALL SET track_counts = off", "ALTER ROLE ALL RESET"),
+    ] {
+        asked.server.rows(setting);
+        asked.server.rows("SELECT pg_reload_conf()");
+        let (unused, notes) = asked.unused("--min-age 0");
+        assert!(unused.is_empty() && notes.contains("track_counts is off: what is read and written is not known"), "{notes}");
+        assert!(row(&asked.stat("tables", 0), "table", "public.t")["seq_scans"].is_null());
+        let found = asked.verdict("autovacuum");
+        assert!(found["verdict"] == "error" && found["remedy"].as_str().unwrap().starts_with(mend), "{found:#}");
+        // What this database says, everybody in it has.
+        asked.server.rows("ALTER DATABASE postgres SET track_counts = on");
+        assert_eq!(asked.unused("--min-age 0").0, ["public.idle"]);
+        asked.server.rows("ALTER DATABASE postgres RESET track_counts");
+        asked.mend(found["remedy"].as_str().unwrap());
+    }
+    let hidden = asked.case.run(&format!("stats indexes --min-age 0 --json -d {}", asked.server.url_as("watcher"))).exit(0).json();
+    let notes = hidden["notes"].to_string();
+    assert!(
+        notes.contains("whether track_counts is off for others is hidden") && notes.contains("ALTER ROLE watcher RESET track_counts"),
+        "{notes}"
+    );
+    assert!(hidden["rows"].as_array().unwrap().iter().all(|row| row["finding"] != "unused"), "{hidden:#}");
+    let document = asked.case.run(&format!("doctor --json -d {}", asked.server.url_as("watcher"))).json();
+    let autovacuum = document["checks"].as_array().unwrap().iter().find(|found| found["name"] == "autovacuum").unwrap();
+    assert_eq!(autovacuum["verdict"], "unknown", "{autovacuum:#}");
+    asked.server.rows("ALTER ROLE candlefish RESET ALL; DROP ROLE watcher");
+
     // They are off: in this database, then everywhere.
     for setting in ["ALTER DATABASE postgres SET track_counts = off", "ALTER SYSTEM SET track_counts = off"] {
         asked.server.rows(setting);

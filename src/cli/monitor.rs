@@ -12,7 +12,8 @@ use crate::cli::signals::{or_stopped, until_left};
 use crate::model::{Failure, sentence};
 use crate::monitor::export::{dashboard, prometheus_rules, promtool_test};
 use crate::monitor::{
-    Holder, Left, Monitor, Notice, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook, read_text, tell,
+    Holder, Left, Monitor, Notice, Restored, Rules, Sampler, Script, Server, Silence, StateFile, Status, TOKEN_BYTES, Token, Webhook,
+    read_text, tell,
 };
 use crate::render::Ui;
 use crate::render::monitor::{clock, monitor, monitor_tick, nagios, rules_checked, rules_tested};
@@ -184,7 +185,14 @@ pub async fn run(args: Args, settings: impl Fn() -> Result<Settings>, ui: &Ui) -
             }
         }
         None if args.watch.once => or_stopped(Box::pin(async { once(args.watch, &settings()?, ui).await })).await,
-        None => until_left(ui, Box::pin(async { watch(args.watch, &settings()?, ui).await })).await,
+        None => {
+            let mut running = None;
+            let watch = async { running.insert(Running::ready(args.watch, &settings()?, ui).await?).go_on(ui).await };
+            let ended = until_left(ui, Box::pin(watch)).await;
+            // However it ended, and by whom.
+            running.iter().for_each(|running| running.end(ui));
+            ended
+        }
     }
 }
 
@@ -302,9 +310,9 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         Some(file) => file.hold(Holder::Once, |said| ui.say(said)).await?,
         None => None,
     };
-    let mut left = match &file {
+    let Restored { mut left, put_aside } = match &file {
         Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Between)?,
-        None => Left::default(),
+        None => Restored::default(),
     };
     left.is_told |= webhook.is_some();
     if watch.monitor.last().is_none() {
@@ -326,28 +334,26 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         }
         left = tell_until(webhook, left, file.is_some(), ui).await;
     }
-    // What was seen is said even so. But without it the next run does not know how long a condition has held: that is no good answer.
-    let lost = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, left).err());
+    // What was seen is said even so. But without it the next run does not know how long a condition has held, or this one has not known it: that is
+    // no good answer.
+    let unkept = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, left).err());
+    let lost: Vec<String> = put_aside.into_iter().chain(unkept.as_ref().map(sentence)).collect();
     if args.nagios {
         let (line, code) = nagios(&status);
-        match lost {
-            Some(error) if code == 0 => {
-                nagios_unknown(&sentence(&error));
-                return Ok(Exit::Code(3));
-            }
-            // What comes after the first line is its long text.
-            Some(error) => ui.print(&format!("{line}\n{}", sentence(&error)))?,
-            None => ui.print(&line)?,
+        if code == 0 && !lost.is_empty() {
+            nagios_unknown(&lost.join("; "));
+            return Ok(Exit::Code(3));
         }
+        // What comes after the first line is its long text.
+        let lines: Vec<&str> = [line.as_str()].into_iter().chain(lost.iter().map(String::as_str)).collect();
+        ui.print(&lines.join("\n"))?;
         return Ok(Exit::Code(code));
     }
-    if let Some(error) = &lost {
-        ui.error(&sentence(error));
-    }
+    lost.iter().for_each(|said| ui.error(said));
     monitor(ui, &status)?;
     Ok(if !status.firing().is_empty() {
         Exit::Bad
-    } else if status.unknown().is_empty() && status.is_judged() && lost.is_none() {
+    } else if status.unknown().is_empty() && status.is_judged() && lost.is_empty() {
         Exit::Good
     } else {
         Exit::Code(2)
@@ -359,89 +365,128 @@ async fn tell_until(webhook: &Webhook, left: Left, are_kept: bool, ui: &Ui) -> L
     let (tellers, _) = tokio::sync::watch::channel(left);
     tell(webhook, &tellers, Some(tokio::time::Instant::now() + TELLING), |said| ui.warn(said)).await;
     let left = tellers.borrow().clone();
-    if !left.notices.is_empty() {
-        let asked = format!(" (the webhook has asked to be left alone until {})", clock(left.not_before));
-        let why = if left.asked_to_wait().is_zero() { "" } else { &asked };
-        let names: Vec<String> = left.notices.iter().map(Notice::title).collect();
-        let then = if are_kept { "the next run tells them" } else { "without a state file they are lost" };
-        ui.warn(&format!("{} not told: {}{why}; {then}", names.len(), names.join(", ")));
-    }
+    say_untold(&left, are_kept, ui);
     left
 }
 
-async fn watch(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
-    let mut watch = Watch::new(&args.source, args.interval, settings, ui)?;
-    watch.monitor.ignore_for = args.ignore_for;
-    let webhook = args.webhook.as_deref().map(|url| Webhook::new(url, &watch.target)).transpose()?;
-    let server = match &args.serve {
-        None => None,
-        Some(address) => {
-            let token = args.token_file.as_deref().map(read_token).transpose()?;
-            let server = Server::listen(address, token).await?;
-            ui.say(&format!("page: http://{}/", server.address));
-            Some(server)
-        }
-    };
-    let file = match args.ignore_for {
-        true => None,
-        false => Some(state_file(&args, settings, &watch)?),
-    };
-    let _held = match &file {
-        Some(file) => file.hold(Holder::Watch, |said| ui.say(said)).await?,
-        None => None,
-    };
-    let left = match &file {
-        Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Outage)?,
-        None => Left::default(),
-    };
-    let is_told = left.is_told || webhook.is_some();
-    // A slow receiver holds up no sample.
-    let (tellers, _) = tokio::sync::watch::channel(Left { is_told, ..left });
-    let teller = async {
-        match &webhook {
-            Some(webhook) => tell(webhook, &tellers, None, |said| ui.warn(said)).await,
-            None => std::future::pending().await,
-        }
-    };
-    let samples = async {
-        let mut ticks = tokio::time::interval(watch.interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut before, mut saved): (Option<Status>, Option<tokio::time::Instant>) = (None, None);
-        let (mut lost, mut untold) = (false, 0);
-        loop {
-            ticks.tick().await;
-            let (status, notices) = watch.step().await;
-            let is_news = !notices.is_empty() || before.as_ref().is_none_or(|before| states(before) != states(&status));
-            if !notices.is_empty() {
-                tellers.send_modify(|left| left.add(notices));
+/// Who was to be told, and is not; `are_kept` for the next run.
+fn say_untold(left: &Left, are_kept: bool, ui: &Ui) {
+    if left.notices.is_empty() {
+        return;
+    }
+    let asked = format!(" (the webhook has asked to be left alone until {})", clock(left.not_before));
+    let why = if left.asked_to_wait().is_zero() { "" } else { &asked };
+    let names: Vec<String> = left.notices.iter().map(Notice::title).collect();
+    let then = if are_kept { "the next run tells them" } else { "without a state file they are lost" };
+    ui.warn(&format!("{} not told: {}{why}; {then}", names.len(), names.join(", ")));
+}
+
+/// A watch that goes on, with all that it stands on.
+struct Running {
+    watch: Watch,
+    webhook: Option<Webhook>,
+    server: Option<Server>,
+    file: Option<StateFile>,
+    /// Keeps others from the file.
+    _held: Option<std::fs::File>,
+    /// What there is to tell.
+    left: tokio::sync::watch::Sender<Left>,
+}
+
+impl Running {
+    async fn ready(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Self> {
+        let mut watch = Watch::new(&args.source, args.interval, settings, ui)?;
+        watch.monitor.ignore_for = args.ignore_for;
+        let webhook = args.webhook.as_deref().map(|url| Webhook::new(url, &watch.target)).transpose()?;
+        let server = match &args.serve {
+            None => None,
+            Some(address) => {
+                let token = args.token_file.as_deref().map(read_token).transpose()?;
+                let server = Server::listen(address, token).await?;
+                ui.say(&format!("page: http://{}/", server.address));
+                Some(server)
             }
-            if let Some(server) = &server {
-                server.publish(&status, &watch.monitor, watch.interval);
+        };
+        let file = match args.ignore_for {
+            true => None,
+            false => Some(state_file(&args, settings, &watch)?),
+        };
+        let held = match &file {
+            Some(file) => file.hold(Holder::Watch, |said| ui.say(said)).await?,
+            None => None,
+        };
+        let Restored { left, put_aside } = match &file {
+            Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Outage)?,
+            None => Restored::default(),
+        };
+        put_aside.iter().for_each(|said| ui.warn(said));
+        let (left, _) = tokio::sync::watch::channel(Left { is_told: left.is_told || webhook.is_some(), ..left });
+        Ok(Running { watch, webhook, server, file, _held: held, left })
+    }
+
+    async fn go_on(&mut self, ui: &Ui) -> Result<Exit> {
+        let Running { watch, webhook, server, file, left, .. } = self;
+        // A slow receiver holds up no sample.
+        let teller = async {
+            match webhook {
+                Some(webhook) => tell(webhook, left, None, |said| ui.warn(said)).await,
+                None => std::future::pending().await,
             }
-            // News at once, and what has been told, or it would be told again; else now and then, for whoever goes on after a kill.
-            let to_tell = tellers.borrow().notices.len();
-            if let Some(file) = &file
-                && (is_news || to_tell != untold || saved.is_none_or(|saved| saved.elapsed() > Duration::from_secs(60)))
-            {
-                // A full disk is no reason to stop watching.
-                let kept = file.save(&watch.monitor, &watch.sampler, tellers.borrow().clone());
-                match &kept {
-                    Err(error) if !lost => ui.warn(&format!("{}; the watch goes on without it", sentence(error))),
-                    _ => {}
+        };
+        let samples = async {
+            let mut ticks = tokio::time::interval(watch.interval);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let (mut before, mut saved): (Option<Status>, Option<tokio::time::Instant>) = (None, None);
+            let (mut lost, mut untold) = (false, 0);
+            loop {
+                ticks.tick().await;
+                let (status, notices) = watch.step().await;
+                let is_news = !notices.is_empty() || before.as_ref().is_none_or(|before| states(before) != states(&status));
+                if !notices.is_empty() {
+                    left.send_modify(|left| left.add(notices));
                 }
-                lost = kept.is_err();
-                untold = to_tell;
-                saved = Some(tokio::time::Instant::now());
+                if let Some(server) = &server {
+                    server.publish(&status, &watch.monitor, watch.interval);
+                }
+                // News at once, and what has been told, or it would be told again; else now and then, for whoever goes on after a kill.
+                let to_tell = left.borrow().notices.len();
+                if let Some(file) = &file
+                    && (is_news || to_tell != untold || saved.is_none_or(|saved| saved.elapsed() > Duration::from_secs(60)))
+                {
+                    // A full disk is no reason to stop watching.
+                    let kept = file.save(&watch.monitor, &watch.sampler, left.borrow().clone());
+                    match &kept {
+                        Err(error) if !lost => ui.warn(&format!("{}; the watch goes on without it", sentence(error))),
+                        _ => {}
+                    }
+                    lost = kept.is_err();
+                    untold = to_tell;
+                    saved = Some(tokio::time::Instant::now());
+                }
+                if !ui.whole(|| monitor_tick(ui, &status, before.as_ref()))? {
+                    return Ok(Exit::Good);
+                }
+                before = Some(status);
             }
-            if !ui.whole(|| monitor_tick(ui, &status, before.as_ref()))? {
-                return Ok(Exit::Good);
-            }
-            before = Some(status);
+        };
+        tokio::select! {
+            exit = samples => exit,
+            () = teller => Ok(Exit::Good),
         }
-    };
-    tokio::select! {
-        exit = samples => exit,
-        () = teller => Ok(Exit::Good),
+    }
+
+    /// What was told since the last sample is not told again, and what was not is said, and told by the next run.
+    fn end(&self, ui: &Ui) {
+        let left = self.left.borrow().clone();
+        // Nothing was seen: what is in the file is still so.
+        let file = self.file.as_ref().filter(|_| self.watch.monitor.last().is_some());
+        let kept = file.map(|file| file.save(&self.watch.monitor, &self.watch.sampler, left.clone()));
+        if let Some(Err(error)) = &kept {
+            ui.warn(&sentence(error));
+        }
+        if self.webhook.is_some() {
+            say_untold(&left, self.file.is_some() && !matches!(kept, Some(Err(_))), ui);
+        }
     }
 }
 

@@ -41,8 +41,11 @@ pub struct Alert {
     pub fired_at: Option<i64>,
     pub resolved_at: Option<i64>,
     pub keep_firing_since: Option<i64>,
-    /// As it was last seen; in Prometheus's units.
+    /// As the source that it goes by last said it; in Prometheus's units.
     pub value: Option<f64>,
+    /// And when that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_at: Option<i64>,
     /// As it was when its condition last held: what the annotations of an alert speak of.
     pub held: Option<f64>,
     /// Since when another source than its own was the first with something to judge.
@@ -82,7 +85,7 @@ impl Alert {
             Verdict::Holds => {
                 self.keep_firing_since = None;
                 if matches!(self.state, State::Inactive | State::Resolved) {
-                    *self = Alert { state: State::Pending, active_at: Some(now), value: self.value, ..Alert::default() };
+                    *self = Alert { state: State::Pending, active_at: Some(now), ..self.quiet() };
                 }
             }
             Verdict::HoldsNot => {
@@ -93,7 +96,7 @@ impl Alert {
                     }
                 }
                 match self.state {
-                    State::Pending => *self = Alert { value: self.value, ..Alert::default() },
+                    State::Pending => *self = self.quiet(),
                     State::Firing => {
                         self.state = State::Resolved;
                         self.resolved_at = Some(now);
@@ -111,9 +114,14 @@ impl Alert {
             change = Some(Change::Fired);
         }
         if self.state == State::Resolved && self.resolved_at.is_some_and(|resolved| now - resolved > RESOLVED_MS) {
-            *self = Alert { value: self.value, ..Alert::default() };
+            *self = self.quiet();
         }
         change
+    }
+
+    /// Inactive, as if it had never been anything else; what was last seen stays.
+    fn quiet(&self) -> Self {
+        Alert { value: self.value, value_at: self.value_at, ..Alert::default() }
     }
 
     /// How long its condition has held.
@@ -136,8 +144,8 @@ impl Alert {
 
     /// The clock was set: what was is by so much later than it seemed.
     pub fn shift(&mut self, by_ms: i64) {
-        let times = [&mut self.active_at, &mut self.fired_at, &mut self.resolved_at, &mut self.keep_firing_since, &mut self.waits_since];
-        for time in times {
+        let since = [&mut self.active_at, &mut self.fired_at, &mut self.resolved_at, &mut self.keep_firing_since, &mut self.waits_since];
+        for time in since.into_iter().chain([&mut self.value_at]) {
             *time = time.map(|time| time + by_ms);
         }
     }

@@ -43,7 +43,7 @@ pub use sample::{Connections, PoolFact, Presence, Sample, Sampler, SlowQuery};
 pub use script::{Script, ScriptReport, Scripted};
 pub use series::Key;
 pub use serve::{Server, Token};
-pub use state_file::{Holder, Left, Silence, StateFile};
+pub use state_file::{Holder, Left, Restored, Silence, StateFile};
 pub use teller::tell;
 pub use unreadable::SOURCE_UNREADABLE;
 pub use webhook::{Notice, Untaken, Webhook};
@@ -64,6 +64,8 @@ pub struct Monitor {
     series: Series,
     /// Which source each rule was last seen by; of an alert that pends or fires: by which it began, or goes on.
     used: BTreeMap<String, Source>,
+    /// Which source each metric was last measured by, and so the KPI of it.
+    measured: BTreeMap<&'static str, Source>,
     /// Sources that nobody names and that were read: since when they are not, milliseconds since 1970; None while they are.
     missed: BTreeMap<Source, Option<i64>>,
     history: VecDeque<HistoryPoint>,
@@ -87,6 +89,7 @@ impl Monitor {
             kpis,
             alerts: BTreeMap::new(),
             used: BTreeMap::new(),
+            measured: BTreeMap::new(),
             missed: BTreeMap::new(),
             history: VecDeque::new(),
             last: None,
@@ -127,15 +130,18 @@ impl Monitor {
         let mut alerts = Vec::new();
         for rule in &self.rules {
             let mut alert = self.alerts.get(&rule.key()).cloned().unwrap_or_default();
+            let own = self.used.get(&rule.key()).copied();
             let was_active = matches!(alert.state, State::Pending | State::Firing);
             let outcome = match rule.of {
                 Some(source) => self.look_at(source, &alert, &sample),
                 None => self.judge(rule, &mut alert, &sample),
             };
             let mut verdict = verdict(rule, &outcome, alert.state);
-            match (&outcome, outcome.value()) {
-                (_, Some(value)) => alert.value = Some(value),
-                (Outcome::NoData(_), None) => alert.value = None,
+            // What another says is no value of an alert that waits for its own source.
+            match (&outcome, outcome.seen().filter(|seen| !was_active || !outcome.is_failure() || own.is_none_or(|own| own == seen.source)))
+            {
+                (_, Some(seen)) => (alert.value, alert.value_at) = (Some(seen.measured.value), Some(at)),
+                (Outcome::NoData(_), None) => (alert.value, alert.value_at) = (None, None),
                 _ => {}
             }
             let immediate;
@@ -153,9 +159,9 @@ impl Monitor {
             }
             let change = alert.step(stepped, at, verdict);
             if verdict == Verdict::Holds {
-                alert.held = outcome.value();
+                alert.held = outcome.seen().map(|seen| seen.measured.value);
             }
-            let report = AlertReport::new(rule, &alert, &outcome);
+            let report = AlertReport::new(rule, &alert, &outcome, own, at);
             if let Some(change) = change {
                 notices.push(Notice::new(rule, &alert, change, &report, &self.target));
             }
@@ -175,14 +181,16 @@ impl Monitor {
             self.alerts.insert(rule.key(), alert);
         }
         let kpis =
-            KPIS.iter().zip(&self.kpis).map(|(kpi, rule)| KpiReport::new(kpi, rule, &self.look(&rule.condition, &sample, None))).collect();
-        let metrics: BTreeMap<&'static str, MetricReport> = METRICS
-            .iter()
-            .map(|metric| {
-                let condition = Condition { metric, selectors: Vec::new(), window_ms: metric.window_ms, ..bare(metric) };
-                (metric.name, MetricReport::new(metric, self.window_ms(&condition, sample.at), &self.look(&condition, &sample, None)))
-            })
-            .collect();
+            KPIS.iter().zip(&self.kpis).map(|(kpi, rule)| KpiReport::new(kpi, rule, &self.measure(&rule.condition, &sample))).collect();
+        let mut metrics: BTreeMap<&'static str, MetricReport> = BTreeMap::new();
+        for metric in &METRICS {
+            let condition = Condition { metric, selectors: Vec::new(), window_ms: metric.window_ms, ..bare(metric) };
+            let outcome = self.measure(&condition, &sample);
+            metrics.insert(metric.name, MetricReport::new(metric, self.window_ms(&condition, sample.at), &outcome));
+            if let Outcome::Value(seen) | Outcome::NoData(seen) = outcome {
+                self.measured.insert(metric.name, seen.source);
+            }
+        }
         self.remember(&sample);
         let status = Status {
             at,
@@ -209,13 +217,18 @@ impl Monitor {
         }
     }
 
+    /// What a metric is now, of which nobody is told.
+    fn measure(&self, condition: &Condition, sample: &Sample) -> Outcome {
+        self.look(condition, sample, self.measured.get(condition.metric.name).copied())
+    }
+
     /// A point of the charts: what happened since the last sample.
     fn remember(&mut self, sample: &Sample) {
         let window_ms = self.last.as_ref().map_or(self.interval_ms, |last| sample.at - last.at).max(1000) * 3 / 2;
         let value = |name: &str| {
             let metric = metric::find(name)?;
             let condition = Condition { metric, selectors: Vec::new(), window_ms, ..bare(metric) };
-            match self.look(&condition, sample, None) {
+            match self.measure(&condition, sample) {
                 Outcome::Value(seen) => Some(shown_value(metric, seen.measured.value)),
                 _ => None,
             }

@@ -59,7 +59,11 @@ pub struct AlertReport {
     /// How the value stands to the threshold when the condition holds.
     #[serde(skip)]
     pub sign: Sign,
+    /// Of an alert that waits for its source: as that last said it.
     pub value: Option<f64>,
+    /// When it was so.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub value_at: Option<i64>,
     pub threshold: f64,
     pub unit: &'static str,
     pub for_seconds: f64,
@@ -192,9 +196,22 @@ impl MetricReport {
 }
 
 impl AlertReport {
-    pub(super) fn new(rule: &Rule, alert: &Alert, outcome: &Outcome) -> Self {
+    /// `own` is the source that the alert went by before this sample.
+    pub(super) fn new(rule: &Rule, alert: &Alert, outcome: &Outcome, own: Option<Source>, at: i64) -> Self {
         let metric = rule.condition.metric;
-        let (value, source, reason) = parts(metric, outcome);
+        let (mut value, mut source, mut reason) = parts(metric, outcome);
+        let mut value_at = value.map(|_| at);
+        let is_active = matches!(alert.state, State::Pending | State::Firing);
+        if is_active && outcome.is_failure() && alert.value_at != Some(at) {
+            value = alert.value.map(|value| shown_value(metric, value)).filter(|value| value.is_finite());
+            value_at = alert.value_at.filter(|_| value.is_some());
+            source = own.map(Source::name).or(source);
+            if let Outcome::Failed(failed, why) = outcome
+                && own != Some(*failed)
+            {
+                reason = Some(format!("{} cannot be read: {why}", failed.name()));
+            }
+        }
         let few = too_few(rule, outcome);
         let state = match (alert.state, outcome) {
             (State::Pending, _) => Shown::Pending,
@@ -214,14 +231,12 @@ impl AlertReport {
             (State::Resolved, _) => Shown::Resolved,
             (State::Inactive, _) => Shown::Inactive,
         };
-        let is_active = matches!(alert.state, State::Pending | State::Firing);
         let held_until = alert.waits_since.filter(|_| is_active).map(|since| since + HOLD_MS);
         let is_silent = matches!(outcome, Outcome::Held(..) | Outcome::NoData(_));
-        let waits = held_until.filter(|_| is_silent).map(|until| {
-            let until = timestamp(until);
-            format!("it keeps its source until {}Z", until.split('.').next().unwrap_or(&until))
-        });
-        let reasons: Vec<String> = [reason.or(few), waits, alert.word.clone()].into_iter().flatten().collect();
+        let second = |ms: i64| timestamp(ms - ms.rem_euclid(1000)).replace(".000", "");
+        let waits = held_until.filter(|_| is_silent).map(|until| format!("it keeps its source until {}", second(until)));
+        let old = value_at.filter(|seen| *seen < at).map(|seen| format!("its value is of {}", second(seen)));
+        let reasons: Vec<String> = [reason.or(few), old, waits, alert.word.clone()].into_iter().flatten().collect();
         AlertReport {
             name: rule.name.clone(),
             severity: rule.severity.clone(),
@@ -231,6 +246,7 @@ impl AlertReport {
             metric: rule.condition.metric.name,
             sign: rule.condition.sign,
             value,
+            value_at,
             threshold: shown_value(metric, rule.condition.limit),
             unit: metric.unit.short(),
             for_seconds: rule.for_ms as f64 / 1000.0,

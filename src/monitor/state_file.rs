@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Failure, sentence};
 use crate::monitor::alert::Alert;
 use crate::monitor::bounded::{STATE_BYTES, read_text, too_long};
-use crate::monitor::metric::Source;
+use crate::monitor::metric::{METRICS, Source};
 use crate::monitor::report::timestamp;
 use crate::monitor::sample::{Carried, Sampler};
 use crate::monitor::series;
@@ -64,6 +64,8 @@ struct Saved {
     alerts: BTreeMap<String, Alert>,
     used: BTreeMap<String, String>,
     #[serde(default)]
+    measured: BTreeMap<String, String>,
+    #[serde(default)]
     missed: BTreeMap<String, Option<i64>>,
     /// Unsent.
     #[serde(default)]
@@ -88,6 +90,14 @@ pub struct Left {
     pub is_told: bool,
     /// Their receiver has asked to be left alone until then: milliseconds since 1970.
     pub not_before: i64,
+}
+
+/// What an earlier run left, taken up.
+#[derive(Default)]
+pub struct Restored {
+    pub left: Left,
+    /// The file was damaged and was put aside: which, why and where, in a sentence.
+    pub put_aside: Option<String>,
 }
 
 /// No more is kept for a webhook that never answers: the newest.
@@ -164,15 +174,18 @@ impl StateFile {
         self.path.with_file_name(format!(".{name}.{end}"))
     }
 
-    /// Takes up what an earlier run left for the same target. A file that cannot be read is an error: to
-    /// begin anew would be to forget a firing alert.
-    pub fn restore(&self, monitor: &mut Monitor, sampler: &mut Sampler, now: i64, silence: Silence) -> Result<Left> {
-        let damaged = |why: String| {
+    /// Takes up what an earlier run left for the same target. A file that is damaged is put aside, and all begins anew: that is said, and so is no
+    /// good run, but the next one is.
+    ///
+    /// # Errors
+    /// It cannot be read, or not put aside; it is of another target, or another candlefish's: to begin anew would be to forget a firing alert.
+    pub fn restore(&self, monitor: &mut Monitor, sampler: &mut Sampler, now: i64, silence: Silence) -> Result<Restored> {
+        let unusable = |why: String| {
             Failure::new("bad_state_file", format!("the state file {} cannot be used: {why}", self.path.display()))
                 .hint("Remove it to begin anew: alerts that fire now are then told again.")
         };
         match fs::metadata(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Left::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Restored::default()),
             // A device or a pipe keeps nothing, and the next save would put a file in its place.
             Ok(found) if !found.is_file() => {
                 let failure =
@@ -181,15 +194,23 @@ impl StateFile {
             }
             _ => {}
         }
-        let text = read_text(&self.path, STATE_BYTES).map_err(|error| damaged(error.to_string()))?;
+        let text = match read_text(&self.path, STATE_BYTES) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return self.put_aside(now, "it is no text"),
+            read => read.map_err(|error| unusable(error.to_string()))?,
+        };
         // Of another version nothing else is known, not even which fields it has.
-        let Versioned { version } = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if version != VERSION {
-            return Err(damaged(format!("it has version {version}, not {VERSION}")).into());
+        match serde_json::from_str(&text) {
+            Ok(Versioned { version: VERSION }) => {}
+            Ok(Versioned { version }) => return Err(unusable(format!("it has version {version}, not {VERSION}")).into()),
+            Err(_) if text.trim().is_empty() => return self.put_aside(now, "it is empty"),
+            Err(error) => return self.put_aside(now, &error.to_string()),
         }
-        let saved: Saved = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let saved: Saved = match serde_json::from_str(&text) {
+            Ok(saved) => saved,
+            Err(error) => return self.put_aside(now, &error.to_string()),
+        };
         if saved.target != monitor.target {
-            return Err(damaged(format!("it is of {}, not of {}", saved.target, monitor.target)).into());
+            return Err(unusable(format!("it is of {}, not of {}", saved.target, monitor.target)).into());
         }
         for rule in &monitor.rules {
             if let Some(alert) = saved.alerts.get(&rule.key()) {
@@ -208,13 +229,38 @@ impl StateFile {
         let named = |name: &str| Source::ALL.into_iter().find(|source| source.name() == name);
         let used = saved.used.into_iter().filter_map(|(rule, name)| Some((rule, named(&name)?)));
         monitor.used.extend(used);
+        let measured = METRICS.iter().filter_map(|metric| Some((metric.name, named(saved.measured.get(metric.name)?)?)));
+        monitor.measured.extend(measured);
         monitor.missed.extend(saved.missed.into_iter().filter_map(|(name, since)| Some((named(&name)?, since))));
         if now - saved.at < silence as i64 && now >= saved.at {
             monitor.series.restore(saved.series);
             monitor.last = Some(Sample { at: saved.at, ..Sample::default() });
             sampler.carry(saved.counts);
         }
-        Ok(Left { notices: saved.notices, is_told: saved.is_told, not_before: saved.not_before })
+        let left = Left { notices: saved.notices, is_told: saved.is_told, not_before: saved.not_before };
+        Ok(Restored { left, put_aside: None })
+    }
+
+    /// Under a name of its own, where whoever wants to know more finds it.
+    fn put_aside(&self, now: i64, why: &str) -> Result<Restored> {
+        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let time = timestamp(now).replace([':', '-', '.'], "");
+        let names = std::iter::once(String::new()).chain((2..).map(|number| format!("-{number}")));
+        let aside = names.map(|end| self.path.with_file_name(format!("{name}.damaged-{time}{end}"))).find(|aside| !aside.exists());
+        let path = self.path.display();
+        let aside = aside.expect("there are more numbers than files");
+        fs::rename(&self.path, &aside).map_err(|error| {
+            Failure::new(
+                "bad_state_file",
+                format!("the state file {path} is damaged ({why}), and cannot be renamed to {}: {error}", aside.display()),
+            )
+            .hint("Remove it to begin anew: alerts that fire now are then told again.")
+        })?;
+        let said = format!(
+            "the state file {path} was damaged ({why}): it is kept as {}, and all begins anew: durations, and alerts that fire are told again",
+            aside.display()
+        );
+        Ok(Restored { left: Left::default(), put_aside: Some(said) })
     }
 
     /// Written whole beside the file, then put in its place: a crash leaves the one or the other.
@@ -228,6 +274,7 @@ impl StateFile {
             target: monitor.target.clone(),
             alerts: monitor.alerts.clone(),
             used: monitor.used.iter().map(|(rule, source)| (rule.clone(), source.name().to_string())).collect(),
+            measured: monitor.measured.iter().map(|(metric, source)| (metric.to_string(), source.name().to_string())).collect(),
             missed: monitor.missed.iter().map(|(source, since)| (source.name().to_string(), *since)).collect(),
             notices: left.notices,
             is_told: left.is_told,

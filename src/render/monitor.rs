@@ -100,7 +100,8 @@ pub fn nagios(status: &Status) -> (String, u8) {
             let (warning, critical) =
                 if alert.severity == "critical" { (None, Some(alert.threshold)) } else { (Some(alert.threshold), None) };
             let limit = |limit: Option<f64>| limit.map_or(String::new(), |limit| nagios_range(alert.sign, limit));
-            Some(format!("{}={}{unit};{};{}", alert.title().replace(' ', "_"), alert.value?, limit(warning), limit(critical)))
+            let value = alert.value.filter(|_| alert.value_at == Some(status.at))?;
+            Some(format!("{}={value}{unit};{};{}", alert.title().replace(' ', "_"), limit(warning), limit(critical)))
         })
         .collect();
     let perfdata = if perfdata.is_empty() { String::new() } else { format!(" | {}", perfdata.join(" ")) };
@@ -115,7 +116,10 @@ pub fn nagios(status: &Status) -> (String, u8) {
         let unseen = own_reason(alert).filter(|_| !alert.is_judged).map_or(String::new(), |why| format!(": {why}"));
         match alert.is_of_source() {
             true => format!("{}{since}", alert.title()),
-            false => format!("{} {} ({}{since}){unseen}", alert.name, value_of(alert), alert.condition),
+            false => {
+                let old = alert.value_at.filter(|seen| *seen < status.at).map_or(String::new(), |seen| format!(" at {}", clock(seen)));
+                format!("{} {}{old} ({}{since}){unseen}", alert.name, value_of(alert), alert.condition)
+            }
         }
     };
     let unknown = status.unknown();
@@ -381,6 +385,7 @@ mod tests {
             metric: "error_rate",
             sign: Sign::More,
             value: None,
+            value_at: None,
             threshold: 0.01,
             unit: "ratio",
             for_seconds: 0.0,

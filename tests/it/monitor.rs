@@ -6,6 +6,7 @@ mod causes;
 mod cost;
 mod cron;
 mod hook;
+mod kept;
 mod load;
 mod own_source;
 mod page;

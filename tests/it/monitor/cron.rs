@@ -77,10 +77,6 @@ fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
         assert!(began.elapsed() < Duration::from_secs(60), "{}", run.stdout);
     };
     assert_eq!(alert(&resolved, "errors")["state"], "resolved", "{resolved:#}");
-    std::fs::write(case.dir().join("state.json"), "{\"version\": 1").unwrap();
-    case.run(line).exit(2).stderr_has("cannot be used");
-    std::fs::write(case.dir().join("state.json"), "{\"version\": 2, \"of\": \"a later candlefish\"}").unwrap();
-    case.run(line).exit(2).stderr_has("it has version 2, not 1").stderr_has("Remove it to begin anew");
 }
 
 /// A job that comes more rarely than its rules look back judges all the time since it last came.

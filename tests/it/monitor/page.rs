@@ -71,9 +71,16 @@ fn the_page_draws_what_is_so() {
         document
     });
     let target = format!("/{}", database.name);
-    for wanted in
-        [&target, "PostgreSQL ", "connection pool exhaustion", "Slow queries", "&lt;b&gt;shop&lt;/b&gt;", "<polyline", "pg_stat_statements"]
-    {
+    for wanted in [
+        &target,
+        "PostgreSQL ",
+        "connection pool exhaustion",
+        "Slow queries",
+        "&lt;b&gt;shop&lt;/b&gt;",
+        "<polyline",
+        "pg_stat_statements",
+        "from\">from pg_stat_database<",
+    ] {
         assert!(document.contains(wanted), "the page has no {wanted}: {document}");
     }
     assert!(!document.contains("<b>shop"), "a name became markup");
@@ -83,7 +90,7 @@ fn the_page_draws_what_is_so() {
     running.stop();
 }
 
-const WORDS: [&str; 9] = ["monitor", "--serve", "127.0.0.1:0", "--rules", "rules.yaml", "--interval", "300ms", "-d", "URL"];
+const WORDS: [&str; 9] = ["monitor", "--serve", "127.0.0.1:0", "--rules", "rules.yaml", "--interval", "1s", "-d", "URL"];
 
 /// One page, never loaded again, while the database and then the monitor itself go away and come back.
 #[test]
@@ -98,11 +105,13 @@ fn the_page_outlives_the_database_and_the_monitor() {
     let drawn = "[...document.querySelectorAll('svg[aria-label=Connections] :is(polyline, circle)')]\
                  .filter(e => (e.getAttribute('stroke') ?? e.getAttribute('fill')) === 'var(--a)').length";
     let banner = "document.getElementById('banner')";
-    browser.until("the first lines", &format!("{banner}.hidden && {drawn} === 1"));
+    browser.until("the first lines", &format!("{banner}.hidden && {drawn} >= 1"));
     // The limit of the one rule, where the chart has it.
     let limits =
         "[...document.querySelectorAll('svg[aria-label=Pool] line[stroke-dasharray]')].map(e => Math.round(e.getAttribute('y1') * 10))";
     assert_eq!(browser.value(limits), serde_json::json!([385]));
+    // A sample may be late on a busy machine, which is a gap too.
+    let before = browser.value(drawn);
     server.stop();
     // One reason is said once; and of statements nobody knows that there were none.
     let slow = "document.getElementById('slow').textContent.startsWith('not known: PostgreSQL cannot be reached')";
@@ -113,7 +122,7 @@ fn the_page_outlives_the_database_and_the_monitor() {
     browser.until("that the database is away", &away);
     server.start_again();
     // What was not known stays a gap.
-    browser.until("lines that go on", &format!("{banner}.hidden && {drawn} === 2 && document.title === 'candlefish'"));
+    browser.until("lines that go on", &format!("{banner}.hidden && {drawn} > {before} && document.title === 'candlefish'"));
     running.stop();
     browser.until("that the monitor is away", &format!("!{banner}.hidden && {banner}.textContent.includes('what is shown is old')"));
     let again = WORDS.map(|word| match word {

@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod checker;
 mod commands;
+mod loads;
 pub mod outage;
 pub mod proxy;
 mod registry;

@@ -15,7 +15,7 @@ use crate::model::Failure;
 /// The programs that were asked for; the others are empty paths that nobody runs.
 #[derive(Debug)]
 pub struct Binaries {
-    /// The folder of initdb, postgres, pg_ctl and psql.
+    /// The folder of initdb, postgres and pg_ctl; psql may be another's.
     pub pg_bin: PathBuf,
     pub redis_server: PathBuf,
     pub pgbouncer: PathBuf,
@@ -135,7 +135,7 @@ fn server_folders() -> Vec<PathBuf> {
 }
 
 fn is_server_folder(folder: &Path) -> bool {
-    ["initdb", "postgres", "pg_ctl", "psql"].iter().all(|name| is_program(&folder.join(name)))
+    ["initdb", "postgres", "pg_ctl"].iter().all(|name| is_program(&folder.join(name)))
 }
 
 fn find_program(name: &str) -> Option<PathBuf> {

@@ -28,6 +28,7 @@ mod pipeline;
 mod progress;
 mod promises;
 mod property;
+mod real_files;
 mod refresh;
 mod retry;
 mod salvage;

@@ -30,11 +30,12 @@ pub fn home() -> PathBuf {
     env::var_os("CANDLEFISH_HOME").map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("stack"), PathBuf::from)
 }
 
-/// PostgreSQL, Redis and PgBouncer, started by the first test that asks.
+/// PostgreSQL (of `CANDLEFISH_PG_BIN`, else the machine's), Redis and PgBouncer, started by the first test that asks.
 pub fn addresses() -> &'static Addresses {
     static ADDRESSES: OnceLock<Addresses> = OnceLock::new();
     ADDRESSES.get_or_init(|| {
-        let up = Stack::at(home()).up(Servers::ALL, None, &mut |_| {});
+        let pg_bin = env::var_os("CANDLEFISH_PG_BIN").map(PathBuf::from);
+        let up = Stack::at(home()).up(Servers::ALL, pg_bin.as_deref(), &mut |_| {});
         up.unwrap_or_else(|error| panic!("the stack of the tests: {error:#}"))
     })
 }

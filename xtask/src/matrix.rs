@@ -1,4 +1,5 @@
-//! `cargo xtask matrix`: PostgreSQL 13 to 18, fetched by npm into `target/`, and what has to hold on each of them.
+//! `cargo xtask matrix`: PostgreSQL 13 to 18, fetched by npm into `target/`, and what has to hold on each of them: every statistic; and on the oldest
+//! and the newest what is moved there.
 
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{self, cargo, root, target};
+use crate::test;
 
 /// The last release of every major version that @embedded-postgres has, with its contrib modules.
 const RELEASES: [(&str, &str); 6] = [
@@ -22,6 +24,9 @@ const RELEASES: [(&str, &str); 6] = [
 /// What CI tries beside the machine's own: the oldest and the newest.
 pub const IN_CI: [&str; 2] = ["13", "18"];
 
+/// The tests that move whole files and ask both sides: each against a stack of the version's own.
+const MOVES: [&str; 6] = ["failure_modes::", "differential::", "real_files::", "given::", "long_keys::", "applications::"];
+
 /// Where a server that does not run as root can get to when the repository lies in a private folder.
 const OUTSIDE: &str = "/var/lib/candlefish/postgres";
 
@@ -29,6 +34,9 @@ const OUTSIDE: &str = "/var/lib/candlefish/postgres";
 pub struct Args {
     /// Only these major versions [default: all]
     versions: Vec<String>,
+    /// Move every SQLite file of this folder too
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -39,7 +47,23 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = fetch(&versions)?;
     let mut tests = cargo(&target().join("tmp/stack"));
     tests.args(["test", "--package", "candlefish", "--test", "it", "matrix::"]);
-    shell::show_and_run(tests.env("CANDLEFISH_MATRIX", versions.join(",")).env("CANDLEFISH_MATRIX_DIR", folder))
+    shell::show_and_run(tests.env("CANDLEFISH_MATRIX", versions.join(",")).env("CANDLEFISH_MATRIX_DIR", &folder))?;
+    let files = args.files.as_ref().map(std::path::absolute).transpose()?;
+    for version in versions.iter().filter(|version| IN_CI.contains(version)) {
+        moves(version, &folder, files.as_deref())?;
+    }
+    Ok(())
+}
+
+/// What is moved into this version, in a stack of its own that ends with it.
+fn moves(version: &str, folder: &Path, files: Option<&Path>) -> Result<()> {
+    let home = target().join(format!("tmp/stack-{version}"));
+    let mut tests = cargo(&home);
+    tests.args(["test", "--package", "candlefish", "--test", "it", "--"]).args(MOVES);
+    tests.env("CANDLEFISH_PG_BIN", folder.join(version).join("bin")).envs(files.map(|files| ("CANDLEFISH_FILES", files)));
+    let held = shell::show_and_run(&mut tests).with_context(|| format!("on PostgreSQL {version}"));
+    let stopped = test::stop(&home);
+    held.and(stopped)
 }
 
 /// True where npm is, without which nothing can be fetched.

@@ -49,7 +49,8 @@ fn check(home: &Path) -> Result<()> {
     tidy::run()
 }
 
-fn stop(home: &Path) -> Result<()> {
+/// Takes down the stack of the tests in `home`.
+pub fn stop(home: &Path) -> Result<()> {
     let program = target().join("debug/candlefish");
     if !program.exists() {
         return Ok(());

@@ -4,6 +4,7 @@
 
 mod decimal;
 mod json;
+mod kept;
 mod moment;
 mod source;
 mod sums;

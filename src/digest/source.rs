@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::digest::kept::{is_kept, is_kept_micros};
 use crate::digest::moment::{self, MICROS_PER_DAY, Moment};
 use crate::digest::{LARGE, Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
 use crate::model::{TypeKind, Value};
@@ -142,12 +143,16 @@ fn write_value(
         return Some(());
     }
     out.push(VALUE);
+    let keeps = |micros: i64| match conversion.rounding {
+        Some(Rounding::Seconds(most)) => is_kept_micros(micros, most).then_some(micros),
+        _ => Some(micros),
+    };
     match &conversion.transform {
         Transform::Uuid8 { tag } => return uuid8(tag, value).map(|bytes| out.extend_from_slice(&bytes)),
         Transform::Epoch(epoch) if !matches!(value, Value::Text(_)) => {
             let micros = epoch_micros(*epoch, value, scratch)?;
             let counted = match conversion.kind {
-                TypeKind::Timestamp | TypeKind::TimestampTz => micros,
+                TypeKind::Timestamp | TypeKind::TimestampTz => keeps(micros)?,
                 TypeKind::Date if micros % MICROS_PER_DAY == 0 => micros / MICROS_PER_DAY,
                 _ => return None,
             };
@@ -163,7 +168,7 @@ fn write_value(
         TypeKind::Int4 => integer(i64::from(i32::try_from(whole(value)?).ok()?)),
         TypeKind::Int8 => integer(whole(value)?),
         TypeKind::Float8 => out.extend_from_slice(&double(value, scratch)?.to_bits().to_le_bytes()),
-        TypeKind::Float4 => out.extend_from_slice(&single(double(value, scratch)?)?.to_bits().to_le_bytes()),
+        TypeKind::Float4 => out.extend_from_slice(&single(value, double(value, scratch)?)?.to_bits().to_le_bytes()),
         TypeKind::Numeric { limits } => return numeric(value, *limits, out, scratch),
         TypeKind::Text { max_chars } => write_bytes(checked_text(conversion, value, *max_chars, scratch)?, out),
         TypeKind::Char { chars } => {
@@ -177,17 +182,17 @@ fn write_value(
             _ => return None,
         },
         TypeKind::Time => match moment(value)? {
-            Moment { days: None, micros: Some(micros), .. } => integer(micros),
+            Moment { days: None, micros: Some(micros), .. } => integer(keeps(micros)?),
             _ => return None,
         },
         TypeKind::Timestamp => {
             let moment = moment(value)?;
-            integer(moment.utc().or(moment.local())?);
+            integer(keeps(moment.utc().or(moment.local())?)?);
         }
         TypeKind::TimestampTz => {
             let moment = moment(value)?;
             let meant = || Some(moment::meant(moment.local()?, &conversion.source_tz));
-            integer(moment.utc().or_else(meant)?);
+            integer(keeps(moment.utc().or_else(meant)?)?);
         }
         TypeKind::Uuid => out.extend_from_slice(&uuid(value)?),
         TypeKind::Json => write_bytes(json_text(value, scratch)?, out),
@@ -203,7 +208,7 @@ fn write_value(
             let start = out.len();
             out.extend_from_slice(&[0; 8]);
             let text = checked_text(conversion, value, None, scratch)?;
-            if conversion.rounding.is_some_and(|rounding| !is_kept(rounding, text)) {
+            if conversion.rounding.as_ref().is_some_and(|rounding| !is_kept(rounding, text, &mut part_fits)) {
                 return None;
             }
             if !normalise.normalise(column, text, out) {
@@ -216,29 +221,10 @@ fn write_value(
     Some(())
 }
 
-/// False for a text that its type would round, cut or wrap.
-fn is_kept(rounding: Rounding, text: &[u8]) -> bool {
-    // Zeros at the end of a fraction say nothing.
-    let fraction = |digits: &[u8]| digits.iter().rev().skip_while(|byte| **byte == b'0').count();
-    match rounding {
-        Rounding::Bytes(most) => text.len() <= usize::from(most),
-        Rounding::Unsigned => {
-            matches!(std::str::from_utf8(text).map(str::parse::<u32>), Ok(Ok(number)) if number.to_string().as_bytes() == text)
-        }
-        Rounding::Money => !text.contains(&b'e') && text.splitn(2, |byte| *byte == b'.').nth(1).is_none_or(|digits| fraction(digits) <= 2),
-        Rounding::Seconds(most) => {
-            let mut parts = text.split(|byte| *byte == b'.');
-            let mut before = parts.next().unwrap_or_default();
-            let is_clock = text.contains(&b':');
-            parts.all(|after| {
-                let digits = &after[..after.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len())];
-                let whole = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-                let of_seconds = !is_clock || before.len() > whole && before[before.len() - whole - 1] == b':';
-                before = after;
-                !of_seconds || fraction(digits) <= usize::from(most)
-            })
-        }
-    }
+/// Whether a part of a value, an element of an array or a bound of a range, is what it was in its own type.
+fn part_fits(conversion: &Conversion, part: &[u8]) -> bool {
+    let (column, mut out, mut scratch) = (CopyColumn::of_part(conversion), Vec::new(), Vec::new());
+    write_value(&column, Value::Text(part), &mut out, &mut scratch, &mut AsIs).is_some()
 }
 
 /// The value as SQLite writes it; text and blobs are their own bytes.
@@ -356,12 +342,12 @@ fn is_written_plainly(text: &[u8]) -> bool {
     }
 }
 
-/// The single that has the same shortest decimal.
-fn single(real: f64) -> Option<f32> {
+/// The single that is the number; of a text, the one that is written so.
+fn single(value: Value<'_>, real: f64) -> Option<f32> {
     let single = real as f32;
-    let same = match real.is_finite() {
-        true => single.is_finite() && same_digits(single, real),
-        false => true,
+    let same = match value {
+        Value::Text(_) => single.is_finite() && same_digits(single, real),
+        _ => f64::from(single).to_bits() == real.to_bits(),
     };
     same.then_some(single)
 }

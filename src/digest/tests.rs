@@ -100,9 +100,10 @@ fn floats_are_their_bits() {
     }
     same(TypeKind::Float8, Value::Text(b"-0.50"), &(-0.5f64).to_be_bytes());
     same(TypeKind::Float8, Value::Text(b"0"), &0f64.to_be_bytes());
-    same(TypeKind::Float4, Value::Real(0.1), &0.1f32.to_be_bytes());
+    same(TypeKind::Float4, Value::Text(b"0.1"), &0.1f32.to_be_bytes());
+    same(TypeKind::Float4, Value::Real(0.25), &0.25f32.to_be_bytes());
     same(TypeKind::Float4, Value::Integer(7), &7f32.to_be_bytes());
-    misfits(TypeKind::Float4, &[Value::Real(0.123_456_789), Value::Real(1e300)]);
+    misfits(TypeKind::Float4, &[Value::Real(0.1), Value::Real(1e300), Value::Integer((1 << 24) + 1), Value::Text(b"0.123456789")]);
 }
 
 #[test]

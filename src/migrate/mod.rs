@@ -13,6 +13,7 @@ mod last;
 mod lost_rows;
 mod merged;
 mod odd_times;
+mod offsets;
 mod prepare;
 mod process;
 mod proof;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
-use crate::migrate::{Job, lost_rows, merged, odd_times};
+use crate::migrate::{Job, lost_rows, merged, odd_times, offsets};
 use crate::model::{Event, Failure, Name, Phase, QualifiedName, Schema, Section, Table, TableKind};
 use crate::plan::mapping::Mapping;
 use crate::plan::profile::TableProfile;
@@ -144,6 +144,8 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
             return Ok((plan, inspected));
         }
         let notes = odd_times::notes(&snapshot, source, &plan)?;
+        plan.warnings.extend(notes);
+        let notes = offsets::notes(&snapshot, source, profiles, &plan)?;
         plan.warnings.extend(notes);
         let merged = merged::losses(&snapshot, source, profiles, &plan)?;
         plan.warnings.extend(merged);

@@ -26,7 +26,7 @@ pub struct Conversion {
     /// The profile has seen every text of the column in this state of the source: all is UTF-8 without NUL.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub text_is_clean: bool,
-    /// What the type would do to some values, where it has no form that candlefish knows.
+    /// What the type would do to some values without a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounding: Option<Rounding>,
 }
@@ -122,20 +122,20 @@ impl Conversion {
             TypeKind::Bytea => Ok(Datum::Bytes(as_bytes(value, scratch))),
             TypeKind::Date => self.date(value),
             TypeKind::Time => match moment(value) {
-                Some(Moment { days: None, micros: Some(micros), .. }) => Ok(Datum::Micros(micros)),
+                Some(Moment { days: None, micros: Some(micros), .. }) => self.micros(micros, value),
                 _ => misfit(value, "not a time of day"),
             },
             TypeKind::Timestamp => match moment(value) {
                 Some(moment) => match moment.utc_micros().or(moment.local_micros()) {
-                    Some(micros) => Ok(Datum::Micros(micros)),
+                    Some(micros) => self.micros(micros, value),
                     None => misfit(value, "a time without a day"),
                 },
                 None => misfit(value, "not a timestamp"),
             },
             TypeKind::TimestampTz => match moment(value) {
                 Some(moment) => match (moment.utc_micros(), moment.local_micros()) {
-                    (Some(utc), _) => Ok(Datum::Micros(utc)),
-                    (None, Some(local)) => Ok(Datum::Micros(self.source_tz.utc_micros(local))),
+                    (Some(utc), _) => self.micros(utc, value),
+                    (None, Some(local)) => self.micros(self.source_tz.utc_micros(local), value),
                     (None, None) => misfit(value, "a time without a day"),
                 },
                 None => misfit(value, "not a timestamp"),
@@ -148,7 +148,7 @@ impl Conversion {
             },
             TypeKind::Other => match value {
                 Value::Blob(_) => misfit(value, "a blob has no text form"),
-                _ => match self.rounding.and_then(|rounding| rounding.changes(as_bytes(value, scratch))) {
+                _ => match self.rounding.as_ref().and_then(|rounding| rounding.changes(as_bytes(value, scratch))) {
                     Some(why) => misfit(value, &why),
                     None => self.text(value, None, scratch),
                 },
@@ -158,10 +158,20 @@ impl Conversion {
 
     fn of_utc<'a>(&self, micros: i64, value: Value<'a>) -> Converted<'a> {
         match self.kind {
-            TypeKind::Timestamp | TypeKind::TimestampTz => Ok(Datum::Micros(micros)),
+            TypeKind::Timestamp | TypeKind::TimestampTz => self.micros(micros, value),
             TypeKind::Date if micros % MICROS_PER_DAY == 0 => Ok(Datum::Days((micros / MICROS_PER_DAY) as i32)),
             TypeKind::Date => misfit(value, "not a whole day"),
             _ => misfit(value, "an epoch needs a date or timestamp column"),
+        }
+    }
+
+    /// A time in a type that may keep less of its seconds.
+    fn micros<'a>(&self, micros: i64, value: Value<'a>) -> Converted<'a> {
+        match self.rounding {
+            Some(Rounding::Seconds(digits)) if micros % 10i64.pow(6 - u32::from(digits.min(6))) != 0 => {
+                misfit(value, &format!("more than {digits} digits after the seconds' point"))
+            }
+            _ => Ok(Datum::Micros(micros)),
         }
     }
 
@@ -355,15 +365,19 @@ fn is_plain(text: &[u8]) -> bool {
     !in_front && !is_minus_zero
 }
 
-/// A double whose shortest decimal is also that of the nearest single: nothing that was written is lost.
+/// A number that a single holds; of a text, one that the nearest single is written as.
 fn float4<'a>(value: Value<'a>) -> Converted<'a> {
     let real = float8(value)?;
     let single = real as f32;
-    let same = match (real.is_finite(), single.is_finite()) {
-        (true, true) => format!("{single:e}") == format!("{real:e}"),
-        (real, single) => real == single,
+    let same = match value {
+        Value::Text(_) => single.is_finite() && format!("{single:e}") == format!("{real:e}"),
+        _ => f64::from(single) == real,
     };
-    if same { Ok(Datum::Float(f64::from(single))) } else { misfit(value, "more digits than real (float4) holds") }
+    if same {
+        Ok(Datum::Float(f64::from(single)))
+    } else {
+        misfit(value, "real (float4) keeps fewer digits, and makes another number of it")
+    }
 }
 
 fn numeric<'a>(value: Value<'a>, limits: Option<(u16, i16)>, scratch: &'a mut Scratch) -> Converted<'a> {
@@ -518,8 +532,12 @@ mod tests {
             shown(TypeKind::Float8, Value::Integer((1 << 53) + 1)),
             "integer 9007199254740993: a double cannot hold the integer exactly"
         );
-        assert_eq!(shown(TypeKind::Float4, Value::Real(0.1)), format!("Float({:?})", f64::from(0.1f32)));
-        assert_eq!(shown(TypeKind::Float4, Value::Real(0.123456789)), "real 0.123456789: more digits than real (float4) holds");
+        assert_eq!(shown(TypeKind::Float4, Value::Real(0.5)), "Float(0.5)");
+        assert_eq!(shown(TypeKind::Float4, Value::Text(b"0.1")), format!("Float({:?})", f64::from(0.1f32)));
+        let other = |value: &str| format!("{value}: real (float4) keeps fewer digits, and makes another number of it");
+        assert_eq!(shown(TypeKind::Float4, Value::Real(1.1)), other("real 1.1"));
+        assert_eq!(shown(TypeKind::Float4, Value::Integer(16_777_217)), other("integer 16777217"));
+        assert_eq!(shown(TypeKind::Float4, Value::Text(b"0.123456789")), other("text '0.123456789'"));
     }
 
     #[test]

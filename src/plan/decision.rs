@@ -373,6 +373,19 @@ pub struct CopyColumn {
     pub computed: bool,
 }
 
+impl CopyColumn {
+    /// A part of a value, as if it were a column of its own.
+    pub fn of_part(conversion: &Conversion) -> Self {
+        CopyColumn {
+            source: String::new(),
+            target: String::new(),
+            sql_type: String::new(),
+            conversion: conversion.clone(),
+            computed: false,
+        }
+    }
+}
+
 impl TablePlan {
     /// True when the source's rows come to rows that were there before.
     pub fn keeps_rows(&self) -> bool {

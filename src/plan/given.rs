@@ -12,6 +12,10 @@ use crate::plan::names::Namespace;
 use crate::plan::table::{TableBuilder, Wish};
 use crate::plan::target::{TargetColumn, TargetTable};
 
+/// What is said of a column that PostgreSQL computes.
+const COMPUTED: &str =
+    "is computed by the target: its values are compared with the source's, not copied, and one that is another is a difference";
+
 impl TableBuilder<'_> {
     /// A table that was there before: its names, types and keys are obeyed.
     pub(super) fn fill_existing(&self, plan: &mut Plan, built: &mut TablePlan, mapping: Option<&TableMapping>, existing: &TargetTable) {
@@ -51,6 +55,9 @@ impl TableBuilder<'_> {
                     filled.insert(&target.name);
                     self.note_other_type(plan, column, target, &wish);
                     self.refuse_idle_zone(plan, column, &target.column_type, &wish, true);
+                    if target.generated {
+                        plan.warnings.push(Warning::note("computed_by_target", self.label(column), COMPUTED));
+                    }
                     self.existing_column(built, index, target, &wish);
                 }
                 None => self.extra_column(plan, built, index, &wanted, &wish, existing),
@@ -118,7 +125,7 @@ impl TableBuilder<'_> {
     fn existing_column(&self, built: &mut TablePlan, index: usize, target: &TargetColumn, wish: &Wish<'_>) {
         let decision =
             Decision { column_type: target.column_type.clone(), reason: "the target's type".into(), examples: Vec::new(), hint: None };
-        let conversion = Conversion { rounding: target.rounding, ..self.conversion(index, &target.column_type, wish) };
+        let conversion = Conversion { rounding: target.rounding.clone(), ..self.conversion(index, &target.column_type, wish) };
         let mut column = self.column_plan(index, target.name.clone(), decision, conversion);
         column.computed = target.generated;
         built.columns.push(column);

@@ -219,15 +219,16 @@ pub fn type_from_sql(sql: &str) -> ColumnType {
         ("char" | "character", _) => TypeKind::Char { chars: length.unwrap_or(1) },
         ("bytea", _) => TypeKind::Bytea,
         ("date", _) => TypeKind::Date,
-        ("time" | "time without time zone", "" | "without time zone") if numbers.is_empty() => TypeKind::Time,
-        ("timestamptz" | "timestamp with time zone", _) if numbers.is_empty() => TypeKind::TimestampTz,
-        ("timestamp" | "timestamp without time zone", "") if numbers.is_empty() => TypeKind::Timestamp,
+        ("time" | "time without time zone", "" | "without time zone") => TypeKind::Time,
+        ("timestamptz" | "timestamp with time zone", _) | ("timestamp", "with time zone") => TypeKind::TimestampTz,
+        ("timestamp" | "timestamp without time zone", "" | "without time zone") => TypeKind::Timestamp,
         ("uuid", _) => TypeKind::Uuid,
         ("json", _) => TypeKind::Json,
         ("jsonb", _) => TypeKind::Jsonb,
         _ => TypeKind::Other,
     };
-    let sql = if kind == TypeKind::Other { sql.trim().to_string() } else { ColumnType::new(kind.clone()).sql };
+    let has_precision = !numbers.is_empty() && matches!(kind, TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz);
+    let sql = if kind == TypeKind::Other || has_precision { sql.trim().to_string() } else { ColumnType::new(kind.clone()).sql };
     ColumnType { kind, sql }
 }
 

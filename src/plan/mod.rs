@@ -15,6 +15,7 @@ mod full_text;
 mod given;
 pub mod json;
 mod limits;
+mod literal;
 mod long_keys;
 pub mod mapping;
 pub mod names;

@@ -286,7 +286,7 @@ impl TableBuilder<'_> {
             kind: column_type.kind.clone(),
             transform: wish.transform.clone(),
             bad_text: wish.bad_text,
-            rounding: Rounding::of(&column_type.sql).filter(|_| column_type.kind == TypeKind::Other),
+            rounding: Rounding::of(&column_type.sql),
             source_tz: wish.source_tz.unwrap_or(&self.input.options.source_tz).clone(),
             text_is_clean: !self.profile.unseen && !self.profile.columns[index].has_bad_text(),
         }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use anyhow::{Context as _, Result};
 use tokio_postgres::{GenericClient, Row};
 
-use crate::model::{ColumnType, Name, QualifiedName, TypeKind};
-use crate::plan::rounding::Rounding;
+use crate::model::{ColumnType, Name, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable, TargetColumn, TargetSchema, TargetTable};
+use crate::postgres::conversions::Types;
 use crate::postgres::statement;
 
 /// Reads the relations of `schema`; a schema that does not exist has none.
@@ -30,8 +30,11 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     target.views = others.iter().filter(|row| row.get(1)).map(|row| Name::new(row.get::<_, &str>(0))).collect();
 
     let mut columns: HashMap<u32, Vec<TargetColumn>> = HashMap::new();
-    for row in client.query(include_str!("queries/columns.sql"), &[&schema]).await? {
-        columns.entry(row.get(0)).or_default().push(column(&row));
+    let rows = client.query(include_str!("queries/columns.sql"), &[&schema]).await?;
+    // An empty schema asks for no types.
+    if !rows.is_empty() {
+        let types = Types::read(client).await?;
+        rows.iter().for_each(|row| columns.entry(row.get(0)).or_default().push(column(row, &types)));
     }
     let mut rebuildable: HashMap<u32, Vec<Rebuildable>> = HashMap::new();
     let mut fires: HashMap<u32, Vec<String>> = HashMap::new();
@@ -131,67 +134,15 @@ pub async fn foreign_keys_not_valid(client: &impl GenericClient, tables: &[Strin
         .collect())
 }
 
-fn column(row: &Row) -> TargetColumn {
+fn column(row: &Row, types: &Types) -> TargetColumn {
+    let conversion = types.conversion(row.get(3), row.get(4));
     TargetColumn {
         name: Name::new(row.get::<_, &str>(1)),
-        column_type: ColumnType { kind: kind(row.get(3), row.get(4), row.get(5), row.get(10)), sql: row.get(2) },
-        rounding: rounding(row.get(3), row.get(5)),
-        not_null: row.get(6),
-        has_default: row.get(7),
-        generated: row.get(8),
-        sequence: row.get(9),
+        column_type: ColumnType { kind: conversion.kind, sql: row.get(2) },
+        rounding: conversion.rounding,
+        not_null: row.get(5),
+        has_default: row.get(6),
+        generated: row.get(7),
+        sequence: row.get(8),
     }
-}
-
-/// The kind of a base type by its number, which is the same on every server, or for those of extensions by name.
-fn kind(oid: u32, name: &str, typmod: i32, labels: Option<Vec<String>>) -> TypeKind {
-    if let Some(labels) = labels {
-        return TypeKind::Enum { labels };
-    }
-    // A length is stored with four bytes of header.
-    let length = u32::try_from(typmod - 4).ok().filter(|_| typmod >= 4);
-    match oid {
-        16 => TypeKind::Bool,
-        21 => TypeKind::Int2,
-        23 => TypeKind::Int4,
-        20 => TypeKind::Int8,
-        700 => TypeKind::Float4,
-        701 => TypeKind::Float8,
-        1700 => TypeKind::Numeric { limits: length.map(numeric_limits) },
-        25 => TypeKind::TEXT,
-        1043 => TypeKind::Text { max_chars: length },
-        // A bare bpchar has no length, and keeps every blank.
-        1042 => length.map_or(TypeKind::TEXT, |chars| TypeKind::Char { chars }),
-        17 => TypeKind::Bytea,
-        1082 => TypeKind::Date,
-        // With a precision, PostgreSQL would round: that goes through its own input, and verify compares.
-        1083 if typmod < 0 => TypeKind::Time,
-        1114 if typmod < 0 => TypeKind::Timestamp,
-        1184 if typmod < 0 => TypeKind::TimestampTz,
-        2950 => TypeKind::Uuid,
-        114 => TypeKind::Json,
-        3802 => TypeKind::Jsonb,
-        _ if name == "citext" => TypeKind::TEXT,
-        _ => TypeKind::Other,
-    }
-}
-
-/// What a base type does to values, by its number and modifier.
-fn rounding(oid: u32, typmod: i32) -> Option<Rounding> {
-    // An interval keeps its digits in the lower half; all bits set are none.
-    let digits = u8::try_from(typmod & 0xffff).ok().filter(|digits| typmod >= 0 && *digits <= 6);
-    match oid {
-        1083 | 1114 | 1184 | 1186 | 1266 => digits.map(Rounding::Seconds),
-        19 => Some(Rounding::Bytes(63)),
-        18 => Some(Rounding::Bytes(1)),
-        790 => Some(Rounding::Money),
-        26 => Some(Rounding::Unsigned),
-        _ => None,
-    }
-}
-
-/// Precision and scale out of a numeric's type modifier; the scale is 11 bits with a sign since version 15.
-fn numeric_limits(packed: u32) -> (u16, i16) {
-    let scale = (packed & 0x7ff) as i16;
-    ((packed >> 16) as u16, if scale >= 1024 { scale - 2048 } else { scale })
 }

@@ -6,6 +6,7 @@ mod cancel;
 mod catalog;
 mod connect;
 mod console;
+mod conversions;
 mod copy;
 mod database;
 mod driver;

@@ -1,6 +1,8 @@
 //! Tables that are there before the run: their types, domains and keys are obeyed, their rows are treated as told, and a dry run knows what
 //! PostgreSQL will refuse.
 
+mod values;
+
 use serde_json::Value as Json;
 
 use super::failure_modes::EVERYTHING;
@@ -118,23 +120,6 @@ fn a_view_that_has_a_table_s_name_is_no_place_for_its_rows() {
 }
 
 #[test]
-fn a_dry_run_knows_what_types_of_a_mapping_refuse() {
-    let database = Database::fresh();
-    database.execute("CREATE DOMAIN even AS bigint CHECK (VALUE % 2 = 0); CREATE TYPE mood AS ENUM ('ok', 'sad')");
-    let case = Case::new("mapped types")
-        .source_sql(
-            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, m TEXT, ip TEXT);
-             INSERT INTO t VALUES (1, 2, 'ok', '10.0.0.1'), (2, 3, 'ok', NULL), (3, 4, 'glad', NULL), (4, NULL, NULL, 'here'), (5, NULL, 'sad', '::')",
-        )
-        .database(&database);
-    let types = "[tables.t.columns]\nn.type = \"even\"\nm.type = \"mood\"\nip.type = \"inet\"\n";
-    std::fs::write(case.dir().join("m.toml"), types).unwrap();
-    let (_, report) = foretold(&case, &database, "--mapping {dir}/m.toml");
-    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} n 23514", "{\"id\":3} m 22P02", "{\"id\":4} ip 22P02"]);
-    assert_eq!(database.rows("SELECT * FROM t ORDER BY id"), ["1|2|ok|10.0.0.1", "5||sad|::"]);
-}
-
-#[test]
 fn a_dry_run_that_may_not_ask_says_so() {
     let database = Database::fresh();
     let role = format!("{}_poor", database.name);
@@ -221,27 +206,6 @@ fn the_time_that_is_foretold_is_about_the_time_that_it_takes() {
 }
 
 #[test]
-fn texts_become_numbers_whole_or_are_set_aside() {
-    let database = Database::fresh();
-    let is_new = database.value("SELECT current_setting('server_version_num')::int >= 150000") == "t";
-    let hundreds = if is_new { "numeric(5,-2)" } else { "numeric(5,0)" };
-    database.execute(&format!("CREATE TABLE t(id bigint PRIMARY KEY, d double precision, i int, n {hundreds}, z numeric)"));
-    let case = Case::new("numbers")
-        .source_sql(
-            "CREATE TABLE t(id INTEGER PRIMARY KEY, d TEXT, i TEXT, n INTEGER, z BLOB);
-             INSERT INTO t VALUES (1, '0.1', '7', 12300, 0.5), (2, '0.12345678901234567891', '1', 0, NULL), (3, '1e400', '1', 0, NULL),
-                (4, '1', '007', 0, NULL), (5, '1', '+5', 0, NULL), (6, '1', '1', 0, -0.0), (7, '-1.50', '-12', 500, '0.10'), (8, '01', '1', 0, NULL)",
-        )
-        .database(&database);
-    let (_, report) = foretold(&case, &database, "");
-    assert_eq!(
-        aside(&case, &report, "t"),
-        ["{\"id\":2} d -", "{\"id\":3} d -", "{\"id\":4} i -", "{\"id\":5} i -", "{\"id\":6} z -", "{\"id\":8} d -"]
-    );
-    assert_eq!(database.rows("TABLE t ORDER BY id"), ["1|0.1|7|12300|0.5", "7|-1.5|-12|500|0.10"]);
-}
-
-#[test]
 fn what_a_mapping_adds_has_its_place_in_a_table_that_lacks_it() {
     let database = Database::fresh();
     database.execute("CREATE TABLE t(id bigint PRIMARY KEY)");
@@ -259,22 +223,6 @@ fn what_a_mapping_adds_has_its_place_in_a_table_that_lacks_it() {
 }
 
 #[test]
-fn characters_are_kept_with_their_blanks_or_set_aside() {
-    let database = Database::fresh();
-    database.execute("CREATE TABLE t(id int PRIMARY KEY, free bpchar, four character(4), one char)");
-    let case = Case::new("blanks")
-        .source_sql(
-            "CREATE TABLE t(id INTEGER PRIMARY KEY, free TEXT, four TEXT, one TEXT);
-             INSERT INTO t VALUES (1, 'hello', 'ab', 'x'), (2, 'hello  ', 'ab  ', 'x'), (3, '', 'abcd', 'xy'), (4, '  ', '', '');",
-        )
-        .database(&database);
-    let (_, report) = foretold(&case, &database, "");
-    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} four -", "{\"id\":3} one -"]);
-    assert_eq!(database.rows("SELECT id, octet_length(free) FROM t ORDER BY id"), ["1|5", "4|2"]);
-    assert_eq!(case.run("verify {source} {url} --json").exit(0).json()["outcome"], "identical");
-}
-
-#[test]
 fn a_table_does_not_go_into_one_that_is_anothers_by_name() {
     let database = Database::fresh();
     let case = Case::new("alike names")
@@ -283,76 +231,6 @@ fn a_table_does_not_go_into_one_that_is_anothers_by_name() {
     case.run("migrate {source} {url} --include ab").exit(0);
     case.run("migrate {source} {url} --include a_b --existing keep").exit(0);
     assert_eq!(database.rows("SELECT 'ab', id FROM ab UNION ALL SELECT 'a_b', id FROM a_b ORDER BY 2"), ["ab|1", "a_b|2"]);
-}
-
-#[test]
-fn what_a_given_type_would_round_or_cut_is_set_aside() {
-    let database = Database::fresh();
-    database.execute(
-        "CREATE DOMAIN moment AS timestamp(3);
-         CREATE TABLE t(id int PRIMARY KEY, at timestamp(3), z timestamptz(0), c time(0), m money, n name, k \"char\", o oid, d moment, i interval(1))",
-    );
-    let case = Case::new("rounding types")
-        .source_sql(
-            "CREATE TABLE t(id INTEGER PRIMARY KEY, at TEXT, z TEXT, c TEXT, m REAL, n TEXT, k TEXT, o INTEGER, d TEXT, i TEXT);
-             INSERT INTO t(id, at, z, c, m, n, k, o, d, i) VALUES (1, '2024-01-01 10:00:00.123', '2024-01-01T10:00:00Z', '10:00:00', 1.99, 'x', 'a', 7,
-                '2024-01-01 10:00:00.5', '00:00:01.5');
-             INSERT INTO t(id, at) VALUES (2, '2024-01-01 10:00:00.1234'); INSERT INTO t(id, z) VALUES (3, '2024-01-01T10:00:00.6Z');
-             INSERT INTO t(id, c) VALUES (4, '10:00:00.6'); INSERT INTO t(id, m) VALUES (5, 1.999); INSERT INTO t(id, n) VALUES (6, printf('%.70c', 'x'));
-             INSERT INTO t(id, k) VALUES (7, 'ab'); INSERT INTO t(id, o) VALUES (8, -1); INSERT INTO t(id, d) VALUES (9, '2024-01-01 10:00:00.0001');
-             INSERT INTO t(id, i) VALUES (10, '00:00:01.55')",
-        )
-        .database(&database);
-    let (_, report) = foretold(&case, &database, "");
-    assert_eq!(report["rows_rejected"], 9, "{report}");
-    assert_eq!(aside(&case, &report, "t").len(), 9);
-    let there = "SELECT id, at, z AT TIME ZONE 'UTC', c, m::numeric, n, k, o, d, i FROM t";
-    assert_eq!(
-        database.rows(there),
-        ["1|2024-01-01 10:00:00.123|2024-01-01 10:00:00|10:00:00|1.99|x|a|7|2024-01-01 10:00:00.5|00:00:01.5"]
-    );
-    assert_eq!(case.run("verify {source} {url} --json").exit(0).json()["outcome"], "identical");
-}
-
-#[test]
-fn what_does_not_fit_is_widened_set_aside_or_stops_the_run_as_told() {
-    let source = "CREATE TABLE t(id INTEGER PRIMARY KEY, i INTEGER, v VARCHAR(3), d DATE);
-        INSERT INTO t VALUES (1, 1, 'abc', '2024-01-01'), (2, 'x', 'toolong', 'junk'), (3, 3, NULL, '2024-01-31');";
-    let types = "SELECT string_agg(format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 1";
-    let database = Database::fresh();
-    let case = Case::new("widen").source_sql(source).database(&database);
-    case.run("migrate {source} {url}").exit(0);
-    assert_eq!(database.value(types), "text, text, text");
-    let database = Database::fresh();
-    let case = case.database(&database);
-    let (plan, report) = foretold(&case, &database, "--on-misfit reject");
-    assert_eq!(database.value(types), "bigint, character varying(3), date");
-    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} i -"]);
-    assert!(plan["warnings"].to_string().contains("which is not widened"), "{plan}");
-    assert_eq!(case.run("verify {source} {url} --json").exit(0).json()["outcome"], "identical");
-    let database = Database::fresh();
-    let case = case.database(&database);
-    assert_eq!(case.run("migrate {source} {url} --on-misfit fail --json").exit(2).json()["error"]["code"], "misfit");
-}
-
-#[test]
-fn keys_that_sqlite_tells_apart_stay_apart() {
-    let database = Database::fresh();
-    let case = Case::new("keys")
-        .source_sql(
-            "CREATE TABLE t(ts DATETIME PRIMARY KEY, x INTEGER); INSERT INTO t VALUES ('2024-01-01T10:00:00', 1), ('2024-01-01 10:00:00', 2);
-             CREATE TABLE u(ts DATETIME PRIMARY KEY); INSERT INTO u VALUES ('2024-01-01T10:00:00'), ('2024-01-01T10:00:01');
-             CREATE TABLE j(d JSON UNIQUE); INSERT INTO j VALUES ('{\"a\":1}'), ('{\"a\": 1}');",
-        )
-        .database(&database);
-    foretold(&case, &database, "");
-    let types = "SELECT string_agg(attrelid::regclass || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attrelid::regclass::text)
-        FROM pg_attribute WHERE attname IN ('ts', 'd') AND attnum > 0 AND attrelid IN ('t'::regclass, 'u'::regclass, 'j'::regclass)";
-    assert_eq!(database.value(types), "j text, t text, u timestamp without time zone");
-    assert_eq!(
-        database.value("SELECT count(*) FROM pg_constraint WHERE contype IN ('p', 'u') AND connamespace = 'public'::regnamespace"),
-        "3"
-    );
 }
 
 #[test]
@@ -372,25 +250,6 @@ fn an_index_and_a_foreign_key_keep_their_comments() {
     rusqlite::Connection::open(case.source_path()).unwrap().execute_batch("UPDATE t SET id = 2").unwrap();
     case.run("migrate {source} {url} --refresh --yes").exit(0);
     assert_eq!(database.rows(comments), ["for the search page|a|it's its own"]);
-}
-
-#[test]
-fn every_column_that_does_not_fit_is_named() {
-    let database = Database::fresh();
-    database.execute("CREATE TABLE t (id int PRIMARY KEY, n int, d date, v varchar(3))");
-    let case = Case::new("misfits")
-        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, n, d, v); INSERT INTO t VALUES (1, 'lots', '2024-01-01', 'long'), (2, 5, 'soon', 'abc')")
-        .database(&database);
-    let plan = case.run("migrate {source} {url} --dry-run --json").exit(1).json();
-    let counts: Vec<_> = plan["tables"][0]["columns"].as_array().unwrap().iter().map(|column| column["misfits"]["count"].clone()).collect();
-    assert_eq!((counts, &plan["tables"][0]["rows_rejected"]), (vec![0.into(), 1.into(), 1.into(), 1.into()], &Json::from(2)));
-    let report = case.run("migrate {source} {url} --json").exit(1).json();
-    let folder = case.dir().join(report["rejects_dir"].as_str().unwrap());
-    let text = std::fs::read_to_string(folder.join("t.jsonl")).unwrap();
-    let rows: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&rows[0]["column"], &rows[0]["also"][0]["column"]), (&Json::from("n"), &Json::from("v")), "{text}");
-    assert!(rows[0]["also"][0]["reason"].as_str().unwrap().contains("3 characters"), "{text}");
-    assert_eq!((&rows[1]["column"], rows[1].get("also")), (&Json::from("d"), None));
 }
 
 #[test]

@@ -1,0 +1,116 @@
+//! PostgreSQL's types as kinds, with what each does to values without a word.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use tokio_postgres::GenericClient;
+
+use crate::model::TypeKind;
+use crate::plan::convert::Conversion;
+use crate::plan::rounding::Rounding;
+
+/// The types of a database, by number.
+pub struct Types {
+    by_oid: HashMap<u32, Type>,
+    /// Digits after the point that `money` keeps.
+    money_digits: u8,
+}
+
+struct Type {
+    name: String,
+    /// What a domain is over.
+    base: u32,
+    typmod: i32,
+    element: u32,
+    bound: u32,
+    labels: Option<Vec<String>>,
+}
+
+impl Types {
+    pub async fn read(client: &impl GenericClient) -> Result<Self> {
+        let rows = client.query(include_str!("queries/types.sql"), &[]).await.context("read the types")?;
+        let by_oid = rows.iter().map(|row| {
+            let known =
+                Type { name: row.get(1), base: row.get(2), typmod: row.get(3), element: row.get(4), bound: row.get(5), labels: row.get(6) };
+            (row.get(0), known)
+        });
+        let by_oid = by_oid.collect();
+        // A point that the locale takes for something else makes another number of it.
+        let money = "SELECT CASE WHEN '1.5'::text::money::numeric = 1.5 THEN scale('1'::text::money::numeric) ELSE 0 END";
+        let digits: i32 = client.query_one(money, &[]).await.context("ask what money keeps")?.get(0);
+        Ok(Types { by_oid, money_digits: u8::try_from(digits).unwrap_or(0) })
+    }
+
+    /// How values become this type's, whose modifier is `typmod` (or -1); a domain's are its base type's.
+    pub fn conversion(&self, oid: u32, typmod: i32) -> Conversion {
+        let Some(known) = self.by_oid.get(&oid) else { return Conversion::new(TypeKind::Other) };
+        if known.base != 0 {
+            return self.conversion(known.base, if typmod < 0 { known.typmod } else { typmod });
+        }
+        let part = |oid: u32, typmod: i32| Box::new(self.conversion(oid, typmod));
+        let rounding = match (known.element, known.bound) {
+            (0, 0) => self.rounding(oid, &known.name, typmod),
+            // An array's modifier is that of its elements.
+            (element, 0) => Some(Rounding::Elements(part(element, typmod))),
+            (_, bound) => Some(Rounding::Bounds(part(bound, -1))),
+        };
+        let kind = known.labels.clone().map_or_else(|| kind(oid, &known.name, typmod), |labels| TypeKind::Enum { labels });
+        Conversion { rounding, ..Conversion::new(kind) }
+    }
+
+    /// What a type that is made of no others does to values.
+    fn rounding(&self, oid: u32, name: &str, typmod: i32) -> Option<Rounding> {
+        // An interval keeps its digits in the lower half, where all bits set are none, and its fields in the upper.
+        let digits = u8::try_from(typmod & 0xffff).ok().filter(|digits| typmod >= 0 && *digits <= 6);
+        match oid {
+            1083 | 1114 | 1184 => digits.map(Rounding::Seconds),
+            1266 => Some(Rounding::ZonedTime(digits.unwrap_or(6))),
+            1186 if typmod >= 0 && (typmod >> 16) & SECONDS == 0 => Some(Rounding::Fields),
+            1186 => Some(Rounding::Interval(digits.unwrap_or(6))),
+            790 => Some(Rounding::Decimals(self.money_digits)),
+            _ if oid < FIRST_OF_USERS || name == "cube" => Rounding::of_plain(name),
+            _ => None,
+        }
+    }
+}
+
+/// From this number on types are those of extensions and users, whatever they are called.
+const FIRST_OF_USERS: u32 = 16_384;
+
+/// The bit of an interval's fields that stands for its seconds.
+const SECONDS: i32 = 1 << 12;
+
+/// The kind of a base type by its number, which is the same on every server, or for those of extensions by name.
+fn kind(oid: u32, name: &str, typmod: i32) -> TypeKind {
+    // A length is stored with four bytes of header.
+    let length = u32::try_from(typmod - 4).ok().filter(|_| typmod >= 4);
+    match oid {
+        16 => TypeKind::Bool,
+        21 => TypeKind::Int2,
+        23 => TypeKind::Int4,
+        20 => TypeKind::Int8,
+        700 => TypeKind::Float4,
+        701 => TypeKind::Float8,
+        1700 => TypeKind::Numeric { limits: length.map(numeric_limits) },
+        25 => TypeKind::TEXT,
+        1043 => TypeKind::Text { max_chars: length },
+        // A bare bpchar has no length, and keeps every blank.
+        1042 => length.map_or(TypeKind::TEXT, |chars| TypeKind::Char { chars }),
+        17 => TypeKind::Bytea,
+        1082 => TypeKind::Date,
+        1083 => TypeKind::Time,
+        1114 => TypeKind::Timestamp,
+        1184 => TypeKind::TimestampTz,
+        2950 => TypeKind::Uuid,
+        114 => TypeKind::Json,
+        3802 => TypeKind::Jsonb,
+        _ if name == "citext" => TypeKind::TEXT,
+        _ => TypeKind::Other,
+    }
+}
+
+/// Precision and scale out of a numeric's type modifier; the scale is 11 bits with a sign since version 15.
+fn numeric_limits(packed: u32) -> (u16, i16) {
+    let scale = (packed & 0x7ff) as i16;
+    ((packed >> 16) as u16, if scale >= 1024 { scale - 2048 } else { scale })
+}

@@ -1,0 +1,284 @@
+//! Values that go into types of the target's own: each arrives as SQLite has it, or its row is set aside, and a dry run knows it.
+
+use serde_json::Value as Json;
+
+use super::{aside, foretold};
+use crate::support::{Case, Database};
+
+#[test]
+fn a_dry_run_knows_what_types_of_a_mapping_refuse() {
+    let database = Database::fresh();
+    database.execute("CREATE DOMAIN even AS bigint CHECK (VALUE % 2 = 0); CREATE TYPE mood AS ENUM ('ok', 'sad')");
+    let case = Case::new("mapped types")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, m TEXT, ip TEXT);
+             INSERT INTO t VALUES (1, 2, 'ok', '10.0.0.1'), (2, 3, 'ok', NULL), (3, 4, 'glad', NULL), (4, NULL, NULL, 'here'), (5, NULL, 'sad', '::')",
+        )
+        .database(&database);
+    let types = "[tables.t.columns]\nn.type = \"even\"\nm.type = \"mood\"\nip.type = \"inet\"\n";
+    std::fs::write(case.dir().join("m.toml"), types).unwrap();
+    let (_, report) = foretold(&case, &database, "--mapping {dir}/m.toml");
+    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} n 23514", "{\"id\":3} m 22P02", "{\"id\":4} ip 22P02"]);
+    assert_eq!(database.rows("SELECT * FROM t ORDER BY id"), ["1|2|ok|10.0.0.1", "5||sad|::"]);
+}
+
+#[test]
+fn texts_become_numbers_whole_or_are_set_aside() {
+    let database = Database::fresh();
+    let is_new = database.value("SELECT current_setting('server_version_num')::int >= 150000") == "t";
+    let hundreds = if is_new { "numeric(5,-2)" } else { "numeric(5,0)" };
+    database.execute(&format!("CREATE TABLE t(id bigint PRIMARY KEY, d double precision, i int, n {hundreds}, z numeric)"));
+    let case = Case::new("numbers")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, d TEXT, i TEXT, n INTEGER, z BLOB);
+             INSERT INTO t VALUES (1, '0.1', '7', 12300, 0.5), (2, '0.12345678901234567891', '1', 0, NULL), (3, '1e400', '1', 0, NULL),
+                (4, '1', '007', 0, NULL), (5, '1', '+5', 0, NULL), (6, '1', '1', 0, -0.0), (7, '-1.50', '-12', 500, '0.10'), (8, '01', '1', 0, NULL)",
+        )
+        .database(&database);
+    let (_, report) = foretold(&case, &database, "");
+    assert_eq!(
+        aside(&case, &report, "t"),
+        ["{\"id\":2} d -", "{\"id\":3} d -", "{\"id\":4} i -", "{\"id\":5} i -", "{\"id\":6} z -", "{\"id\":8} d -"]
+    );
+    assert_eq!(database.rows("TABLE t ORDER BY id"), ["1|0.1|7|12300|0.5", "7|-1.5|-12|500|0.10"]);
+}
+
+#[test]
+fn characters_are_kept_with_their_blanks_or_set_aside() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id int PRIMARY KEY, free bpchar, four character(4), one char)");
+    let case = Case::new("blanks")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, free TEXT, four TEXT, one TEXT);
+             INSERT INTO t VALUES (1, 'hello', 'ab', 'x'), (2, 'hello  ', 'ab  ', 'x'), (3, '', 'abcd', 'xy'), (4, '  ', '', '');",
+        )
+        .database(&database);
+    let (_, report) = foretold(&case, &database, "");
+    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} four -", "{\"id\":3} one -"]);
+    assert_eq!(database.rows("SELECT id, octet_length(free) FROM t ORDER BY id"), ["1|5", "4|2"]);
+    assert_eq!(case.run("verify {source} {url} --json").exit(0).json()["outcome"], "identical");
+}
+
+#[test]
+fn what_a_given_type_would_round_or_cut_is_set_aside() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE DOMAIN moment AS timestamp(3);
+         CREATE TABLE t(id int PRIMARY KEY, at timestamp(3), z timestamptz(0), c time(0), m money, n name, k \"char\", o oid, d moment, i interval(1))",
+    );
+    let case = Case::new("rounding types")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, at TEXT, z TEXT, c TEXT, m REAL, n TEXT, k TEXT, o INTEGER, d TEXT, i TEXT);
+             INSERT INTO t(id, at, z, c, m, n, k, o, d, i) VALUES (1, '2024-01-01 10:00:00.123', '2024-01-01T10:00:00Z', '10:00:00', 1.99, 'x', 'a', 7,
+                '2024-01-01 10:00:00.5', '00:00:01.5');
+             INSERT INTO t(id, at) VALUES (2, '2024-01-01 10:00:00.1234'); INSERT INTO t(id, z) VALUES (3, '2024-01-01T10:00:00.6Z');
+             INSERT INTO t(id, c) VALUES (4, '10:00:00.6'); INSERT INTO t(id, m) VALUES (5, 1.999); INSERT INTO t(id, n) VALUES (6, printf('%.70c', 'x'));
+             INSERT INTO t(id, k) VALUES (7, 'ab'); INSERT INTO t(id, o) VALUES (8, -1); INSERT INTO t(id, d) VALUES (9, '2024-01-01 10:00:00.0001');
+             INSERT INTO t(id, i) VALUES (10, '00:00:01.55')",
+        )
+        .database(&database);
+    let (_, report) = foretold(&case, &database, "");
+    assert_eq!(report["rows_rejected"], 9, "{report}");
+    assert_eq!(aside(&case, &report, "t").len(), 9);
+    let there = "SELECT id, at, z AT TIME ZONE 'UTC', c, m::numeric, n, k, o, d, i FROM t";
+    assert_eq!(
+        database.rows(there),
+        ["1|2024-01-01 10:00:00.123|2024-01-01 10:00:00|10:00:00|1.99|x|a|7|2024-01-01 10:00:00.5|00:00:01.5"]
+    );
+    assert_eq!(case.run("verify {source} {url} --json").exit(0).json()["outcome"], "identical");
+}
+
+#[test]
+fn what_does_not_fit_is_widened_set_aside_or_stops_the_run_as_told() {
+    let source = "CREATE TABLE t(id INTEGER PRIMARY KEY, i INTEGER, v VARCHAR(3), d DATE);
+        INSERT INTO t VALUES (1, 1, 'abc', '2024-01-01'), (2, 'x', 'toolong', 'junk'), (3, 3, NULL, '2024-01-31');";
+    let types = "SELECT string_agg(format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 1";
+    let database = Database::fresh();
+    let case = Case::new("widen").source_sql(source).database(&database);
+    case.run("migrate {source} {url}").exit(0);
+    assert_eq!(database.value(types), "text, text, text");
+    let database = Database::fresh();
+    let case = case.database(&database);
+    let (plan, report) = foretold(&case, &database, "--on-misfit reject");
+    assert_eq!(database.value(types), "bigint, character varying(3), date");
+    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} i -"]);
+    assert!(plan["warnings"].to_string().contains("which is not widened"), "{plan}");
+    assert_eq!(case.run("verify {source} {url} --json").exit(0).json()["outcome"], "identical");
+    let database = Database::fresh();
+    let case = case.database(&database);
+    assert_eq!(case.run("migrate {source} {url} --on-misfit fail --json").exit(2).json()["error"]["code"], "misfit");
+}
+
+#[test]
+fn keys_that_sqlite_tells_apart_stay_apart() {
+    let database = Database::fresh();
+    let case = Case::new("keys")
+        .source_sql(
+            "CREATE TABLE t(ts DATETIME PRIMARY KEY, x INTEGER); INSERT INTO t VALUES ('2024-01-01T10:00:00', 1), ('2024-01-01 10:00:00', 2);
+             CREATE TABLE u(ts DATETIME PRIMARY KEY); INSERT INTO u VALUES ('2024-01-01T10:00:00'), ('2024-01-01T10:00:01');
+             CREATE TABLE j(d JSON UNIQUE); INSERT INTO j VALUES ('{\"a\":1}'), ('{\"a\": 1}');",
+        )
+        .database(&database);
+    foretold(&case, &database, "");
+    let types = "SELECT string_agg(attrelid::regclass || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attrelid::regclass::text)
+        FROM pg_attribute WHERE attname IN ('ts', 'd') AND attnum > 0 AND attrelid IN ('t'::regclass, 'u'::regclass, 'j'::regclass)";
+    assert_eq!(database.value(types), "j text, t text, u timestamp without time zone");
+    assert_eq!(
+        database.value("SELECT count(*) FROM pg_constraint WHERE contype IN ('p', 'u') AND connamespace = 'public'::regnamespace"),
+        "3"
+    );
+}
+
+#[test]
+fn every_column_that_does_not_fit_is_named() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, n int, d date, v varchar(3))");
+    let case = Case::new("misfits")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, n, d, v); INSERT INTO t VALUES (1, 'lots', '2024-01-01', 'long'), (2, 5, 'soon', 'abc')")
+        .database(&database);
+    let plan = case.run("migrate {source} {url} --dry-run --json").exit(1).json();
+    let counts: Vec<_> = plan["tables"][0]["columns"].as_array().unwrap().iter().map(|column| column["misfits"]["count"].clone()).collect();
+    assert_eq!((counts, &plan["tables"][0]["rows_rejected"]), (vec![0.into(), 1.into(), 1.into(), 1.into()], &Json::from(2)));
+    let report = case.run("migrate {source} {url} --json").exit(1).json();
+    let folder = case.dir().join(report["rejects_dir"].as_str().unwrap());
+    let text = std::fs::read_to_string(folder.join("t.jsonl")).unwrap();
+    let rows: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&rows[0]["column"], &rows[0]["also"][0]["column"]), (&Json::from("n"), &Json::from("v")), "{text}");
+    assert!(rows[0]["also"][0]["reason"].as_str().unwrap().contains("3 characters"), "{text}");
+    assert_eq!((&rows[1]["column"], rows[1].get("also")), (&Json::from("d"), None));
+}
+
+/// A type of the target's own, values that it takes as they are, and values that it would change without a word.
+type Given = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+const GIVEN: &[Given] = &[
+    ("real", &["1.5", "0", "-0.25", "'1.1'", "16777216"], &["1.1", "0.1", "1e300", "16777217", "1e-50", "'0.123456789'"]),
+    ("single", &["0.25"], &["1.1"]),
+    ("real[]", &["'{0.5,1.1,NULL}'"], &["'{0.123456789}'"]),
+    ("double precision[]", &["'{0.1}'"], &["'{0.12345678901234567891}'"]),
+    ("numeric(5,2)", &["1.25", "'12.50'"], &["1.255"]),
+    ("numeric(5,2)[]", &["'{{1.25},{2}}'", "'{1.25,NULL}'"], &["'{1.255}'", "'{\"1.255\"}'"]),
+    ("price[]", &["'{9.99}'"], &["'{9.999}'"]),
+    ("prices", &["'{9.99}'"], &["'{9.999}'"]),
+    ("varchar(3)", &["'abc'", "'ab '"], &["'abc '"]),
+    ("varchar(3)[]", &["'{abc,\"a,b\"}'"], &["'{\"abc  \"}'"]),
+    ("character(3)[]", &["'{abc}'"], &["'{\"ab \"}'"]),
+    ("\"char\"", &["'a'"], &["'ab'", "'é'"]),
+    ("name[]", &["'{a}'"], &["printf('{%.70c}', 'x')"]),
+    ("mood[]", &["'{ok,sad}'"], &[]),
+    ("text[]", &["'{a,\"b c\",\"d\\\"e\"}'", "'{}'"], &[]),
+    ("int[]", &["'{1,2}'", "'[2:3]={1,2}'"], &[]),
+    ("bytea[]", &["'{\"\\\\x00ff\"}'"], &["'{abc}'"]),
+    ("timestamp(0)", &["'2024-01-02 03:04:05'"], &["'2024-01-02 03:04:05.6'", "'now'", "'01/02/2024'", "'2024-01-02 03:04:05.1+05:30'"]),
+    ("timestamp", &["'2024-01-02 03:04:05.123456'"], &["'2024-01-02 03:04:05.1234567'", "'today'"]),
+    (
+        "timestamp[]",
+        &["'{\"2024-01-02 03:04:05\"}'"],
+        &["'{\"2024-01-02 03:04:05+05:30\"}'", "'{now}'", "'{\"2024-01-02 03:04:05.1234567\"}'"],
+    ),
+    ("timestamptz(3)", &["'2024-01-02 03:04:05.123Z'"], &["'2024-01-02 03:04:05.1234Z'", "'now'"]),
+    ("time(0)", &["'10:00'"], &["'10:00:00.6'", "'allballs'", "'10:00+05'"]),
+    ("timetz", &["'10:00:00.5+05:30'"], &["'now'", "'10:00:00.1234567+01'"]),
+    ("timetz(0)", &["'10:00:00Z'"], &["'10:00:00.5Z'"]),
+    ("date[]", &["'{2024-01-02}'"], &["'{today}'", "'{01/02/2024}'"]),
+    ("interval", &["'1 day 02:03:04.5'", "'P1DT1.5S'", "'1.5 seconds'"], &["'1.5 months'", "'0.1234567 seconds'"]),
+    ("interval(0)", &["'00:00:01'"], &["'00:00:01.5'", "'10 ms'"]),
+    ("interval day to hour", &[], &["'1 day 02:03:00'"]),
+    ("money", &["1.25", "-3"], &["1.255", "1e300", "'1,000'"]),
+    ("oid", &["4294967295"], &["-1"]),
+    ("xid", &["4294967295"], &["-1", "4294967296"]),
+    ("bit(3)", &["'101'"], &[]),
+    ("point", &["'(0.1,2)'"], &["'(0.12345678901234567891,2)'"]),
+    ("line", &["'{1,2,3}'"], &["'[(0,0),(1,1)]'"]),
+    ("xml", &["'<a b=\"c\"/>'"], &["'<?xml version=\"1.0\" encoding=\"UTF-8\"?><a/>'"]),
+    ("inet", &["'10.0.0.1/8'", "'::1'"], &[]),
+    ("cidr", &["'10.0.0.0/8'"], &["'10'", "'10.1'"]),
+    ("macaddr8", &["'08:00:2b:01:02:03:04:05'"], &["'08:00:2b:01:02:03'"]),
+    ("tsvector", &["'''a'':1 ''b'':2'"], &["'a b a'"]),
+    ("tsrange", &["'[2024-01-01 00:00:00,2024-01-02)'", "'empty'"], &["'[2024-01-01 00:00:00.1234567,)'", "'[yesterday,)'"]),
+    ("daterange", &["'[2024-01-01,2024-02-01)'"], &["'[2024-01-01 10:00:00,)'"]),
+    ("numrange", &["'[1.10,2)'"], &[]),
+    ("json", &["'{\"a\": 1,  \"a\": 2}'"], &["'{'"]),
+    ("jsonb", &["'{\"a\": 1}'"], &["'{\"a\": 1, \"a\": 2}'"]),
+    ("jsonb[]", &["'{\"{\\\"a\\\": 1}\"}'"], &["'{\"{\\\"a\\\": 1, \\\"a\\\": 2}\"}'"]),
+    ("uuid[]", &["'{00112233-4455-6677-8899-aabbccddeeff}'"], &[]),
+    ("boolean[]", &["'{t,f}'"], &[]),
+    ("citext", &["'Abc '"], &[]),
+];
+
+#[test]
+fn each_value_arrives_as_it_is_or_is_named() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE DOMAIN single AS real; CREATE DOMAIN price AS numeric(5,2); CREATE DOMAIN prices AS numeric(5,2)[]; CREATE EXTENSION citext;
+         CREATE TYPE mood AS ENUM ('ok', 'sad')",
+    );
+    let mut source = String::new();
+    for (number, (sql, kept, changed)) in GIVEN.iter().enumerate() {
+        database.execute(&format!("CREATE TABLE t{number}(id int PRIMARY KEY, v {sql})"));
+        source.push_str(&format!("CREATE TABLE t{number}(id INTEGER PRIMARY KEY, v);"));
+        for (id, value) in kept.iter().chain(*changed).enumerate() {
+            source.push_str(&format!("INSERT INTO t{number} VALUES ({id}, {value});"));
+        }
+    }
+    let case = Case::new("given types").source_sql(&source).database(&database);
+    let (_, report) = foretold(&case, &database, "");
+    let mut wrong = Vec::new();
+    for (number, (sql, kept, changed)) in GIVEN.iter().enumerate() {
+        let mut wanted: Vec<String> = (kept.len()..kept.len() + changed.len()).map(|id| format!("{{\"id\":{id}}} v -")).collect();
+        wanted.sort();
+        let is_any = report["tables"].as_array().unwrap().iter().any(|t| t["source"] == format!("t{number}") && t["rows_rejected"] != 0);
+        let set_aside = if is_any { aside(&case, &report, &format!("t{number}")) } else { Vec::new() };
+        let there = database.value(&format!("SELECT count(*) FROM t{number}"));
+        if set_aside != wanted || there != kept.len().to_string() {
+            wrong.push(format!("{sql}: {set_aside:?} instead of {wanted:?}, {there} rows"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What reads both sides anew says the same of each.
+    let verified = case.run("verify {source} {url} --json").exit(0).json();
+    assert_eq!(verified["outcome"], "identical", "{verified:#}");
+    let set_aside = |number: usize| {
+        let of_it = |table: &&Json| table["source"] == format!("t{number}");
+        verified["tables"].as_array().unwrap().iter().find(of_it).unwrap()["rows_set_aside"].clone()
+    };
+    for (number, (sql, _, changed)) in GIVEN.iter().enumerate() {
+        assert_eq!(set_aside(number), changed.len(), "{sql}: {verified:#}");
+    }
+}
+
+/// (severity, code, object) of each warning that has one of these codes.
+fn said(report: &Json, codes: &[&str]) -> Vec<String> {
+    let all = report["warnings"].as_array().unwrap().iter().filter(|warning| codes.contains(&warning["code"].as_str().unwrap()));
+    all.map(|w| format!("{} {} {}", w["severity"].as_str().unwrap(), w["code"].as_str().unwrap(), w["object"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn what_a_given_type_holds_in_its_own_way_is_said() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE t(id int PRIMARY KEY, utc timestamp, mixed timestamp(3), z timestamptz, plain timestamp, twice int GENERATED ALWAYS AS (id * 2) STORED)",
+    );
+    let case = Case::new("meanings")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, utc TEXT, mixed DATETIME, z TEXT, plain TEXT, twice INTEGER);
+             INSERT INTO t VALUES (1, '2024-01-02T03:04:05Z', '2024-01-02T03:04:05+05:30', '2024-01-02 03:04:05', '2024-01-02 03:04:05', 2),
+                (2, '2024-01-02T03:04:05Z', '2024-01-02 03:04:05', '2024-01-02T03:04:05Z', NULL, 4)",
+        )
+        .database(&database);
+    let (plan, report) = foretold(&case, &database, "");
+    for report in [&plan, &report] {
+        let told = said(report, &["offset_not_kept", "times_without_offset", "computed_by_target"]);
+        let expected = [
+            "note computed_by_target t.twice",
+            "note offset_not_kept t.utc",
+            "weaker offset_not_kept t.mixed",
+            "note times_without_offset t.z",
+        ];
+        assert_eq!(told, expected, "{report:#}");
+    }
+    assert_eq!(
+        database.rows("SELECT utc, mixed, z AT TIME ZONE 'UTC' FROM t ORDER BY id"),
+        ["2024-01-02 03:04:05|2024-01-01 21:34:05|2024-01-02 03:04:05", "2024-01-02 03:04:05|2024-01-02 03:04:05|2024-01-02 03:04:05"]
+    );
+}

@@ -8,7 +8,9 @@ use crate::migrate::standing::{columns_step, table_step};
 use crate::migrate::{Grant, Job};
 use crate::model::{Event, Failure, Name, QualifiedName, Schema, Section};
 use crate::plan::{ObjectKind, Plan, TablePlan, Todo, Warning, names};
-use crate::postgres::{Address, Client, Journal, Migrations, Transaction, is_about_object, is_pooled, sql_failure, statement};
+use crate::postgres::{
+    Address, Client, Journal, Migrations, Transaction, is_about_object, is_partitioned, is_pooled, sql_failure, statement,
+};
 
 /// Tables that are made in one transaction: some dozens, so that thousands never fill the lock table.
 const TABLES_A_TRANSACTION: usize = 50;
@@ -249,7 +251,10 @@ pub async fn ready_tables(client: &mut Client, run: &Run) -> Result<()> {
         ready_table(&transaction, &run.id, plan).await.with_context(|| format!("make table {} ready", plan.target))?;
         steps.push((table_step(*table), Built::default().said()?));
     }
-    let truncated: Vec<&QualifiedName> = existing.iter().filter(|(_, plan)| plan.truncate).map(|(_, plan)| &plan.target).collect();
+    let mut truncated = Vec::new();
+    for (_, plan) in existing.iter().filter(|(_, plan)| plan.truncate) {
+        truncated.push((&plan.target, is_partitioned(&transaction, &plan.target).await?));
+    }
     if !truncated.is_empty() {
         transaction
             .batch_execute(&statement::truncate(&truncated))

@@ -99,8 +99,11 @@ pub fn add_column(table: &QualifiedName, name: &Name, sql_type: &str) -> String 
     format!("ALTER TABLE {table} ADD COLUMN {name} {sql_type}")
 }
 
-pub fn truncate(tables: &[&QualifiedName]) -> String {
-    let names: Vec<String> = tables.iter().map(|table| table.to_string()).collect();
+/// Empties tables; of each whether it is made of partitions, which are emptied with it.
+pub fn truncate(tables: &[(&QualifiedName, bool)]) -> String {
+    // Tables that inherit from one are tables of their own.
+    let name = |(table, is_partitioned): &(&QualifiedName, bool)| format!("{}{table}", if *is_partitioned { "" } else { "ONLY " });
+    let names: Vec<String> = tables.iter().map(name).collect();
     // Without CASCADE: what references these tables from outside must not lose rows.
     format!("TRUNCATE {}", names.join(", "))
 }

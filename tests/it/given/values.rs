@@ -282,3 +282,19 @@ fn what_a_given_type_holds_in_its_own_way_is_said() {
         ["2024-01-02 03:04:05|2024-01-01 21:34:05|2024-01-02 03:04:05", "2024-01-02 03:04:05|2024-01-02 03:04:05|2024-01-02 03:04:05"]
     );
 }
+
+#[test]
+fn a_table_that_inherits_from_an_emptied_one_keeps_its_rows() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE base(id int PRIMARY KEY); INSERT INTO base VALUES (1); CREATE TABLE heir(more text) INHERITS (base); INSERT INTO heir VALUES (7, 'own');
+         CREATE TABLE parts(id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF parts DEFAULT; INSERT INTO parts VALUES (1)",
+    );
+    let case = Case::new("heirs")
+        .source_sql("CREATE TABLE base(id INTEGER PRIMARY KEY); INSERT INTO base VALUES (2); CREATE TABLE parts(id INTEGER); INSERT INTO parts VALUES (2);")
+        .database(&database);
+    // The heir's rows are seen in the table too, and nobody has asked for them to go.
+    case.run("migrate {source} {url} --existing truncate --json").exit(1);
+    assert_eq!(database.rows("SELECT * FROM heir"), ["7|own"]);
+    assert_eq!(database.rows("SELECT id FROM ONLY base UNION ALL SELECT id FROM parts"), ["2", "2"]);
+}

@@ -21,6 +21,7 @@ fn alert(name: &str, severity: &str, state: Shown, value: Option<f64>) -> AlertR
         metric: "pool_usage",
         sign: Sign::More,
         value,
+        value_at: value.map(|_| 0),
         threshold: 0.9,
         unit: "ratio",
         for_seconds: 0.0,

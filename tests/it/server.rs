@@ -63,10 +63,34 @@ impl Server {
             chown(folder.path(), Some(uid), Some(gid)).expect("give the folder to the server's account");
         }
         let server = Server { bin: bin.to_path_buf(), folder, port: free_port(), account };
-        server.run("initdb", &["--auth=trust", "--encoding=UTF8", "--username=candlefish", "--locale=C", "--no-sync"]);
+        server.fill();
         server.configure(settings);
         server.run("pg_ctl", &["start", "--silent", "--wait", "--log", &server.path("log")]);
         server
+    }
+
+    /// initdb takes a second or more, a copy of what it has made a tenth of that: it is run once for each build of PostgreSQL.
+    fn fill(&self) {
+        let version = Command::new(self.bin.join("postgres")).arg("--version").output().expect("ask PostgreSQL for its version").stdout;
+        let owner = self.account.map_or(0, |(uid, _)| uid);
+        let of = format!("{} {owner} {}", self.bin.display(), String::from_utf8_lossy(&version));
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("clusters/{:016x}", xxhash_rust::xxh3::xxh3_64(of.as_bytes())));
+        let copy = |from: &Path, to: &Path| {
+            let status = Command::new("cp").arg("-a").args([from, to]).status().expect("run cp");
+            assert!(status.success(), "copy {} to {}: {status}", from.display(), to.display());
+        };
+        let data = PathBuf::from(self.path("data"));
+        if made.exists() {
+            return copy(&made, &data);
+        }
+        self.run("initdb", &["--auth=trust", "--encoding=UTF8", "--username=candlefish", "--locale=C", "--no-sync"]);
+        // Whole or not at all, whoever else does the same.
+        let making = made.with_extension(format!("{}-{}", std::process::id(), self.port));
+        fs::create_dir_all(made.parent().expect("it has a folder")).expect("make the folder of clusters");
+        copy(&data, &making);
+        if fs::rename(&making, &made).is_err() {
+            fs::remove_dir_all(&making).expect("remove what another one has made");
+        }
     }
 
     /// A standby of this one.

@@ -1,6 +1,6 @@
 //! What the data layer costs beside what it stands on, interleaved: `cargo xtask compare store` runs it and judges.
 //!
-//! `store POSTGRES POOLER REDIS [WHAT…]`, with WHAT of `l1`, `l2`, `pooled`, `memory`. Each line that it prints is a JSON document:
+//! `store POSTGRES POOLER REDIS [WHAT…]`, with WHAT of `l1`, `l2`, `pooled`, `memory-small`, `memory-large`, `memory-mixed`. Each line that it prints is a JSON document:
 //! `{"what", "unit", "rounds": […]}`; the rounds of things that are compared follow one another.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program of measurements")]
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use candlefish::model::{ParamType, Query};
 use candlefish::postgres::{self, Address};
-use candlefish::store::{Call, Layers, Source, Store, StoreConfig};
+use candlefish::store::{Call, Declared, Layers, Source, Store, StoreConfig};
 
 const ENTRIES: i64 = 100_000;
 
@@ -24,6 +24,15 @@ const ITEM: Query = Query::cached("item", "SELECT $1 AS id, 'the name of ' || $1
 const PAGE: Query = Query::cached("page", "SELECT $1 AS id, repeat('x', (100 + $1 * 7919 % 1800)::int) AS body", &[ParamType::Int8])
     .tags(&["page:{1}"])
     .ttl(Duration::from_secs(3600));
+
+/// A few rows, of a hundred bytes up to a quarter of a megabyte: most are short.
+const LIST: Query = Query::cached(
+    "list",
+    "SELECT n AS id, repeat('x', (20 + $1 * 7919 % 60)::int) AS name FROM generate_series(1, power(4000, ($1 * 6151 % 1000) / 1000.0)::bigint) n",
+    &[ParamType::Int8],
+)
+.tags(&["list:{1}"])
+.ttl(Duration::from_secs(3600));
 
 fn main() {
     // `cargo bench` adds `--bench`.
@@ -41,7 +50,9 @@ fn main() {
             // On one thread: where a scheduler puts tasks on two would be most of what is measured.
             "l2" => alone().block_on(l2(bed.clone())),
             "pooled" => alone().block_on(pooled(bed.clone())),
-            "memory" => memory(&bed, &runtime),
+            "memory-small" => memory(&bed, &runtime, "small answers", &[ITEM]),
+            "memory-large" => memory(&bed, &runtime, "answers of a kilobyte", &[PAGE]),
+            "memory-mixed" => memory(&bed, &runtime, "answers of every size", &[ITEM, PAGE, LIST]),
             other => panic!("{other:?} is nothing that is measured"),
         }
     }
@@ -94,17 +105,19 @@ fn shuffled(count: i64, salt: u64) -> Vec<i64> {
     order
 }
 
-async fn fill(store: &Store, query: &candlefish::store::Declared, keys: std::ops::Range<i64>) {
+/// Asks for each of these keys once, of one query after the other.
+async fn fill(store: &Store, queries: &[Declared], keys: std::ops::Range<i64>) {
     let next = Arc::new(std::sync::atomic::AtomicI64::new(keys.start));
     let tasks = (0..16).map(|_| {
-        let (store, query, next, end) = (store.clone(), query.clone(), next.clone(), keys.end);
+        let (store, queries, next, end) = (store.clone(), queries.to_vec(), next.clone(), keys.end);
         tokio::spawn(async move {
             loop {
                 let key = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 if key >= end {
                     return;
                 }
-                store.fetch(&query, &[&key]).await.unwrap();
+                let query = &queries[usize::try_from(key).unwrap() % queries.len()];
+                store.fetch(query, &[&key]).await.unwrap();
             }
         })
     });
@@ -155,7 +168,7 @@ fn l1(bed: &Bed, runtime: &tokio::runtime::Runtime) {
     config.l2_deadline = Duration::from_secs(1);
     let store = runtime.block_on(bed.open(config));
     let item = store.declare(ITEM).unwrap();
-    runtime.block_on(fill(&store, &item, 0..ENTRIES));
+    runtime.block_on(fill(&store, std::slice::from_ref(&item), 0..ENTRIES));
     let bare: quick_cache::sync::Cache<u128, Arc<Same>, quick_cache::UnitWeighter, KeyIsHash> = quick_cache::sync::Cache::with(
         2 * ENTRIES as usize,
         2 * ENTRIES as u64,
@@ -268,7 +281,7 @@ macro_rules! median_of {
 async fn l2(bed: Bed) {
     let store = bed.open(bed.config(&bed.database).redis(&bed.redis).layers(Layers::L2)).await;
     let item = store.declare(ITEM).unwrap();
-    fill(&store, &item, 0..1000).await;
+    fill(&store, std::slice::from_ref(&item), 0..1000).await;
     let keys: Vec<String> = {
         let mut keys = Vec::new();
         for id in 0..1000_i64 {
@@ -354,23 +367,24 @@ fn resident_bytes() -> f64 {
 }
 
 /// How far the process grows when ten times as much is asked for as memory may hold.
-fn memory(bed: &Bed, runtime: &tokio::runtime::Runtime) {
+fn memory(bed: &Bed, runtime: &tokio::runtime::Runtime, what: &str, queries: &[Query]) {
     let config = bed.config(&bed.database);
     let configured = config.l1_bytes as f64;
     let store = runtime.block_on(Store::open(config)).unwrap();
-    let page = store.declare(PAGE).unwrap();
+    let declared: Vec<_> = queries.iter().map(|query| store.declare(query.clone()).unwrap()).collect();
     // The empty store, its connections at work already.
-    runtime.block_on(fill(&store, &page, 0..2000));
+    runtime.block_on(fill(&store, &declared, 0..2000));
     store.clear_memory();
     let empty = resident_bytes();
-    let (mut key, mut kept) = (10_000_i64, 0.0);
-    while kept < 10.0 * configured {
-        runtime.block_on(fill(&store, &page, key..key + 50_000));
-        key += 50_000;
-        // A page and what stands beside it.
-        kept += 50_000.0 * 1300.0;
+    let (mut key, mut asked) = (10_000_i64, 0.0);
+    while asked < 10.0 * configured {
+        runtime.block_on(fill(&store, &declared, key..key + 10_000));
+        key += 10_000;
+        // As much as what is kept, by the count that bounds it.
+        let status = store.status();
+        asked += 10_000.0 * status.l1_bytes as f64 / status.l1_entries as f64;
     }
     let status = store.status();
-    say("growth of the process / configured bytes of L1", "", &[(resident_bytes() - empty) / configured]);
-    say("bytes that L1 counts / configured", "", &[status.l1_bytes as f64 / configured]);
+    say(&format!("growth of the process / configured bytes of L1, {what}"), "", &[(resident_bytes() - empty) / configured]);
+    say(&format!("bytes that L1 counts / configured, {what}"), "", &[status.l1_bytes as f64 / configured]);
 }

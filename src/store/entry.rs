@@ -33,6 +33,9 @@ pub(super) struct Entry {
     tags: Box<[u8]>,
 }
 
+/// From here on an allocator finds few entries of a size, and few holes that fit.
+const LARGE: usize = 64 << 10;
+
 impl Entry {
     /// `remaining`: for how long it is fresh yet, and of use.
     pub fn new(rows: Rows, stamp: Stamp, tags: &[Tag], as_of: u64, load: Duration, remaining: (u64, u64)) -> Self {
@@ -128,8 +131,9 @@ impl Entry {
         // A shared buffer has a header of its own, two counters stand before the entry.
         let shared = if self.rows.is_inline() { 0 } else { rounded(self.rows.as_bytes().len()) + 48 };
         let bytes = rounded(size_of::<Self>() + 16) + shared + rounded(self.tags.len());
-        // Sizes of every kind come and go: a third more is what the process was seen to pay, in holes that the allocator cannot fill.
-        (bytes + bytes / 3) as u64
+        // Sizes of every kind come and go, and leave holes that the allocator cannot fill: so much more is what a process was seen to pay.
+        let holes = if bytes < LARGE { bytes / 8 } else { bytes / 2 };
+        (bytes + holes) as u64
     }
 }
 

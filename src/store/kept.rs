@@ -116,14 +116,22 @@ impl Clone for Given {
 /// quick_cache (S3-FIFO, so that a scan does not empty it), weighed in the bytes that the process pays.
 pub(super) struct Places(Cache<u128, Given, ByBytes, KeyIsHash>);
 
-/// What a key and its place cost beside the entry: the slab's slot, the index, and the ghosts that S3-FIFO keeps of what it evicted.
-const PLACE: u64 = size_of::<Given>() as u64 + 104;
+/// What quick_cache pays for a place, in bytes: a slot of its slab, and its share of an index that was just made twice as large.
+const PLACE: u64 = SLOT + 24;
+const SLOT: u64 = size_of::<Given>() as u64 + 40;
+
+/// S3-FIFO remembers what it evicted, each in a place like any other: one for so many bytes.
+const BYTES_A_GHOST: u64 = 2048;
 
 impl Places {
+    /// `bytes`: of everything, as the process pays it.
     pub fn new(bytes: u64) -> Self {
+        let ghosts = bytes / BYTES_A_GHOST;
         let options = OptionsBuilder::new()
-            .estimated_items_capacity(usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16))
-            .weight_capacity(bytes)
+            // Of these, the half.
+            .estimated_items_capacity(usize::try_from(2 * ghosts).unwrap_or(usize::MAX).max(16))
+            .ghost_allocation(0.5)
+            .weight_capacity(bytes - ghosts * PLACE)
             .build()
             .expect("a capacity and an estimate are all that it needs");
         Places(Cache::with_options(options, ByBytes, KeyIsHash, DefaultLifecycle::default()))
@@ -169,9 +177,10 @@ impl Places {
         self.0.len()
     }
 
-    /// By the weigher's count.
+    /// By the weigher's count, with the places that hold no answer.
     pub fn bytes(&self) -> u64 {
-        self.0.weight()
+        let places = self.0.memory_used().entries as u64 / SLOT;
+        self.0.weight() + places.saturating_sub(self.0.len() as u64) * PLACE
     }
 }
 
@@ -223,21 +232,52 @@ mod tests {
     use crate::store::declared::Tag;
     use crate::store::validity::Validity;
 
+    fn entry(text: &str, validity: &Validity) -> Arc<Entry> {
+        let tags = [Tag::new("user:1")];
+        let stamp = validity.stamp(&tags);
+        Arc::new(Entry::new(Rows::of_text(text), stamp, &tags, stamp.at, Duration::ZERO, (60_000, 60_000)))
+    }
+
     /// Were it kept, no tag and no glob would find it: it has none.
     #[test]
     fn a_copy_that_was_given_is_never_kept() {
         let validity = Arc::new(Validity::new(false));
-        let tags = [Tag::new("user:1")];
-        let stamp = validity.stamp(&tags);
-        let entry = Arc::new(Entry::new(Rows::of_text("a"), stamp, &tags, stamp.at, Duration::ZERO, (60_000, 60_000)));
         let places = Places::new(1 << 20);
-        places.put(1, Kept::new(&entry, &validity));
+        places.put(1, Kept::new(&entry("a", &validity), &validity));
         let given = places.get(1).unwrap();
         assert!(matches!(given, Given::Copied(_)));
         // `places.put(2, given)` is no program; and what quick_cache itself is handed it refuses.
         places.0.insert(1, given.clone());
         places.0.insert(2, given);
         assert!(places.get(1).is_none() && places.get(2).is_none());
-        assert_eq!((places.len(), places.bytes()), (0, 0));
+        assert_eq!(places.len(), 0);
+    }
+
+    /// The slots of answers, of ghosts and of nothing, and the index over all of them.
+    #[test]
+    fn what_quick_cache_itself_takes_is_within_the_bytes() {
+        let validity = Arc::new(Validity::new(false));
+        for (bytes, length) in [(64_u64 << 10, 5), (1 << 20, 5), (1 << 20, 5000), (4 << 20, 50)] {
+            let places = Places::new(bytes);
+            places.put(0, Kept::new(&entry("a", &validity), &validity));
+            assert_eq!(places.0.memory_used().entries as u64, SLOT, "one answer, one slot");
+            let (mut most, fills) = (0, 10 * bytes / entry(&"a".repeat(length), &validity).weight());
+            for at in 1..=fills {
+                // As they are read: not all of them once.
+                places.get(xxhash_rust::xxh3::xxh3_128(&(at / 3).to_le_bytes()));
+                places.put(xxhash_rust::xxh3::xxh3_128(&at.to_le_bytes()), Kept::new(&entry(&"a".repeat(length), &validity), &validity));
+                if at % (fills / 100 + 1) == 0 {
+                    let entries = std::cell::Cell::new(0);
+                    places.0.retain(|_, given| {
+                        entries.set(entries.get() + given.entry().unwrap().weight());
+                        true
+                    });
+                    let paid = places.0.memory_used().total() as u64 + entries.get();
+                    assert!(paid <= bytes && places.bytes() <= bytes, "{paid} or {} of {bytes}, answers of {length}", places.bytes());
+                    most = most.max(paid);
+                }
+            }
+            assert!(most > bytes / 10 * 8, "{most} of {bytes}, answers of {length}");
+        }
     }
 }

@@ -13,8 +13,9 @@ use super::report::{Claim, claims_text};
 
 #[derive(clap::Args)]
 pub struct Store {
-    /// Only these: l1, l2, pooled, memory
-    #[arg(long, value_delimiter = ',', default_value = "l1,l2,pooled,memory")]
+    /// Only these
+    #[arg(long, value_delimiter = ',', value_parser = ["l1", "l2", "pooled", "memory-small", "memory-large", "memory-mixed"],
+          default_value = "l1,l2,pooled,memory-small,memory-large,memory-mixed")]
     only: Vec<String>,
     /// Write the document here too
     #[arg(long, value_name = "FILE")]
@@ -35,13 +36,14 @@ pub fn run(options: &Store) -> Result<()> {
         }
     }
     if measured.is_empty() {
-        bail!("nothing was measured: --only knows l1, l2, pooled, memory");
+        bail!("nothing was measured");
     }
     let rounds = |one: &Json| one["rounds"].as_array().into_iter().flatten().filter_map(Json::as_f64).collect::<Vec<f64>>();
     let medians: BTreeMap<&str, f64> =
         measured.iter().filter_map(|one| Some((one["what"].as_str()?, median(rounds(one).into_iter())?))).collect();
     let ratio = |of: &str, to: &str| Some(medians.get(of)? / medians.get(to)?);
-    let claims = [
+    let growths = medians.iter().filter(|(what, _)| what.starts_with("growth of the process"));
+    let claims: Vec<Claim> = [
         Claim::at_most(
             "a hit of L1 through fetch / a bare get of quick_cache",
             2.0,
@@ -59,12 +61,10 @@ pub fn run(options: &Store) -> Result<()> {
             1.15,
             ratio("a pooled query through PgBouncer", "the bare client through PgBouncer, with the limit"),
         ),
-        Claim::at_most(
-            "growth of the process / configured bytes of L1",
-            1.15,
-            medians.get("growth of the process / configured bytes of L1").copied(),
-        ),
-    ];
+    ]
+    .into_iter()
+    .chain(growths.map(|(what, ratio)| Claim::at_most(what, 1.15, Some(*ratio))))
+    .collect();
     println!("\ncompare store: medians of interleaved rounds\n");
     for one in &measured {
         let (what, unit, rounds) = (one["what"].as_str().unwrap_or_default(), one["unit"].as_str().unwrap_or_default(), rounds(one));

@@ -45,7 +45,12 @@ pub fn sheets(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
                 text.push_str(&csv_of(sheet));
             }
             ui.print(&text)?;
-            sheets.iter().for_each(|sheet| notes(ui, sheet));
+            for sheet in sheets {
+                if let Some(more) = more(sheet) {
+                    ui.say(&format!("note: {}: {more}", sheet.stat));
+                }
+                notes(ui, sheet);
+            }
             Ok(())
         }
         Format::Table => tables(ui, sheets, shown),
@@ -81,12 +86,29 @@ fn tables(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
             Some(rows) if sheet.stat == "overview" => upright(ui, sheet, rows)?,
             Some(rows) => table(ui, sheet, rows)?,
         }
+        if let Some(more) = more(sheet) {
+            ui.print(&more)?;
+        }
         notes(ui, sheet);
         if let Some(since) = sheet.since.as_deref().filter(|_| !shown.several) {
             ui.say(&format!("since {since}"));
         }
     }
     Ok(())
+}
+
+/// `… and 13 more tables (--limit)`
+fn more(sheet: &Sheet) -> Option<String> {
+    let what = match (sheet.stat, sheet.left_out) {
+        (_, 0) => return None,
+        ("slow-queries", 1) => "statement",
+        ("slow-queries", _) => "statements",
+        ("connections", 1) => "client",
+        ("connections", _) => "clients",
+        (_, 1) => "table",
+        (_, _) => "tables",
+    };
+    Some(format!("… and {} more {what} (--limit)", units::count(sheet.left_out)))
 }
 
 fn notes(ui: &Ui, sheet: &Sheet) {
@@ -347,7 +369,7 @@ fn object_map(sheet: &Sheet) -> Map<String, Value> {
     object(sheet).into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
-fn object(sheet: &Sheet) -> [(&'static str, Value); 7] {
+fn object(sheet: &Sheet) -> [(&'static str, Value); 8] {
     let columns: Vec<Value> = sheet.columns.iter().map(|column| json!({ "name": column.name, "unit": column.unit })).collect();
     let row = |row: &Vec<Cell>| -> Value {
         Value::Object(sheet.columns.iter().zip(row).map(|(column, cell)| (column.name.clone(), json_of(cell))).collect())
@@ -360,6 +382,7 @@ fn object(sheet: &Sheet) -> [(&'static str, Value); 7] {
         ("available", json!(sheet.is_available())),
         ("columns", Value::Array(columns)),
         ("rows", rows),
+        ("rows_left_out", json!(sheet.left_out)),
         ("notes", json!(sheet.notes)),
     ]
 }
@@ -413,6 +436,7 @@ mod tests {
             columns: names.map(Column::new).to_vec(),
             notes: Vec::new(),
             skipped: Vec::new(),
+            left_out: 0,
             passing: false,
         };
         let rows = [

@@ -100,7 +100,7 @@ pub struct Look<'a> {
 pub struct Options {
     /// The least mean time of a slow query, in milliseconds.
     pub min_ms: f64,
-    /// How many rows of a long list.
+    /// How many rows of a long list; how many more there are is said.
     pub limit: i64,
     pub sort: Sort,
     /// The least size of an index that is called unused, in bytes.
@@ -137,6 +137,8 @@ pub struct Reading {
     /// Since when its counters count: RFC 3339; none when nothing was ever reset, or nothing counts.
     pub since: Option<String>,
     pub notes: Vec<String>,
+    /// Rows beyond the limit.
+    pub left_out: u64,
     pub skipped: Vec<Skipped>,
 }
 
@@ -161,6 +163,19 @@ impl Skipped {
 impl Reading {
     pub fn of(answer: Answer) -> Self {
         Reading { rows: answer.rows, ..Reading::default() }
+    }
+
+    /// Of a list with a limit: the last column says of how many rows each is one, where it is one of those; that column goes.
+    pub fn of_limited(answer: Answer) -> Self {
+        let mut reading = Reading::of(answer);
+        let mut listed = 0;
+        for row in &mut reading.rows {
+            if let Some(found) = row.pop().and_then(|found| found.number()) {
+                listed += 1;
+                reading.left_out = (found as u64).saturating_sub(listed);
+            }
+        }
+        reading
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Sheet {
     pub rows: Option<Vec<Vec<Cell>>>,
     pub columns: Vec<Column>,
     pub notes: Vec<String>,
+    /// Rows beyond the limit.
+    pub left_out: u64,
     /// Tables that it says nothing of; the notes name them.
     pub skipped: Vec<Skipped>,
     /// Unavailable now, though the server has it: a time limit, or a lock.
@@ -57,6 +59,7 @@ impl Sheet {
             rows: Some(reading.rows),
             columns: stat.columns.iter().map(|name| Column::new(name)).collect(),
             notes: reading.notes,
+            left_out: reading.left_out,
             skipped: reading.skipped,
             passing: false,
         }
@@ -68,6 +71,14 @@ impl Sheet {
 
     pub fn is_available(&self) -> bool {
         self.rows.is_some()
+    }
+
+    /// Rows beyond so many are left out, and counted.
+    pub fn limit(&mut self, most: usize) {
+        if let Some(rows) = &mut self.rows {
+            self.left_out += rows.len().saturating_sub(most) as u64;
+            rows.truncate(most);
+        }
     }
 
     /// Where a column stands.

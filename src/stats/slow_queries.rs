@@ -47,7 +47,7 @@ pub const STAT: Stat = Stat {
                     &[(&least, Type::FLOAT8), (&options.sort.as_str(), Type::TEXT), (&most, Type::INT8)],
                 )
                 .await?;
-            let mut reading = Reading { since: statements.since, ..Reading::of(answer) };
+            let mut reading = Reading { since: statements.since, ..Reading::of_limited(answer) };
             for gap in look.gaps("compute_query_id pg_stat_statements.track").await? {
                 match &gap.whom {
                     // Whoever watches keeps out of the list.

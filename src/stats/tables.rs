@@ -43,7 +43,7 @@ pub const STAT: Stat = Stat {
             let most = (!look.options.for_rates).then_some(look.options.limit);
             let counting = look.counting().await?;
             let parameters: [Parameter<'_>; 3] = [(&most, Type::INT8), (&counting.is_on, Type::BOOL), (&counting.of_writes, Type::BOOL)];
-            let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/tables.sql"), &parameters).await?));
+            let mut reading = counting.of(Reading::of_limited(look.ask(include_str!("queries/tables.sql"), &parameters).await?));
             counting.note_writes(&mut reading);
             note_unread(look, &mut reading).await?;
             date_views(look, &mut reading).await?;

@@ -25,7 +25,7 @@ pub const STAT: Stat = Stat {
         async move {
             let counting = look.counting().await?;
             let parameters: [Parameter<'_>; 2] = [(&look.options.limit, Type::INT8), (&counting.of_writes, Type::BOOL)];
-            let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/vacuum.sql"), &parameters).await?));
+            let mut reading = counting.of(Reading::of_limited(look.ask(include_str!("queries/vacuum.sql"), &parameters).await?));
             // What is shown does not grow from then on.
             reading.since = None;
             counting.note_writes(&mut reading);

@@ -159,7 +159,7 @@ impl Seen {
                 part.presence.push((Source::Statements, Presence::There));
                 let elapsed = Duration::from_secs_f64(seconds.unwrap_or_default().max(0.0));
                 if let Some(rates) = self.rates.since_last(stat, sheet, elapsed) {
-                    part.facts.slow_queries = slowest(&rates);
+                    (part.facts.slow_queries, part.facts.slow_queries_left_out) = slowest(&rates);
                 }
             } else {
                 let why = sheet.notes.join(". ");
@@ -215,7 +215,8 @@ fn shorten(sheet: &mut Sheet) {
     }
 }
 
-fn slowest(rates: &Sheet) -> Vec<SlowQuery> {
+/// Those that took the most time, and how many more there are.
+fn slowest(rates: &Sheet) -> (Vec<SlowQuery>, u64) {
     let column = |name: &str| rates.position(name);
     let number = |row: &[Cell], name: &str| column(name).and_then(|at| row[at].number());
     let text = |row: &[Cell], name: &str| column(name).and_then(|at| row[at].text()).map(str::to_string);
@@ -236,6 +237,7 @@ fn slowest(rates: &Sheet) -> Vec<SlowQuery> {
         .collect();
     let by = |query: &SlowQuery| query.total_ms_per_s.unwrap_or(0.0);
     found.sort_by(|a, b| by(b).total_cmp(&by(a)));
+    let more = found.len().saturating_sub(SHOWN) as u64;
     found.truncate(SHOWN);
-    found
+    (found, more)
 }

@@ -64,6 +64,8 @@ pub struct Facts {
     pub instances: Vec<InstanceFact>,
     /// The statements that took the most time since the sample before.
     pub slow_queries: Vec<SlowQuery>,
+    /// How many more there were.
+    pub slow_queries_left_out: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -163,6 +165,7 @@ impl Sampler {
         sample.facts.server_version = database.facts.server_version.clone();
         sample.facts.connections = database.facts.connections.clone();
         sample.facts.slow_queries = database.facts.slow_queries.clone();
+        sample.facts.slow_queries_left_out = database.facts.slow_queries_left_out;
         sample.facts.instances = instances.facts.instances.clone();
         for part in [instances, pgbouncer, database] {
             sample.points.extend(part.points);

@@ -86,6 +86,7 @@ mod tests {
             columns: ["query_id", "user", "calls", "total_ms", "query"].map(Column::new).to_vec(),
             notes: Vec::new(),
             skipped: Vec::new(),
+            left_out: 0,
             passing: false,
         }
     }

@@ -1,11 +1,11 @@
 -- The statements of this database that cost the most since the statistics began.
--- $1 float8: the least mean time in milliseconds; $2 text: total, mean, calls, io or wal; $3 bigint: how many, NULL for all.
+-- $1 float8: the least mean time in milliseconds; $2 text: total, mean, calls, io or wal; $3 bigint: how many, NULL for all; "found": how many there are.
 -- Every version of pg_stat_statements: a bare name that the view does not have is found in "absent" instead, and is NULL.
 SELECT
     s.query_id, s.user, s.calls, s.total_ms, s.total_ms / nullif(s.calls, 0) AS mean_ms, s.max_ms,
     s.total_ms / nullif(s.all_ms, 0) AS share_ratio,
     s.rows, s.hits, s.reads, s.hits::float8 / nullif(s.hits + s.reads, 0) AS hit_ratio, s.io_ms, s.temp_bytes, s.wal_bytes,
-    s.query
+    s.query, count(*) OVER () AS found
 FROM (
     SELECT
         NULL::float8 AS total_exec_time, NULL::float8 AS total_time, NULL::float8 AS max_exec_time, NULL::float8 AS max_time,

@@ -22,7 +22,7 @@ listed AS MATERIALIZED (
 ),
 -- For each size the server looks at files: for the order at all of them, for the rest at those of the tables that are shown.
 largest AS MATERIALIZED (
-    SELECT l.*, CASE WHEN locked_by IS NULL THEN pg_total_relation_size(oid) END AS size_bytes
+    SELECT l.*, CASE WHEN locked_by IS NULL THEN pg_total_relation_size(oid) END AS size_bytes, count(*) OVER () AS found
     FROM listed l
     ORDER BY size_bytes DESC NULLS FIRST, oid::regclass::text
     LIMIT $1
@@ -83,7 +83,7 @@ SELECT
         WHEN current_setting('track_commit_timestamp') = 'on' AND NOT pg_is_in_recovery()
             THEN extract(epoch FROM clock_timestamp() - pg_xact_commit_timestamp(z.xmin))::float8
     END AS refreshed_seconds,
-    z.locked_by
+    z.locked_by, z.found
 FROM sized z
 LEFT JOIN pg_stat_all_tables s ON s.relid = z.oid AND $2
 LEFT JOIN widths w ON w.attrelid = z.oid

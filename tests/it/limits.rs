@@ -1,0 +1,67 @@
+//! Lists that are longer than what is shown of them: how many more there are is said.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::stats::session_at;
+use crate::support::{Case, Database};
+
+fn column<'a>(document: &'a Value, name: &str) -> BTreeSet<&'a str> {
+    document["rows"].as_array().unwrap().iter().filter_map(|row| row[name].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_out_of_a_list_is_counted() {
+    let database = Database::fresh();
+    database.execute("CREATE EXTENSION pg_stat_statements");
+    for table in 0..24 {
+        // Dead rows, too few for autovacuum; and statements of their own.
+        let columns: Vec<String> = (0..=table).map(|column| format!("c{column} int")).collect();
+        database.execute(&format!(
+            "CREATE TABLE t{table} ({}); INSERT INTO t{table} VALUES (1), (2); DELETE FROM t{table}; SELECT count(*) AS seen FROM t{table}",
+            columns.join(", ")
+        ));
+    }
+    let mut sessions = Vec::new();
+    for number in 0..23 {
+        sessions.push(session_at(&format!("{}?application_name=client_{number}", database.url())).await);
+    }
+    let case = Case::new("long lists").database(&database);
+    let run = |line: &str| case.run(&format!("stats {line} -d {{url}}")).exit(0);
+    let json = |line: &str| run(&format!("{line} --json")).json();
+
+    // All of it, as JSON and CSV.
+    let tables = json("tables");
+    assert_eq!((column(&tables, "table").len(), &tables["rows_left_out"]), (24, &0.into()));
+    assert_eq!(run("tables --format csv").stdout.lines().count(), 25);
+    assert!(json("slow-queries --min-ms 0")["rows"].as_array().unwrap().len() > 24);
+    let clients = json("connections");
+    let named = |name: String| column(&clients, "name").iter().any(|there| there.contains(&format!(" {name} from")));
+    assert!((0..23).all(|number| named(format!("client_{number}"))) && clients["rows_left_out"] == 0, "{clients:#}");
+    assert_eq!(json("vacuum")["rows_left_out"], 0);
+
+    // So many, and how many more there are.
+    let few = json("tables --limit 3");
+    assert_eq!((column(&few, "table").len(), &few["rows_left_out"]), (3, &21.into()));
+    let slow = json("slow-queries --min-ms 0 --limit 5");
+    assert!(slow["rows"].as_array().unwrap().len() == 5 && slow["rows_left_out"].as_u64().unwrap() > 19, "{slow:#}");
+    let clients = json("connections --limit 1");
+    let of_clients = clients["rows"].as_array().unwrap().iter().filter(|row| row["scope"] == "client").count();
+    assert!(of_clients == 1 && clients["rows_left_out"].as_u64().unwrap() >= 22, "{clients:#}");
+    let vacuum = json("vacuum --limit 2");
+    let of_tables = vacuum["rows"].as_array().unwrap().iter().filter(|row| row["what"] == "table").count();
+    assert!(of_tables == 2 && vacuum["rows_left_out"].as_u64().unwrap() >= 20, "{vacuum:#}");
+    run("tables --format csv --limit 23").stderr_has("… and 1 more table (--limit)");
+
+    // A table has 20 where nothing else is asked for.
+    run("tables").stdout_has("… and 4 more tables (--limit)");
+    run("connections").stdout_has("more clients (--limit)");
+    run("vacuum").stdout_has("more tables (--limit)");
+    run("slow-queries --min-ms 0").stdout_has("more statements (--limit)");
+    assert!(!run("tables --limit 24").stdout.contains("more"));
+    // Of rates, too.
+    let rates = case.run("stats tables --over 100ms --limit 4 --json -d {url}").exit(0).json();
+    assert_eq!((column(&rates, "table").len(), &rates["rows_left_out"]), (4, &20.into()));
+    drop(sessions);
+}

@@ -173,6 +173,14 @@ impl Stack {
         Ok(pid_file.exists() || server_status(&state, name).up)
     }
 
+    /// Whoever watches is to hear of PostgreSQL: it is there, has died, or was stopped beside servers that go on. A stack that was taken down as a whole
+    /// is missed by nobody.
+    pub fn counts_on_postgres(&self) -> Result<bool> {
+        let Some(state) = State::load(&self.home)? else { return Ok(false) };
+        let others = || -> Result<bool> { Ok(self.has(ServerName::Redis)? || self.has(ServerName::Pgbouncer)?) };
+        Ok(self.has(ServerName::Postgres)? || postgres::is_made(&state) && others()?)
+    }
+
     /// Where the servers are, up or not; none when no stack was ever made here.
     pub fn addresses(&self) -> Result<Option<Addresses>> {
         match State::load(&self.home)? {

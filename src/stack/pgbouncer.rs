@@ -30,8 +30,6 @@ pub fn ensure_up(state: &mut State, binaries: &Binaries, account: Option<&Accoun
     let users = format!("\"{ROLE}\" \"{}\"\n", state.postgres_password()?);
     write_private(&users_file(state), users.as_bytes(), account)?;
     write_private(&settings_file(state), settings(state, program).as_bytes(), account)?;
-    // It refuses to start over a pid file whose number lives, whoever that is.
-    let _ = fs::remove_file(pid_file(state));
 
     // A descriptor a client: the usual soft limit of 1024 is too low, and PgBouncer does not raise it.
     let mut shell = process::command(Path::new("/bin/sh"), account);
@@ -59,11 +57,12 @@ pub fn pid(state: &State) -> Option<u32> {
 
 /// True when there was something to stop.
 pub fn stop(state: &State) -> Result<bool> {
-    let Some(pid) = pid(state) else { return Ok(false) };
+    let Some(pid) = pid(state) else { return process::forget(&pid_file(state)).map(|()| false) };
     // TERM is at once before 1.23, and since then waits for the clients; QUIT is at once since then.
     let signals = [(Signal::TERM, 500), (Signal::QUIT, 5000), (Signal::KILL, 5000)];
     process::stop(pid, &settings_file(state), &signals.map(|(signal, ms)| (signal, Duration::from_millis(ms))))
         .context("stop PgBouncer")?;
+    process::forget(&pid_file(state))?;
     Ok(true)
 }
 

@@ -71,13 +71,19 @@ pub fn pid_file(state: &State) -> PathBuf {
     folder(state).join("postmaster.pid")
 }
 
+/// Whether it was ever started here.
+pub fn is_made(state: &State) -> bool {
+    folder(state).join("PG_VERSION").exists()
+}
+
 /// True when there was something to stop.
 pub fn stop(state: &State) -> Result<bool> {
-    let Some(pid) = pid(state) else { return Ok(false) };
+    let Some(pid) = pid(state) else { return clear_what_a_kill_left(state).map(|()| false) };
     // Fast (roll back, write a checkpoint), then immediate (recover at the next start), then what cannot be refused.
     let signals = [(Signal::INT, 60), (Signal::QUIT, 10), (Signal::KILL, 5)];
     process::stop(pid, &folder(state), &signals.map(|(signal, seconds)| (signal, Duration::from_secs(seconds))))
         .context("stop PostgreSQL")?;
+    clear_what_a_kill_left(state)?;
     Ok(true)
 }
 

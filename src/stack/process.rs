@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -77,6 +77,14 @@ fn is_ours(pid: u32, mark: &Path) -> bool {
     };
     let mark = mark.as_os_str().as_encoded_bytes();
     line.windows(mark.len()).any(|part| part == mark)
+}
+
+/// Removes the pid file of a server that is gone; one that ends in order has done it.
+pub fn forget(pid_file: &Path) -> Result<()> {
+    match fs::remove_file(pid_file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("remove {}", pid_file.display())),
+        _ => Ok(()),
+    }
 }
 
 /// Sends each signal in turn until the process is gone; the last should be one that cannot be refused.

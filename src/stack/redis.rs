@@ -46,9 +46,10 @@ pub fn pid(state: &State) -> Option<u32> {
 
 /// True when there was something to stop.
 pub fn stop(state: &State) -> Result<bool> {
-    let Some(pid) = pid(state) else { return Ok(false) };
+    let Some(pid) = pid(state) else { return process::forget(&pid_file(state)).map(|()| false) };
     let signals = [(Signal::TERM, Duration::from_secs(10)), (Signal::KILL, Duration::from_secs(5))];
     process::stop(pid, &settings_file(state), &signals).context("stop Redis")?;
+    process::forget(&pid_file(state))?;
     Ok(true)
 }
 

@@ -204,6 +204,39 @@ fn stale_pid_files_and_half_made_data_heal() {
     stack.case().run_args(["psql", "-XAtc", "SELECT 1"]).exit(0);
 }
 
+/// What a kill has left is gone with the stack, as what the servers take away themselves.
+#[test]
+fn down_leaves_no_pid_file_of_a_server_that_was_killed() {
+    let stack = Private::new();
+    stack.run("stack up").exit(0);
+    let servers = stack.servers();
+    servers.values().for_each(|(pid, _)| kill(*pid));
+    while !stack.servers().is_empty() {}
+    stack.run("stack down").exit(0);
+    let data = stack.data();
+    for file in ["postgres/postmaster.pid", "redis/redis.pid", "pgbouncer/pgbouncer.pid"] {
+        assert!(!data.join(file).exists(), "{file}");
+    }
+    stack.run("stack up").exit(0);
+}
+
+/// Where the rest of the stack goes on, a PostgreSQL that was stopped in order is missed as one that has died; where all of it was taken down, nothing is.
+#[test]
+fn who_watches_the_stack_hears_of_a_postgresql_that_was_stopped() {
+    let stack = Private::new();
+    stack.run("stack up --only postgres,redis").exit(0);
+    let pid = stack.servers()["postgres"].0;
+    assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
+    while stack.data().join("postgres/postmaster.pid").exists() || stack.servers().contains_key("postgres") {}
+    let sample = stack.run("monitor --once --ignore-for --json").exit(1).json();
+    let alerts = sample["alerts"].as_array().unwrap();
+    let missed: Vec<_> = alerts.iter().filter(|alert| alert["name"] == "source_unreadable" && alert["state"] == "firing").collect();
+    assert!(missed.iter().any(|alert| alert["labels"]["source"] == "pg_stat_database"), "{sample:#}");
+    stack.run("stats").exit(2).stderr_has("is not up");
+    stack.run("stack down").exit(0);
+    stack.run("monitor --once").exit(2).stderr_has("is not up");
+}
+
 #[test]
 fn where_the_servers_cannot_go_the_data_does_not_either() {
     let stack = Private::new();

@@ -69,13 +69,13 @@ impl Settings {
         }
     }
 
-    /// The same for who watches: that the local stack's has died, or hangs, is what it is there to tell.
+    /// The same for who watches: that the local stack's has died, was stopped alone, or hangs, is what it is there to tell.
     pub fn watched_address(&self, flag: Option<&str>, ui: &Ui) -> Result<Address> {
         match self.target(flag, ui)? {
             Target::Address(address) => Ok(*address),
             Target::LocalStack => {
                 let stack = Stack::locate()?;
-                let addresses = if stack.has(ServerName::Postgres)? { stack.addresses()? } else { None };
+                let addresses = if stack.counts_on_postgres()? { stack.addresses()? } else { None };
                 addresses.map_or_else(local_stack, |addresses| Address::parse(&addresses.database_url(), LOCAL_STACK))
             }
         }

@@ -35,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::settings::{Environment, Settings};
 use crate::model::{Failure, masked};
-use crate::render::{ColorChoice, Format, Ui};
+use crate::render::{ColorChoice, Format, Ui, left_unsaid};
 
 /// Moves a SQLite database into PostgreSQL, proves it, and keeps it fast there.
 #[derive(Debug, Parser)]
@@ -223,7 +223,8 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
     let result = runtime.block_on(dispatch(cli, ui));
     // A reader of the source may still stand in a long step; the process's end is its end too.
     runtime.shutdown_background();
-    result
+    // It stood in the middle of what it had to say, and that nobody reads it is no failure of its own.
+    left_unsaid().map_or(result, |signal| Ok(Exit::Signal(signal)))
 }
 
 async fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {

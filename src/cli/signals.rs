@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Exit;
-use crate::render::{Ui, go_on};
+use crate::render::{Ui, go_on, told_to_end};
 
 /// A command that has not ended so long after it was told to may stand in a write to a terminal that was stopped.
 const TO_END: Duration = Duration::from_millis(300);
@@ -21,10 +21,10 @@ pub struct Signals {
 impl Signals {
     pub fn listen() -> Result<Self> {
         let mut signals = Signals::new()?;
-        // In a task of its own: whoever waits for the terminal hears no signal.
+        // In a task of its own: whoever waits for a reader, or for the terminal, hears no signal.
         tokio::spawn(async move {
             loop {
-                signals.next().await;
+                told_to_end(signals.next().await);
                 tokio::time::sleep(TO_END).await;
                 go_on();
             }

@@ -19,6 +19,7 @@ mod verify;
 
 pub use bench::{BenchProgress, bench, bench_comparison, bench_find_max, bench_html};
 pub use doctor::doctor;
+pub use outlet::{left_unsaid, told_to_end};
 pub use progress::{Progress, ProgressStyleChoice};
 pub use runs::runs;
 pub use schema::{SchemaReport, generated as schema_generated};

@@ -1,14 +1,15 @@
 //! stdout and stderr of a command that goes on until it is told: what it says waits in bounded room for whoever reads, and a thread writes it, so that
 //! the command itself waits for nobody. What there is no room for is dropped, the oldest first, and how much that was is said.
+//! Every other command waits for its readers, until it is told to end.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 /// So many bytes may wait; what is longer waits alone.
@@ -292,6 +293,52 @@ impl Dropped {
         let counts: Vec<String> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         (!counts.is_empty()).then(|| format!("warning: {} were dropped while nobody read\n", counts.join(" and ")))
     }
+}
+
+/// The signal that has told this process to end, and when it did.
+static TOLD: OnceLock<(u8, Instant)> = OnceLock::new();
+
+/// Something was not written because the process was told to end, and nobody read.
+static UNREAD: OnceLock<()> = OnceLock::new();
+
+/// What a pipe takes without waiting, once it takes anything.
+const AT_ONCE: usize = 4096;
+
+/// Whoever waits for a reader waits no longer than for a moment.
+pub fn told_to_end(signal: u8) {
+    let _ = TOLD.set((signal, Instant::now()));
+}
+
+/// The signal on which something was left unsaid.
+pub fn left_unsaid() -> Option<u8> {
+    UNREAD.get().and(TOLD.get()).map(|(signal, _)| *signal)
+}
+
+/// Writes all of it, waiting for its reader, of a command that has nothing else to do; but whoever is told to end waits no more.
+pub fn write_until_told(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
+    const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    let (out, err) = (io::stdout(), io::stderr());
+    let file: BorrowedFd<'_> = if stream == Stream::Out { out.as_fd() } else { err.as_fd() };
+    let mut progress = Instant::now();
+    while !bytes.is_empty() {
+        let is_ready = match poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&LOOK)) {
+            Ok(ready) => ready > 0,
+            Err(Errno::INTR) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if is_ready {
+            match rustix::io::write(file, &bytes[..bytes.len().min(AT_ONCE)]) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+            progress = Instant::now();
+        } else if TOLD.get().is_some_and(|(_, told)| UNREAD.get().is_some() || progress.max(*told).elapsed() > PATIENCE) {
+            let _ = UNREAD.set(());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it"));
+        }
+    }
+    Ok(())
 }
 
 fn write_whole(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {

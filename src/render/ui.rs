@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::model::{Failure, masked, sentence};
-use crate::render::outlet::{Outlets, Stream};
+use crate::render::outlet::{Outlets, Stream, write_until_told};
 use crate::render::table::{visible, visible_lines};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +126,7 @@ impl Ui {
         if let Some(outlets) = self.outlets.get() {
             return outlets.put(Stream::Out, text);
         }
-        let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match write_until_told(Stream::Out, text.as_bytes()) {
             // `| head` has seen enough; the exit code still says what was found.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             other => Ok(other.map(|()| true)?),
@@ -238,7 +237,7 @@ impl Ui {
 
 /// A line to stderr. A log that takes no more (its disk is full) stops no work: the answer is on stdout, and the exit code says the rest.
 fn talk(mark: &str, said: &str) {
-    let _ = io::stderr().write_all(line(mark, said).as_bytes());
+    let _ = write_until_told(Stream::Err, line(mark, said).as_bytes());
 }
 
 /// What names and other programs say in it moves no cursor.

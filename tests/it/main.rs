@@ -42,6 +42,7 @@ mod stats;
 mod store;
 mod support;
 mod survive;
+mod unread;
 mod verify;
 mod views;
 mod wrong_input;

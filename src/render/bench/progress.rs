@@ -1,10 +1,10 @@
 //! How a run goes: a line each so many seconds, or on a terminal a small view that is drawn over each second.
 
-use std::io::Write as _;
 use std::sync::Mutex;
 
 use super::ms;
 use crate::bench::{Length, Tick};
+use crate::render::outlet::{Stream, write_until_told};
 use crate::render::progress::terminal_size;
 use crate::render::{Ui, units};
 
@@ -65,7 +65,7 @@ impl BenchProgress {
         }
         state.drawn = lines.len();
         // A terminal that is gone is told of by the next real line.
-        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        let _ = write_until_told(Stream::Err, text.as_bytes());
     }
 
     /// Takes the view away.
@@ -74,7 +74,7 @@ impl BenchProgress {
         if state.drawn > 0 {
             let text = over(state.drawn) + "\x1b[J";
             state.drawn = 0;
-            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+            let _ = write_until_told(Stream::Err, text.as_bytes());
         }
     }
 }

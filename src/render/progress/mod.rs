@@ -4,7 +4,6 @@ mod count;
 mod frame;
 mod json;
 
-use std::io::Write as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::model::Event;
 use crate::render::Ui;
+use crate::render::outlet::{Stream, write_until_told};
 use count::Count;
 use frame::Shown;
 use json::JsonLines;
@@ -106,7 +106,7 @@ fn said(event: &Event) -> Option<String> {
 
 /// Nobody listens any more: the work goes on.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = write_until_told(Stream::Err, format!("{line}\n").as_bytes());
 }
 
 /// One bar in indicatif's eyes, whose text is the whole frame, made anew for the terminal's size of the moment.

@@ -371,7 +371,7 @@ fn memory(bed: &Bed, runtime: &tokio::runtime::Runtime, what: &str, queries: &[Q
     let config = bed.config(&bed.database);
     let configured = config.l1_bytes as f64;
     let store = runtime.block_on(Store::open(config)).unwrap();
-    let declared: Vec<_> = queries.iter().map(|query| store.declare(query.clone()).unwrap()).collect();
+    let declared: Vec<_> = queries.iter().map(|query| store.declare(*query).unwrap()).collect();
     // The empty store, its connections at work already.
     runtime.block_on(fill(&store, &declared, 0..2000));
     store.clear_memory();

@@ -7,6 +7,7 @@ mod defaults;
 mod diff;
 mod given;
 mod objects;
+mod own_tables;
 mod promised;
 mod rejects;
 mod report;

@@ -14,13 +14,14 @@ use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
 use crate::postgres::{
-    ColumnPromises, IndexShape, Journal, OddTable, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence, next_value,
-    read_objects, session, sql_failure, statement,
+    ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence, next_value, read_objects,
+    session, sql_failure, statement,
 };
 use crate::sqlite::{self, Promised, Snapshot};
 use crate::verify::defaults::{given_default, same_defaults};
 use crate::verify::given::{self, given_promises};
-use crate::verify::report::{MissingObject, ObjectsReport, WrongNextValue};
+use crate::verify::own_tables::{odd_table, promises};
+use crate::verify::report::{Lack, MissingObject, ObjectsReport, WrongNextValue};
 use crate::verify::{Job, added, promised};
 
 /// Chunks do not matter here.
@@ -382,24 +383,28 @@ impl Comparison<'_> {
                 continue;
             }
             report.compared += 1;
-            let reason = match object.kind {
+            let lack = match object.kind {
                 ObjectKind::PrimaryKey | ObjectKind::Unique | ObjectKind::Index => self.index(object),
-                ObjectKind::View => shape(&self.expected.views, &self.actual.views, object.name.as_str(), None),
+                ObjectKind::View => self.shape(&self.expected.views, &self.actual.views, object.name.as_str(), None),
                 ObjectKind::Trigger => self.trigger(object),
                 _ => {
                     let table = object.table.map(|table| self.plan.tables[table].target.name.as_str());
-                    let reason = shape(&self.expected.constraints, &self.actual.constraints, object.name.as_str(), table);
-                    if let Some(other) = reason.as_ref().and_then(|_| self.other_key(object)) {
-                        report.differ(object.kind.as_str(), &object.label, other);
-                        continue;
+                    let lack = self.shape(&self.expected.constraints, &self.actual.constraints, object.name.as_str(), table);
+                    match lack.as_ref().and_then(|_| self.other_key(object)) {
+                        Some(other) => Some((other, true)),
+                        None => lack.filter(|_| !self.expected_constraint(object).is_some_and(given::holds_always)),
                     }
-                    reason.filter(|_| !self.expected_constraint(object).is_some_and(given::holds_always))
                 }
             };
-            if let Some(reason) = reason {
-                report.miss(object.kind.as_str(), &object.label, reason);
+            if let Some(lack) = lack {
+                report.lack(object.kind.as_str(), &object.label, lack);
             }
         }
+    }
+
+    /// The same as [`shape`]. To a run that fills given tables, what has nothing but the name is none.
+    fn shape(&self, expected: &[Shape], actual: &[Shape], name: &str, relation: Option<&str>) -> Option<Lack> {
+        shape(expected, actual, name, relation).map(|(reason, differs)| (reason, differs && self.only.is_none()))
     }
 
     /// Keys, indexes, checks and generated columns of given tables that have no exact form, and so cannot be looked for by what they say: one of the same name may be
@@ -468,20 +473,20 @@ impl Comparison<'_> {
         self.plan.tables.iter().find(|table| table.source.eq_ignore_ascii_case(&trigger.table))
     }
 
-    fn index(&self, object: &ObjectPlan) -> Option<String> {
+    fn index(&self, object: &ObjectPlan) -> Option<Lack> {
         let expected = self.expected.indexes.iter().find(|index| index.name == object.name.as_str())?;
         let alike: Vec<&IndexShape> = self.actual.indexes.iter().filter(|index| index.shape == expected.shape).collect();
         let serves = |index: &&&IndexShape| (index.primary || !expected.primary) && (index.unique || !expected.unique);
         let is_ours = self.table_of(object).is_some_and(|table| self.standing(table) == Standing::Ours);
         match alike.iter().find(serves) {
             Some(index) if index.valid && expected.unique && index.deferrable && is_ours => {
-                Some(format!("{:?} is DEFERRABLE, so that no foreign key and no ON CONFLICT can use it", index.name))
+                Some((format!("{:?} is DEFERRABLE, so that no foreign key and no ON CONFLICT can use it", index.name), true))
             }
             Some(index) if index.valid => None,
-            Some(index) => Some(format!("the index {:?} is there and invalid: its building failed", index.name)),
-            None if alike.is_empty() => Some(format!("none is on {}", expected.shape)),
-            None if expected.primary => Some(format!("{:?} is on {}, and no primary key", alike[0].name, expected.shape)),
-            None => Some(format!("{:?} is on {}, and not unique", alike[0].name, expected.shape)),
+            Some(index) => Some((format!("the index {:?} is there and invalid: its building failed", index.name), false)),
+            None if alike.is_empty() => Some((format!("none is on {}", expected.shape), false)),
+            None if expected.primary => Some((format!("{:?} is on {}, and no primary key", alike[0].name, expected.shape), false)),
+            None => Some((format!("{:?} is on {}, and not unique", alike[0].name, expected.shape), false)),
         }
     }
 
@@ -511,9 +516,9 @@ impl Comparison<'_> {
     }
 
     /// A function's text says its schema; the rehearsed one was in another.
-    fn trigger(&self, object: &ObjectPlan) -> Option<String> {
+    fn trigger(&self, object: &ObjectPlan) -> Option<Lack> {
         if let Some(own) = self.own_triggers(object) {
-            return own.is_empty().then(|| "the table has no trigger".into());
+            return own.is_empty().then(|| ("the table has no trigger".into(), false));
         }
         let actual: Vec<Shape> = self.actual.triggers.iter().map(|trigger| trigger.shape.clone()).collect();
         shape(&self.expected_triggers(), &actual, object.name.as_str(), None)
@@ -543,58 +548,14 @@ fn is_of(label: &str, table: &TablePlan) -> bool {
 }
 
 /// None where the object that was rehearsed under `name` is in the target too, under whatever name; else why it is not.
-fn shape(expected: &[Shape], actual: &[Shape], name: &str, relation: Option<&str>) -> Option<String> {
+fn shape(expected: &[Shape], actual: &[Shape], name: &str, relation: Option<&str>) -> Option<Lack> {
     let expected = expected.iter().find(|shape| shape.name == name && relation.is_none_or(|relation| shape.relation == relation))?;
     let on_it = |shape: &&Shape| shape.relation == expected.relation;
     if actual.iter().filter(on_it).any(|shape| shape.shape == expected.shape) {
         return None;
     }
     match actual.iter().filter(on_it).any(|shape| shape.name == expected.name) {
-        true => Some(format!("the one of the name {name:?} says something else")),
-        false => Some("the target has none that says the same".into()),
-    }
-}
-
-/// A table that a run made, and somebody made another of.
-fn odd_table(report: &mut ObjectsReport, source: &str, odd: &OddTable) {
-    if odd.unlogged {
-        report.miss("table", source, "it is UNLOGGED: a crash of the server empties it");
-    }
-    if odd.row_security {
-        report.miss("table", source, "row level security is in force: whom its policies do not let see rows, it has none for");
-    }
-    for rule in &odd.rules {
-        report.miss("table", source, format!("the rule {rule:?} changes what statements do to it"));
-    }
-}
-
-/// Type, NOT NULL, default, generated values and identity of one column.
-fn promises(report: &mut ObjectsReport, label: &str, expected: &ColumnPromises, actual: &ColumnPromises) {
-    if expected.sql_type != actual.sql_type {
-        report.miss("type", label, format!("it is {}, and should be {}", actual.sql_type, expected.sql_type));
-    } else if expected.collated_c && !actual.collated_c {
-        report.miss("collation", label, "it is not \"C\", by which SQLite sorts");
-    }
-    let asked = [true, expected.not_null, expected.default.is_some(), expected.generated.is_some(), expected.sequence];
-    report.compared += asked.iter().filter(|asked| **asked).count() as u64;
-    if expected.not_null && !actual.not_null {
-        report.miss(ObjectKind::NotNull.as_str(), label, "the column takes NULL");
-    }
-    let is_other = |wanted: &Option<String>, found: &Option<String>| match (wanted, found) {
-        (Some(wanted), None) => Some(format!("there is none; it should be {wanted}")),
-        (Some(wanted), Some(found)) if wanted != found => Some(format!("it is {found}, and should be {wanted}")),
-        _ => None,
-    };
-    if expected.sequence {
-        if !actual.sequence {
-            report.miss("identity", label, "no sequence fills the column");
-        } else if actual.always_drawn {
-            report.miss("identity", label, "it is GENERATED ALWAYS, and takes no id that a statement gives");
-        }
-    } else if let Some(reason) = is_other(&expected.default, &actual.default) {
-        report.miss(ObjectKind::Default.as_str(), label, reason);
-    }
-    if let Some(reason) = is_other(&expected.generated, &actual.generated) {
-        report.miss(ObjectKind::Generated.as_str(), label, reason);
+        true => Some((format!("the one of the name {name:?} says something else"), true)),
+        false => Some(("the target has none that says the same".into(), false)),
     }
 }

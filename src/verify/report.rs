@@ -144,7 +144,6 @@ pub struct MissingObject {
     /// migrate itself says that it has no place in PostgreSQL, or could not be made.
     pub declared: bool,
     /// There is one in its place, which does something else.
-    #[serde(skip)]
     pub differs: bool,
 }
 
@@ -166,6 +165,9 @@ pub struct WrongNextValue {
     pub actual: i64,
 }
 
+/// Why an object is not as it should be, and whether there is one in its place that does something else.
+pub(super) type Lack = (String, bool);
+
 impl ObjectsReport {
     /// Nothing is missing but what migrate has said.
     pub fn is_good(&self) -> bool {
@@ -173,24 +175,16 @@ impl ObjectsReport {
     }
 
     pub(super) fn miss(&mut self, kind: &str, object: impl Into<String>, reason: impl Into<String>) {
-        self.missing.push(MissingObject {
-            kind: kind.into(),
-            object: object.into(),
-            reason: reason.into(),
-            declared: false,
-            differs: false,
-        });
+        self.lack(kind, object, (reason.into(), false));
     }
 
     /// The same of what is there, and does something else.
     pub(super) fn differ(&mut self, kind: &str, object: impl Into<String>, reason: impl Into<String>) {
-        self.missing.push(MissingObject {
-            kind: kind.into(),
-            object: object.into(),
-            reason: reason.into(),
-            declared: false,
-            differs: true,
-        });
+        self.lack(kind, object, (reason.into(), true));
+    }
+
+    pub(super) fn lack(&mut self, kind: &str, object: impl Into<String>, (reason, differs): Lack) {
+        self.missing.push(MissingObject { kind: kind.into(), object: object.into(), reason, declared: false, differs });
     }
 
     /// Marks what migrate itself has said, and lists what else it has said.

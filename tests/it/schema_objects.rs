@@ -434,3 +434,19 @@ fn names_in_another_style_are_compared_in_it() {
     case.run("migrate {source} {url} --refresh --yes").exit(0);
     case.run("verify {source} {url} --schema-objects").exit(0);
 }
+
+#[test]
+fn what_is_there_and_does_something_else_is_told_from_what_is_not_there() {
+    let database = Database::fresh();
+    let case = Case::new("differs")
+        .source_sql("CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p); CREATE INDEX c_p ON c(p);")
+        .database(&database);
+    case.run("migrate {source} {url}").exit(0);
+    let key = database.value("SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = 'c'::regclass");
+    database
+        .execute(&format!("ALTER TABLE c DROP CONSTRAINT \"{key}\", ADD FOREIGN KEY (p) REFERENCES p ON DELETE CASCADE; DROP INDEX c_p"));
+    let objects = case.run("verify {source} {url} --schema-objects --json").exit(1).json()["schema_objects"].clone();
+    let missing: Vec<(&Json, &Json)> =
+        objects["missing"].as_array().unwrap().iter().map(|missing| (&missing["kind"], &missing["differs"])).collect();
+    assert_eq!(missing, [(&json!("index"), &json!(false)), (&json!("foreign key"), &json!(true))], "{objects:#}");
+}

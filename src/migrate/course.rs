@@ -21,7 +21,7 @@ use crate::migrate::run::Run;
 use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::standing::Standing;
 use crate::migrate::target::Redo;
-use crate::migrate::{Job, copy_and_index, last, process, resume, target};
+use crate::migrate::{Job, copy_and_index, last, process, readable, resume, target};
 use crate::model::{Event, Failure, Name, Phase, Schema, Section};
 use crate::plan::Plan;
 use crate::postgres::{
@@ -218,6 +218,7 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
             clock.note(Phase::Indexes, indexes_started);
             last::analyze(run, &control, job.jobs, clock).await?;
         }
+        built.merge(readable::read_views(run, job, &control, clock).await?);
         target::grant(&control, &run.plan, &job.grants).await?;
         run.section_done(&control, RunSection::PostData).await?;
     }

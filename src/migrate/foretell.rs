@@ -1,6 +1,8 @@
 //! What PostgreSQL itself would refuse of the rows, found out before the run: tables that are there already are filled for a try, as temporary
 //! tables with the same types, constraints and unique indexes, in a transaction that is rolled back. So are tables with columns of types that
-//! only PostgreSQL knows, or that it computes, and tables whose rows may be in the way of their keys.
+//! only PostgreSQL knows, or that it computes, tables whose rows may be in the way of their keys, and those that views read.
+
+mod views;
 
 use std::sync::Arc;
 
@@ -24,8 +26,8 @@ use crate::sqlite::{Scan, Snapshot};
 struct Try {
     /// Its place in the plan.
     place: usize,
-    /// Its rows may be in the way of its keys and indexes.
-    keys_fail: bool,
+    /// Its keys and indexes are made too: its rows may be in their way, or a view may need them.
+    with_keys: bool,
     /// The plan, into the temporary table.
     plan: TablePlan,
     /// What PostgreSQL calls the temporary table and its indexes, and what a person knows them by.
@@ -80,13 +82,15 @@ fn keys(plan: &Plan, place: usize) -> impl Iterator<Item = (usize, &ObjectPlan)>
 /// Adds to the rehearsal the rows that PostgreSQL refuses, and the foreign keys of tables that are there which the rows would break. When it may
 /// not be asked in this way, a note says what is not foretold.
 pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) -> Result<()> {
+    let viewed = views::tables_read(&prepared.plan);
     let tried = |place: usize| {
         let table = &prepared.plan.tables[place];
-        let keys_fail = !table.without_data && table.rows > 0 && may_lose_a_key(prepared, place);
-        (is_asked(table) || keys_fail).then_some((place, keys_fail))
+        // A view may group by a key, and so select what depends on it.
+        let with_keys = viewed.contains(&place) || !table.without_data && table.rows > 0 && may_lose_a_key(prepared, place);
+        (is_asked(table) || with_keys).then_some((place, with_keys))
     };
     let places: Vec<(usize, bool)> = (0..prepared.plan.tables.len()).filter_map(tried).collect();
-    if places.is_empty() {
+    if places.is_empty() && !views::any(job, &prepared.schema, &prepared.plan) {
         return Ok(());
     }
     let transaction = prepared.control.transaction().await?;
@@ -94,24 +98,25 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
         prepare::make_ready(&transaction, job, &prepared.redo).await?;
         let target = read_schema(&transaction, &job.options.schema).await?;
         let mut tries = Vec::new();
-        for (place, keys_fail) in places {
+        for (place, with_keys) in places {
             let plan = &prepared.plan.tables[place];
             let temporary = make(&transaction, place, plan, &target).await.with_context(|| format!("try table {}", plan.target))?;
             let names = known_names(&transaction, plan, &temporary).await?;
-            tries.push(Try { place, keys_fail, plan: TablePlan { target: temporary, ..plan.clone() }, names });
+            tries.push(Try { place, with_keys, plan: TablePlan { target: temporary, ..plan.clone() }, names });
         }
-        for one in &tries {
+        for one in tries.iter().filter(|one| !one.plan.without_data) {
             fill(&transaction, &job.snapshot, &prepared.schema, one, rehearsal)
                 .await
                 .with_context(|| format!("try table {}", prepared.plan.tables[one.place].target))?;
         }
         let mut tried = Vec::new();
-        for one in tries.iter().filter(|one| one.keys_fail) {
+        for one in tries.iter().filter(|one| one.with_keys) {
             tried.extend(keys_of(&transaction, &prepared.plan, one, rehearsal).await?);
         }
         for one in &tries {
             orphans(&transaction, &prepared.plan.tables, one, &tries, rehearsal).await?;
         }
+        rehearsal.broken.extend(views::read(&transaction, job, (&prepared.schema, &prepared.plan), &tries, &viewed).await?);
         Ok(tried)
     };
     let asked: Result<Vec<(usize, bool)>> = asked.await;
@@ -126,7 +131,9 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
     // Neither a right to make temporary tables nor room for them is needed by the run itself.
     let Some(refusal) = database_error(&error).map(|refusal| refusal.message().to_string()) else { return Err(error) };
     transaction.rollback().await.map_err(|error| sql_failure(error.into()))?;
-    let message = format!("what only PostgreSQL can refuse (duplicates, checks, domains, types) is not foretold: {refusal}");
+    let message = format!(
+        "what only PostgreSQL can refuse (duplicates, checks, domains, types, views that it cannot read) is not foretold: {refusal}"
+    );
     rehearsal.broken.push(Warning::note("not_foretold", job.options.schema.as_str(), message));
     Ok(())
 }

@@ -13,7 +13,6 @@ use tokio::task::JoinSet;
 
 use crate::migrate::after::DIVIDE_ROWS;
 use crate::migrate::finish::{self, Built};
-use crate::migrate::readable;
 use crate::migrate::report::PhaseClock;
 use crate::migrate::run::Run;
 use crate::migrate::standing::ANALYZE_STEP;
@@ -50,16 +49,8 @@ pub async fn constraints_and_views(run: &Arc<Run>, control: &Client, jobs: usize
     let late = |kind: ObjectKind| matches!(kind, ObjectKind::View | ObjectKind::Trigger);
     if run.plan.objects.iter().any(|object| late(object.kind)) {
         run.send(Event::PhaseStarted(Phase::Views));
-        let mut views = Vec::new();
-        for (place, object) in run.plan.objects.iter().enumerate().filter(|(_, object)| late(object.kind)) {
-            let made = finish::build(run, control, place).await?;
-            if object.kind == ObjectKind::View && made.created > 0 {
-                views.push(place);
-            }
-            built.merge(made);
-        }
-        if !views.is_empty() {
-            built.merge(readable::read_views(run, control, &views).await?);
+        for (place, _) in run.plan.objects.iter().enumerate().filter(|(_, object)| late(object.kind)) {
+            built.merge(finish::build(run, control, place).await?);
         }
         clock.note(Phase::Views, views_started);
     }

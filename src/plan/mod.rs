@@ -42,3 +42,4 @@ pub use filters::{existing_rows, wanted};
 pub use long_keys::KEY_BYTES;
 pub use names::NameStyle;
 pub use source_tz::{Odd, SourceTz};
+pub use views::read_by_view;

@@ -190,3 +190,8 @@ fn in_reading_order(views: &[View]) -> Vec<&View> {
         left = blocked;
     }
 }
+
+/// The source's names of the tables and views that a view of the source reads.
+pub fn read_by_view(sql: &str) -> Vec<String> {
+    translate::view_dependencies(sql)
+}

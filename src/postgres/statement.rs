@@ -99,6 +99,10 @@ pub fn add_column(table: &QualifiedName, name: &Name, sql_type: &str) -> String 
     format!("ALTER TABLE {table} ADD COLUMN {name} {sql_type}")
 }
 
+pub fn rename_table(table: &QualifiedName, name: &Name) -> String {
+    format!("ALTER TABLE {table} RENAME TO {name}")
+}
+
 /// Empties tables; of each whether it is made of partitions, which are emptied with it.
 pub fn truncate(tables: &[(&QualifiedName, bool)]) -> String {
     // Tables that inherit from one are tables of their own.

@@ -16,6 +16,7 @@ mod session;
 mod shadow;
 mod share;
 mod snapshot;
+mod views;
 mod witness;
 
 pub use file::{FileKind, inspect as inspect_file};

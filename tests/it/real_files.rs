@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -16,12 +17,18 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else if fs::read(&path).unwrap().starts_with(b"SQLite format 3\0") {
+        } else if is_of_sqlite(&path) {
             found.push(path);
         }
     }
     found.sort();
     found
+}
+
+fn is_of_sqlite(path: &Path) -> bool {
+    let mut head = Vec::new();
+    fs::File::open(path).unwrap().take(16).read_to_end(&mut head).unwrap();
+    head == b"SQLite format 3\0"
 }
 
 /// `severity code object` of what is lost or weaker.
@@ -37,8 +44,12 @@ fn moves(case: Case) {
     let run = case.run("migrate {source} --to {url} --mapping derive --json");
     assert!(run.code == planned.code && matches!(run.code, Some(0 | 1)), "{planned}\n{run}");
     let (plan, report) = (planned.json(), run.json());
-    // What reading a view comes to is not foretold.
-    let foretold = |report: &Json| losses(report).into_iter().filter(|said| !said.contains("view_unreadable")).collect::<BTreeSet<_>>();
+    // Over large tables, what reading a view comes to is not foretold.
+    let is_foretold = !plan["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == "views_not_foretold");
+    let foretold = |report: &Json| {
+        let is_told = |said: &String| is_foretold || !said.contains("view_unreadable");
+        losses(report).into_iter().filter(is_told).collect::<BTreeSet<_>>()
+    };
     assert_eq!(foretold(&plan), foretold(&report), "{planned}\n{run}");
     let source = rusqlite::Connection::open(case.source_path()).unwrap();
     for table in report["tables"].as_array().unwrap() {

@@ -36,6 +36,64 @@ fn a_view_that_its_rows_make_unreadable_is_a_loss_with_the_reason() {
     case.run("verify {source} --to {url} --schema-objects").exit(0);
 }
 
+#[test]
+fn a_view_that_sqlite_cannot_read_either_is_no_loss() {
+    let database = Database::fresh();
+    let case = Case::new("unreadable in both")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a INTEGER); INSERT INTO t VALUES (1, -9223372036854775808);
+             CREATE VIEW size AS SELECT abs(a) AS a FROM t; CREATE VIEW twice AS SELECT a + a AS a FROM t;
+             CREATE VIEW over AS SELECT max(a) AS a FROM size;",
+        )
+        .database(&database);
+    let planned = case.run("migrate {source} --to {url} --dry-run --json").exit(1).json();
+    let report = case.run("migrate {source} --to {url} --json").exit(1).json();
+    for said in [&planned, &report] {
+        let both = warnings(said, "view_unreadable_in_both");
+        assert_eq!(both.iter().map(|(object, _)| *object).collect::<Vec<_>>(), ["size", "over"], "{said:#}");
+        assert!(both[0].1.contains("bigint out of range (SQLSTATE 22003); so it does in SQLite: integer overflow"), "{both:?}");
+        assert_eq!(warnings(said, "view_unreadable").iter().map(|(object, _)| *object).collect::<Vec<_>>(), ["twice"], "{said:#}");
+        assert_eq!(warnings(said, "views_not_foretold").len(), 0, "{said:#}");
+    }
+    case.run("migrate {source} --to {url} --replace --yes --allow views").exit(0);
+}
+
+#[test]
+fn what_views_will_say_of_the_rows_is_foretold_or_said_to_be_unknown() {
+    let rows = |number: u64| {
+        format!(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a INTEGER); CREATE TABLE empty(id INTEGER PRIMARY KEY, a INTEGER);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number}) INSERT INTO t SELECT i, 9223372036854775807 - i FROM n;
+             CREATE VIEW \"The Twice\" AS SELECT a + a AS a FROM t; CREATE VIEW none AS SELECT a + a AS a FROM empty; CREATE VIEW one AS SELECT 1 AS one;
+             CREATE VIEW counted AS SELECT count(a) AS n FROM \"The Twice\"; CREATE VIEW fine AS SELECT t.id, none.a FROM t LEFT JOIN none ON none.a = t.id;"
+        )
+    };
+    // The tables that a few rows fill are tried; what is large is said.
+    let database = Database::fresh();
+    let case = Case::new("views foretold").source_sql(&rows(20)).database(&database);
+    let planned = case.run("migrate {source} --to {url} --names snake --dry-run --json").exit(1).json();
+    assert_eq!(database.value("SELECT count(*) FROM pg_class WHERE relname ~ 'candlefish|twice'"), "0");
+    let report = case.run("migrate {source} --to {url} --names snake --json").exit(1).json();
+    assert_eq!(warnings(&planned, "view_unreadable"), warnings(&report, "view_unreadable"));
+    let unreadable = |report| warnings(report, "view_unreadable").into_iter().map(|(object, _)| object.to_string()).collect::<Vec<_>>();
+    assert_eq!(unreadable(&report), ["The Twice", "counted"], "{report:#}");
+
+    let database = Database::fresh();
+    let large = Case::new("views not foretold").source_sql(&rows(200_001)).database(&database);
+    let planned = large.run("migrate {source} --to {url} --dry-run --json").exit(0).json();
+    let unknown = warnings(&planned, "views_not_foretold");
+    assert!(unknown.len() == 1 && unknown[0].1.ends_with("is a loss: The Twice, none, counted, fine"), "{unknown:?}");
+
+    // Views of migrations are read too, when all of them have run.
+    let database = Database::fresh();
+    let case = case.database(&database);
+    case.run("schema generate {source} --out {dir}/db").exit(0);
+    let planned = case.run("migrate {source} --to {url} --migrations {dir}/db --dry-run --json").exit(0).json();
+    assert_eq!(warnings(&planned, "views_not_foretold").len(), 1, "{planned:#}");
+    let report = case.run("migrate {source} --to {url} --migrations {dir}/db --json").exit(1).json();
+    assert_eq!(unreadable(&report), ["The Twice", "counted"], "{report:#}");
+}
+
 /// In a STRICT table ANY is no affinity, elsewhere it makes a number of '1'.
 #[test]
 fn a_strict_any_keeps_texts_apart_from_numbers() {

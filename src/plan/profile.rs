@@ -307,6 +307,11 @@ impl ColumnProfile {
         self.count(what) > 0
     }
 
+    /// The least and the most of the integers; 0 where there is none.
+    pub fn integers(&self) -> (i128, i128) {
+        if self.has(Trait::Integer) { (self.integer_min.into(), self.integer_max.into()) } else { (0, 0) }
+    }
+
     /// Values that are not NULL.
     pub fn values(&self) -> u64 {
         self.count(Trait::Integer) + self.count(Trait::Real) + self.count(Trait::Text) + self.count(Trait::Blob)

@@ -25,6 +25,7 @@ mod migrate;
 mod monitor;
 mod must_hold;
 mod one_state;
+mod overflow;
 mod pipeline;
 mod progress;
 mod promises;

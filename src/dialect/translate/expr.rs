@@ -4,7 +4,7 @@ use super::compare::{self, boolean};
 use super::scope::Scope;
 use super::select::CteRelation;
 use super::typed::{Class, Constant, Typed};
-use super::{Catalog, Form, Outcome, RelationColumn, like, literal, mixed, no, numbers};
+use super::{Catalog, Form, Outcome, RelationColumn, cast, like, literal, mixed, no, numbers, overflow};
 use crate::dialect::ast::{Binary, Chain, Expr, Matcher, Select, Set, Unary};
 use crate::model::{Affinity, Collation};
 
@@ -12,6 +12,8 @@ pub struct Translator<'c> {
     pub catalog: &'c Catalog,
     /// Only functions that PostgreSQL calls immutable will do.
     pub immutable: bool,
+    /// Integers are compared in numeric where they may leave 64 bits. An index serves what is computed as in it, and so queries do not.
+    pub unbounded: bool,
     /// Innermost last.
     pub scopes: Vec<Scope>,
     pub ctes: Vec<CteRelation>,
@@ -32,6 +34,7 @@ impl<'c> Translator<'c> {
         Translator {
             catalog,
             immutable: false,
+            unbounded: false,
             scopes: Vec::new(),
             ctes: Vec::new(),
             unnamed: 0,
@@ -73,9 +76,21 @@ impl<'c> Translator<'c> {
         }
     }
 
+    /// Says so where rows may be refused for integers that leave 64 bits.
+    pub fn note_overflow(&mut self, typed: &Typed) {
+        if typed.growth.leaves {
+            self.note(overflow::OVERFLOWS);
+        }
+    }
+
     pub fn compare(&mut self, operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
         self.note_compared(left, right);
-        compare::compare(operator, left, right)
+        let in_numeric = |typed: &Typed, other: &Typed| overflow::unbounded(typed, other).filter(|_| self.unbounded);
+        match (in_numeric(left, right), in_numeric(right, left)) {
+            (Some(left), _) => compare::compare(operator, &left, right),
+            (_, Some(right)) => compare::compare(operator, left, &right),
+            _ => compare::compare(operator, left, right),
+        }
     }
 
     /// For functions whose answer depends on the moment or the session.
@@ -171,7 +186,9 @@ impl<'c> Translator<'c> {
             Unary::Not => Ok(boolean(format!("NOT {}", typed.condition_operand()?)).from(&[&typed])),
             Unary::Negate => {
                 let number = real_if_numeric(&typed.number()?)?;
-                Ok(Typed::new(format!("- {}", number.operand()), number.class).from(&[&number]))
+                let growth = overflow::turned(overflow::Turn::Negate, &number);
+                let negated = Typed::new(format!("- {}", number.operand()), number.class).from(&[&number]);
+                Ok(if number.class == Class::Integer { Typed { growth, ..negated } } else { negated })
             }
             Unary::BitNot => {
                 let number = self.bits(&typed)?;
@@ -257,7 +274,7 @@ impl<'c> Translator<'c> {
         let above = self.compare(Binary::GreaterEqual, &value, &low)?;
         let below = self.compare(Binary::LessEqual, &value, &high)?;
         let sql = format!("{} AND {}", above.condition_operand()?, below.condition_operand()?);
-        Ok(boolean(sql).from(&[&value, &low, &high]))
+        Ok(boolean(sql).from(&[&above, &below]))
     }
 
     fn among(&mut self, value: &Expr, set: &Set) -> Outcome<Typed> {
@@ -317,14 +334,16 @@ impl<'c> Translator<'c> {
         if operand.as_ref().is_some_and(|operand| operand.volatile) {
             return no("CASE over a random value");
         }
-        let mut conditions = Vec::new();
+        let (mut conditions, mut outgrows) = (Vec::new(), false);
         let mut values = Vec::new();
         for (when, then) in whens {
             let when = self.expr(when)?;
-            conditions.push(match &operand {
-                Some(operand) => self.compare(Binary::Equal, operand, &when)?.condition()?,
-                None => when.condition()?,
-            });
+            let condition = match &operand {
+                Some(operand) => self.compare(Binary::Equal, operand, &when)?,
+                None => when,
+            };
+            outgrows |= condition.growth.leaves;
+            conditions.push(condition.condition()?);
             values.push(self.expr(then)?);
         }
         values.push(match otherwise {
@@ -342,13 +361,15 @@ impl<'c> Translator<'c> {
         }
         sql.push_str(" END");
         let refs: Vec<&Typed> = values.iter().collect();
-        Ok(Typed { form, ..Typed::atom(sql, class).from(&refs) })
+        let mut growth = overflow::one_of(&values);
+        growth.leaves |= outgrows;
+        Ok(Typed { form, growth, ..Typed::atom(sql, class).from(&refs) })
     }
 
     fn cast(&mut self, operand: &Expr, declared: &str) -> Outcome<Typed> {
         let typed = self.expr(operand)?;
         let affinity = Affinity::of(declared);
-        let cast = cast(&typed, affinity)?;
+        let cast = cast::cast(&typed, affinity)?;
         Ok(Typed { affinity: Some(affinity), collation: typed.collation.clone(), is_column: false, ..cast })
     }
 
@@ -441,7 +462,8 @@ fn arithmetic(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
         Class::Numeric
     };
     let (mut a, mut b) = if both_integer { (l.operand(), r.operand()) } else { (l.real()?.operand(), r.real()?.operand()) };
-    if both_integer && l.constant.is_some() && r.constant.is_some() {
+    let (growth, widen) = if both_integer { overflow::of(operator, &l, &r) } else { Default::default() };
+    if widen || both_integer && l.constant.is_some() && r.constant.is_some() {
         a = l.cast("bigint");
     }
     let is_zero_safe = match r.constant {
@@ -460,50 +482,11 @@ fn arithmetic(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
         _ => "%",
     };
     let may_vanish = matches!(operator, Binary::Divide | Binary::Modulo) && !is_zero_safe;
-    let mut typed = Typed::new(format!("{a} {symbol} {b}"), class).from(&[&l, &r]);
+    let mut typed = Typed { growth, ..Typed::new(format!("{a} {symbol} {b}"), class) }.from(&[&l, &r]);
     typed.not_null &= !may_vanish;
     typed.small = matches!(operator, Binary::Add | Binary::Subtract | Binary::Modulo) && l.small && r.small && both_integer;
     typed.non_negative = operator != Binary::Subtract && l.non_negative && r.non_negative;
     Ok(typed)
-}
-
-/// CAST, by the affinity of its type.
-fn cast(typed: &Typed, affinity: Affinity) -> Outcome<Typed> {
-    let sql = typed.operand();
-    if typed.class == Class::Null {
-        return Ok(typed.clone());
-    }
-    let whitespace = r"[ \t\n\v\f\r]*";
-    match (affinity, typed.class) {
-        (Affinity::Text, _) => typed.text(),
-        (Affinity::Integer, Class::Boolean | Class::Integer) => typed.integer(),
-        (Affinity::Integer, Class::Real | Class::Numeric) => {
-            Ok(Typed::atom(format!("trunc({sql})::bigint"), Class::Integer).from(&[typed]))
-        }
-        (Affinity::Integer, Class::Text) => {
-            if typed.digits_of.is_some() {
-                return typed.number();
-            }
-            let text = typed.text()?;
-            let prefix = format!("coalesce(substring({} from '^{whitespace}([-+]?[0-9]+)')::numeric, 0)", text.sql);
-            let clamped = format!("least(greatest({prefix}, -9223372036854775808), 9223372036854775807)::bigint");
-            let sql = if typed.not_null { clamped } else { format!("CASE WHEN {sql} IS NOT NULL THEN {clamped} END") };
-            Ok(Typed::atom(sql, Class::Integer).from(&[typed]))
-        }
-        (Affinity::Real, class) if class.is_number() => typed.real(),
-        (Affinity::Real, Class::Text) => {
-            let text = typed.text()?;
-            let number = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?";
-            let prefix = format!("coalesce(substring({} from '^{whitespace}({number})')::double precision, 0)", text.sql);
-            let sql = if typed.not_null { prefix } else { format!("CASE WHEN {sql} IS NOT NULL THEN {prefix} END") };
-            Ok(Typed::atom(sql, Class::Real).from(&[typed]))
-        }
-        (Affinity::Numeric, Class::Boolean | Class::Integer) => typed.integer(),
-        (Affinity::Numeric, Class::Real | Class::Numeric) => Ok(Typed { class: Class::Numeric, ..typed.clone() }),
-        (Affinity::Blob, Class::Blob) => Ok(typed.clone()),
-        (Affinity::Blob, Class::Text) => Ok(Typed::atom(format!("convert_to({}, 'UTF8')", typed.text()?.sql), Class::Blob).from(&[typed])),
-        _ => no(format!("a {} is cast to another class", typed.class.word())),
-    }
 }
 
 /// One class for the values of CASE, coalesce() or a compound SELECT, and each value in it.
@@ -568,6 +551,9 @@ impl Typed {
             hidden: false,
             whole: self.whole,
             prints: self.prints,
+            reach: self.growth.reach,
+            narrow: !self.growth.long,
+            has_reals: false,
         }
     }
 }

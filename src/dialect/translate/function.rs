@@ -3,7 +3,7 @@
 use super::compare::collated;
 use super::expr::{Translator, unify};
 use super::typed::{Class, Constant, Typed};
-use super::{Form, Outcome, literal, no, numbers};
+use super::{Form, Outcome, literal, no, numbers, overflow};
 use crate::dialect::ast::{Binary, Call, Expr};
 use crate::model::Collation;
 
@@ -80,7 +80,8 @@ impl Translator<'_> {
             ("hex", [value]) => self.hex(value),
             ("abs", [value]) => {
                 let number = if value.class == Class::Text { value.real()? } else { value.number()? };
-                Ok(Typed { non_negative: true, ..Typed::atom(format!("abs({})", number.sql), number.class).from(&refs) })
+                let growth = overflow::turned(overflow::Turn::Absolute, &number);
+                Ok(Typed { non_negative: true, growth, ..Typed::atom(format!("abs({})", number.sql), number.class).from(&refs) })
             }
             ("round", [value]) => round(value, 0),
             ("round", [value, digits]) => match digits.constant {
@@ -179,7 +180,8 @@ impl Translator<'_> {
         let not_null = values.iter().any(|value| value.not_null);
         let refs: Vec<&Typed> = values.iter().collect();
         let non_negative = values.iter().all(|value| value.non_negative);
-        Ok(Typed { not_null, non_negative, form, ..Typed::atom(format!("coalesce({})", sqls.join(", ")), class).from(&refs) })
+        let growth = overflow::one_of(&values);
+        Ok(Typed { not_null, non_negative, form, growth, ..Typed::atom(format!("coalesce({})", sqls.join(", ")), class).from(&refs) })
     }
 
     fn nullif(&mut self, left: &Typed, right: &Typed) -> Outcome<Typed> {
@@ -212,7 +214,8 @@ impl Translator<'_> {
             None if numbers::is_dear(&l) => return no("nullif() of a long expression and a number of another kind"),
             None => format!("CASE WHEN {} THEN NULL ELSE {} END", self.compare(Binary::Equal, &l, &r)?.condition()?, l.sql),
         };
-        Ok(Typed { not_null: false, ..Typed::atom(sql, l.class).from(&[left, right]) })
+        let growth = overflow::one_of(std::slice::from_ref(&l));
+        Ok(Typed { not_null: false, growth, ..Typed::atom(sql, l.class).from(&[left, right]) })
     }
 
     fn hex(&mut self, value: &Typed) -> Outcome<Typed> {
@@ -355,7 +358,7 @@ fn extreme(name: &str, values: &[Typed]) -> Outcome<Typed> {
     let all = format!("{function}({})", sqls.join(", "));
     let sql = if nulls.is_empty() { all } else { format!("CASE WHEN NOT ({}) THEN {all} END", nulls.join(" OR ")) };
     let refs: Vec<&Typed> = values.iter().collect();
-    Ok(Typed { collation: None, ..Typed::atom(sql, class).from(&refs) })
+    Ok(Typed { collation: None, growth: overflow::one_of(values), ..Typed::atom(sql, class).from(&refs) })
 }
 
 fn type_of(value: &Typed) -> Outcome<Typed> {

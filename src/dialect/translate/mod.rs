@@ -1,14 +1,15 @@
 //! SQLite's expressions, views and triggers said in PostgreSQL's SQL, where an exact form exists.
 //!
 //! The rule: what is returned gives SQLite's answer for every row that the tables may hold; all else is [`Untranslatable`], with the reason.
-//! What "exact" leaves out, knowingly: an integer that leaves 64 bits is an error in PostgreSQL where SQLite turns to REAL (a run reads each view
-//! to find it); the last bits of a sum of REALs depend on the order in both, and an integer beyond 2^53 loses them where it is summed with REALs;
+//! What "exact" leaves out, knowingly: an integer that leaves 64 bits is an error in PostgreSQL where SQLite turns to REAL (it is said where the rows
+//! may come to it, and a run reads each view to find it); the last bits of a sum of REALs depend on the order in both, and an integer beyond 2^53 loses them where it is summed with REALs;
 //! seconds since 1970 that lie before the year 1 are no time; a column that SQLite takes from an arbitrary row of a group comes from an arbitrary row
 //! here too, and so does the one of several texts alike under a collation that min() or max() gives; local time is that of the session's TimeZone;
 //! AFTER triggers see the whole statement done, where SQLite's see one row of it.
 
 mod aggregate;
 mod cascade;
+mod cast;
 mod collect;
 mod compare;
 mod expr;
@@ -21,6 +22,7 @@ mod literal;
 mod mixed;
 mod numbers;
 mod order;
+mod overflow;
 mod own_rows;
 mod rowids;
 mod scope;
@@ -128,6 +130,12 @@ pub struct RelationColumn {
     pub whole: bool,
     /// Decimals with so few digits that a REAL prints them as they are, whole ones as an INTEGER.
     pub prints: bool,
+    /// The least and the most of its integers, in the rows that there are; none where that is not known.
+    pub reach: Option<(i128, i128)>,
+    /// PostgreSQL computes with it in fewer than 64 bits.
+    pub narrow: bool,
+    /// Some of its values are REALs that no affinity has made of INTEGERs.
+    pub has_reals: bool,
 }
 
 /// Why something has no exact form: a clause for a person.
@@ -223,6 +231,9 @@ impl RelationColumn {
             hidden: false,
             whole: false,
             prints: false,
+            reach: None,
+            narrow: false,
+            has_reals: false,
         }
     }
 }
@@ -291,7 +302,14 @@ pub fn check(sql: &str, relation: &Relation) -> Outcome<TranslatedExpression> {
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
     let expr = syntax::expression(sql)?;
-    let sql = if json::mentions_validity(&expr) { json::check(&mut translator, &expr)? } else { translator.expr(&expr)?.condition()? };
+    translator.unbounded = true;
+    let sql = if json::mentions_validity(&expr) {
+        json::check(&mut translator, &expr)?
+    } else {
+        let condition = translator.expr(&expr)?;
+        translator.note_overflow(&condition);
+        condition.condition()?
+    };
     if asks_a_query(&sql) {
         return no("PostgreSQL takes no sub-SELECT in a CHECK, and its form there has one");
     }
@@ -311,6 +329,10 @@ pub fn generated(sql: &str, relation: &Relation, result: &RelationColumn) -> Out
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
     let typed = translator.expr(&syntax::expression(sql)?)?;
+    if typed.class == Class::Integer && typed.growth.leaves && result.has_reals {
+        return no("its integers leave 64 bits, where SQLite goes on with a REAL");
+    }
+    translator.note_overflow(&typed);
     let sql = translator.assigned(&typed, result)?;
     Ok(TranslatedExpression { sql, notes: translator.notes })
 }
@@ -339,6 +361,7 @@ pub fn index_expression(sql: &str, relation: &Relation, collation: &Collation, u
         return Ok(TranslatedExpression { sql: key, notes: translator.notes });
     }
     let mut typed = translator.expr(&expr)?;
+    translator.note_overflow(&typed);
     if *collation != Collation::Binary {
         typed.collation = Some(collation.clone());
     }
@@ -356,8 +379,9 @@ pub fn index_predicate(sql: &str, relation: &Relation) -> Outcome<TranslatedExpr
     let catalog = Catalog::default();
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
-    let sql = translator.expr(&syntax::expression(sql)?)?.condition()?;
-    Ok(TranslatedExpression { sql, notes: translator.notes })
+    let condition = translator.expr(&syntax::expression(sql)?)?;
+    translator.note_overflow(&condition);
+    Ok(TranslatedExpression { sql: condition.condition()?, notes: translator.notes })
 }
 
 /// A CREATE VIEW statement; every relation that it reads must stand in the catalog.

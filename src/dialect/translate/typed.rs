@@ -1,5 +1,6 @@
 //! A translated expression, with all that decides how it may be used.
 
+use super::overflow::Growth;
 use super::{Form, Outcome, RelationColumn, Type, literal, no};
 use crate::model::{Affinity, Collation};
 
@@ -69,6 +70,7 @@ pub struct Typed {
     pub whole: bool,
     /// Decimals of a column that both print alike, but for zeros at the end; see [`RelationColumn::prints`].
     pub prints: bool,
+    pub growth: Growth,
 }
 
 impl Class {
@@ -127,8 +129,11 @@ impl Class {
 
 impl Typed {
     pub fn new(sql: impl Into<String>, class: Class) -> Self {
+        let sql = sql.into();
+        let growth = Growth { long: sql.ends_with("::bigint"), ..Growth::default() };
         Typed {
-            sql: sql.into(),
+            sql,
+            growth,
             atom: false,
             class,
             affinity: None,
@@ -165,6 +170,7 @@ impl Typed {
             is_column: true,
             whole: column.whole,
             prints: column.prints,
+            growth: Growth { reach: column.reach, long: !column.narrow, ..Growth::default() },
             ..Typed::atom(sql, Class::of(&column.type_))
         }
     }
@@ -178,8 +184,9 @@ impl Typed {
         self
     }
 
-    /// Carries over whether the operands were volatile, and their not being NULL.
+    /// Carries over whether the operands were volatile, their not being NULL, and how large they may be.
     pub fn from(mut self, operands: &[&Typed]) -> Self {
+        self.growth.leaves |= operands.iter().any(|operand| operand.growth.leaves);
         self.volatile = operands.iter().any(|operand| operand.volatile);
         self.not_null = operands.iter().all(|operand| operand.not_null);
         self
@@ -274,7 +281,8 @@ impl Typed {
             Class::Boolean => {
                 self.own_form()?;
                 let typed = Typed::atom(self.cast("integer"), Class::Integer);
-                Ok(Typed { non_negative: true, short: true, ..typed.from(&[self]) })
+                let growth = Growth { reach: Some((0, 1)), ..Growth::default() };
+                Ok(Typed { non_negative: true, short: true, growth, ..typed.from(&[self]) })
             }
             _ => self.number(),
         }

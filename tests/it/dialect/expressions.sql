@@ -337,3 +337,19 @@ length(p)
 replace(p, '.', ',')
 p || n || b
 (SELECT max(id) FROM t) || p
+-- Integers that PostgreSQL would compute in 32 bits
+length(s) * 3000000000
+(length(f) + 1) * 1000000000
+unicode(f) * 100000000
+CASE WHEN b THEN 2000000000 ELSE 1 END + 2000000000
+iif(n > 1, 2000000000, 2) * (b + 5)
+(n > 1) * 2147483647 + 2147483647
+2000000000 - instr(f, 'b') - -2000000000
+coalesce(NULL, 2000000000) + 2000000000
+max(2000000000, 1) * 3
+-- A REAL farther away than any integer
+CAST(r * 1e290 AS INTEGER)
+CAST(-r * 1e290 AS INTEGER)
+CAST(r * 1e18 AS INTEGER)
+CAST(9.3e18 AS INTEGER)
+CAST(p * 1e30 AS INTEGER)

@@ -1,0 +1,78 @@
+//! Integers that leave 64 bits: SQLite goes on with a REAL, PostgreSQL ends with an error. What can be the same is the same; the rest is said.
+
+use serde_json::{Value as Json, json};
+
+use crate::support::{Case, Database};
+
+const FAR: &str = "CREATE TABLE far(id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, CHECK (a + b > 0), CHECK (10 >= a - b OR a * b <> 7),
+        CHECK (a + b NOT BETWEEN -100 AND -5), CHECK (-7 IS NOT a * b), CONSTRAINT nested CHECK (a + b + id <> 0), CONSTRAINT called CHECK (abs(a + b) >= 0));
+    INSERT INTO far VALUES (1, 9223372036854775807, 1), (2, 5, 3);
+    CREATE TABLE near(id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, sum AS (a + b), CHECK (a + b > 0), CHECK (a * b * id + length(b) > -1));
+    INSERT INTO near VALUES (1, 1000000, 1000000), (2, 5, 3);
+    CREATE TABLE made(id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, product AS (a * b), sum INTEGER AS (a + b) STORED); CREATE INDEX by_difference ON made(a - b);
+    INSERT INTO made VALUES (1, 4000000000, 4000000000), (2, 5, 3);";
+
+fn said<'r>(report: &'r Json, code: &str) -> Vec<&'r str> {
+    let all = report["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == code);
+    all.filter(|warning| warning["message"].as_str().unwrap().contains("64 bits"))
+        .map(|warning| warning["object"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_check_holds_for_integers_of_any_size() {
+    let database = Database::fresh();
+    let case = Case::new("far checks").source_sql(FAR).database(&database);
+    let report = case.run("migrate {source} --to {url} --exclude made --json").exit(0).json();
+    assert_eq!(said(&report, "check_differs"), ["far.nested", "far.called"], "{report:#}");
+    let not_valid = "SELECT conname FROM pg_constraint WHERE contype = 'c' AND NOT convalidated ORDER BY 1";
+    assert_eq!(database.rows(not_valid), ["called", "nested"]);
+    case.run("verify {source} --to {url} --exclude made --schema-objects").exit(0);
+    // What SQLite takes and refuses.
+    database.execute("ALTER TABLE far DROP CONSTRAINT nested, DROP CONSTRAINT called");
+    let source = rusqlite::Connection::open(case.source_path()).unwrap();
+    let far = i64::MAX;
+    let rows = [(far, far), (far, 1), (-far, -far), (-far, -2), (far, -far), (3, 4), (-1, -1), (-far, 3), (1, 7), (-1, 7), (-2, -4)];
+    for (id, (a, b)) in (3..).zip(rows) {
+        let row = format!("INSERT INTO far VALUES ({id}, {a}, {b})");
+        let there = source.execute(&row, []).map_err(|error| error.to_string());
+        let here = database.try_execute(&row);
+        assert_eq!(there.is_ok(), here.is_ok(), "{row}: {there:?}, {here:?}");
+    }
+    drop(source);
+    let verified = case.run("verify {source} --to {url} --exclude made --schema-objects").exit(1);
+    verified.stdout_has("check far.nested").stdout_has("2 missing").stdout_has("the rows are identical, the schema is not");
+}
+
+#[test]
+fn a_generated_column_that_has_become_real_keeps_its_values() {
+    let database = Database::fresh();
+    let case = Case::new("far generated").source_sql(FAR).database(&database);
+    let planned = case.run("migrate {source} --to {url} --include made --dry-run --json").exit(1).json();
+    let report = case.run("migrate {source} --to {url} --include made --json").exit(1).json();
+    for report in [&planned, &report] {
+        assert_eq!(said(report, "generated_column_missing"), ["made.product"], "{report:#}");
+        assert_eq!(said(report, "generated_differs"), [""; 0], "{report:#}");
+        assert_eq!(report["rows_rejected"], json!(0), "{report:#}");
+    }
+    assert_eq!(database.rows("SELECT product, sum FROM made ORDER BY id"), ["1.6e+19|8000000000", "15|8"]);
+    case.run("verify {source} --to {url} --include made").exit(0);
+}
+
+#[test]
+fn integers_of_32_bits_are_computed_in_64() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id int PRIMARY KEY, a int, b smallint)");
+    let case = Case::new("narrow")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a INTEGER, b INTEGER); INSERT INTO t VALUES (1, 2000000000, 30000);
+             CREATE TABLE u(s TEXT, many AS (length(s) * 1000000000), CHECK (length(s) * 3000000 > 5)); INSERT INTO u VALUES ('abcdef');
+             CREATE VIEW v AS SELECT a * b AS product, a + a AS twice, b + 30000 AS more FROM t;
+             CREATE VIEW w AS SELECT length(s) AS n FROM u; CREATE VIEW x AS SELECT n * 1000000000 AS n FROM w;",
+        )
+        .database(&database);
+    case.run("migrate {source} --to {url}").exit(0);
+    assert_eq!(database.rows("SELECT * FROM v"), ["60000000000000|4000000000|60000"]);
+    assert_eq!(database.rows("SELECT x.n, many FROM x, u"), ["6000000000|6000000000"]);
+    case.run("verify {source} --to {url} --schema-objects").exit(0);
+}

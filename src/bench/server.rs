@@ -281,10 +281,10 @@ fn statements_of(answer: &Answer) -> BTreeMap<String, ServerStatement> {
 
 impl ServerStatement {
     /// Without so many transactions of the looking itself; what else the same user begins and ends in the same words stays. From PostgreSQL 16 on
-    /// COMMIT and END are one, under the words that came first.
+    /// COMMIT and END are one, under the words that came first; before it those of the looking bear a mark, and are not among these.
     fn without(mut self, looking: u64, major: i32) -> Option<Self> {
         let words = self.query.as_str();
-        if self.is_own && (matches!(words, "BEGIN READ ONLY" | "COMMIT") || words.eq_ignore_ascii_case("END") && major >= 16) {
+        if self.is_own && major >= 16 && (matches!(words, "BEGIN READ ONLY" | "COMMIT") || words.eq_ignore_ascii_case("END")) {
             self.calls = self.calls.checked_sub(looking)?;
             self.exec_ms = self.mean_ms * self.calls as f64;
         }

@@ -10,10 +10,10 @@ use crate::cli::Exit;
 use crate::cli::duration::{duration, interval};
 use crate::cli::settings::{Settings, TargetArgs};
 use crate::model::{Failure, sentence};
-use crate::postgres::{Address, Observer};
+use crate::postgres::{Address, Looker, Observer};
 use crate::render::stats::{Shown, list, sheets};
 use crate::render::{Format, Ui};
-use crate::stats::{self, Around, Cell, Look, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
+use crate::stats::{self, Around, Cell, Look, Looking, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
 use crate::store::FleetPlace;
 
 #[derive(Debug, clap::Args)]
@@ -116,6 +116,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         }
         (None, Some(over)) => {
             let mut samples = Samples::new(stats);
+            Looking::settle(&observer).await.context(READ)?;
             samples.take(&observer, &options, &neighbours).await?;
             tokio::time::sleep(over).await;
             let found = samples.take(&observer, &options, &neighbours).await?;
@@ -124,7 +125,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         }
         (None, None) => {
             let around = neighbours.look().await;
-            let look = Look { observer: &observer, options: &options, around: &around };
+            let look = Look { observer: &observer, options: &options, around: &around, looking: None };
             let found = observer.together(read_all(stats, &look)).await?;
             sheets(ui, &found, &shown)?;
             Ok(exit(&found))
@@ -157,8 +158,13 @@ fn exit(sheets: &[Sheet]) -> Exit {
     if sheets.iter().all(Sheet::is_available) { Exit::Good } else { Exit::Bad }
 }
 
+/// What the server sees of it.
+const NAME: &str = "candlefish stats";
+
+const READ: &str = "read the statistics";
+
 async fn connect(address: &Address) -> Result<Observer> {
-    Observer::connect(address, "candlefish stats").await.context("read the statistics")
+    Observer::connect(address, NAME).await.context(READ)
 }
 
 /// What stands around the server, as far as the chosen statistics are about it.
@@ -190,6 +196,7 @@ impl Watching<'_> {
             bail!(failure.hint("Use --json: one document a line."));
         }
         let mut samples = Samples::new(self.stats.to_vec());
+        Looking::settle(&observer).await.context(READ)?;
         samples.take(&observer, self.options, self.neighbours).await?;
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -202,7 +209,8 @@ impl Watching<'_> {
                 Ok(found) => found,
                 Err(error) if observer.is_closed() => {
                     ui.warn(&format!("{}; connecting again", sentence(&error)));
-                    observer = self.connected_again(&mut ticks).await?;
+                    samples.looking.disconnected(&observer);
+                    observer = self.connected_again(observer.looker(), &mut ticks).await?;
                     ui.say("connected again");
                     continue;
                 }
@@ -220,11 +228,11 @@ impl Watching<'_> {
 
     /// # Errors
     /// What no waiting mends: the password is another, the database is gone.
-    async fn connected_again(&self, ticks: &mut tokio::time::Interval) -> Result<Observer> {
+    async fn connected_again(&self, looker: Looker, ticks: &mut tokio::time::Interval) -> Result<Observer> {
         const FOR_GOOD: [&str; 4] = ["wrong_password", "no_database", "permission_denied", "tls_failed"];
         loop {
             ticks.tick().await;
-            match connect(self.address).await {
+            match Observer::connect_again(self.address, NAME, looker.clone()).await.context(READ) {
                 Ok(observer) => return Ok(observer),
                 Err(error)
                     if error
@@ -244,31 +252,41 @@ impl Watching<'_> {
 /// Each statistic with its sample before.
 struct Samples {
     stats: Vec<(&'static Stat, Rates, Option<Instant>)>,
+    looking: Looking,
 }
 
 impl Samples {
     fn new(stats: Vec<&'static Stat>) -> Self {
-        Samples { stats: stats.into_iter().map(|stat| (stat, Rates::default(), None)).collect() }
+        Samples { stats: stats.into_iter().map(|stat| (stat, Rates::default(), None)).collect(), looking: Looking::default() }
     }
 
     /// The next sample of each; from the second on, as rates. One transaction: looking is itself among what the server counts.
     async fn take(&mut self, observer: &Observer, options: &Options, neighbours: &Neighbours) -> Result<Vec<Sheet>> {
         let around = neighbours.look().await;
-        observer.together(self.take_each(&Look { observer, options, around: &around })).await
+        let Samples { stats, looking } = self;
+        let look = Look { observer, options, around: &around, looking: Some(looking) };
+        let sample = async {
+            looking.begin(observer).await.context("see who looks")?;
+            let found = take_each(stats, &look).await?;
+            looking.end(observer).await.context("see what looking costs")?;
+            Ok(found)
+        };
+        observer.together(sample).await
     }
+}
 
-    async fn take_each(&mut self, look: &Look<'_>) -> Result<Vec<Sheet>> {
-        let mut found = Vec::with_capacity(self.stats.len());
-        for (stat, rates, taken) in &mut self.stats {
-            let sheet = read(stat, look).await?;
-            let now = Instant::now();
-            let elapsed = taken.replace(now).map(|before| now - before).unwrap_or_default();
-            if let Some(sheet) = rates.since_last(stat, sheet, elapsed) {
-                found.push(choose(sheet, look.options));
-            }
+/// The next sample of each.
+async fn take_each(stats: &mut [(&'static Stat, Rates, Option<Instant>)], look: &Look<'_>) -> Result<Vec<Sheet>> {
+    let mut found = Vec::with_capacity(stats.len());
+    for (stat, rates, taken) in stats {
+        let sheet = read(stat, look).await?;
+        let now = Instant::now();
+        let elapsed = taken.replace(now).map(|before| now - before).unwrap_or_default();
+        if let Some(sheet) = rates.since_last(stat, sheet, elapsed) {
+            found.push(choose(sheet, look.options));
         }
-        Ok(found)
     }
+    Ok(found)
 }
 
 /// Of the rates of all statements, those that were asked for.

@@ -267,7 +267,7 @@ impl<'a> Patient<'a> {
     }
 
     fn look(&self) -> Look<'_> {
-        Look { observer: self.observer, options: &self.options, around: &self.around }
+        Look { observer: self.observer, options: &self.options, around: &self.around, looking: None }
     }
 
     /// The names that a question of names answers: `a, b, c and 4 more`; and how many.

@@ -45,7 +45,7 @@ pub use objects::{
     ColumnPromises, ColumnSequence, IndexShape, OddTable, Place, SchemaObjects, Shape, TriggerShape, column_sequence, next_value,
     read_objects,
 };
-pub use observe::{Answer, Looker, Observer, Parameter, ServerFacts};
+pub use observe::{Answer, Control, Looker, Observer, Parameter, ServerFacts};
 pub use parameters::Parameters;
 pub use pgbouncer::{PoolerFacts, PoolerFiles, PoolerSizes};
 pub use pooler::{Route, is_pooled, route};

@@ -70,6 +70,7 @@ struct Looks {
     rolled_back: AtomicU64,
     /// One is begun, and has not ended.
     is_open: AtomicBool,
+    savepoints: AtomicU64,
 }
 
 /// What does not change while a connection lasts.
@@ -87,6 +88,25 @@ pub struct ServerFacts {
     /// May read what other users' sessions do: superuser, or a member of pg_read_all_stats (as pg_monitor is).
     pub sees_all: bool,
 }
+
+/// Statements that are about transactions: pg_stat_statements counts them as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    pub begins: u64,
+    pub commits: u64,
+    pub rollbacks: u64,
+    /// And as many releases.
+    pub savepoints: u64,
+}
+
+/// From this version on pg_stat_statements knows them by what they do and not by their text: a mark of ours in the first one of all that it sees would
+/// be in everybody's.
+const ONE_FOR_ALL: i32 = 16;
+
+/// From this version on a session can be told to hand in what it has counted.
+const WITH_HANDING_IN: i32 = 15;
+
+const HAND_IN: &str = ", pg_catalog.pg_stat_force_next_flush(), (SELECT true FROM pg_catalog.pg_class LIMIT 1)";
 
 /// Transactions before the first question: the server's own to begin a session.
 const BEGINNING: u64 = 1;
@@ -111,7 +131,12 @@ impl Observer {
     pub async fn connect_again(address: &Address, name: &'static str, looker: Looker) -> Result<Self> {
         let said = said(name, &looker, BEGINNING);
         let address = address.clone().with_connect_timeout(CONNECT_LIMIT).with_application_name(&said);
-        let looks = Looks { committed: AtomicU64::new(BEGINNING), rolled_back: AtomicU64::new(0), is_open: AtomicBool::new(false) };
+        let looks = Looks {
+            committed: AtomicU64::new(BEGINNING),
+            rolled_back: AtomicU64::new(0),
+            is_open: AtomicBool::new(false),
+            savepoints: AtomicU64::new(0),
+        };
         let client = in_time(ANSWER_LIMIT, connect(&address)).await?;
         let server = ServerFacts::default();
         let mut observer =
@@ -171,14 +196,18 @@ impl Observer {
         let together = self.together.load(Ordering::Relaxed);
         if together {
             let search = setting("search_path", &search_path(schema));
-            self.client.batch_execute(&format!("SAVEPOINT look {MARK}; SELECT {MARK} {search}")).await?;
+            self.client.batch_execute(&format!("SAVEPOINT look{}; SELECT {MARK} {search}", self.mark())).await?;
+            self.looks.savepoints.fetch_add(1, Ordering::Relaxed);
         } else {
             self.begin(schema).await?;
         }
         let answer = self.client.query_typed(&format!("{sql}\n{MARK}"), parameters).await;
         match (together, &answer) {
-            (true, Ok(_)) => self.client.batch_execute(&format!("RELEASE look {MARK}")).await?,
-            (true, Err(_)) => self.client.batch_execute("ROLLBACK TO look; RELEASE look").await?,
+            (true, Ok(_)) => self.client.batch_execute(&format!("RELEASE look{}", self.mark())).await?,
+            (true, Err(_)) => {
+                let mark = self.mark();
+                self.client.batch_execute(&format!("ROLLBACK TO look{mark}; RELEASE look{mark}")).await?;
+            }
             (false, answer) => self.end(answer.is_ok()).await?,
         }
         Answer::of(&answer?)
@@ -191,12 +220,22 @@ impl Observer {
         let name = format!("set_config('application_name', '{}', false)", said(self.name, &self.looker, looks));
         let search = setting("search_path", &search_path(schema));
         let settings = SETTINGS.map(|(name, value)| setting(name, value)).join(", ");
-        Ok(self.client.batch_execute(&format!("BEGIN READ ONLY; SELECT {MARK} {name}, {search}, {settings}")).await?)
+        // What it costs is counted when it ends, and not up to a second later: whoever sees how often we have looked sees it counted. A session that
+        // has read no relation hands in nothing, not even that it has committed.
+        let hand_in = if self.server.major >= WITH_HANDING_IN { HAND_IN } else { "" };
+        let begin = format!("BEGIN{} READ ONLY; SELECT {MARK} {name}, {search}, {settings}{hand_in}", self.mark());
+        Ok(self.client.batch_execute(&begin).await?)
+    }
+
+    /// Behind a statement about transactions, where the server tells such statements apart.
+    fn mark(&self) -> String {
+        let is_known = self.server.major > 0;
+        if is_known && self.server.major < ONE_FOR_ALL { format!(" {MARK}") } else { String::new() }
     }
 
     async fn end(&self, is_good: bool) -> Result<()> {
         let (sql, count) = if is_good { ("COMMIT", &self.looks.committed) } else { ("ROLLBACK", &self.looks.rolled_back) };
-        self.client.batch_execute(sql).await?;
+        self.client.batch_execute(&format!("{sql}{}", self.mark())).await?;
         self.looks.is_open.store(false, Ordering::Relaxed);
         count.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -213,6 +252,17 @@ impl Observer {
         (committed, rolled_back + u64::from(self.looks.is_open.load(Ordering::Relaxed)))
     }
 
+    /// The statements about transactions that the server counts together with those of everybody else.
+    pub fn control(&self) -> Control {
+        if self.server.major < ONE_FOR_ALL {
+            return Control::default();
+        }
+        let (committed, rollbacks) = self.transactions();
+        let commits = committed - BEGINNING;
+        let begins = commits + rollbacks + u64::from(self.looks.is_open.load(Ordering::Relaxed));
+        Control { begins, commits, rollbacks, savepoints: self.looks.savepoints.load(Ordering::Relaxed) }
+    }
+
     /// For its next connection.
     pub fn looker(&self) -> Looker {
         Looker { mark: self.looker.mark.clone(), looks: self.looker.looks + self.transactions().0 }
@@ -220,6 +270,8 @@ impl Observer {
 
     /// How often others have looked at this database, each by its mark.
     pub async fn others(&self) -> Result<Vec<(String, f64)>> {
+        // A transaction sees the sessions as it first saw them: what has been counted since then would be nobody's.
+        self.ask("SELECT pg_stat_clear_snapshot() IS NULL", &[]).await?;
         let answer = self.ask(include_str!("queries/looks.sql"), &[(&self.looker.mark, Type::TEXT)]).await?;
         Ok(answer.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].number()?))).collect())
     }

@@ -12,6 +12,7 @@ mod counting;
 mod indexes;
 mod io;
 mod locks;
+mod looking;
 pub mod mask;
 mod overview;
 mod pools;
@@ -33,6 +34,7 @@ pub use crate::model::Cell;
 use crate::postgres::{Answer, Observer, Parameter, ServerFacts};
 pub use around::{Around, PoolerState};
 pub use counting::{Gap, Whom};
+pub use looking::{Looking, Looks, Others};
 pub use pools::PoolUse;
 pub use rates::Rates;
 pub use sheet::{Column, Sheet};
@@ -94,6 +96,8 @@ pub struct Look<'a> {
     pub observer: &'a Observer,
     pub options: &'a Options,
     pub around: &'a Around,
+    /// Where rates are asked for: what the looks themselves add to them.
+    pub looking: Option<&'a Looking>,
 }
 
 #[derive(Clone, Debug)]

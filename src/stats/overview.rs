@@ -39,6 +39,11 @@ pub const STAT: Stat = Stat {
             let counting = look.counting().await?;
             let parameters: [Parameter<'_>; 2] = [(&look.options.with_size, Type::BOOL), (&counting.is_on, Type::BOOL)];
             let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/overview.sql"), &parameters).await?));
+            if let (Some(looking), Some(row)) = (look.looking, reading.rows.first_mut()) {
+                let (commits, rollbacks) = looking.transactions(look.observer).await?;
+                looking.take_away(&STAT, row, "commits", commits);
+                looking.take_away(&STAT, row, "rollbacks", rollbacks);
+            }
             look.note_hidden_sessions(&mut reading).await?;
             Ok(reading)
         }

@@ -4,8 +4,8 @@ use anyhow::bail;
 use futures_util::FutureExt as _;
 
 use crate::model::Cell;
-use crate::postgres::Type;
-use crate::stats::{GRANT, Growth, Reading, Stat, Statements, Unavailable, Whom};
+use crate::postgres::{Observer, Type};
+use crate::stats::{GRANT, Growth, Looking, Reading, Stat, Statements, Unavailable, Whom};
 
 pub const STAT: Stat = Stat {
     name: "slow-queries",
@@ -48,6 +48,9 @@ pub const STAT: Stat = Stat {
                 )
                 .await?;
             let mut reading = Reading { since: statements.since, ..Reading::of_limited(answer) };
+            if let Some(looking) = look.looking {
+                take_away(&mut reading, looking, look.observer);
+            }
             for gap in look.gaps("compute_query_id pg_stat_statements.track").await? {
                 match &gap.whom {
                     // Whoever watches keeps out of the list.
@@ -80,6 +83,39 @@ pub const STAT: Stat = Stat {
         .boxed()
     },
 };
+
+/// What our own looks say of transactions is counted with what others of this user say; their questions are not in the list.
+fn take_away(reading: &mut Reading, looking: &Looking, observer: &Observer) {
+    let (control, me) = (looking.control(observer), observer.server.user.replace('"', ""));
+    for row in reading.rows.iter_mut().filter(|row| row[1].text().is_some_and(|user| user.replace('"', "") == me)) {
+        let (name, own) = match row[14].text().and_then(about_transactions) {
+            Some("begin") => ("begin", control.begins),
+            Some("commit") => ("commit", control.commits),
+            Some("rollback") => ("rollback", control.rollbacks),
+            Some("savepoint") => ("savepoint", control.savepoints),
+            Some("release") => ("release", control.savepoints),
+            _ => continue,
+        };
+        if let Some(all) = row[2].number() {
+            row[2] = Cell::Real(looking.without(STAT.name, name, all, own as f64));
+        }
+    }
+}
+
+/// Which statement of ours this is, as whoever said it first has written it.
+fn about_transactions(query: &str) -> Option<&'static str> {
+    let query = query.to_ascii_lowercase();
+    let words: Vec<&str> = query.trim_end_matches(';').split_whitespace().filter(|word| !matches!(*word, "transaction" | "work")).collect();
+    match words[..] {
+        ["begin", "read", "only"] => Some("begin"),
+        ["commit" | "end"] => Some("commit"),
+        ["rollback" | "abort"] => Some("rollback"),
+        // The name is a parameter from PostgreSQL 17 on.
+        ["savepoint", "look" | "$1"] => Some("savepoint"),
+        ["release", "look" | "$1"] | ["release", "savepoint", "look" | "$1"] => Some("release"),
+        _ => None,
+    }
+}
 
 /// By what the list is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Every statistic on every version that `cargo xtask matrix` has fetched: with pg_stat_statements, without it, and with it hidden; for a superuser,
 //! a member of pg_monitor, and a role with nothing.
 
+use std::io::{BufRead as _, BufReader};
+
 use serde_json::Value;
 
 use crate::server::{Server, versions};
@@ -87,8 +89,10 @@ fn every_statistic_on_every_version() {
 
 fn one_version(version: &str, bin: &std::path::Path) {
     let major: u32 = version.parse().unwrap();
-    let server =
-        Server::start(bin, &["shared_preload_libraries = 'pg_stat_statements'", "track_io_timing = on", "track_commit_timestamp = on"]);
+    // Nobody but the test does anything.
+    let settings =
+        ["shared_preload_libraries = 'pg_stat_statements'", "track_io_timing = on", "track_commit_timestamp = on", "autovacuum = off"];
+    let server = Server::start(bin, &settings);
     server.rows(ROLES);
     server.rows(TABLES);
 
@@ -104,6 +108,8 @@ fn one_version(version: &str, bin: &std::path::Path) {
     let stats = all(&server, "candlefish", &[]);
     assert_all_is_there(&stats, major);
     assert!(!stat(&stats, "slow-queries").to_string().contains("secret"));
+
+    looking_adds_nothing(&server);
 
     let stats = all(&server, "watcher", &[]);
     assert_all_is_there(&stats, major);
@@ -169,6 +175,57 @@ fn one_version(version: &str, bin: &std::path::Path) {
         said(stat(&stats, "slow-queries")).contains("shared_preload_libraries = 'pg_stat_statements'; -- as a superuser"),
         "{stats:#?}"
     );
+}
+
+/// Where nothing happens but that somebody looks, nothing has a rate.
+fn looking_adds_nothing(server: &Server) {
+    let case = Case::new("idle");
+    let url = server.url();
+    let words = |names: &[&'static str], count: &'static str| {
+        let watch = ["--watch", "1100ms", "--count", count, "--min-ms", "0", "--json", "-d"];
+        [&["stats"], names, &watch].concat().into_iter().map(str::to_string).chain([url.clone()]).collect::<Vec<_>>()
+    };
+    let document = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    let watched = |names: &[&'static str]| {
+        let documents: Vec<Value> = case.run_args(words(names, "3")).exit(0).stdout.lines().map(document).collect();
+        assert_eq!(documents.len(), 3);
+        documents
+    };
+    let assert_grows = |documents: Vec<Value>, most: f64| {
+        for stat in documents.iter().flat_map(|document| document["stats"].as_array().cloned().unwrap_or_else(|| vec![document.clone()])) {
+            for row in stat["rows"].as_array().unwrap() {
+                // The server's own processes do what they do.
+                let is_server =
+                    row["backend"].as_str().is_some_and(|backend| !matches!(backend, "client backend" | "this database's backends"));
+                let rates = row.as_object().unwrap().iter().filter(|(name, _)| name.ends_with("_per_s"));
+                let grown: Vec<_> = rates.filter(|(_, rate)| rate.as_f64().is_some_and(|rate| rate > 0.0)).collect();
+                let is_leaver = grown.iter().all(|(name, rate)| *name == "commits_per_s" && rate.as_f64().unwrap() <= most);
+                assert!(is_server || is_leaver, "{} grows by being looked at: {grown:?} of {row:#}", stat["stat"]);
+            }
+        }
+    };
+    let assert_idle = |documents: Vec<Value>| assert_grows(documents, 0.0);
+    assert_idle(watched(&["slow-queries", "cache-hit", "io", "tables"]));
+    assert_idle(watched(&[]));
+    // Whoever comes sees who is there, and is seen.
+    let mut first = case.command().args(words(&[], "6")).spawn().unwrap();
+    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines().map(|line| document(&line.unwrap()));
+    assert_idle(lines.next().into_iter().collect());
+    assert_idle(watched(&[]));
+    // Who leaves takes his last look with him.
+    assert_grows(lines.collect(), 1.0);
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    // What is traffic is counted.
+    let traffic = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| watched(&["cache-hit"]));
+        for _ in 0..30 {
+            server.rows("SELECT count(*) FROM child");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        watch.join().unwrap()
+    });
+    let hits = traffic.iter().map(|document| row(document, "what", "database")["hits_per_s"].as_f64().unwrap_or_default());
+    assert!(hits.fold(0.0, f64::max) > 100.0, "{traffic:#?}");
 }
 
 fn assert_all_is_there(stats: &[Value], major: u32) {

@@ -5,6 +5,6 @@ SELECT s.userid::int8 || ' ' || s.queryid AS id, min(s.query) AS query, sum(s.ca
 FROM pg_stat_statements s
 WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND s.query NOT LIKE '%pg_stat_statements s%' AND s.query NOT LIKE '%pg_stat_activity a%' AND s.query NOT LIKE '%set_config(%' AND s.query NOT LIKE '%pg_stat_database d%'
-    AND s.query NOT LIKE '%pg_stat_force_next_flush%'
+    AND s.query NOT LIKE '%pg_stat_force_next_flush%' AND s.query NOT LIKE '%/* candlefish looks */%'
 -- From PostgreSQL 14 on a statement inside a function is counted apart from the same outside; a hidden one has no id.
 GROUP BY 1

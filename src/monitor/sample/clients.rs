@@ -1,9 +1,9 @@
 //! The transactions of clients, out of what pg_stat_database counts: all of them, candlefish's own looks and autovacuum's work too. After an outage
 //! those would be the only ones, and every one a success.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
+
+use crate::stats::{Looks, Others};
 
 /// What a worker of autovacuum commits when it comes by, and for each table: measured, 2 and 2.5.
 const COMMITS_A_VISIT: f64 = 2.0;
@@ -33,58 +33,6 @@ pub(super) struct Autovacuum {
     pub tables: Option<f64>,
     /// None: it is off.
     pub every_seconds: Option<f64>,
-}
-
-/// How often others look, by what each says of itself.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Looks {
-    /// Looks since the first sample.
-    sum: f64,
-    /// By mark: looks, and the sample in which it was last there.
-    seen: HashMap<String, (f64, u64)>,
-    samples: u64,
-}
-
-/// A pooler may hide one for a while. One that comes back after more samples is taken for another.
-const REMEMBERED: u64 = 10_000;
-
-impl Looks {
-    fn count(&mut self, others: &[(String, f64)]) -> f64 {
-        for (mark, looks) in others {
-            // What was there at the first sample was counted before it; whoever comes later has all its looks from then on.
-            let before = self.seen.get(mark).map_or(if self.samples == 0 { *looks } else { 0.0 }, |(looks, _)| *looks);
-            self.sum += (looks - before).max(0.0);
-            self.seen.insert(mark.clone(), (looks.max(before), self.samples));
-        }
-        self.seen.retain(|_, (_, last)| *last + REMEMBERED >= self.samples);
-        self.samples += 1;
-        self.sum
-    }
-}
-
-/// What others counted: all, without what is told to be no traffic.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Others {
-    all: f64,
-    own: f64,
-    others: f64,
-    /// Known here before the server has counted them.
-    ahead: f64,
-}
-
-impl Others {
-    /// `all` and `own` only grow; a smaller `all` is a reset.
-    fn count(&mut self, all: f64, own: f64) -> f64 {
-        let was_reset = all < self.all;
-        let grown = if was_reset { all } else { all - self.all };
-        let ahead = if was_reset { 0.0 } else { self.ahead } + (own - self.own).max(0.0);
-        self.others += (grown - ahead).max(0.0);
-        self.ahead = (ahead - grown).max(0.0);
-        (self.all, self.own) = (all, own);
-        self.others
-    }
 }
 
 impl Clients {
@@ -128,19 +76,6 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn our_own_transactions_are_no_traffic() {
-        let mut others = Others::default();
-        assert_eq!(others.count(100.0, 4.0), 96.0);
-        // Four more of ours, none of which the server has counted yet; then it has.
-        assert_eq!(others.count(100.0, 8.0), 96.0);
-        assert_eq!(others.count(108.0, 12.0), 96.0);
-        assert_eq!(others.count(150.0, 12.0), 138.0);
-        // A reset, of long ago begun looks too: it goes on counting.
-        assert_eq!(others.count(3.0, 1012.0), 138.0);
-        assert_eq!(others.count(1103.0, 1012.0), 241.0);
-    }
 
     #[test]
     fn looks_of_others_are_no_traffic_wherever_they_come_from_and_go() {

@@ -112,7 +112,7 @@ impl Seen {
     async fn read(&mut self, observer: &Observer, seconds: Option<f64>) -> Result<Part> {
         let began = Instant::now();
         let options = Options { for_rates: true, with_size: false, ..Options::default() };
-        let look = Look { observer, options: &options, around: &Around::default() };
+        let look = Look { observer, options: &options, around: &Around::default(), looking: None };
         let overview = OVERVIEW.sheet(&look).await.context("read pg_stat_database")?;
         let presence = if overview.is_available() { Presence::There } else { Presence::Failed(overview.notes.join(". ")) };
         let mut part = Part::of(Source::Database, presence);

@@ -60,7 +60,7 @@ fn a_statistic_costs_its_client_little() {
                     "pools" | "cache" => Around::look(Some(&pooler), Some(&fleet)).await,
                     _ => Around::default(),
                 };
-                let sheet = stat.sheet(&Look { observer: &observer, options: &options, around: &around }).await.unwrap();
+                let sheet = stat.sheet(&Look { observer: &observer, options: &options, around: &around, looking: None }).await.unwrap();
                 assert!(sheet.is_available(), "{sheet:#?}");
                 least = least.min(thread_ms() - before);
             }

@@ -314,6 +314,7 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         Some(file) => file.restore(&mut watch.monitor, &mut watch.sampler, now_ms(), Silence::Between)?,
         None => Restored::default(),
     };
+    put_aside.iter().for_each(|said| ui.warn(said));
     left.is_told |= webhook.is_some();
     if watch.monitor.last().is_none() {
         // Without an earlier run there is nothing to subtract from.
@@ -337,7 +338,9 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
     // What was seen is said even so. But without it the next run does not know how long a condition has held, or this one has not known it: that is
     // no good answer.
     let unkept = file.and_then(|file| file.save(&watch.monitor, &watch.sampler, left).err());
-    let lost: Vec<String> = put_aside.into_iter().chain(unkept.as_ref().map(sentence)).collect();
+    let unkept = unkept.as_ref().map(sentence);
+    unkept.iter().for_each(|said| ui.error(said));
+    let lost: Vec<String> = put_aside.into_iter().chain(unkept).collect();
     if args.nagios {
         let (line, code) = nagios(&status);
         if code == 0 && !lost.is_empty() {
@@ -349,7 +352,6 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         ui.print(&lines.join("\n"))?;
         return Ok(Exit::Code(code));
     }
-    lost.iter().for_each(|said| ui.error(said));
     monitor(ui, &status)?;
     Ok(if !status.firing().is_empty() {
         Exit::Bad

@@ -24,7 +24,7 @@ pub fn is_kept(rounding: &Rounding, text: &[u8], fits: &mut impl FnMut(&Conversi
             let (whole, fraction) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             let is_number = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
             let are_digits = is_number(whole) && is_number(fraction) && whole.len() + fraction.len() > 0;
-            are_digits && without_zeros(fraction) <= usize::from(*most)
+            are_digits && without_zeros(fraction) <= usize::from(*most) && (*most > 0 || !text.contains(&b'.'))
         }
         Rounding::Unsigned => {
             matches!(std::str::from_utf8(text).map(str::parse::<u32>), Ok(Ok(number)) if number.to_string().as_bytes() == text)

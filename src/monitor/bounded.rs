@@ -1,7 +1,7 @@
 //! Files that somebody names, read up to a limit: a device has no end, and a machine has.
 
 use std::fs::File;
-use std::io::{Error, Read as _, Result};
+use std::io::{Error, ErrorKind, Read as _, Result};
 use std::path::Path;
 
 /// Of rules, and of tests of rules.
@@ -16,9 +16,17 @@ pub const STATE_BYTES: u64 = 64 << 20;
 /// # Errors
 /// It cannot be read, is no UTF-8, or is longer than `most` bytes.
 pub fn read_text(path: &Path, most: u64) -> Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(most + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > most { Err(too_long(most)) } else { Ok(text) }
+    String::from_utf8(read_bytes(path, most)?).map_err(|_| Error::new(ErrorKind::InvalidData, "it is no UTF-8"))
+}
+
+/// The same, whatever it is.
+///
+/// # Errors
+/// It cannot be read, or is longer than `most` bytes.
+pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(too_long(most)) } else { Ok(bytes) }
 }
 
 pub fn too_long(most: u64) -> Error {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Failure, sentence};
 use crate::monitor::alert::Alert;
-use crate::monitor::bounded::{STATE_BYTES, read_text, too_long};
+use crate::monitor::bounded::{STATE_BYTES, read_bytes, too_long};
 use crate::monitor::metric::{METRICS, Source};
 use crate::monitor::report::timestamp;
 use crate::monitor::sample::{Carried, Sampler};
@@ -113,6 +114,13 @@ impl Left {
     }
 }
 
+/// What a crash leaves of what [`StateFile::save`] has written: its beginning, or nothing, be it zeros.
+fn is_ours(bytes: &[u8]) -> bool {
+    const BEGINS: &[u8] = b"{\"version\":";
+    let is_nothing = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
+    is_nothing || bytes.starts_with(BEGINS) || BEGINS.starts_with(bytes)
+}
+
 impl StateFile {
     pub fn at(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
@@ -194,14 +202,14 @@ impl StateFile {
             }
             _ => {}
         }
-        let text = match read_text(&self.path, STATE_BYTES) {
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return self.put_aside(now, "it is no text"),
-            read => read.map_err(|error| unusable(error.to_string()))?,
-        };
+        let bytes = read_bytes(&self.path, STATE_BYTES).map_err(|error| unusable(error.to_string()))?;
+        let text = String::from_utf8_lossy(&bytes);
         // Of another version nothing else is known, not even which fields it has.
         match serde_json::from_str(&text) {
             Ok(Versioned { version: VERSION }) => {}
             Ok(Versioned { version }) => return Err(unusable(format!("it has version {version}, not {VERSION}")).into()),
+            // Whatever else somebody has named by mistake, their rules perhaps, stays where it is.
+            Err(_) if !is_ours(&bytes) => return Err(unusable("it is none that candlefish has written".to_string()).into()),
             Err(_) if text.trim().is_empty() => return self.put_aside(now, "it is empty"),
             Err(error) => return self.put_aside(now, &error.to_string()),
         }
@@ -241,15 +249,19 @@ impl StateFile {
         Ok(Restored { left, put_aside: None })
     }
 
-    /// Under a name of its own, where whoever wants to know more finds it.
+    /// Under a name of its own, where whoever wants to know more finds it. It keeps its old name too until the first save takes that: a run that is
+    /// killed before leaves it to the next, which says so again.
     fn put_aside(&self, now: i64, why: &str) -> Result<Restored> {
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let time = timestamp(now).replace([':', '-', '.'], "");
         let names = std::iter::once(String::new()).chain((2..).map(|number| format!("-{number}")));
         let aside = names.map(|end| self.path.with_file_name(format!("{name}.damaged-{time}{end}"))).find(|aside| !aside.exists());
         let path = self.path.display();
-        let aside = aside.expect("there are more numbers than files");
-        fs::rename(&self.path, &aside).map_err(|error| {
+        let aside = self.aside_already(&name).unwrap_or_else(|| aside.expect("there are more numbers than files"));
+        let is_there = aside.exists() || fs::hard_link(&self.path, &aside).is_ok();
+        // Not every file system has two names for a file.
+        let renamed = if is_there { Ok(()) } else { fs::rename(&self.path, &aside) };
+        renamed.map_err(|error| {
             Failure::new(
                 "bad_state_file",
                 format!("the state file {path} is damaged ({why}), and cannot be renamed to {}: {error}", aside.display()),
@@ -261,6 +273,16 @@ impl StateFile {
             aside.display()
         );
         Ok(Restored { left: Left::default(), put_aside: Some(said) })
+    }
+
+    /// The other name that a run before has given it.
+    fn aside_already(&self, name: &str) -> Option<PathBuf> {
+        let same = fs::metadata(&self.path).ok()?;
+        let beside = fs::read_dir(self.folder().unwrap_or(Path::new("."))).ok()?.flatten();
+        beside
+            .filter(|file| file.file_name().to_string_lossy().starts_with(&format!("{name}.damaged-")))
+            .find(|file| file.metadata().is_ok_and(|there| (there.dev(), there.ino()) == (same.dev(), same.ino())))
+            .map(|file| file.path())
     }
 
     /// Written whole beside the file, then put in its place: a crash leaves the one or the other.

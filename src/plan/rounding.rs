@@ -23,7 +23,7 @@ pub enum Rounding {
     ZonedTime(u8),
     /// `name`, `"char"`: texts are cut after so many bytes.
     Bytes(u8),
-    /// `money`: so many digits after the point, as the server's locale has it; no digit where the locale's point is no point.
+    /// `money`: so many digits after the point, as the server's locale has it; 0: no point either, which the locale may read as something else.
     Decimals(u8),
     /// `oid`, `xid`: 32 bits without a sign; less than 0 wraps around.
     Unsigned,
@@ -123,8 +123,8 @@ impl Rounding {
                 let is_plain = !unsigned.is_empty() && unsigned.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
                 let fraction = unsigned.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
                 let needed = needed(fraction);
-                (!is_plain || needed > usize::from(*most)).then(|| match most {
-                    0 => "money keeps no fraction in the server's locale".to_string(),
+                (!is_plain || needed > usize::from(*most) || *most == 0 && unsigned.contains(&b'.')).then(|| match most {
+                    0 => "money keeps no fraction in the server's locale, or has another point".to_string(),
                     2 => "money keeps two digits after the point".to_string(),
                     most => format!("money keeps {most} digits after the point"),
                 })
@@ -264,6 +264,12 @@ mod tests {
         }
         let Some(Rounding::Elements(element)) = Rounding::of("timestamp(3) without time zone[]") else { panic!("an array") };
         assert_eq!((&element.kind, &element.rounding), (&TypeKind::Timestamp, &Some(Rounding::Seconds(3))));
+    }
+
+    #[test]
+    fn money_without_cents_or_with_another_point_takes_no_point() {
+        let changes = |digits: u8, text: &str| Rounding::Decimals(digits).changes(text.as_bytes()).is_some();
+        assert!(changes(0, "1.0") && changes(0, "1.00") && !changes(0, "-100") && !changes(3, "1.250"));
     }
 
     #[test]

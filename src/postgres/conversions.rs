@@ -35,8 +35,8 @@ impl Types {
             (row.get(0), known)
         });
         let by_oid = by_oid.collect();
-        // A point that the locale takes for something else makes another number of it.
-        let money = "SELECT CASE WHEN '1.5'::text::money::numeric = 1.5 THEN scale('1'::text::money::numeric) ELSE 0 END";
+        // By what is printed: of a point that is none in the locale, reading makes another number, or an error.
+        let money = "SELECT CASE WHEN 1.5::numeric::money::text LIKE '%1.5%' THEN scale('1'::text::money::numeric) ELSE 0 END";
         let digits: i32 = client.query_one(money, &[]).await.context("ask what money keeps")?.get(0);
         Ok(Types { by_oid, money_digits: u8::try_from(digits).unwrap_or(0) })
     }

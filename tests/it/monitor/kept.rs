@@ -1,7 +1,7 @@
 //! What a run leaves for the next, and what it says of what it could not use or could not do.
 
-use std::io::Read as _;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::hook::plain;
@@ -22,7 +22,7 @@ fn a_damaged_state_file_is_put_aside_and_stops_nobody_for_ever() {
     let line = "monitor --once --rules rules.yaml --state-file state.json -d {url}";
     case.run(line).exit(0);
     let whole = std::fs::read(&state).unwrap();
-    let damages = [&b""[..], b" \n", &whole[..whole.len() / 2], b"\xff\xfe", b"{\"version\": 1}", b"[1]"];
+    let damages = [&b""[..], b" \n", &[0; 4096], &whole[..9], &whole[..whole.len() / 2], b"{\"version\":1,\xff", b"{\"version\": 1}"];
     for damage in damages {
         std::fs::write(&state, damage).unwrap();
         case.run(line).exit(2).stdout_has("inactive").stderr_has("state.json was damaged (").stderr_has("state.json.damaged-2");
@@ -30,6 +30,25 @@ fn a_damaged_state_file_is_put_aside_and_stops_nobody_for_ever() {
     }
     let kept: Vec<Vec<u8>> = aside().iter().map(|path| std::fs::read(path).unwrap()).collect();
     assert!(kept.len() == damages.len() && damages.iter().all(|damage| kept.iter().any(|kept| kept == damage)), "{:?}", aside());
+    // What nobody has written as one is not touched.
+    for other in [&b"[1]"[..], b"alerts: {}\n", b"\xff\xfe", b"{\n  \"version\": \"1.2.3\"\n}\n"] {
+        std::fs::write(&state, other).unwrap();
+        case.run(line).exit(2).stderr_has("it is none that candlefish has written");
+        assert_eq!(std::fs::read(&state).unwrap(), other);
+    }
+    // A run that is killed before it saves leaves it to the next one.
+    std::fs::write(&state, &whole[..whole.len() / 3]).unwrap();
+    let (hangs, _asked) = plain(Vec::new());
+    let nowhere = format!("postgresql://nobody@127.0.0.1:{hangs}/none");
+    let words = ["monitor", "--once", "--rules", "rules.yaml", "--state-file", "state.json", "-d", &nowhere];
+    let mut killed = case.command().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(killed.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("state.json was damaged (")));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    case.run(line).exit(2).stderr_has("state.json was damaged (");
+    case.run(line).exit(0);
+    assert_eq!(aside().len(), damages.len() + 1);
     // Nagios, and a watch.
     let nagios = "monitor --nagios --rules rules.yaml --state-file state.json -d {url}";
     std::fs::write(&state, "").unwrap();

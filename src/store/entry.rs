@@ -131,10 +131,15 @@ impl Entry {
         // A shared buffer has a header of its own, two counters stand before the entry.
         let shared = if self.rows.is_inline() { 0 } else { rounded(self.rows.as_bytes().len()) + 48 };
         let bytes = rounded(size_of::<Self>() + 16) + shared + rounded(self.tags.len());
-        // Sizes of every kind come and go, and leave holes that the allocator cannot fill: so much more is what a process was seen to pay.
-        let holes = if bytes < LARGE { bytes / 8 } else { bytes / 2 };
-        (bytes + holes) as u64
+        with_holes(bytes)
     }
+}
+
+/// What so many bytes cost. Sizes of every kind come and go, and leave holes that the allocator cannot fill: so much more is what a process was seen
+/// to pay.
+pub(super) fn with_holes(bytes: usize) -> u64 {
+    let holes = if bytes < LARGE { bytes / 8 } else { bytes / 2 };
+    (bytes + holes) as u64
 }
 
 /// So many times as long as its last load took, a new one begins before the end, at the latest: it may be slower than the last, and ends in time.

@@ -4,13 +4,14 @@
 //! no invalidation would find it. So the cache is closed in [`Places`], which takes a [`Kept`] alone, and that is made of an entry alone.
 
 use std::hash::{BuildHasher, Hasher};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
-use crate::store::entry::Entry;
+use crate::store::entry::{Entry, with_holes};
 use crate::store::rows::Rows;
 use crate::store::validity::Validity;
 
@@ -123,15 +124,29 @@ const SLOT: u64 = size_of::<Given>() as u64 + 40;
 /// S3-FIFO remembers what it evicted, each in a place like any other: one for so many bytes.
 const BYTES_A_GHOST: u64 = 2048;
 
+/// A part of the memory holds so many of the largest answers at least.
+const PARTS_OF_LARGEST: u64 = 2;
+
 impl Places {
-    /// `bytes`: of everything, as the process pays it.
-    pub fn new(bytes: u64) -> Self {
+    /// `bytes`: of everything, as the process pays it; `largest`: of the rows of an answer.
+    pub fn new(bytes: u64, largest: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Places::of_parts(bytes, largest, 4 * cores)
+    }
+
+    /// In so many parts, each with a lock of its own, or fewer: a part takes no answer that is larger than itself.
+    fn of_parts(bytes: u64, largest: usize, most: usize) -> Self {
         let ghosts = bytes / BYTES_A_GHOST;
+        let capacity = bytes - ghosts * PLACE;
+        let fit = usize::try_from(capacity / (PARTS_OF_LARGEST * with_holes(largest)).max(1)).unwrap_or(usize::MAX).max(1);
+        // quick_cache makes a power of two of it, the next one.
+        let parts = 1 << most.next_power_of_two().min(fit).ilog2();
         let options = OptionsBuilder::new()
             // Of these, the half.
             .estimated_items_capacity(usize::try_from(2 * ghosts).unwrap_or(usize::MAX).max(16))
             .ghost_allocation(0.5)
-            .weight_capacity(bytes - ghosts * PLACE)
+            .weight_capacity(capacity)
+            .shards(parts)
             .build()
             .expect("a capacity and an estimate are all that it needs");
         Places(Cache::with_options(options, ByBytes, KeyIsHash, DefaultLifecycle::default()))
@@ -157,8 +172,10 @@ impl Places {
         found
     }
 
-    pub fn put(&self, key: u128, kept: Kept) {
+    /// Whether it is there then: what outweighs a part is not.
+    pub fn put(&self, key: u128, kept: Kept) -> bool {
         self.0.insert(key, kept.0);
+        self.0.contains_key(&key)
     }
 
     pub fn remove_if(&self, key: u128, is_meant: impl FnOnce(&Entry) -> bool) {
@@ -242,7 +259,7 @@ mod tests {
     #[test]
     fn a_copy_that_was_given_is_never_kept() {
         let validity = Arc::new(Validity::new(false));
-        let places = Places::new(1 << 20);
+        let places = Places::new(1 << 20, 1024);
         places.put(1, Kept::new(&entry("a", &validity), &validity));
         let given = places.get(1).unwrap();
         assert!(matches!(given, Given::Copied(_)));
@@ -253,12 +270,24 @@ mod tests {
         assert_eq!(places.len(), 0);
     }
 
+    /// However many cores ask for a part of their own.
+    #[test]
+    fn the_largest_answer_has_room_in_a_part() {
+        let validity = Arc::new(Validity::new(false));
+        for most in [1, 8, 100, 1024] {
+            let places = Places::of_parts(100 << 20, 1 << 20, most);
+            assert!(places.put(1, Kept::new(&entry(&"a".repeat((1 << 20) - 64), &validity), &validity)), "{most}");
+            assert!(!places.put(2, Kept::new(&entry(&"a".repeat(100 << 20), &validity), &validity)), "{most}");
+        }
+        assert_eq!(Places::of_parts(100 << 20, 1 << 20, 8).0.num_shards(), 8);
+    }
+
     /// The slots of answers, of ghosts and of nothing, and the index over all of them.
     #[test]
     fn what_quick_cache_itself_takes_is_within_the_bytes() {
         let validity = Arc::new(Validity::new(false));
         for (bytes, length) in [(64_u64 << 10, 5), (1 << 20, 5), (1 << 20, 5000), (4 << 20, 50)] {
-            let places = Places::new(bytes);
+            let places = Places::new(bytes, 1024);
             places.put(0, Kept::new(&entry("a", &validity), &validity));
             assert_eq!(places.0.memory_used().entries as u64, SLOT, "one answer, one slot");
             let (mut most, fills) = (0, 10 * bytes / entry(&"a".repeat(length), &validity).weight());

@@ -20,9 +20,9 @@ pub(super) struct L1 {
 const SEEN: usize = 1 << 16;
 
 impl L1 {
-    /// `bytes`: 0 turns it off.
-    pub fn new(bytes: u64) -> Self {
-        L1 { places: (bytes > 0).then(|| Places::new(bytes)), seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect() }
+    /// `bytes`: 0 turns it off; `largest`: bytes of the rows of an answer.
+    pub fn new(bytes: u64, largest: usize) -> Self {
+        L1 { places: (bytes > 0).then(|| Places::new(bytes, largest)), seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect() }
     }
 
     pub fn is_on(&self) -> bool {
@@ -51,7 +51,9 @@ impl L1 {
         if validity.is_outdated(&entry.stamp) {
             return;
         }
-        places.put(key, Kept::new(entry, validity));
+        if !places.put(key, Kept::new(entry, validity)) {
+            return;
+        }
         let (place, mark) = mark(key);
         self.seen[place].store(mark, Ordering::Relaxed);
         // A glob takes away what it finds: either it found this entry, or it had begun before this look.
@@ -121,7 +123,7 @@ mod tests {
     fn a_small_answer_is_copied_while_nothing_moves_and_judged_by_its_entry_after_that() {
         let validity = Arc::new(Validity::new(false));
         let (own, other) = (Tag::new("user:1"), Tag::new("user:2"));
-        let l1 = L1::new(1 << 20);
+        let l1 = L1::new(1 << 20, 1024);
         let small = entry("a", &own, &validity);
         l1.insert(1, &small, &validity);
         l1.insert(2, &entry(&"a".repeat(200), &own, &validity), &validity);
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn a_copy_is_given_while_it_is_quiet_and_proven_and_then_its_entry() {
         let validity = Arc::new(Validity::new(false));
-        let l1 = L1::new(1 << 20);
+        let l1 = L1::new(1 << 20, 1024);
         let small = entry("a", &Tag::new("user:1"), &validity);
         l1.insert(1, &small, &validity);
         let (now, end) = (small.stamp.at, small.quiet_until);

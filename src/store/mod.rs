@@ -185,7 +185,7 @@ impl Store {
             None => None,
         };
         let validity = Arc::new(Validity::new(link.is_some()));
-        let l1 = Arc::new(L1::new(if config.layers == Layers::Cached { config.l1_bytes } else { 0 }));
+        let l1 = Arc::new(L1::new(if config.layers == Layers::Cached { config.l1_bytes } else { 0 }, config.max_entry_bytes));
         let outbox = Arc::new(Outbox::new(validity.clone(), link.is_some()));
         let mut tasks = Vec::new();
         if let Some(since) = since {

@@ -18,11 +18,11 @@ fn full_pipe() -> (OwnedFd, OwnedFd) {
     (theirs, ours)
 }
 
-/// It has done all that it can: its threads have slept for a while.
+/// It has done all that it can: its threads have slept for longer than `monitor --once` does between its two samples.
 fn wait_until_it_waits(pid: u32) {
     let ticks = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().split(' ').skip(13).take(2).collect::<Vec<_>>().join(" ");
     let (mut seen, mut since) = (ticks(), Instant::now());
-    while since.elapsed() < Duration::from_millis(500) {
+    while since.elapsed() < Duration::from_millis(1500) {
         std::thread::sleep(Duration::from_millis(20));
         let now = ticks();
         if now != seen {
@@ -36,22 +36,25 @@ fn whoever_waits_for_a_reader_ends_when_told_to() {
     let database = Database::fresh();
     let case = Case::new("unread").database(&database);
     let url = database.url();
-    for (words, and_stderr) in [
+    let commands = [
         (&["stats", "all", "--json", "-d", &url][..], false),
         (&["stats", "tables", "-d", &url], true),
         (&["doctor", "-d", &url], true),
         (&["monitor", "--once", "--json", "-d", &url], false),
         (&["runs", "--json", "-d", &url], false),
         (&["stats", "list"], false),
-    ] {
-        let (_unread, full) = full_pipe();
+    ];
+    // Side by side: each has to be seen waiting.
+    let waiting = commands.map(|(words, and_stderr)| {
+        let (unread, full) = full_pipe();
         let mut command = case.command();
         command.args(words).stdout(Stdio::from(full.try_clone().unwrap())).stderr(Stdio::null());
         if and_stderr {
             command.stderr(Stdio::from(full));
         }
-        let mut child = command.spawn().unwrap();
-        drop(command);
+        (words, command.spawn().unwrap(), unread)
+    });
+    for (words, mut child, _unread) in waiting {
         wait_until_it_waits(child.id());
         assert!(child.try_wait().unwrap().is_none(), "{words:?} does not wait");
         assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
@@ -60,7 +63,7 @@ fn whoever_waits_for_a_reader_ends_when_told_to() {
             if let Some(status) = child.try_wait().unwrap() {
                 break status.code();
             }
-            if began.elapsed() > Duration::from_secs(2) {
+            if began.elapsed() > Duration::from_secs(10) {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 panic!("{words:?} did not end");

@@ -39,7 +39,7 @@ fn a_running_bench_is_on_the_page_within_an_interval() {
     assert!(seen["instances"][0]["instance"].as_str().unwrap().starts_with("bench-"), "{seen:#}");
     let drawn: serde_json::Value = serde_json::from_str(&get(&format!("{page}/api/v1/history"), &[]).1).unwrap();
     let last = drawn["points"].as_array().unwrap().last().unwrap().clone();
-    assert!(last["calls_per_s"].as_f64().unwrap() > 100.0 && last["l1_hit_ratio"].is_number(), "{last:#}");
+    assert!(last["calls_per_s"].as_f64().unwrap() > 5.0 && last["l1_hit_ratio"].is_number(), "{last:#}");
     assert!(Command::new("kill").args(["-INT", &bench.id().to_string()]).status().unwrap().success());
     bench.wait().unwrap();
     running.stop();

@@ -69,7 +69,7 @@ async fn an_alert_outlives_redis_and_a_restart_of_the_application() {
             if state == "absent" && is_so {
                 assert!(errors["held_until"].is_string() && errors["source"] == "instances", "{errors:#}");
             }
-            assert!(since.elapsed() < Duration::from_secs(30), "instances never {state}: {sample:#}");
+            assert!(since.elapsed() < Duration::from_secs(120), "instances never {state}: {sample:#}");
         }
     };
 

@@ -203,7 +203,7 @@ fn a_stopped_terminal_keeps_nobody_from_ending() {
             assert!(began.elapsed() < Duration::from_secs(20), "{words:?} does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
-        assert!(began.elapsed() < Duration::from_secs(1), "{words:?} took {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(5), "{words:?} took {:?}", began.elapsed());
         assert_eq!(status.code(), Some(0), "{words:?}");
         assert_eq!(tcgetattr(&theirs).unwrap().local_modes, before);
         drop(theirs);

@@ -204,18 +204,21 @@ impl StateFile {
         }
         let bytes = read_bytes(&self.path, STATE_BYTES).map_err(|error| unusable(error.to_string()))?;
         let text = String::from_utf8_lossy(&bytes);
+        // Whatever else somebody has named by mistake, their rules perhaps, stays where it is.
+        let damaged = |error: serde_json::Error| match is_ours(&bytes) {
+            true => self.put_aside(now, &error.to_string()),
+            false => Err(unusable("it is none that candlefish has written".to_string()).into()),
+        };
         // Of another version nothing else is known, not even which fields it has.
         match serde_json::from_str(&text) {
             Ok(Versioned { version: VERSION }) => {}
             Ok(Versioned { version }) => return Err(unusable(format!("it has version {version}, not {VERSION}")).into()),
-            // Whatever else somebody has named by mistake, their rules perhaps, stays where it is.
-            Err(_) if !is_ours(&bytes) => return Err(unusable("it is none that candlefish has written".to_string()).into()),
             Err(_) if text.trim().is_empty() => return self.put_aside(now, "it is empty"),
-            Err(error) => return self.put_aside(now, &error.to_string()),
+            Err(error) => return damaged(error),
         }
         let saved: Saved = match serde_json::from_str(&text) {
             Ok(saved) => saved,
-            Err(error) => return self.put_aside(now, &error.to_string()),
+            Err(error) => return damaged(error),
         };
         if saved.target != monitor.target {
             return Err(unusable(format!("it is of {}, not of {}", saved.target, monitor.target)).into());

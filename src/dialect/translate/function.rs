@@ -71,7 +71,16 @@ impl Translator<'_> {
                 Ok(Typed::atom(format!("{}({}, {})", pg_trim(&call.name), text.text()?.sql, set.text()?.sql), Class::Text).from(&refs))
             }
             ("replace", [text, from, to]) => {
-                Ok(Typed::atom(format!("replace({}, {}, {})", text.text()?.sql, from.text()?.sql, to.text()?.sql), Class::Text).from(&refs))
+                let (text, part, mut by) = (text.text()?.sql, from.text()?.sql, to.text()?.sql);
+                // Where there is nothing to replace, SQLite does not look at what it is replaced by.
+                let is_something = matches!(&from.constant, Some(Constant::Text(part)) if !part.is_empty());
+                if !to.not_null && !is_something {
+                    if from.volatile {
+                        return no("replace() of a random text by what may be NULL");
+                    }
+                    by = format!("CASE WHEN {part} = '' THEN '' ELSE {by} END");
+                }
+                Ok(Typed::atom(format!("replace({text}, {part}, {by})"), Class::Text).from(&refs))
             }
             ("instr", [text, part]) if text.class != Class::Blob && part.class != Class::Blob => {
                 let sql = format!("strpos({}, {})", text.text()?.sql, part.text()?.sql);

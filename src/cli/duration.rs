@@ -18,10 +18,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())
 }
 
+/// Nothing that is done again and again waits longer: what is counted in milliseconds stays far from the end of its numbers.
+const INTERVAL_MOST: Duration = Duration::from_secs(366 * 86_400);
+
 /// One that time passes in.
 pub fn interval(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         span if span < Duration::from_millis(100) => Err("an interval is at least 100ms".to_string()),
+        span if span > INTERVAL_MOST => Err("an interval is at most 366d".to_string()),
         span => Ok(span),
     }
 }
@@ -40,6 +44,7 @@ mod tests {
         for text in ["", "x", "-1", "5y", "1e99d", "."] {
             assert!(duration(text).is_err(), "{text}");
         }
-        assert!(interval("0").is_err() && interval("15s").is_ok());
+        assert!(interval("0").is_err() && interval("15s").is_ok() && interval("366d").is_ok());
+        assert!(["367d", "99999999999d"].iter().all(|text| interval(text).unwrap_err().contains("at most 366d")));
     }
 }

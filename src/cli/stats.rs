@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
     /// slow-queries: the least mean time, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 100.0)]
+    #[arg(long, value_name = "MS", value_parser = milliseconds, default_value_t = 100.0)]
     min_ms: f64,
     /// How many rows of a long list; how many more there are is said [default: 20 in a table, 10000 in JSON and CSV]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
@@ -66,6 +66,12 @@ impl Args {
     pub fn goes_on(&self) -> bool {
         self.watch.is_some()
     }
+}
+
+/// What a time is compared with: with what is no number nothing compares.
+fn milliseconds(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text:?} is no number of milliseconds"))?;
+    if number.is_finite() && number >= 0.0 { Ok(number) } else { Err("a number of milliseconds is 0 or more".to_string()) }
 }
 
 fn names() -> Vec<PossibleValue> {

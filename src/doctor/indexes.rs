@@ -7,21 +7,28 @@ use crate::doctor::{Check, Found, Patient, Unseen, few};
 
 /// What was found, and where nobody could look.
 struct Looked {
-    /// Kind, name (or table) and remedy of each finding.
-    found: Vec<(String, String, String)>,
+    found: Vec<Finding>,
     unseen: Unseen,
+}
+
+struct Finding {
+    kind: String,
+    /// The index's, or its table's.
+    name: String,
+    reason: String,
+    remedy: String,
 }
 
 /// The findings of these kinds.
 async fn look(patient: &Patient<'_>, kinds: &[&str]) -> Result<Looked> {
     let sheet = patient.indexes.get_or_try_init(|| patient.sheet("indexes")).await?;
     let column = |name: &str| sheet.position(name).with_context(|| format!("the statistic indexes has no column {name}"));
-    let (finding, table, index, ddl) = (column("finding")?, column("table")?, column("index")?, column("ddl")?);
+    let (finding, table, index, reason, ddl) = (column("finding")?, column("table")?, column("index")?, column("reason")?, column("ddl")?);
     let rows = sheet.rows.iter().flatten().filter(|row| row[finding].text().is_some_and(|kind| kinds.contains(&kind)));
     let found = rows.map(|row| {
         let text = |at: usize| row[at].text().unwrap_or_default().to_string();
         let name = row[index].text().or(row[table].text()).unwrap_or_default().to_string();
-        (text(finding), name, text(ddl))
+        Finding { kind: text(finding), name, reason: text(reason), remedy: text(ddl) }
     });
     let unseen = Unseen(sheet.skipped.iter().map(|skipped| skipped.table.clone()).collect());
     Ok(Looked { found: found.collect(), unseen })
@@ -33,19 +40,40 @@ pub const INVALID: Check = Check {
     run: |patient| {
         async move {
             let Looked { found, unseen } = look(patient, &["invalid"]).await?;
-            let names: Vec<&str> = found.iter().map(|(_, name, _)| name.as_str()).collect();
-            Ok(unseen.judge(match found.first() {
-                None => Found::ok("0", "no build of an index has failed"),
-                Some((.., ddl)) => Found::error(
-                    few(&names),
-                    "a build failed: these are written, never read, and keep no promise of uniqueness",
-                    format!("{ddl};\n-- `candlefish stats indexes` has them all"),
-                ),
-            }))
+            Ok(unseen.judge(judge_invalid(&found)))
         }
         .boxed()
     },
 };
+
+/// Of a partitioned table's index no build has failed: it waits for its partitions'.
+fn judge_invalid(found: &[Finding]) -> Found {
+    let (waiting, failed): (Vec<&Finding>, Vec<&Finding>) = found.iter().partition(|one| one.reason.starts_with(OF_PARTITIONS));
+    let names = few(&found.iter().map(|one| one.name.as_str()).collect::<Vec<_>>());
+    let remedy = |one: &Finding| {
+        let first = if one.reason.contains("UNIQUE") { "-- it is UNIQUE: there may be duplicates, which have to go first\n" } else { "" };
+        format!("{first}{};\n-- `candlefish stats indexes` has them all", one.remedy)
+    };
+    match (failed.first(), waiting.first()) {
+        (None, None) => Found::ok("0", "no build of an index has failed"),
+        (None, Some(one)) => Found::warning(
+            names,
+            "of partitioned tables: not every partition has one to ATTACH, so these promise nothing of the whole",
+            remedy(one),
+        ),
+        (Some(one), waiting) => {
+            let others = if waiting.is_some() { "; of those of partitioned tables not every partition has one" } else { "" };
+            let why = "a build failed: these are written, never read, and keep no promise of uniqueness";
+            Found::error(names, format!("{why}{others}"), remedy(one))
+        }
+    }
+}
+
+/// How the reason begins of an index of a partitioned table that not every partition has.
+const OF_PARTITIONS: &str = "not every partition";
+
+/// In the reason where a statement keeps writers waiting.
+const BLOCKS: &str = "blocks writes";
 
 pub const SUPERFLUOUS: Check = Check {
     name: "indexes",
@@ -53,15 +81,18 @@ pub const SUPERFLUOUS: Check = Check {
     run: |patient| {
         async move {
             let Looked { found, unseen } = look(patient, &["duplicate", "redundant", "missing"]).await?;
-            let count = |kind: &str| found.iter().filter(|(there, ..)| there == kind).count();
+            let count = |kind: &str| found.iter().filter(|one| one.kind == kind).count();
             let value = format!("{} duplicate, {} redundant, {} missing", count("duplicate"), count("redundant"), count("missing"));
             Ok(unseen.judge(match found.first() {
                 None => Found::ok(value, "indexes and foreign keys go together"),
-                Some((.., ddl)) => Found::warning(
-                    value,
-                    "each index costs every write; a foreign key without one makes deletes read whole tables",
-                    format!("{ddl};\n-- `candlefish stats indexes` has them all"),
-                ),
+                Some(Finding { remedy: ddl, reason, .. }) => {
+                    let blocks = if reason.contains(BLOCKS) { "-- it blocks writes until it is done\n" } else { "" };
+                    Found::warning(
+                        value,
+                        "each index costs every write; a foreign key without one makes deletes read whole tables",
+                        format!("{blocks}{ddl};\n-- `candlefish stats indexes` has them all"),
+                    )
+                }
             }))
         }
         .boxed()

@@ -5,6 +5,7 @@ mod indexes;
 mod maintenance;
 mod pgbouncer;
 mod redis;
+mod retained;
 mod settings;
 mod statements;
 mod tls;
@@ -22,7 +23,7 @@ use crate::stats::{Around, GRANT, Look, Options, PoolerState, Sheet, Unavailable
 use crate::store::RedisFacts;
 
 /// The shelf, in the order in which one would look.
-pub const SHELF: [&Check; 21] = [
+pub const SHELF: [&Check; 23] = [
     &settings::VERSION,
     &settings::DURABILITY,
     &settings::MEMORY,
@@ -43,6 +44,8 @@ pub const SHELF: [&Check; 21] = [
     &maintenance::STATISTICS,
     &maintenance::WRAPAROUND,
     &maintenance::SEQUENCES,
+    &retained::SLOTS,
+    &retained::PREPARED,
     &redis::POLICY,
 ];
 

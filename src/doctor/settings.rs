@@ -28,6 +28,11 @@ pub const DURABILITY: Check = Check {
     run: |patient| {
         async move {
             let is = |name: &str, value: &str| patient.setting(name) == Some(value);
+            // RESET takes away only what ALTER SYSTEM has said: what postgresql.conf says would come back.
+            let set = |names: &[&str], bad: &str, good: &str| -> String {
+                let wrong = names.iter().filter(|name| is(name, bad)).map(|name| format!("ALTER SYSTEM SET {name} = {good};\n"));
+                wrong.chain(["SELECT pg_reload_conf();".to_string()]).collect()
+            };
             if is("fsync", "off") || is("full_page_writes", "off") {
                 return Ok(Found::error(
                     format!(
@@ -36,14 +41,14 @@ pub const DURABILITY: Check = Check {
                         patient.setting("full_page_writes").unwrap_or("?")
                     ),
                     "a crash of the machine can damage the whole cluster",
-                    "ALTER SYSTEM RESET fsync;\nALTER SYSTEM RESET full_page_writes;\nSELECT pg_reload_conf();",
+                    set(&["fsync", "full_page_writes"], "off", "on"),
                 ));
             }
             if is("zero_damaged_pages", "on") || is("ignore_checksum_failure", "on") {
                 return Ok(Found::error(
                     "damage is passed over",
                     "zero_damaged_pages or ignore_checksum_failure is on: damaged rows vanish without a word",
-                    "ALTER SYSTEM RESET zero_damaged_pages;\nALTER SYSTEM RESET ignore_checksum_failure;\nSELECT pg_reload_conf();",
+                    set(&["zero_damaged_pages", "ignore_checksum_failure"], "on", "off"),
                 ));
             }
             if patient.setting("synchronous_commit").is_none() {
@@ -53,7 +58,7 @@ pub const DURABILITY: Check = Check {
                 return Ok(Found::warning(
                     "synchronous_commit off",
                     "a crash loses what was committed in the last moments",
-                    "ALTER SYSTEM RESET synchronous_commit;\nSELECT pg_reload_conf();",
+                    "ALTER SYSTEM SET synchronous_commit = on;\nSELECT pg_reload_conf();",
                 ));
             }
             if is("data_checksums", "off") {

@@ -16,6 +16,7 @@ pub const STAT: Stat = Stat {
         "pid",
         "blocked_by",
         "blocks",
+        "gid",
         "user",
         "application",
         "client",
@@ -40,7 +41,8 @@ pub const STAT: Stat = Stat {
 const PID: usize = 0;
 const BLOCKERS: usize = 1;
 const HOLDERS: usize = 2;
-const REMEDY: usize = 10;
+const GID: usize = 3;
+const REMEDY: usize = 11;
 
 /// The sessions in the order of the tree.
 fn rows(sessions: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
@@ -56,12 +58,23 @@ fn rows(sessions: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
         if place.depth > 0 {
             row[REMEDY] = Cell::Null;
         }
-        let tree = format!("{}{}", "  ".repeat(place.depth), place.pid);
+        // A prepared transaction is no process, and is known by its name.
+        let who = match row[GID].text() {
+            Some(gid) => format!("prepared {gid}"),
+            None => process(place.pid).to_string(),
+        };
+        let tree = format!("{}{who}", "  ".repeat(place.depth));
+        let blocked_by = place.blocked_by.map(process);
         let first =
-            [Cell::Text(tree), Cell::Int(place.depth as i64), Cell::Int(place.pid), place.blocked_by.into(), Cell::Int(place.blocks)];
+            [Cell::Text(tree), Cell::Int(place.depth as i64), Cell::Int(process(place.pid)), blocked_by.into(), Cell::Int(place.blocks)];
         Some(first.into_iter().chain(row.drain(HOLDERS + 1..)).collect())
     };
     waits.tree().into_iter().filter_map(place).collect()
+}
+
+/// As pg_blocking_pids() has it: 0 for each prepared transaction, which the query tells apart by numbers below it.
+fn process(pid: i64) -> i64 {
+    pid.max(0)
 }
 
 /// For whom each waits.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::server::{Server, machine};
-use crate::stats::session;
+use crate::stats::{session, session_at, until};
 use crate::support::{Case, Database, addresses, query};
 
 fn check<'a>(document: &'a Value, name: &str) -> &'a Value {
@@ -22,7 +22,7 @@ fn a_stack_of_ours_is_in_order() {
     let case =
         Case::new("in order").database(&database).env("POOLER_URL", &database.pooler_url()).env("REDIS_URL", &addresses().redis_url());
     let document = case.run("doctor --json -d {url}").exit(0).json();
-    assert_eq!(document["checks"].as_array().unwrap().len(), 21);
+    assert_eq!(document["checks"].as_array().unwrap().len(), 23);
     for name in
         ["server-version", "tls", "pool-sums", "pgbouncer-mode", "invalid-indexes", "indexes", "autovacuum", "wraparound", "redis-policy"]
     {
@@ -35,7 +35,7 @@ fn a_stack_of_ours_is_in_order() {
         !statements["why"].as_str().unwrap().contains("on average"),
         "a server without slow statements is not at fault: {statements:#}"
     );
-    case.run("doctor --ignore tls -d {url}").exit(0).stdout_has("server-version").stderr_has("20 checks");
+    case.run("doctor --ignore tls -d {url}").exit(0).stdout_has("server-version").stderr_has("22 checks");
     case.run("doctor --ignore nonsense -d {url}").exit(2);
     case.run("doctor -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("cannot be reached");
     case.run("doctor --redis redis://127.0.0.1:1 -d {url}").exit(1).stdout_has("unreachable");
@@ -197,13 +197,97 @@ fn each_sin_is_found_with_its_remedy() {
     case.run_args(["doctor", "--fail-on", "warning", "-d", &url]).exit(1).stdout_has("CREATE EXTENSION pg_stat_statements");
     // A user who sees little is told so, and no check falls over.
     let document = case.run_args(["doctor", "--json", "-d", &server.url_as("nobody")]).json();
-    assert_eq!(document["checks"].as_array().unwrap().len(), 21, "{document:#}");
+    assert_eq!(document["checks"].as_array().unwrap().len(), 23, "{document:#}");
     for (name, remedy) in
         [("sequences", "GRANT pg_read_all_data TO nobody"), ("pending-restart", "GRANT pg_monitor TO nobody"), ("passwords", "pg_authid")]
     {
         let found = check(&document, name);
         assert!(found["verdict"] == "unknown" && found["remedy"].as_str().unwrap().contains(remedy), "{found:#}");
     }
+}
+
+/// What is kept for somebody who does not come back, and what postgresql.conf itself says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_for_nobody_is_found_and_let_go() {
+    let server = Server::start(&machine(), &["max_prepared_transactions = 4", "full_page_writes = off", "max_replication_slots = 4"]);
+    let case = Case::new("kept");
+    let url = server.url();
+    server.rows("SELECT pg_create_physical_replication_slot('idle', true)");
+    server.rows("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
+    for (gid, row) in [("it''s 1", 1), ("second", 2), ("reads", 0)] {
+        server.rows(&format!("BEGIN; SELECT FROM t WHERE false; UPDATE t SET id = id WHERE id = {row}; PREPARE TRANSACTION '{gid}'"));
+    }
+    let document = case.run_args(["doctor", "--json", "-d", &url]).exit(1).json();
+    let durability = check(&document, "durability");
+    let remedy = durability["remedy"].as_str().unwrap();
+    assert_eq!(remedy, "ALTER SYSTEM SET fsync = on;\nALTER SYSTEM SET full_page_writes = on;\nSELECT pg_reload_conf();");
+    let slots = check(&document, "replication-slots");
+    assert!(slots["verdict"] == "warning" && slots["value"].as_str().unwrap().starts_with("idle: the first keeps "), "{slots:#}");
+    assert!(slots["remedy"].as_str().unwrap().contains("\nSELECT pg_drop_replication_slot('idle');\n"), "{slots:#}");
+    let prepared = check(&document, "prepared-transactions");
+    assert!(prepared["verdict"] == "ok" && prepared["value"] == "3", "{prepared:#}");
+    for statement in remedy.lines() {
+        server.rows(statement);
+    }
+
+    // Each that somebody waits for is a root of its own.
+    let mut waiters = Vec::new();
+    for row in [1, 2] {
+        let waiter = session_at(&url).await;
+        waiters.push(tokio::spawn(async move { waiter.batch_execute(&format!("DELETE FROM t WHERE id = {row}")).await }));
+    }
+    let watcher = session_at(&url).await;
+    until(&watcher, "SELECT count(*) = 2 FROM pg_locks WHERE NOT granted").await;
+    let locks = case.run_args(["stats", "locks", "--json", "-d", &url]).exit(0).json();
+    let rows = locks["rows"].as_array().unwrap();
+    let mut roots: Vec<_> =
+        rows.iter().filter(|row| row["depth"] == 0).map(|row| (row["gid"].as_str().unwrap(), row["blocks"].as_i64().unwrap())).collect();
+    roots.sort_unstable();
+    assert_eq!((rows.len(), roots), (4, vec![("it's 1", 1), ("second", 1)]), "{locks:#}");
+    let root = rows.iter().find(|row| row["gid"] == "it's 1").unwrap();
+    assert!(root["user"] == "candlefish" && root["state_seconds"].is_number() && root["state"] == "prepared transaction", "{root:#}");
+    let remedy = "COMMIT PREPARED 'it''s 1' or ROLLBACK PREPARED 'it''s 1' -- ask the coordinator first; in database postgres as candlefish or a superuser";
+    assert_eq!(root["remedy"], remedy);
+    for gid in ["it''s 1", "second", "reads"] {
+        server.rows(&format!("ROLLBACK PREPARED '{gid}'"));
+    }
+    for waiter in waiters {
+        waiter.await.unwrap().unwrap();
+    }
+    server.rows("SELECT pg_drop_replication_slot('idle')");
+    let document = case.run_args(["doctor", "--json", "-d", &url]).json();
+    for name in ["replication-slots", "prepared-transactions", "durability"] {
+        assert_eq!(check(&document, name)["verdict"], "ok", "{document:#}");
+    }
+}
+
+/// An index that not every partition has waits for them: no build of it has failed, and none is missing beside it.
+#[test]
+fn indexes_of_partitioned_tables_are_told_as_what_they_are() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE one (id int PRIMARY KEY); CREATE TABLE parts (a int REFERENCES one) PARTITION BY RANGE (a); \
+         CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (9)",
+    );
+    let case = Case::new("partitioned").database(&database);
+    let found = |name: &str| check(&case.run("doctor --json -d {url}").json(), name).clone();
+    let missing = case.run("stats indexes --json -d {url}").exit(0).json()["rows"].clone();
+    assert!(
+        missing[0]["ddl"] == "CREATE INDEX ON public.parts (a)" && missing[0]["reason"].as_str().unwrap().contains("blocks writes"),
+        "{missing:#}"
+    );
+    assert!(found("indexes")["remedy"].as_str().unwrap().starts_with("-- it blocks writes until it is done\nCREATE INDEX ON public.parts"));
+    database.execute("CREATE INDEX parts_a ON ONLY parts (a)");
+    let waits = found("invalid-indexes");
+    assert!(waits["verdict"] == "warning" && waits["why"].as_str().unwrap().contains("ATTACH"), "{waits:#}");
+    assert_eq!(found("indexes")["verdict"], "ok");
+    database.execute("CREATE TABLE twice AS SELECT 1 AS id FROM generate_series(1, 2)");
+    database.try_execute("CREATE UNIQUE INDEX CONCURRENTLY twice_id ON twice (id)").unwrap_err();
+    let failed = found("invalid-indexes");
+    assert!(
+        failed["verdict"] == "error" && failed["remedy"].as_str().unwrap().starts_with("-- it is UNIQUE: there may be duplicates"),
+        "{failed:#}"
+    );
 }
 
 /// A server of the stack that has died is missed; one that was stopped is no part of it.

@@ -49,8 +49,10 @@ indexes AS MATERIALIZED (
 invalid AS (
     SELECT i.*, 'invalid' AS finding,
         CASE WHEN i.is_partitioned THEN 'not every partition has it'
-            ELSE 'a concurrent build failed: it is written, and never read' END AS reason,
-        CASE WHEN i.is_partitioned THEN '-- CREATE INDEX on each partition that lacks it, then ALTER INDEX … ATTACH PARTITION'
+            ELSE 'a concurrent build failed: it is written, and never read' || CASE
+                WHEN i.indisunique THEN '; it is UNIQUE: there may be duplicates, which have to go before it can be built' ELSE '' END
+            END AS reason,
+        CASE WHEN i.is_partitioned THEN '-- CREATE INDEX CONCURRENTLY on each partition that lacks it, then ALTER INDEX … ATTACH PARTITION'
             WHEN i.indexrelid::regclass::text ~ '_cc(new|old)[0-9]*"?$' THEN format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
             ELSE format('REINDEX INDEX CONCURRENTLY %s', i.indexrelid::regclass) END AS ddl
     FROM indexes i
@@ -104,7 +106,8 @@ served AS MATERIALIZED (
     SELECT DISTINCT ON (f.oid) f.oid, i.indexrelid AS keeper
     FROM foreign_keys f
     JOIN indexes i ON i.indrelid = f.conrelid
-    WHERE i.indisvalid AND i.n >= cardinality(f.conkey)
+    -- One that not every partition has is to be completed: another one beside it mends nothing.
+    WHERE (i.indisvalid OR i.is_partitioned) AND i.n >= cardinality(f.conkey)
         -- A key that is NULL refers to nothing: an index may leave it out.
         AND (i.predicate = '' OR NOT EXISTS (
             SELECT FROM regexp_split_to_table(i.predicate, ' AND ') AS part
@@ -137,7 +140,9 @@ found AS (
     SELECT 4, finding, indrelid, indexrelid, reason, scans, ddl FROM unused
     UNION ALL
     SELECT 5, 'missing', f.conrelid, NULL,
-        format('foreign key %s: each delete in %s reads the whole table', quote_ident(f.conname), f.confrelid::regclass), NULL,
+        format('foreign key %s: each delete in %s reads the whole table', quote_ident(f.conname), f.confrelid::regclass) || CASE
+            WHEN f.relkind = 'p' THEN '; of a partitioned table the statement blocks writes until it is done; without that: ON ONLY it, '
+                'CONCURRENTLY on each partition, then ALTER INDEX … ATTACH PARTITION' ELSE '' END, NULL,
         format('CREATE INDEX%s ON %s (%s)', CASE WHEN f.relkind = 'p' THEN '' ELSE ' CONCURRENTLY' END, f.conrelid::regclass,
             (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY u.position)
              FROM unnest(f.conkey) WITH ORDINALITY AS u (attnum, position)

@@ -1,0 +1,119 @@
+//! What is kept for somebody who may never come back: WAL for replication slots, locks and old rows for prepared transactions.
+
+use futures_util::FutureExt as _;
+
+use crate::doctor::{Check, Found, few};
+use crate::model::Cell;
+
+pub const SLOTS: Check = Check {
+    name: "replication-slots",
+    about: "no replication slot keeps WAL for nobody",
+    run: |patient| {
+        async move {
+            let answer = patient.observer.ask(include_str!("queries/slots.sql"), &[]).await?;
+            let is_unlimited = patient.number("max_slot_wal_keep_size").map(|megabytes| megabytes < 0.0);
+            Ok(match is_unlimited {
+                None => patient.unseen("max_slot_wal_keep_size"),
+                Some(is_unlimited) => judge_slots(&answer.rows, is_unlimited),
+            })
+        }
+        .boxed()
+    },
+};
+
+/// Of slots that nobody uses, and those that are lost, which come first: name, literal, lost, bytes retained.
+fn judge_slots(rows: &[Vec<Cell>], is_unlimited: bool) -> Found {
+    let names = |rows: &[&Vec<Cell>]| few(&rows.iter().filter_map(|row| row[0].text()).collect::<Vec<_>>());
+    let drop = |row: &[Cell]| format!("SELECT pg_drop_replication_slot({});", row[1].text().unwrap_or_default());
+    let (lost, idle): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[2] == Cell::Bool(true));
+    match (lost.first(), idle.first()) {
+        (Some(first), _) => Found::error(
+            names(&lost),
+            "these are lost: the WAL from which their consumers would go on is gone",
+            format!(
+                "-- its consumer (a standby, a subscription) has to be made anew; once nobody uses the slot any more:\n{}",
+                drop(first)
+            ),
+        ),
+        (None, Some(first)) if is_unlimited => {
+            let retained = first[3].number().map_or(String::new(), |bytes| format!(": the first keeps {:.0} MB", bytes / 1_048_576.0));
+            Found::warning(
+                format!("{}{retained}", names(&idle)),
+                "nobody uses these, and max_slot_wal_keep_size is -1: the WAL that they keep grows until the disk is full",
+                format!(
+                    "-- connect its consumer again; only where it never comes back (it could not go on without the slot):\n{}\n\
+                     -- or let no slot keep more than the disk bears: ALTER SYSTEM SET max_slot_wal_keep_size",
+                    drop(first)
+                ),
+            )
+        }
+        (None, Some(_)) => Found::ok(names(&idle), "nobody uses these; max_slot_wal_keep_size limits the WAL that they keep"),
+        (None, None) => Found::ok("", "no slot keeps WAL for nobody"),
+    }
+}
+
+/// Two-phase commits take seconds; who leaves one for so long has forgotten it, or has died.
+const LONG_SECONDS: f64 = 3600.0;
+
+pub const PREPARED: Check = Check {
+    name: "prepared-transactions",
+    about: "no prepared transaction is left behind",
+    run: |patient| {
+        async move {
+            let answer = patient.observer.ask(include_str!("queries/prepared.sql"), &[]).await?;
+            Ok(judge_prepared(&answer.rows))
+        }
+        .boxed()
+    },
+};
+
+/// gid, literal, owner, database and age of each, the oldest first.
+fn judge_prepared(rows: &[Vec<Cell>]) -> Found {
+    let age = |row: &[Cell]| row[4].number().unwrap_or_default();
+    let old: Vec<&Vec<Cell>> = rows.iter().filter(|row| age(row) >= LONG_SECONDS).collect();
+    let Some(first) = old.first() else {
+        return Found::ok(rows.len().to_string(), "no prepared transaction is older than an hour");
+    };
+    let text = |row: &[Cell], at: usize| row[at].text().unwrap_or_default().to_string();
+    let said: Vec<String> =
+        old.iter().map(|row| format!("{} of {} for {:.1} hours", text(row, 0), text(row, 2), age(row) / 3600.0)).collect();
+    let literal = text(first, 1);
+    Found::warning(
+        few(&said.iter().map(String::as_str).collect::<Vec<_>>()),
+        "each keeps its locks, and keeps vacuum from cleaning up, until somebody ends it",
+        format!(
+            "-- ask its coordinator which: COMMIT PREPARED {literal} or ROLLBACK PREPARED {literal}, in database {} as {} or a superuser",
+            text(first, 3),
+            text(first, 2)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn slots_that_keep_wal_for_nobody() {
+        let row = |name: &str, is_lost: bool| vec![name.into(), Cell::Text(format!("'{name}'")), Cell::Bool(is_lost), Cell::Int(3 << 20)];
+        let both = judge_slots(&[row("gone", true), row("idle", false)], true);
+        assert_eq!((both.verdict, both.value.as_str()), (Verdict::Error, "gone"));
+        let idle = judge_slots(&[row("idle", false)], true);
+        assert_eq!((idle.verdict, idle.value.as_str()), (Verdict::Warning, "idle: the first keeps 3 MB"));
+        assert!(idle.remedy.unwrap().contains("\nSELECT pg_drop_replication_slot('idle');\n"));
+        assert_eq!(judge_slots(&[row("idle", false)], false).verdict, Verdict::Ok);
+        assert_eq!(judge_slots(&[], true).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_prepared_transaction_is_left_behind_after_an_hour() {
+        let row = |gid: &str, age: f64| vec![gid.into(), Cell::Text(format!("'{gid}'")), "app".into(), "shop".into(), Cell::Real(age)];
+        assert_eq!(judge_prepared(&[row("young", 3599.0)]).verdict, Verdict::Ok);
+        let old = judge_prepared(&[row("old", 9000.0), row("young", 1.0)]);
+        assert_eq!((old.verdict, old.value.as_str()), (Verdict::Warning, "old of app for 2.5 hours"));
+        let remedy =
+            "-- ask its coordinator which: COMMIT PREPARED 'old' or ROLLBACK PREPARED 'old', in database shop as app or a superuser";
+        assert_eq!(old.remedy.unwrap(), remedy);
+    }
+}

@@ -161,7 +161,7 @@ pub const METRICS: [Metric; 10] = [
     },
     Metric {
         name: "error_rate",
-        about: "calls that failed for good; of the database: transactions that were rolled back",
+        about: "calls that failed for good; of the database: transactions that were rolled back, a deliberate ROLLBACK among them",
         unit: Unit::Ratio,
         window_ms: 60_000,
         formulas: &[

@@ -79,6 +79,8 @@ pub struct AlertReport {
     pub held_until: Option<i64>,
     /// Why the value is not known, or not judged.
     pub reason: Option<String>,
+    /// What its source counts, where that is not what the metric's name says.
+    pub about: Option<&'static str>,
     /// The look told something.
     #[serde(skip)]
     pub is_judged: bool,
@@ -178,6 +180,12 @@ fn parts(metric: &Metric, outcome: &Outcome) -> (Option<f64>, Option<&'static st
     }
 }
 
+/// PostgreSQL does not say why a transaction was rolled back.
+fn counts_otherwise(metric: &Metric, source: Option<&'static str>) -> Option<&'static str> {
+    let is_of_rollbacks = metric.name == "error_rate" && source == Some(Source::Database.name());
+    is_of_rollbacks.then_some("transactions that were rolled back, of all: a deliberate ROLLBACK is counted as an error")
+}
+
 /// Said where there were too few events for a verdict.
 fn too_few(rule: &Rule, outcome: &Outcome) -> Option<String> {
     let (Outcome::Value(seen) | Outcome::StandIn(seen, ..)) = outcome else { return None };
@@ -255,6 +263,7 @@ impl AlertReport {
             source,
             held_until,
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            about: counts_otherwise(metric, source),
             is_judged: !outcome.is_failure(),
         }
     }
@@ -290,7 +299,7 @@ impl KpiReport {
         };
         KpiReport {
             name: kpi.name,
-            about: kpi.about,
+            about: counts_otherwise(missed.condition.metric, source).unwrap_or(kpi.about),
             value,
             target,
             comparison,

@@ -82,6 +82,9 @@ impl Notice {
         if let Some(source) = report.source {
             annotations.insert("source".to_string(), source.to_string());
         }
+        if let Some(about) = report.about {
+            annotations.entry("about".to_string()).or_insert_with(|| about.to_string());
+        }
         // An end that nobody saw is told as one.
         if let Some(reason) = &report.reason {
             annotations.insert("reason".to_string(), reason.clone());

@@ -206,7 +206,7 @@ fn tables(ui: &Ui, status: &Status) -> String {
             alert.condition.clone(),
             alert.since.map_or(String::new(), clock),
             alert.source.unwrap_or_default().to_string(),
-            alert.reason.clone().unwrap_or_default(),
+            [alert.reason.as_deref(), alert.about].into_iter().flatten().collect::<Vec<_>>().join("; "),
         ]);
     }
     format!("{}\n{}", kpis.shown(ui), alerts.shown(ui))
@@ -394,6 +394,7 @@ mod tests {
             source: Some("instances"),
             held_until,
             reason: held_until.map(|_| "no instance is alive".to_string()),
+            about: None,
             is_judged: held_until.is_none(),
         };
         let status = |held_until| Status {

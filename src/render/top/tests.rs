@@ -30,6 +30,7 @@ fn alert(name: &str, severity: &str, state: Shown, value: Option<f64>) -> AlertR
         source: Some("pgbouncer"),
         held_until: None,
         reason: value.is_none().then(|| "nothing happened in the window".to_string()),
+        about: None,
         is_judged: value.is_some(),
     }
 }

@@ -25,7 +25,10 @@ impl Signals {
         tokio::spawn(async move {
             loop {
                 told_to_end(signals.next().await);
-                tokio::time::sleep(TO_END).await;
+                tokio::select! {
+                    again = signals.next() => told_to_end(again),
+                    () = tokio::time::sleep(TO_END) => {}
+                }
                 go_on();
             }
         });

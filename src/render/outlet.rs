@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const SAID: Duration = Duration::from_secs(60);
 /// Whose reader has not read anything for so long reads no more, when the process ends; and nobody is waited for longer than the second.
 const PATIENCE: Duration = Duration::from_millis(300);
 const PATIENCE_MOST: Duration = Duration::from_millis(800);
+
+/// Between two tries to write to what has too little room.
+const A_MOMENT: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -227,7 +231,10 @@ impl Outlet {
                 continue;
             };
             drop(waiting);
-            let written = piece.parts.iter().try_for_each(|(stream, text)| write_whole(*stream, text.as_bytes()));
+            let written = piece.parts.iter().try_for_each(|(stream, text)| match stream {
+                Stream::Out => write_whole(io::stdout().as_fd(), text.as_bytes()),
+                Stream::Err => write_whole(io::stderr().as_fd(), text.as_bytes()),
+            });
             let end = written.err().map(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => End::Left,
                 _ => End::Failed(error.to_string()),
@@ -298,20 +305,25 @@ impl Dropped {
 /// The signal that has told this process to end, and when it did.
 static TOLD: OnceLock<(u8, Instant)> = OnceLock::new();
 
-/// Something was not written because the process was told to end, and nobody read.
-static UNREAD: OnceLock<()> = OnceLock::new();
+/// It was told so again: nobody is waited for any more.
+static TOLD_AGAIN: AtomicBool = AtomicBool::new(false);
+
+/// Of each stream: something was not written because the process was told to end, and nobody read.
+static UNREAD: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 
 /// What a pipe takes without waiting, once it takes anything.
 const AT_ONCE: usize = 4096;
 
-/// Whoever waits for a reader waits no longer than for a moment.
+/// Whoever waits for a reader waits for a while yet; when it is told so again, no longer.
 pub fn told_to_end(signal: u8) {
-    let _ = TOLD.set((signal, Instant::now()));
+    if TOLD.set((signal, Instant::now())).is_err() {
+        TOLD_AGAIN.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The signal on which something was left unsaid.
 pub fn left_unsaid() -> Option<u8> {
-    UNREAD.get().and(TOLD.get()).map(|(signal, _)| *signal)
+    TOLD.get().filter(|_| UNREAD.iter().any(|unread| unread.load(Ordering::Relaxed))).map(|(signal, _)| *signal)
 }
 
 /// Writes all of it, waiting for its reader, of a command that has nothing else to do; but whoever is told to end waits no more.
@@ -319,6 +331,7 @@ pub fn write_until_told(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
     const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
     let (out, err) = (io::stdout(), io::stderr());
     let file: BorrowedFd<'_> = if stream == Stream::Out { out.as_fd() } else { err.as_fd() };
+    let unread = &UNREAD[stream as usize];
     let mut progress = Instant::now();
     while !bytes.is_empty() {
         let is_ready = match poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&LOOK)) {
@@ -328,22 +341,31 @@ pub fn write_until_told(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
         };
         if is_ready {
             match rustix::io::write(file, &bytes[..bytes.len().min(AT_ONCE)]) {
-                Ok(count) => bytes = &bytes[count..],
-                Err(Errno::INTR | Errno::AGAIN) => {}
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    progress = Instant::now();
+                    continue;
+                }
+                Err(Errno::INTR) => {}
+                // There is room, and less than it takes: it is not read.
+                Err(Errno::AGAIN) => std::thread::sleep(A_MOMENT),
                 Err(error) => return Err(error.into()),
             }
-            progress = Instant::now();
-        } else if TOLD.get().is_some_and(|(_, told)| UNREAD.get().is_some() || progress.max(*told).elapsed() > PATIENCE) {
-            let _ = UNREAD.set(());
+        }
+        let gives_up = |told: &Instant| {
+            let is_known = unread.load(Ordering::Relaxed) || TOLD_AGAIN.load(Ordering::Relaxed);
+            is_known || progress.max(*told).elapsed() > PATIENCE
+        };
+        if TOLD.get().is_some_and(|(_, told)| gives_up(told)) {
+            unread.store(true, Ordering::Relaxed);
             return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it"));
         }
     }
     Ok(())
 }
 
-fn write_whole(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
-    let (out, err) = (io::stdout(), io::stderr());
-    let file: BorrowedFd<'_> = if stream == Stream::Out { out.as_fd() } else { err.as_fd() };
+/// Writes all of it, whatever its other end has made of the file: one that does not wait is waited for.
+pub fn write_whole(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {
             Ok(count) => bytes = &bytes[count..],
@@ -351,6 +373,7 @@ fn write_whole(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
             // Whoever has started us wants its end of the pipe so.
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], None);
+                std::thread::sleep(Duration::from_millis(1));
             }
             Err(error) => return Err(error.into()),
         }
@@ -364,6 +387,21 @@ mod tests {
 
     fn piece(stream: Stream, length: usize) -> Piece {
         Piece { parts: vec![(stream, "x".repeat(length))] }
+    }
+
+    #[test]
+    fn a_pipe_that_does_not_wait_is_waited_for() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let reading = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            let mut read = Vec::new();
+            io::Read::read_to_end(&mut reader, &mut read).unwrap();
+            read.len()
+        });
+        write_whole(writer.as_fd(), &vec![b'x'; 300_000]).unwrap();
+        drop(writer);
+        assert_eq!(reading.join().unwrap(), 300_000);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! that comes about, and a terminal that takes nothing (Ctrl-S, a reader that hangs) keeps nobody waiting.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{Action, LocalModes, OptionalActions, Termios, tcflow, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 
 use crate::model::Failure;
+use crate::render::outlet::write_whole;
 
 /// How long the last of what is drawn may take before a stopped terminal is let go on, and then once more.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -60,7 +61,7 @@ impl Screen {
         };
         let drawing = Arc::new(Drawing::default());
         let thread = drawing.clone();
-        std::thread::spawn(move || thread.draw(terminal));
+        std::thread::spawn(move || thread.draw(&terminal));
         let screen = Screen { before, drawing };
         screen.draw("\x1b[?1049h\x1b[?25l\x1b[2J")?;
         Ok(screen)
@@ -128,7 +129,7 @@ impl Drawing {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn draw(&self, mut terminal: File) {
+    fn draw(&self, terminal: &File) {
         let mut is_last = false;
         while !is_last {
             let mut ahead = self.ahead();
@@ -144,7 +145,7 @@ impl Drawing {
                 }
             };
             drop(ahead);
-            let written = terminal.write_all(text.as_bytes());
+            let written = write_whole(terminal.as_fd(), text.as_bytes());
             let mut ahead = self.ahead();
             is_last |= written.is_err();
             ahead.failed = written.err();

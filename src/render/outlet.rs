@@ -23,6 +23,9 @@ const SAID: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_millis(300);
 const PATIENCE_MOST: Duration = Duration::from_millis(800);
 
+/// What stdout is for somebody has asked for, and may read slowly: a command that waits for a reader, and is told to end, gives it this.
+const PATIENCE_OUT: Duration = Duration::from_secs(5);
+
 /// Between two tries to write to what has too little room.
 const A_MOMENT: Duration = Duration::from_millis(10);
 
@@ -332,6 +335,7 @@ pub fn write_until_told(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
     let (out, err) = (io::stdout(), io::stderr());
     let file: BorrowedFd<'_> = if stream == Stream::Out { out.as_fd() } else { err.as_fd() };
     let unread = &UNREAD[stream as usize];
+    let patience = if stream == Stream::Out { PATIENCE_OUT } else { PATIENCE };
     let mut progress = Instant::now();
     while !bytes.is_empty() {
         let is_ready = match poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&LOOK)) {
@@ -354,7 +358,7 @@ pub fn write_until_told(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
         }
         let gives_up = |told: &Instant| {
             let is_known = unread.load(Ordering::Relaxed) || TOLD_AGAIN.load(Ordering::Relaxed);
-            is_known || progress.max(*told).elapsed() > PATIENCE
+            is_known || progress.max(*told).elapsed() > patience
         };
         if TOLD.get().is_some_and(|(_, told)| gives_up(told)) {
             unread.store(true, Ordering::Relaxed);

@@ -35,9 +35,9 @@ pub struct Args {
     /// slow-queries: the least mean time, in milliseconds
     #[arg(long, value_name = "MS", value_parser = milliseconds, default_value_t = 100.0)]
     min_ms: f64,
-    /// How many rows of a long list; how many more there are is said [default: 20 in a table, 10000 in JSON and CSV]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    limit: Option<i64>,
+    /// How many rows of a long list; how many more there are is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..), default_value_t = 20)]
+    limit: i64,
     /// slow-queries: by what they are ordered
     #[arg(long, value_enum, default_value_t = Sort::Total, value_name = "BY")]
     sort: Sort,
@@ -104,7 +104,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let fleet = if wants_fleet { settings.fleet_beside(args.redis.as_deref(), args.namespace.as_deref(), &address, ui)? } else { None };
     let options = Options {
         min_ms: args.min_ms,
-        limit: args.limit.unwrap_or(if ui.format == Format::Table { 20 } else { 10_000 }),
+        limit: args.limit,
         sort: args.sort,
         min_size: args.min_size,
         min_age: args.min_age,

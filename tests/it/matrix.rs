@@ -20,7 +20,7 @@ fn all(server: &Server, user: &str, unavailable: &[&str]) -> Vec<Value> {
     let case = Case::new(user);
     let code = i32::from(!unavailable.is_empty());
     let url = server.url_as(user);
-    let output = case.run_args(["stats", "all", "--min-ms", "0", "--json", "-d", &url]);
+    let output = case.run_args(["stats", "all", "--min-ms", "0", "--limit", "10000", "--json", "-d", &url]);
     let stats = output.json()["stats"].as_array().unwrap_or_else(|| panic!("{}", output.stderr)).clone();
     let missing: Vec<_> = stats.iter().filter(|stat| stat["available"] != true).map(|stat| (&stat["stat"], &stat["notes"])).collect();
     assert_eq!(output.code, Some(code), "{user}: {missing:#?} {}", output.stderr);

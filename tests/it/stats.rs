@@ -285,7 +285,7 @@ async fn what_is_not_known_is_neither_0_nor_a_finding() {
 
     // Hidden statements are one, and grow by what was called.
     let mut command = case.command();
-    command.args(["stats", "slow-queries", "--watch", "200ms", "--count", "500", "--min-ms", "0", "--json", "-d"]);
+    command.args(["stats", "slow-queries", "--watch", "200ms", "--count", "500", "--min-ms", "0", "--limit", "10000", "--json", "-d"]);
     let mut child = command.arg(server.url_as("nobody")).spawn().unwrap();
     let mut hidden = Vec::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
@@ -427,7 +427,8 @@ fn watching_shows_rates_and_notices_a_reset() {
     database.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE t AS SELECT i FROM generate_series(1, 1000) i");
     let case = Case::new("watch").database(&database);
     let mut command = case.command();
-    let words = ["stats", "slow-queries", "tables", "--watch", "300ms", "--count", "500", "--min-ms", "0", "--json", "-d"];
+    let words =
+        ["stats", "slow-queries", "tables", "--watch", "300ms", "--count", "500", "--min-ms", "0", "--limit", "10000", "--json", "-d"];
     let mut child = command.args(words).arg(database.url()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     let (mut scans_seen, mut reset_seen) = (false, false);

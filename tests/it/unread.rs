@@ -84,10 +84,11 @@ fn a_slow_reader_has_all_of_it() {
         database.execute(&tables);
     }
     let case = Case::new("slow reader").database(&database);
-    let whole = case.run("stats tables --json -d {url}").exit(0).json();
+    let whole = case.run("stats tables --limit 10000 --json -d {url}").exit(0).json();
     assert_eq!(whole["rows"].as_array().unwrap().len(), 900);
     let mut command = case.command();
-    let mut child = command.args(["stats", "tables", "--json", "-d", &database.url()]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.args(["stats", "tables", "--limit", "10000", "--json", "-d", &database.url()]).stdout(Stdio::piped()).spawn().unwrap();
     wait_until_it_waits(child.id());
     let mut text = String::new();
     std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut text).unwrap();

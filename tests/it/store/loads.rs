@@ -112,7 +112,7 @@ fn a_hot_key_is_mostly_loaded_anew_before_it_ends_and_once_for_all_instances() {
         let sum = |count: fn(&candlefish::store::QueryStatus) -> u64| told.iter().map(count).sum::<u64>();
         let (ahead, late) = (sum(|query| query.refreshed_ahead), sum(|query| query.l1.misses_by_cause.expired));
         // A machine that keeps a process from its work for a tenth of a second makes it late.
-        assert!(late * 2 <= ahead, "{late} times its time was over before the new answer came, of {ahead}");
+        assert!(late * 3 <= ahead, "{late} times its time was over before the new answer came, of {ahead}");
         let loads = sum(|query| query.database.count);
         assert!(loads * 4 <= ahead * 3, "{loads} loads for {ahead} refreshments of two instances");
     });

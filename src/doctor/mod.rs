@@ -204,12 +204,13 @@ impl<'a> Patient<'a> {
         Ok(patient)
     }
 
-    /// What this role or connection has for itself is not what others have: what they have is known from the server's files, or not at all.
+    /// What this role or connection has for itself is not what others have: what they have is known from what the database says, or the
+    /// server's files, or not at all.
     async fn forget(&mut self, own: &[&str]) -> Result<()> {
         if own.is_empty() {
             return Ok(());
         }
-        let said = self.look().server_settings(&own.join(" ")).await?.unwrap_or_default();
+        let said = self.look().server_settings(&own.join(" ")).await?;
         for name in own {
             match (said.iter().find(|(there, _)| there == name), self.settings.get_mut(*name)) {
                 (Some((_, value)), Some(setting)) => setting.value.clone_from(value),

@@ -1,6 +1,7 @@
 //! Whether the server counts at all, since when, and whom it leaves out: what was not counted is unknown, and no 0.
 
 use anyhow::Result;
+use serde_json::{Map, Value};
 
 use crate::model::Cell;
 use crate::postgres::Type;
@@ -112,12 +113,12 @@ impl Look<'_> {
             let whom = match (row[1].text(), &row[3]) {
                 (Some(role), _) => Whom::Role(role.to_string()),
                 (None, Cell::Bool(_)) => Whom::Everybody,
-                (None, _) => match self.server_settings(&setting).await? {
+                (None, _) => match self.server_settings(&setting).await?.first() {
                     None => {
                         gaps.push(Gap { setting, whom: Whom::Hidden, remedy: text(4) });
                         continue;
                     }
-                    Some(said) if said.iter().any(|(_, value)| matches!(value.as_str(), "off" | "none")) => Whom::Everybody,
+                    Some((_, value)) if matches!(value.as_str(), "off" | "none") => Whom::Everybody,
                     Some(_) => continue,
                 },
             };
@@ -126,12 +127,23 @@ impl Look<'_> {
         Ok(gaps)
     }
 
-    /// What these settings, with blanks between their names, are for who has none of his own: name and value. None where this user may not read it.
-    pub async fn server_settings(&self, settings: &str) -> Result<Option<Vec<(String, String)>>> {
-        if self.ask(MAY_READ_FILES, &[]).await?.rows != [[Cell::Bool(true)]] {
-            return Ok(None);
+    /// What these settings, with blanks between their names, are for who has none of his own: name and value. What this database, or all of them, have said
+    /// comes before the server's files; of settings that only those tell nothing is there where this user may not read them.
+    pub async fn server_settings(&self, settings: &str) -> Result<Vec<(String, String)>> {
+        let said = self.ask(include_str!("queries/settings_of_all.sql"), &[(&settings, Type::TEXT)]).await?;
+        let mut rows = said.rows;
+        if self.ask(MAY_READ_FILES, &[]).await?.rows == [[Cell::Bool(true)]] {
+            let files = self.ask(include_str!("queries/settings_of_files.sql"), &[(&settings, Type::TEXT)]).await?;
+            rows.extend(files.rows);
         }
-        let answer = self.ask(include_str!("queries/server_settings.sql"), &[(&settings, Type::TEXT)]).await?;
-        Ok(Some(answer.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].text()?.to_string()))).collect()))
+        let mut written = Map::new();
+        for row in &rows {
+            if let Some(name) = row[0].text() {
+                written.entry(name).or_insert_with(|| row[1].text().into());
+            }
+        }
+        let written = Value::Object(written).to_string();
+        let answer = self.ask(include_str!("queries/server_settings.sql"), &[(&written, Type::TEXT)]).await?;
+        Ok(answer.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].text()?.to_string()))).collect())
     }
 }

@@ -80,6 +80,20 @@ async fn what_is_not_counted_is_unknown_and_calls_nothing_unused() {
     let found = asked.verdict("idle-in-transaction-timeout");
     assert!(found["verdict"] == "warning" && found["value"] == "off", "{found:#}");
     assert_eq!(asked.verdict("io-timing")["value"], "off");
+    // What this database says comes before the server's files, and what all databases say comes after this one's; each in whatever words.
+    let timeout = || asked.verdict("idle-in-transaction-timeout");
+    asked.server.rows("ALTER SYSTEM SET idle_in_transaction_session_timeout = '5min'");
+    asked.server.rows("SELECT pg_reload_conf()");
+    assert_eq!((&timeout()["verdict"], &timeout()["value"]), (&"ok".into(), &"300 s".into()));
+    asked.server.rows("ALTER ROLE ALL SET idle_in_transaction_session_timeout = 0");
+    assert_eq!((&timeout()["verdict"], &timeout()["value"]), (&"warning".into(), &"off".into()));
+    asked.server.rows("ALTER DATABASE postgres SET idle_in_transaction_session_timeout = '2min'");
+    assert_eq!(timeout()["value"], "120 s");
+    asked.server.rows("ALTER DATABASE postgres SET track_io_timing = yes");
+    assert_eq!(asked.verdict("io-timing")["value"], "on");
+    asked.server.rows("ALTER DATABASE postgres RESET ALL; ALTER ROLE ALL RESET ALL");
+    asked.server.rows("ALTER SYSTEM RESET idle_in_transaction_session_timeout");
+    asked.server.rows("SELECT pg_reload_conf()");
     for (setting, mend) in [
         ("ALTER SYSTEM SET track_counts = off", "ALTER SYSTEM SET track_counts = on"),
         ("ALTER ROLE ALL SET track_counts = off", "ALTER ROLE ALL RESET"),

@@ -1,5 +1,5 @@
--- What the server's files say, or else what it was built with, in the units of pg_settings: what holds for who has no setting of his own.
--- Only who may read pg_file_settings can ask. $1 text: the settings' names, with blanks between them.
+-- Settings as they were written somewhere, in the units of pg_settings; what was written nowhere is what the server was built with.
+-- $1 text: a JSON object of the settings' names, with what was written or null.
 SELECT p.name,
     CASE
         WHEN f.setting IS NULL THEN p.boot_val
@@ -9,7 +9,4 @@ SELECT p.name,
         ELSE (extract(epoch FROM f.setting::interval) / extract(epoch FROM ('1' || p.unit)::interval))::text
     END AS value
 FROM pg_settings p
-LEFT JOIN LATERAL (
-    SELECT setting FROM pg_file_settings WHERE lower(name) = p.name AND applied ORDER BY seqno DESC LIMIT 1
-) AS f ON true
-WHERE p.name = ANY (string_to_array($1, ' '))
+JOIN json_each_text($1::json) AS f (name, setting) ON f.name = p.name

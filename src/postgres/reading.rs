@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use crate::model::QualifiedName;
 use crate::plan::target::TargetSchema;
+use crate::postgres::session::MONEY;
 use crate::postgres::{Address, CopyRows, connect, read_schema, session, sql_failure, statement};
 
 /// What a reading session sets for its one transaction: values come in one form whatever the server's defaults, and no row is hidden.
@@ -29,13 +30,14 @@ pub async fn read_sessions(address: &Address, count: usize) -> Result<Vec<ReadSe
     let first = begin(address).await?;
     let exported = first.query_one("SELECT pg_export_snapshot()", &[]).await.context("share one state of the target between sessions")?;
     let snapshot = format!("SET TRANSACTION SNAPSHOT '{}'", exported.get::<_, &str>(0).replace('\'', "''"));
-    first.batch_execute(SETTINGS).await?;
+    let settings = format!("{SETTINGS}; {MONEY}");
+    first.batch_execute(&settings).await?;
     let mut sessions = vec![ReadSession { client: first }];
     while sessions.len() < count {
         let client = begin(address).await?;
         // Only a transaction that has read nothing yet can take it.
         client.batch_execute(&snapshot).await.context("read the state that the first session reads")?;
-        client.batch_execute(SETTINGS).await?;
+        client.batch_execute(&settings).await?;
         sessions.push(ReadSession { client });
     }
     Ok(sessions)

@@ -7,18 +7,20 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::model::{Failure, Name};
 use crate::postgres::{Address, connect, is_transient};
 
-/// Connects with the settings that every session of `migrate` and `verify` has: UTC, ISO dates, money with a point wherever it keeps cents (in many
-/// locales `1.00` is a hundred), no timeout but for locks; and no compiling of queries that are each run once, and do little with each of many rows.
+/// Money has a point wherever it keeps cents: in many locales `1.00` is a hundred, and is written `1,00 €`.
+pub(super) const MONEY: &str = "SELECT set_config('lc_monetary', 'C', false) WHERE scale('1'::text::money::numeric) = 2";
+
+/// Connects with the settings that every session of `migrate` and `verify` has: UTC, ISO dates, money as said above, no timeout but for
+/// locks; and no compiling of queries that are each run once, and do little with each of many rows.
 pub async fn session(address: &Address, role: Option<&str>) -> Result<Client> {
     let client = connect(address).await?;
     client
-        .batch_execute(
+        .batch_execute(&format!(
             "SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; SET intervalstyle = 'iso_8601'; SET extra_float_digits = 1; \
              SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET client_min_messages = warning; \
              SET statement_timeout = 0; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = 0; SET row_security = off; \
-             SET synchronous_commit = off; SET jit = off; \
-             SELECT set_config('lc_monetary', 'C', false) WHERE scale('1'::text::money::numeric) = 2",
-        )
+             SET synchronous_commit = off; SET jit = off; {MONEY}",
+        ))
         .await
         .map_err(|error| sql_failure(error.into()))?;
     if let Some(role) = role {

@@ -108,6 +108,14 @@ impl Server {
         standby
     }
 
+    /// A locale of this machine's sources, made for this server alone.
+    pub fn add_locale(&self, name: &str) {
+        let folder = self.path("locales");
+        fs::create_dir_all(&folder).expect("make the folder of locales");
+        let made = Command::new("localedef").args(["-i", name, "-f", "UTF-8", &format!("{folder}/{name}.UTF-8")]).status();
+        assert!(made.expect("run localedef").success(), "make the locale {name}");
+    }
+
     /// Stops it and starts it with other settings; what is in it stays.
     pub fn restart(&self, settings: &[&str]) {
         self.run("pg_ctl", &["stop", "--silent", "--wait", "--mode=fast"]);
@@ -165,7 +173,14 @@ impl Server {
 
     fn run(&self, program: &str, arguments: &[&str]) {
         let mut command = Command::new(self.bin.join(program));
-        command.args(arguments).arg("-D").arg(self.path("data")).current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
+        command
+            .args(arguments)
+            .arg("-D")
+            .arg(self.path("data"))
+            .current_dir("/")
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC")
+            .env("LOCPATH", self.path("locales"));
         if let Some((uid, gid)) = self.account {
             command.uid(uid).gid(gid);
         }

@@ -2,17 +2,19 @@
 
 use crate::digest::{decimal, moment};
 use crate::model::TypeKind;
+use crate::plan::SourceTz;
 use crate::plan::convert::Conversion;
-use crate::plan::rounding::Rounding;
+use crate::plan::rounding::{Rounding, Unit};
 
 /// False for a text that its type would round, cut, leave out or read as something else. `fits` tells it of a part: an element, a bound.
-pub fn is_kept(rounding: &Rounding, text: &[u8], fits: &mut impl FnMut(&Conversion, &[u8]) -> bool) -> bool {
+pub fn is_kept(rounding: &Rounding, text: &[u8], tz: &SourceTz, fits: &mut impl FnMut(&Conversion, &[u8]) -> bool) -> bool {
     match rounding {
         Rounding::Seconds(most) => {
             seconds(text).all(|(of_clock, digits, _)| !of_clock && text.contains(&b':') || digits <= usize::from(*most))
         }
         Rounding::Interval(most) => is_kept_interval(text, usize::from(*most)),
-        Rounding::Fields => false,
+        Rounding::Fields(smallest) => ends_with_field(text, *smallest),
+        Rounding::ZonedTime(_) if !tz.is_utc() && !text.iter().any(|byte| b"+-zZ".contains(byte)) => false,
         Rounding::ZonedTime(most) => {
             let time = text.split(|byte| b"+-zZ".contains(byte)).next().unwrap_or_default();
             let micros = moment::read(time).filter(|moment| moment.days.is_none()).and_then(|moment| moment.micros);
@@ -31,18 +33,29 @@ pub fn is_kept(rounding: &Rounding, text: &[u8], fits: &mut impl FnMut(&Conversi
         }
         Rounding::Line if text.trim_ascii_start().first().is_none_or(|first| *first != b'{') => false,
         Rounding::Doubles | Rounding::Line => has_exact_doubles(text),
-        Rounding::Declaration => !text.trim_ascii_start().starts_with(b"<?xml"),
+        Rounding::Declaration => {
+            let text = text.trim_ascii_start();
+            !(text.starts_with(b"<?xml") && text.get(5).is_some_and(u8::is_ascii_whitespace))
+        }
         Rounding::Network => {
             let address = text.split(|byte| *byte == b'/').next().unwrap_or_default();
             address.contains(&b':') || address.split(|byte| *byte == b'.').count() == 4
         }
         Rounding::EightBytes => text.iter().filter(|byte| byte.is_ascii_hexdigit()).count() == 16,
         Rounding::Words => {
-            let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            words.clone().count() < 2 || words.all(|word| word.contains(&b':'))
+            let text = String::from_utf8_lossy(text);
+            let mut words = text.split_whitespace();
+            let is_plain = |word: &str| match word.rsplit_once(':') {
+                Some((_, positions)) => {
+                    let mut parts = positions.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
+                    positions.matches(',').count() < 255 && parts.all(|part| part.parse::<u32>().is_ok_and(|position| position < 16_384))
+                }
+                None => true,
+            };
+            words.clone().all(is_plain) && (words.clone().count() < 2 || words.all(|word| word.contains(':')))
         }
-        Rounding::Elements(element) => all_parts(text, b"{},;", element, fits),
-        Rounding::Bounds(bound) => text.trim_ascii().eq_ignore_ascii_case(b"empty") || all_parts(text, b"[](){},", bound, fits),
+        Rounding::Elements(element) => all_parts(text, b"{},;", (element, tz), fits),
+        Rounding::Bounds(bound) => text.trim_ascii().eq_ignore_ascii_case(b"empty") || all_parts(text, b"[](){},", (bound, tz), fits),
     }
 }
 
@@ -69,6 +82,36 @@ fn seconds(text: &[u8]) -> impl Iterator<Item = (bool, usize, Vec<u8>)> {
         let unit = rest.trim_ascii_start().iter().take_while(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_uppercase).collect();
         (ends_in_clock(before), without_zeros(fraction), unit)
     })
+}
+
+/// Numbers with units, and clocks, of which nothing is smaller than the field.
+fn ends_with_field(text: &[u8], smallest: Unit) -> bool {
+    const UNITS: [(Unit, &[&str]); 5] = [
+        (Unit::Year, &["Y", "YEAR", "YEARS"]),
+        (Unit::Month, &["MON", "MONS", "MONTH", "MONTHS"]),
+        (Unit::Day, &["D", "DAY", "DAYS", "WEEK", "WEEKS"]),
+        (Unit::Hour, &["H", "HOUR", "HOURS"]),
+        (Unit::Minute, &["MIN", "MINS", "MINUTE", "MINUTES"]),
+    ];
+    let upper = String::from_utf8_lossy(text).to_uppercase();
+    let mut is_counted = false;
+    let mut is_kept = |word: &str| {
+        if is_counted {
+            is_counted = false;
+            return UNITS.iter().any(|(unit, names)| *unit <= smallest && names.contains(&word));
+        }
+        let mut parts = word.split(':');
+        let is_whole = parts.next().is_some_and(|whole| whole.parse::<i64>().is_ok());
+        let smaller: Vec<Option<u8>> = parts.map(|part| part.parse().ok()).collect();
+        is_counted = smaller.is_empty();
+        is_whole
+            && matches!(
+                (smaller.as_slice(), smallest),
+                ([], _) | ([Some(_)] | [Some(_), Some(0)], Unit::Minute) | ([Some(0)] | [Some(0), Some(0)], Unit::Hour)
+            )
+    };
+    let is_all = upper.split_ascii_whitespace().all(&mut is_kept);
+    is_all && !is_counted && !upper.trim().is_empty()
 }
 
 fn is_kept_interval(text: &[u8], most: usize) -> bool {
@@ -99,7 +142,13 @@ fn has_exact_doubles(text: &[u8]) -> bool {
 }
 
 /// What stands between the signs of an array or a range, each part as it means without its quotes; `NULL` is none.
-fn all_parts(text: &[u8], signs: &[u8], conversion: &Conversion, fits: &mut impl FnMut(&Conversion, &[u8]) -> bool) -> bool {
+fn all_parts(
+    text: &[u8],
+    signs: &[u8],
+    (conversion, tz): (&Conversion, &SourceTz),
+    fits: &mut impl FnMut(&Conversion, &[u8]) -> bool,
+) -> bool {
+    let conversion = &Conversion { source_tz: tz.clone(), ..conversion.clone() };
     // Bounds of an array stand before an equals sign, outside of quotes.
     let is_array = signs.contains(&b';');
     let start = if is_array && text.trim_ascii_start().first() == Some(&b'[') {
@@ -112,7 +161,7 @@ fn all_parts(text: &[u8], signs: &[u8], conversion: &Conversion, fits: &mut impl
     let mut end = |part: &mut Vec<u8>, quoted: &mut bool| {
         let said = if *quoted { &part[..] } else { part.trim_ascii() };
         let is_nothing = !*quoted && (said.is_empty() || is_array && said.eq_ignore_ascii_case(b"null"));
-        let is_kept = is_nothing || fits(conversion, said) && is_read_so(conversion, said);
+        let is_kept = is_nothing || has_no_end(conversion, said) || fits(conversion, said) && is_read_so(conversion, said);
         part.clear();
         *quoted = false;
         is_kept
@@ -139,10 +188,21 @@ fn all_parts(text: &[u8], signs: &[u8], conversion: &Conversion, fits: &mut impl
     end(&mut part, &mut quoted)
 }
 
+/// `infinity` of times and numbers, `NaN` of numbers.
+fn has_no_end(conversion: &Conversion, part: &[u8]) -> bool {
+    let word = part.strip_prefix(b"-").unwrap_or(part).to_ascii_uppercase();
+    match conversion.kind {
+        TypeKind::Date | TypeKind::Timestamp | TypeKind::TimestampTz => word == b"INFINITY",
+        TypeKind::Float4 | TypeKind::Float8 | TypeKind::Numeric { .. } => word == b"INFINITY" || part.eq_ignore_ascii_case(b"nan"),
+        _ => false,
+    }
+}
+
 /// PostgreSQL reads a part by its own rules: a timestamp without its offset, bytes in hexadecimal alone.
 fn is_read_so(conversion: &Conversion, part: &[u8]) -> bool {
     match conversion.kind {
         TypeKind::Timestamp => moment::read(part).is_some_and(|moment| moment.offset.is_none()),
+        TypeKind::TimestampTz => conversion.source_tz.is_utc() || moment::read(part).is_some_and(|moment| moment.offset.is_some()),
         TypeKind::Bytea => part.strip_prefix(b"\\x").is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)),
         _ => true,
     }

@@ -208,7 +208,7 @@ fn write_value(
             let start = out.len();
             out.extend_from_slice(&[0; 8]);
             let text = checked_text(conversion, value, None, scratch)?;
-            if conversion.rounding.as_ref().is_some_and(|rounding| !is_kept(rounding, text, &mut part_fits)) {
+            if conversion.rounding.as_ref().is_some_and(|rounding| !is_kept(rounding, text, &conversion.source_tz, &mut part_fits)) {
                 return None;
             }
             if !normalise.normalise(column, text, out) {

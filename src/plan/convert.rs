@@ -148,7 +148,7 @@ impl Conversion {
             },
             TypeKind::Other => match value {
                 Value::Blob(_) => misfit(value, "a blob has no text form"),
-                _ => match self.rounding.as_ref().and_then(|rounding| rounding.changes(as_bytes(value, scratch))) {
+                _ => match self.rounding.as_ref().and_then(|rounding| rounding.changes(as_bytes(value, scratch), &self.source_tz)) {
                     Some(why) => misfit(value, &why),
                     None => self.text(value, None, scratch),
                 },

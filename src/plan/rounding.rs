@@ -7,6 +7,7 @@ use crate::plan::convert::{Conversion, Scratch};
 use crate::plan::decimal::Decimal;
 use crate::plan::literal;
 use crate::plan::mapping::type_from_sql;
+use crate::plan::source_tz::SourceTz;
 use crate::plan::time::Moment;
 
 /// How a type changes values that it takes in.
@@ -18,7 +19,7 @@ pub enum Rounding {
     /// `interval(1)`: the same, and parts of other units are spread over smaller ones.
     Interval(u8),
     /// `interval day to hour`: what is smaller than its fields is cut.
-    Fields,
+    Fields(Unit),
     /// `timetz(2)`: a time of day with an offset.
     ZonedTime(u8),
     /// `name`, `"char"`: texts are cut after so many bytes.
@@ -45,6 +46,31 @@ pub enum Rounding {
     Bounds(Box<Conversion>),
 }
 
+/// The smallest field of an interval; those above it are kept with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Year,
+    Month,
+    Day,
+    Hour,
+    Minute,
+}
+
+impl Unit {
+    /// By the last word of a type's name.
+    fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "year" | "years" | "y" => Unit::Year,
+            "month" | "months" | "mon" | "mons" => Unit::Month,
+            "day" | "days" | "d" | "week" | "weeks" => Unit::Day,
+            "hour" | "hours" | "h" => Unit::Hour,
+            "minute" | "minutes" | "min" | "mins" => Unit::Minute,
+            _ => return None,
+        })
+    }
+}
+
 impl Rounding {
     /// Of a type as PostgreSQL writes it.
     pub fn of(sql: &str) -> Option<Self> {
@@ -67,8 +93,10 @@ impl Rounding {
             "time" | "timestamp" | "timestamptz" => digits.map(Rounding::Seconds),
             "timetz" => Some(Rounding::ZonedTime(digits.unwrap_or(6))),
             "interval" => Some(Rounding::Interval(digits.unwrap_or(6))),
-            _ if name.starts_with("interval ") && !name.ends_with("second") => Some(Rounding::Fields),
-            _ if name.starts_with("interval ") => Some(Rounding::Interval(digits.unwrap_or(6))),
+            _ if name.starts_with("interval ") => Some(match name.rsplit(' ').next().and_then(Unit::named) {
+                Some(smallest) => Rounding::Fields(smallest),
+                None => Rounding::Interval(digits.unwrap_or(6)),
+            }),
             "time with time zone" => Some(Rounding::ZonedTime(6)),
             // character(1), not the type whose name stands in quotes.
             "char" => None,
@@ -103,16 +131,19 @@ impl Rounding {
         Conversion { rounding: Rounding::of(sql), ..Conversion::new(type_from_sql(sql).kind) }
     }
 
-    /// Why the type would change the text; none when it does not, or refuses it itself.
-    pub fn changes(&self, text: &[u8]) -> Option<String> {
+    /// Why the type would change the text; none when it does not, or refuses it itself. Times without an offset were written in `tz`.
+    pub fn changes(&self, text: &[u8], tz: &SourceTz) -> Option<String> {
         match self {
             Rounding::Seconds(digits) => more_digits(digits_of_seconds(text), *digits),
             Rounding::Interval(digits) => interval(text, *digits),
-            Rounding::Fields => Some("an interval of certain fields cuts what is smaller".into()),
+            Rounding::Fields(smallest) => {
+                (!is_of_fields(text, *smallest)).then(|| "an interval of certain fields cuts what is smaller".to_string())
+            }
             Rounding::ZonedTime(digits) => {
                 let end = text.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b':' | b'.')).unwrap_or(text.len());
                 let is_offset = matches!(text.get(end), None | Some(b'+' | b'-' | b'Z' | b'z'));
                 match Moment::parse(&text[..end]) {
+                    _ if end == text.len() && !tz.is_utc() => Some(WITHOUT_OFFSET.into()),
                     Some(Moment { days: None, micros: Some(_), .. }) if is_offset => more_digits(digits_of_seconds(text), *digits),
                     _ => Some("not a time of day with an offset".into()),
                 }
@@ -137,7 +168,9 @@ impl Rounding {
             Rounding::Line if text.trim_ascii_start().first() != Some(&b'{') => Some("a line through two points is computed".into()),
             Rounding::Line => inexact(text),
             Rounding::Declaration => {
-                text.trim_ascii_start().starts_with(b"<?xml").then(|| "xml does not give its declaration back".to_string())
+                let is_declared =
+                    text.trim_ascii_start().strip_prefix(b"<?xml").and_then(<[u8]>::first).is_some_and(u8::is_ascii_whitespace);
+                is_declared.then(|| "xml does not give its declaration back".to_string())
             }
             Rounding::Network => {
                 let address = text.split(|byte| *byte == b'/').next().unwrap_or_default();
@@ -148,13 +181,9 @@ impl Rounding {
                 let digits = text.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
                 (digits != 16).then(|| "macaddr8 makes another address of it".to_string())
             }
-            Rounding::Words => {
-                let words: Vec<&[u8]> = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
-                let is_bare = words.len() > 1 && words.iter().any(|word| !word.contains(&b':'));
-                is_bare.then(|| "tsvector keeps neither the order nor the number of words".to_string())
-            }
-            Rounding::Elements(element) => changed_part(&literal::elements(text)?, element),
-            Rounding::Bounds(bound) => changed_part(&literal::bounds(text)?, bound),
+            Rounding::Words => words(text),
+            Rounding::Elements(element) => changed_part(&literal::elements(text)?, element, tz),
+            Rounding::Bounds(bound) => changed_part(&literal::bounds(text)?, bound, tz),
         }
     }
 }
@@ -204,6 +233,58 @@ fn interval(text: &[u8], digits: u8) -> Option<String> {
     is_small.then(|| format!("interval({digits}) may round what is less than a second"))
 }
 
+/// Whole numbers, each with a unit that is no smaller than this one, and a clock that ends with it.
+fn is_of_fields(text: &[u8], smallest: Unit) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let is_number = |word: &str| {
+        let digits = word.strip_prefix(['-', '+']).unwrap_or(word);
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let mut words = text.split_ascii_whitespace().peekable();
+    let mut is_any = false;
+    while let Some(word) = words.next() {
+        is_any = true;
+        let clock: Vec<&str> = word.split(':').collect();
+        let is_kept = match clock.as_slice() {
+            [number] => {
+                is_number(number) && words.next().and_then(|unit| Unit::named(&unit.to_lowercase())).is_some_and(|unit| unit <= smallest)
+            }
+            [hours, cut @ ..] if smallest >= Unit::Hour => {
+                let kept = usize::from(smallest == Unit::Minute);
+                is_number(hours)
+                    && cut.len() <= 2
+                    && cut.iter().enumerate().all(|(at, part)| is_number(part) && (at < kept || part.bytes().all(|byte| byte == b'0')))
+            }
+            _ => false,
+        };
+        if !is_kept {
+            return false;
+        }
+    }
+    is_any
+}
+
+/// The largest position that a word of a tsvector keeps, and how many.
+const LAST_POSITION: u32 = 16_383;
+const POSITIONS: usize = 256;
+
+fn words(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let words: Vec<&str> = text.split(char::is_whitespace).filter(|word| !word.is_empty()).collect();
+    if words.len() > 1 && words.iter().any(|word| !word.contains(':')) {
+        return Some("tsvector keeps neither the order nor the number of words".into());
+    }
+    for word in words {
+        let Some((_, positions)) = word.rsplit_once(':') else { continue };
+        let numbers = || positions.split(',').map(|position| position.trim_end_matches(|weight: char| weight.is_ascii_alphabetic()));
+        if numbers().count() >= POSITIONS || numbers().any(|number| number.parse::<u64>().is_ok_and(|number| number > LAST_POSITION.into()))
+        {
+            return Some("tsvector keeps no position beyond 16383, and 255 of a word".into());
+        }
+    }
+    None
+}
+
 /// Numbers that are not what the nearest double is written as.
 fn inexact(text: &[u8]) -> Option<String> {
     let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
@@ -219,17 +300,32 @@ fn inexact(text: &[u8]) -> Option<String> {
 }
 
 /// Why one of the parts is not kept.
-fn changed_part(parts: &[Vec<u8>], conversion: &Conversion) -> Option<String> {
-    parts.iter().find_map(|part| {
+fn changed_part(parts: &[Vec<u8>], conversion: &Conversion, tz: &SourceTz) -> Option<String> {
+    let zoned = (!tz.is_utc()).then(|| Conversion { source_tz: tz.clone(), ..conversion.clone() });
+    let conversion = zoned.as_ref().unwrap_or(conversion);
+    parts.iter().filter(|part| !is_endless(part, &conversion.kind)).find_map(|part| {
         let misfit = conversion.convert(Value::Text(part), &mut Scratch::default()).err().map(|misfit| misfit.reason);
-        misfit.or_else(|| read_otherwise(part, &conversion.kind).map(str::to_string))
+        misfit.or_else(|| read_otherwise(part, conversion).map(str::to_string))
     })
 }
 
-/// What PostgreSQL's own input reads otherwise than a value of a column of its own.
-fn read_otherwise(part: &[u8], kind: &TypeKind) -> Option<&'static str> {
+/// Words that such a type keeps as they are, though no column of SQLite's means them.
+fn is_endless(part: &[u8], kind: &TypeKind) -> bool {
+    let is = |words: &[&str]| words.iter().any(|word| part.eq_ignore_ascii_case(word.as_bytes()));
     match kind {
+        TypeKind::Date | TypeKind::Timestamp | TypeKind::TimestampTz => is(&["infinity", "-infinity"]),
+        TypeKind::Float4 | TypeKind::Float8 | TypeKind::Numeric { .. } => is(&["infinity", "-infinity", "nan"]),
+        _ => false,
+    }
+}
+
+const WITHOUT_OFFSET: &str = "a time in it has no offset, and PostgreSQL would read it as one of UTC";
+
+/// What PostgreSQL's own input reads otherwise than a value of a column of its own.
+fn read_otherwise(part: &[u8], conversion: &Conversion) -> Option<&'static str> {
+    match conversion.kind {
         TypeKind::Timestamp => Moment::parse(part)?.offset.map(|_| "a timestamp in it loses its offset"),
+        TypeKind::TimestampTz if !conversion.source_tz.is_utc() => Moment::parse(part)?.offset.is_none().then_some(WITHOUT_OFFSET),
         TypeKind::Bytea => {
             let digits = part.strip_prefix(b"\\x").filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
             digits.is_none().then_some("bytes in it are not hexadecimal")
@@ -252,7 +348,7 @@ mod tests {
             ("time(1) without time zone", Some(Rounding::Seconds(1))),
             ("interval day to second(2)", Some(Rounding::Interval(2))),
             ("interval", Some(Rounding::Interval(6))),
-            ("interval day to hour", Some(Rounding::Fields)),
+            ("interval day to hour", Some(Rounding::Fields(Unit::Hour))),
             ("\"char\"", Some(Rounding::Bytes(1))),
             ("name", Some(Rounding::Bytes(63))),
             ("timestamp without time zone", None),
@@ -268,27 +364,31 @@ mod tests {
 
     #[test]
     fn money_without_cents_or_with_another_point_takes_no_point() {
-        let changes = |digits: u8, text: &str| Rounding::Decimals(digits).changes(text.as_bytes()).is_some();
+        let changes = |digits: u8, text: &str| Rounding::Decimals(digits).changes(text.as_bytes(), &SourceTz::Utc).is_some();
         assert!(changes(0, "1.0") && changes(0, "1.00") && !changes(0, "-100") && !changes(3, "1.250"));
     }
 
     #[test]
     fn what_a_type_changes_is_seen() {
-        let changes = |sql: &str, text: &str| Rounding::of(sql).unwrap_or_else(|| panic!("{sql}")).changes(text.as_bytes()).is_some();
+        let changes =
+            |sql: &str, text: &str| Rounding::of(sql).unwrap_or_else(|| panic!("{sql}")).changes(text.as_bytes(), &SourceTz::Utc).is_some();
         for (sql, kept, changed) in [
             ("time(3)", &["10:00:00.1230", "10:00"][..], &["10:00:00.1234"][..]),
             ("timetz", &["10:00:00.123456+05:30", "10:00Z"], &["10:00:00.1234567+01", "now", "10:00 PM x"]),
             ("interval", &["1 day 02:03:04.5", "P1DT1.5S", "1.5 seconds", "1 mon", "1.0 day"], &["1.5 days", "0.1234567 s", "P1.5Y"]),
             ("interval(1)", &["1.5 s"], &["1.55 s", "10 ms"]),
-            ("interval hour to minute", &[], &["01:00"]),
+            ("interval hour to minute", &["01:30", "1 day 02:00:00", "2 hours"], &["01:00:05", "5 seconds", "1.5 hours", "7"]),
+            ("interval year to month", &["1 year 2 mons", "-3 months"], &["1 year 2 days", "1 year 01:00"]),
+            ("double precision[]", &["{NaN,-Infinity,0.1}"], &["{none}"]),
+            ("tstzrange", &["[2024-01-01 00:00:00Z,infinity)"], &["[now,)"]),
             ("money", &["1.990", "-5", "1000"], &["1.999", "1.0e+300", "1,000.00", "$5"]),
             ("oid", &["4294967295"], &["-1", "4294967296"]),
             ("point", &["(0.1,-2e3)", "1,2"], &["(0.12345678901234567891,1)"]),
             ("line", &["{1,2,3}"], &["[(0,0),(1,1)]"]),
-            ("xml", &["<a/>"], &["<?xml version=\"1.0\"?><a/>"]),
+            ("xml", &["<a/>", "<?xml-stylesheet href='a'?><a/>"], &["<?xml version=\"1.0\"?><a/>"]),
             ("cidr", &["10.0.0.0/8", "::/0"], &["10", "10.1/16"]),
             ("macaddr8", &["08:00:2b:01:02:03:04:05"], &["08:00:2b:01:02:03"]),
-            ("tsvector", &["'a':1 'b':2", "cat"], &["a b a"]),
+            ("tsvector", &["'a':1 'b':2", "cat", "a:16383A"], &["a b a", "a:16384 b:1", "a\u{3000}b"]),
             ("numeric(5,2)[]", &["{{1.25,NULL},{2,3}}", "{}", "[2:3]={1,2}"], &["{1.255}", "{\"1.255\"}"]),
             ("varchar(3)[]", &["{abc,\"a,b\"}"], &["{\"abc  \"}", "{abcd}"]),
             ("real[]", &["{0.5,1.1}"], &["{0.123456789}"]),
@@ -299,6 +399,20 @@ mod tests {
         ] {
             kept.iter().for_each(|text| assert!(!changes(sql, text), "{sql} keeps {text}"));
             changed.iter().for_each(|text| assert!(changes(sql, text), "{sql} changes {text}"));
+        }
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_of_the_sources_zone() {
+        let tz = SourceTz::parse("Europe/Berlin").unwrap();
+        let changes = |sql: &str, text: &str| Rounding::of(sql).unwrap_or_else(|| panic!("{sql}")).changes(text.as_bytes(), &tz).is_some();
+        for (sql, kept, changed) in [
+            ("timestamptz[]", "{\"2024-07-01 12:00:00+02\"}", "{\"2024-07-01 12:00:00\"}"),
+            ("tstzrange", "[2024-07-01 12:00:00Z,infinity)", "[2024-07-01 12:00:00,)"),
+            ("timetz", "12:00+02", "12:00"),
+            ("timestamp[]", "{\"2024-07-01 12:00:00\"}", "{\"2024-07-01 12:00:00Z\"}"),
+        ] {
+            assert!(!changes(sql, kept) && changes(sql, changed), "{sql}");
         }
     }
 }

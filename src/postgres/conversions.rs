@@ -7,7 +7,7 @@ use tokio_postgres::GenericClient;
 
 use crate::model::TypeKind;
 use crate::plan::convert::Conversion;
-use crate::plan::rounding::Rounding;
+use crate::plan::rounding::{Rounding, Unit};
 
 /// The types of a database, by number.
 pub struct Types {
@@ -65,8 +65,10 @@ impl Types {
         match oid {
             1083 | 1114 | 1184 => digits.map(Rounding::Seconds),
             1266 => Some(Rounding::ZonedTime(digits.unwrap_or(6))),
-            1186 if typmod >= 0 && (typmod >> 16) & SECONDS == 0 => Some(Rounding::Fields),
-            1186 => Some(Rounding::Interval(digits.unwrap_or(6))),
+            1186 => Some(match smallest_field(typmod) {
+                Some(smallest) => Rounding::Fields(smallest),
+                None => Rounding::Interval(digits.unwrap_or(6)),
+            }),
             790 => Some(Rounding::Decimals(self.money_digits)),
             _ if oid < FIRST_OF_USERS || name == "cube" => Rounding::of_plain(name),
             _ => None,
@@ -77,8 +79,15 @@ impl Types {
 /// From this number on types are those of extensions and users, whatever they are called.
 const FIRST_OF_USERS: u32 = 16_384;
 
-/// The bit of an interval's fields that stands for its seconds.
-const SECONDS: i32 = 1 << 12;
+/// The smallest field of an interval that keeps no seconds, by the bits in its modifier.
+fn smallest_field(typmod: i32) -> Option<Unit> {
+    const SECOND: i32 = 1 << 12;
+    const SMALLEST_FIRST: [(i32, Unit); 5] =
+        [(1 << 11, Unit::Minute), (1 << 10, Unit::Hour), (1 << 3, Unit::Day), (1 << 1, Unit::Month), (1 << 2, Unit::Year)];
+    let fields = typmod >> 16;
+    let has_seconds = typmod < 0 || fields & SECOND != 0;
+    SMALLEST_FIRST.iter().find(|(bit, _)| !has_seconds && fields & bit != 0).map(|(_, unit)| *unit)
+}
 
 /// The kind of a base type by its number, which is the same on every server, or for those of extensions by name.
 fn kind(oid: u32, name: &str, typmod: i32) -> TypeKind {

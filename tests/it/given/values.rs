@@ -156,7 +156,7 @@ const GIVEN: &[Given] = &[
     ("real", &["1.5", "0", "-0.25", "'1.1'", "16777216"], &["1.1", "0.1", "1e300", "16777217", "1e-50", "'0.123456789'"]),
     ("single", &["0.25"], &["1.1"]),
     ("real[]", &["'{0.5,1.1,NULL}'"], &["'{0.123456789}'"]),
-    ("double precision[]", &["'{0.1}'"], &["'{0.12345678901234567891}'"]),
+    ("double precision[]", &["'{0.1}'", "'{NaN,-Infinity}'"], &["'{0.12345678901234567891}'"]),
     ("numeric(5,2)", &["1.25", "'12.50'"], &["1.255"]),
     ("numeric(5,2)[]", &["'{{1.25},{2}}'", "'{1.25,NULL}'"], &["'{1.255}'", "'{\"1.255\"}'"]),
     ("price[]", &["'{9.99}'"], &["'{9.999}'"]),
@@ -184,18 +184,20 @@ const GIVEN: &[Given] = &[
     ("date[]", &["'{2024-01-02}'"], &["'{today}'", "'{01/02/2024}'"]),
     ("interval", &["'1 day 02:03:04.5'", "'P1DT1.5S'", "'1.5 seconds'"], &["'1.5 months'", "'0.1234567 seconds'"]),
     ("interval(0)", &["'00:00:01'"], &["'00:00:01.5'", "'10 ms'"]),
-    ("interval day to hour", &[], &["'1 day 02:03:00'"]),
+    ("interval day to hour", &["'1 day 02:00:00'"], &["'1 day 02:03:00'"]),
+    ("interval year to month", &["'1 year 2 mons'", "'-3 months'"], &["'1 year 2 days'", "'7'"]),
+    ("tstzrange", &["'[2024-01-01 00:00:00Z,infinity)'"], &["'[today,)'"]),
     ("money", &["1.25", "-3"], &["1.255", "1e300", "'1,000'"]),
     ("oid", &["4294967295"], &["-1"]),
     ("xid", &["4294967295"], &["-1", "4294967296"]),
     ("bit(3)", &["'101'"], &[]),
     ("point", &["'(0.1,2)'"], &["'(0.12345678901234567891,2)'"]),
     ("line", &["'{1,2,3}'"], &["'[(0,0),(1,1)]'"]),
-    ("xml", &["'<a b=\"c\"/>'"], &["'<?xml version=\"1.0\" encoding=\"UTF-8\"?><a/>'"]),
+    ("xml", &["'<a b=\"c\"/>'", "'<?xml-stylesheet href=\"a\"?><a/>'"], &["'<?xml version=\"1.0\" encoding=\"UTF-8\"?><a/>'"]),
     ("inet", &["'10.0.0.1/8'", "'::1'"], &[]),
     ("cidr", &["'10.0.0.0/8'"], &["'10'", "'10.1'"]),
     ("macaddr8", &["'08:00:2b:01:02:03:04:05'"], &["'08:00:2b:01:02:03'"]),
-    ("tsvector", &["'''a'':1 ''b'':2'"], &["'a b a'"]),
+    ("tsvector", &["'''a'':1 ''b'':2'"], &["'a b a'", "'a:16384 b:1'"]),
     ("tsrange", &["'[2024-01-01 00:00:00,2024-01-02)'", "'empty'"], &["'[2024-01-01 00:00:00.1234567,)'", "'[yesterday,)'"]),
     ("daterange", &["'[2024-01-01,2024-02-01)'"], &["'[2024-01-01 10:00:00,)'"]),
     ("numrange", &["'[1.10,2)'"], &[]),
@@ -282,6 +284,23 @@ fn what_a_given_type_holds_in_its_own_way_is_said() {
         database.rows("SELECT utc, mixed, z AT TIME ZONE 'UTC' FROM t ORDER BY id"),
         ["2024-01-02 03:04:05|2024-01-01 21:34:05|2024-01-02 03:04:05", "2024-01-02 03:04:05|2024-01-02 03:04:05|2024-01-02 03:04:05"]
     );
+}
+
+#[test]
+fn times_in_arrays_and_ranges_are_of_the_sources_zone() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id int PRIMARY KEY, a timestamptz[], r tstzrange, z timetz)");
+    let case = Case::new("zones of parts")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, r TEXT, z TEXT);
+             INSERT INTO t VALUES (1, '{2024-07-01 12:00:00+02:00}', '[2024-07-01 12:00:00+02:00,infinity)', '12:00+02:00'),
+                (2, '{2024-07-01 12:00:00}', NULL, NULL), (3, NULL, '[2024-07-01 12:00:00,)', NULL), (4, NULL, NULL, '12:00')",
+        )
+        .database(&database);
+    let (_, report) = foretold(&case, &database, "--source-tz Europe/Berlin");
+    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} a -", "{\"id\":3} r -", "{\"id\":4} z -"]);
+    assert_eq!(database.value("SELECT lower(r) = '2024-07-01 10:00Z' AND a[1] = '2024-07-01 10:00Z' FROM t"), "t");
+    assert_eq!(case.run("verify {source} {url} --json").exit(0).json()["outcome"], "identical");
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub fn is_kept(rounding: &Rounding, text: &[u8], tz: &SourceTz, fits: &mut impl 
             };
             words.clone().all(is_plain) && (words.clone().count() < 2 || words.all(|word| word.contains(':')))
         }
+        // What the server makes of it is looked at where that is known.
+        Rounding::Asked { .. } => true,
         Rounding::Elements(element) => all_parts(text, b"{},;", (element, tz), fits),
         Rounding::Bounds(bound) => text.trim_ascii().eq_ignore_ascii_case(b"empty") || all_parts(text, b"[](){},", (bound, tz), fits),
     }

@@ -7,6 +7,7 @@ mod json;
 mod kept;
 mod moment;
 mod source;
+mod spelled;
 mod sums;
 mod target;
 mod text;

@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::digest::kept::{is_kept, is_kept_micros};
 use crate::digest::moment::{self, MICROS_PER_DAY, Moment};
+use crate::digest::spelled::spelled;
 use crate::digest::{LARGE, Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
 use crate::model::{TypeKind, Value};
 use crate::plan::convert::Conversion;
@@ -212,6 +213,12 @@ fn write_value(
                 return None;
             }
             if !normalise.normalise(column, text, out) {
+                return None;
+            }
+            if let Some(ordered) = conversion.asked()
+                && text != &out[start + 8..]
+                && spelled(text, ordered)? != spelled(&out[start + 8..], ordered)?
+            {
                 return None;
             }
             let length = (out.len() - start - 8) as u64;

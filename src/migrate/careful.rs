@@ -8,10 +8,12 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 
+use crate::migrate::asked::{self, Texts};
 use crate::migrate::copy::{Chunk, ChunkCount, land, scanned_columns};
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rejects::{self, RejectedRow};
 use crate::migrate::run::Run;
+use crate::model::{Event, Phase};
 use crate::plan::TablePlan;
 use crate::postgres::statement::{self, CopyFormat};
 use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, Statement, database_error, sql_failure};
@@ -22,9 +24,13 @@ pub const BATCH_ROWS: usize = 500;
 /// Bytes at which a batch ends early.
 pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// True for errors that some row has caused: bad data (class 22), a broken constraint (23), a row too big for a page (54), or a trigger's own.
+/// True for errors that some row has caused: bad data (class 22), a broken constraint (23), a row too big for a page (54), a trigger's own; or a name
+/// that means nothing, in a value that COPY reads (42).
 pub fn is_about_rows(error: &anyhow::Error) -> bool {
-    sqlstate(error).is_some_and(|code| ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class)))
+    let Some(refusal) = database_error(error) else { return false };
+    let code = refusal.code().code();
+    let in_value = || refusal.where_().is_some_and(|context| context.lines().any(|line| line.starts_with("COPY ")));
+    ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class)) || code.starts_with("42") && in_value()
 }
 
 pub fn sqlstate(error: &anyhow::Error) -> Option<String> {
@@ -38,6 +44,8 @@ pub struct Batch {
     /// Where each row starts in `bytes`.
     pub starts: Vec<usize>,
     pub rows: Vec<(i64, Json, Json)>,
+    /// What the server is asked of them.
+    pub texts: Texts,
     /// Rows that did not even encode.
     pub misfits: Vec<RejectedRow>,
 }
@@ -54,6 +62,11 @@ pub async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Resul
     let mut count = ChunkCount::default();
     let mut aside = run.rejects.aside(&table.source, chunk.number);
     while let Some(batch) = receiver.recv().await {
+        if asked::columns(table).next().is_some() {
+            // Of other tables the stream that was refused has said it.
+            let (rows, bytes) = ((batch.starts.len() + batch.misfits.len()) as u64, batch.bytes.len() as u64);
+            run.send(Event::TableAdvanced { phase: Phase::Copy, table: table.source.clone(), rows, bytes });
+        }
         let refuse = |column: Option<&str>, reason: &str, rowid| run.reject(table, column, reason, rowid);
         let mut refused = Vec::new();
         copy_batch(client, table, &batch, &mut count, &mut refused, refuse).await?;
@@ -78,8 +91,21 @@ pub async fn copy_batch(
     mut refuse: impl FnMut(Option<&str>, &str, i64) -> Result<()>,
 ) -> Result<()> {
     let statement = client.prepare(&statement::copy_in(table, encode::format(table))).await?;
-    let all = 0..batch.starts.len();
-    let mut ranges = Vec::from([all]);
+    let mut ranges = Vec::new();
+    let mut end = batch.starts.len();
+    let mut changed = asked::changed(client, table, &batch.texts).await?;
+    // Backwards, so that the first rows are the last of the stack.
+    for row in changed.keys().rev() {
+        ranges.push(row + 1..end);
+        end = *row;
+    }
+    ranges.push(0..end);
+    while let Some((row, mut values)) = changed.pop_first() {
+        let (rowid, key, original) = &batch.rows[row];
+        let first = values.remove(0);
+        refuse(Some(&first.column), &first.reason, *rowid)?;
+        rejected.push(RejectedRow::changed(first, values, key.clone(), original.clone()));
+    }
     client.batch_execute("SAVEPOINT batch").await?;
     while let Some(range) = ranges.pop() {
         if range.is_empty() {
@@ -180,6 +206,7 @@ fn read(run: &Run, chunk: &Chunk, sender: &mpsc::Sender<Batch>) -> Result<u64> {
             Ok(()) => {
                 batch.starts.push(start);
                 batch.rows.push((row.key, key, original));
+                encoder.add_texts(row, &mut batch.texts);
             }
             Err(misfit) => {
                 run.reject(plan, misfit.first.source(plan), &misfit.first.reason, row.key)?;

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use crate::migrate::asked::Texts;
 use crate::model::TypeKind;
 use crate::plan::convert::{Conversion, Datum, Misfit, Scratch};
 use crate::plan::time::MICROS_PER_DAY;
@@ -105,6 +106,21 @@ impl RowEncoder {
             out.truncate(start);
             RowMisfit { first: ColumnMisfit { column, reason: misfit.reason }, others: self.misfits_after(row, column) }
         })
+    }
+
+    /// Adds the row's texts of the types that only the server knows, once the row has been encoded.
+    pub fn add_texts(&mut self, row: &Row<'_>, texts: &mut Texts) {
+        let asked = self.columns.iter().filter(|column| column.conversion.asked().is_some());
+        for (place, column) in asked.enumerate() {
+            if texts.columns.len() <= place {
+                texts.columns.push(Vec::new());
+            }
+            let text = match column.conversion.convert(row.value(column.place), &mut self.scratch) {
+                Ok(Datum::Text(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+                _ => None,
+            };
+            texts.columns[place].push(text);
+        }
     }
 
     /// Whoever mends the first column should not have to come back for the next.

@@ -15,6 +15,7 @@ use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::{Job, Prepared, finish, prepare, rejects};
 use crate::model::{Name, QualifiedName, Schema, TypeKind};
+use crate::plan::mapping::type_from_sql;
 use crate::plan::target::{RebuildKind, TargetSchema};
 use crate::plan::{ColumnPlan, KEY_BYTES, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
 use crate::postgres::{
@@ -43,11 +44,10 @@ impl Try {
 
 /// Only PostgreSQL can say what it takes: its own tables with their constraints, types that are known to it alone, columns that it computes.
 fn is_asked(table: &TablePlan) -> bool {
-    let unknown = |kind: &TypeKind| matches!(kind, TypeKind::Other | TypeKind::Enum { .. });
+    // A domain may have a check of its own.
+    let unknown = |column: &ColumnPlan| type_from_sql(&column.column_type.sql).kind == TypeKind::Other;
     let computes = || table.create.iter().flat_map(|create| &create.columns).any(|column| column.generated.is_some());
-    !table.without_data
-        && table.rows > 0
-        && (table.create.is_none() || computes() || encode::copied(table).any(|column| unknown(&column.column_type.kind)))
+    !table.without_data && table.rows > 0 && (table.create.is_none() || computes() || encode::copied(table).any(unknown))
 }
 
 /// PostgreSQL may refuse a key or an index of a derived table for what is in its rows: values that became equal, values that are long.
@@ -230,6 +230,9 @@ async fn fill(
         for row in refused.drain(..) {
             let found = &mut rehearsal.tables[one.place];
             found.rows_rejected += 1;
+            for (column, reason) in &row.also {
+                found.note(column, || row.key.clone(), one.as_known(reason));
+            }
             found.note(row.column.as_deref().unwrap_or_default(), || row.key, one.as_known(&row.reason));
         }
         if sent.is_err() {
@@ -254,6 +257,7 @@ fn read(snapshot: &Snapshot, schema: &Schema, plan: &TablePlan, sender: &mpsc::S
         if encoder.encode(row, &mut batch.bytes).is_ok() {
             batch.starts.push(start);
             batch.rows.push((row.key, rejects::key(table, &columns, row), serde_json::Value::Null));
+            encoder.add_texts(row, &mut batch.texts);
         }
         if batch.starts.len() >= BATCH_ROWS || batch.bytes.len() >= careful::BATCH_BYTES {
             sender.blocking_send(std::mem::take(&mut batch)).map_err(hung_up)?;

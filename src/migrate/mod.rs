@@ -1,6 +1,7 @@
 //! `migrate`: a SQLite file into PostgreSQL, whole or with every loss said.
 
 mod after;
+mod asked;
 mod careful;
 mod copy;
 mod course;

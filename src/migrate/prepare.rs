@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
 use crate::migrate::{Job, lost_rows, merged, odd_times, offsets};
-use crate::model::{Event, Failure, Name, Phase, QualifiedName, Schema, Section, Table, TableKind};
-use crate::plan::mapping::Mapping;
+use crate::model::{Event, Failure, Name, Phase, QualifiedName, Schema, Section, Table, TableKind, TypeKind};
+use crate::plan::mapping::{Mapping, type_from_sql};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Options, Plan, Problem, Warning, build, wanted};
-use crate::postgres::{Client, GenericClient, Journal, PARTIAL, Transaction, read_schema, statement};
+use crate::postgres::{Client, GenericClient, Journal, PARTIAL, Transaction, named_types, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
 /// What one chunk of a big table holds, in bytes of its values, unless a job says otherwise.
@@ -118,9 +118,11 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
     let transaction = client.transaction().await?;
     make_ready(&transaction, job, redo).await?;
     refuse_unknown_types(&transaction, job).await?;
+    let named = named_types(&transaction, &types_in_mapping(job)).await?;
     // Definitions read from here on name everything with its schema.
     transaction.batch_execute("SET LOCAL search_path = ''").await?;
     let mut target = read_schema(&transaction, schema).await?;
+    target.named = named;
     add_kept(&transaction, &mut target, schema).await?;
     let interrupted = interrupted(&transaction, job, &inspected, &target).await?;
     if job.replace && job.migrations.is_some() && Journal::exists(&transaction).await? {
@@ -208,6 +210,18 @@ async fn refuse_unknown_types(client: &impl GenericClient, job: &Job) -> Result<
         }
     }
     Ok(())
+}
+
+/// The types of the mapping that only the server knows.
+fn types_in_mapping(job: &Job) -> Vec<&str> {
+    let tables = || job.mapping.tables.values();
+    let columns = tables().flat_map(|table| table.columns.values()).filter_map(|column| column.sql_type.as_deref());
+    let added = tables().flat_map(|table| table.add.values()).filter_map(|column| column.sql_type.as_deref());
+    let mut types: Vec<&str> = columns.chain(added).collect();
+    types.retain(|sql| type_from_sql(sql).kind == TypeKind::Other);
+    types.sort_unstable();
+    types.dedup();
+    types
 }
 
 /// What an interrupted run took away and never built again belongs to its table still.

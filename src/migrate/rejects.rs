@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value as Json, json};
 
+use crate::migrate::asked::Changed;
 use crate::migrate::encode::{ColumnMisfit, RowMisfit};
 use crate::model::{Kept, Table, Value};
 use crate::plan::TablePlan;
@@ -157,6 +158,12 @@ impl RejectedRow {
             sqlstate: None,
             row,
         }
+    }
+
+    /// A row with values that their types would change.
+    pub fn changed(first: Changed, others: Vec<Changed>, key: Json, row: Json) -> Self {
+        let also = others.into_iter().map(|other| (other.column, other.reason)).collect();
+        RejectedRow { key, column: Some(first.column), reason: first.reason, also, sqlstate: None, row }
     }
 
     /// What the file has of it.

@@ -441,6 +441,7 @@ async fn try_rows(run: &Run, client: &Client, table: usize, lines: &[Line], coun
             Ok(()) => {
                 batch.starts.push(start);
                 batch.rows.push((row.key, line.key.clone(), line.row.clone()));
+                encoder.add_texts(row, &mut batch.texts);
             }
             Err(misfit) => {
                 batch.misfits.push(RejectedRow::misfit(plan, misfit, line.key.clone(), line.row.clone()));

@@ -7,7 +7,7 @@ use crate::plan::build::{Existing, OnExtra};
 use crate::plan::convert::Conversion;
 use crate::plan::decision::{Plan, Problem, TablePlan, Warning};
 use crate::plan::derive::{Decision, derive};
-use crate::plan::mapping::{TableMapping, type_from_sql};
+use crate::plan::mapping::TableMapping;
 use crate::plan::names::Namespace;
 use crate::plan::table::{TableBuilder, Wish};
 use crate::plan::target::{TargetColumn, TargetTable};
@@ -115,7 +115,7 @@ impl TableBuilder<'_> {
 
     /// The target's type is obeyed, also against a mapping.
     fn note_other_type(&self, plan: &mut Plan, column: &Column, target: &TargetColumn, wish: &Wish<'_>) {
-        let wanted = wish.sql_type.map(type_from_sql).filter(|wanted| wanted.sql != target.column_type.sql);
+        let wanted = wish.sql_type.map(|sql| self.input.target.type_named(sql)).filter(|wanted| wanted.sql != target.column_type.sql);
         if let Some(wanted) = wanted.filter(|_| !self.input.options.given_schema) {
             let message = format!("is {} in the target, which is obeyed; the mapping says {}", target.column_type.sql, wanted.sql);
             plan.warnings.push(Warning::note("type_of_target", self.label(column), message));
@@ -149,9 +149,12 @@ impl TableBuilder<'_> {
         built.added_columns.iter().for_each(|(name, _)| names.reserve(name));
         let name = names.take(wanted);
         let decision = match wish.sql_type {
-            Some(sql) => {
-                Decision { column_type: type_from_sql(sql), reason: "as the mapping says".into(), examples: Vec::new(), hint: None }
-            }
+            Some(sql) => Decision {
+                column_type: self.input.target.type_named(sql),
+                reason: "as the mapping says".into(),
+                examples: Vec::new(),
+                hint: None,
+            },
             None => derive(column, &self.profile.columns[index]),
         };
         self.refuse_idle_zone(plan, column, &decision.column_type, wish, false);

@@ -203,6 +203,9 @@ pub fn type_from_sql(sql: &str) -> ColumnType {
     let length = numbers.first().and_then(|n| u32::try_from(*n).ok());
     let tail = rest.split(')').nth(1).unwrap_or("").trim();
     let kind = match (name, tail) {
+        // An array of a type that has a length.
+        _ if lower.ends_with(']') || lower.ends_with(" array") => TypeKind::Other,
+        ("float", _) if length.is_some_and(|bits| bits < 25) => TypeKind::Float4,
         ("boolean" | "bool", _) => TypeKind::Bool,
         ("smallint" | "int2", _) => TypeKind::Int2,
         ("integer" | "int" | "int4", _) => TypeKind::Int4,
@@ -270,6 +273,10 @@ mod tests {
             ("inet", "inet"),
             ("timestamp(3)", "timestamp(3)"),
             ("int[]", "int[]"),
+            ("numeric(5,2)[]", "numeric(5,2)[]"),
+            ("varchar(3) ARRAY", "varchar(3) ARRAY"),
+            ("float(24)", "real"),
+            ("float(53)", "double precision"),
         ] {
             assert_eq!(type_from_sql(sql).sql, formatted, "{sql}");
         }

@@ -23,6 +23,7 @@ mod objects;
 pub mod profile;
 pub mod rounding;
 mod source_tz;
+pub mod spelling;
 mod table;
 pub mod target;
 pub mod time;

@@ -44,6 +44,8 @@ pub enum Rounding {
     Elements(Box<Conversion>),
     /// A range or several, by what the bounds become.
     Bounds(Box<Conversion>),
+    /// A type that only the server knows: of each value it is asked what it makes of it. Its parts may have an order that says nothing.
+    Asked { ordered: bool },
 }
 
 /// The smallest field of an interval; those above it are kept with it.
@@ -126,6 +128,15 @@ impl Rounding {
         }
     }
 
+    /// Whether the server is asked of each value, and if so whether the order of its parts matters.
+    pub fn asked(&self) -> Option<bool> {
+        match self {
+            Rounding::Asked { ordered } => Some(*ordered),
+            Rounding::Elements(part) | Rounding::Bounds(part) => part.rounding.as_ref().and_then(Rounding::asked),
+            _ => None,
+        }
+    }
+
     /// What becomes of a part of a value that is of this type.
     fn conversion(sql: &str) -> Conversion {
         Conversion { rounding: Rounding::of(sql), ..Conversion::new(type_from_sql(sql).kind) }
@@ -184,7 +195,15 @@ impl Rounding {
             Rounding::Words => words(text),
             Rounding::Elements(element) => changed_part(&literal::elements(text)?, element, tz),
             Rounding::Bounds(bound) => changed_part(&literal::bounds(text)?, bound, tz),
+            Rounding::Asked { .. } => None,
         }
+    }
+}
+
+impl Conversion {
+    /// Of a type that only the server knows, which is asked of each value: whether the order of a value's parts matters.
+    pub fn asked(&self) -> Option<bool> {
+        self.rounding.as_ref().filter(|_| self.kind == TypeKind::Other)?.asked()
     }
 }
 

@@ -204,7 +204,7 @@ impl TableBuilder<'_> {
         let (decision, widened) = match wish.sql_type {
             Some(sql) => {
                 let reason = "as the mapping says".into();
-                (Decision { column_type: type_from_sql(sql), reason, examples: Vec::new(), hint: None }, false)
+                (Decision { column_type: self.input.target.type_named(sql), reason, examples: Vec::new(), hint: None }, false)
             }
             None if !self.input.options.widen => (as_declared(column, seen), false),
             None => match derive(column, seen) {
@@ -229,7 +229,9 @@ impl TableBuilder<'_> {
             plan.warnings.push(Warning::note("rowid_kept", self.label(column), message));
         }
         let is_alias = self.table.rowid_alias == Some(index) && wish.transform.is_none();
-        let identity = is_alias && objects::is_integer(&decision.column_type.kind);
+        // A domain over an integer has no identity, and citext an order of its own.
+        let is_builtin = type_from_sql(&decision.column_type.sql).kind != TypeKind::Other;
+        let identity = is_alias && is_builtin && objects::is_integer(&decision.column_type.kind);
         let in_key = self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&index));
         let not_null = (column.not_null || in_key) && !seen.has(Trait::Null);
         if column.not_null && seen.has(Trait::Null) {
@@ -239,7 +241,7 @@ impl TableBuilder<'_> {
         create.columns.push(CreateColumn {
             name: name.clone(),
             source_index: index,
-            collate_c: self.input.options.collate_c && decision.column_type.kind.is_text(),
+            collate_c: self.input.options.collate_c && is_builtin && decision.column_type.kind.is_text(),
             column_type: decision.column_type.clone(),
             not_null: not_null || identity,
             identity,
@@ -286,7 +288,10 @@ impl TableBuilder<'_> {
             kind: column_type.kind.clone(),
             transform: wish.transform.clone(),
             bad_text: wish.bad_text,
-            rounding: Rounding::of(&column_type.sql),
+            rounding: match wish.sql_type.and_then(|sql| self.input.target.named.get(sql)) {
+                Some(named) => named.rounding.clone(),
+                None => Rounding::of(&column_type.sql),
+            },
             source_tz: wish.source_tz.unwrap_or(&self.input.options.source_tz).clone(),
             text_is_clean: !self.profile.unseen && !self.profile.columns[index].has_bad_text(),
         }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ColumnType, Name, QualifiedName};
+use crate::plan::convert::Conversion;
+use crate::plan::mapping::type_from_sql;
 use crate::plan::rounding::Rounding;
 
 /// The relations of the target schema.
@@ -18,6 +20,8 @@ pub struct TargetSchema {
     pub other_relations: Vec<Name>,
     /// Those of them that are views.
     pub views: Vec<Name>,
+    /// What the types are that a mapping names and only the server knows, by those names: domains are their base types.
+    pub named: HashMap<String, Conversion>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +93,15 @@ impl RebuildKind {
 }
 
 impl TargetSchema {
+    /// A type that a mapping names.
+    pub fn type_named(&self, sql: &str) -> ColumnType {
+        let known = type_from_sql(sql);
+        match self.named.get(sql) {
+            Some(named) => ColumnType { kind: named.kind.clone(), ..known },
+            None => known,
+        }
+    }
+
     /// Finds the table that `wanted` means; see [`Lookup::find`].
     pub fn find(&self, wanted: &str) -> Option<&TargetTable> {
         Lookup::of(self.tables.iter().map(|table| table.name.name.as_str())).find(wanted).map(|place| &self.tables[place])

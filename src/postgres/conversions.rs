@@ -8,6 +8,7 @@ use tokio_postgres::GenericClient;
 use crate::model::TypeKind;
 use crate::plan::convert::Conversion;
 use crate::plan::rounding::{Rounding, Unit};
+use crate::postgres::statement;
 
 /// The types of a database, by number.
 pub struct Types {
@@ -23,6 +24,8 @@ struct Type {
     typmod: i32,
     element: u32,
     bound: u32,
+    /// It has an input function of its own, which an extension or PostgreSQL brings: its name can be known.
+    is_base: bool,
     labels: Option<Vec<String>>,
 }
 
@@ -30,8 +33,15 @@ impl Types {
     pub async fn read(client: &impl GenericClient) -> Result<Self> {
         let rows = client.query(include_str!("queries/types.sql"), &[]).await.context("read the types")?;
         let by_oid = rows.iter().map(|row| {
-            let known =
-                Type { name: row.get(1), base: row.get(2), typmod: row.get(3), element: row.get(4), bound: row.get(5), labels: row.get(6) };
+            let known = Type {
+                name: row.get(1),
+                base: row.get(2),
+                typmod: row.get(3),
+                element: row.get(4),
+                bound: row.get(5),
+                is_base: row.get(6),
+                labels: row.get(7),
+            };
             (row.get(0), known)
         });
         let by_oid = by_oid.collect();
@@ -43,19 +53,25 @@ impl Types {
 
     /// How values become this type's, whose modifier is `typmod` (or -1); a domain's are its base type's.
     pub fn conversion(&self, oid: u32, typmod: i32) -> Conversion {
-        let Some(known) = self.by_oid.get(&oid) else { return Conversion::new(TypeKind::Other) };
+        let asked = || Conversion { rounding: Some(Rounding::Asked { ordered: true }), ..Conversion::new(TypeKind::Other) };
+        let Some(known) = self.by_oid.get(&oid) else { return asked() };
         if known.base != 0 {
             return self.conversion(known.base, if typmod < 0 { known.typmod } else { typmod });
         }
         let part = |oid: u32, typmod: i32| Box::new(self.conversion(oid, typmod));
+        if let Some(labels) = known.labels.clone() {
+            return Conversion::new(TypeKind::Enum { labels });
+        }
         let rounding = match (known.element, known.bound) {
+            // Numbers one after the other, in no braces.
+            _ if matches!(known.name.as_str(), "int2vector" | "oidvector") => return asked(),
+            (0, 0) if oid >= FIRST_OF_USERS && !known.is_base => return asked(),
             (0, 0) => self.rounding(oid, &known.name, typmod),
             // An array's modifier is that of its elements.
             (element, 0) => Some(Rounding::Elements(part(element, typmod))),
             (_, bound) => Some(Rounding::Bounds(part(bound, -1))),
         };
-        let kind = known.labels.clone().map_or_else(|| kind(oid, &known.name, typmod), |labels| TypeKind::Enum { labels });
-        Conversion { rounding, ..Conversion::new(kind) }
+        Conversion { rounding, ..Conversion::new(kind(oid, &known.name, typmod)) }
     }
 
     /// What a type that is made of no others does to values.
@@ -70,11 +86,36 @@ impl Types {
                 None => Rounding::Interval(digits.unwrap_or(6)),
             }),
             790 => Some(Rounding::Decimals(self.money_digits)),
-            _ if oid < FIRST_OF_USERS || name == "cube" => Rounding::of_plain(name),
-            _ => None,
+            _ if kind(oid, name, typmod) != TypeKind::Other => None,
+            // What is a key twice is one pair less; the pairs come in an order of its own.
+            _ if oid >= FIRST_OF_USERS && name == "hstore" => Some(Rounding::Asked { ordered: false }),
+            _ if oid < FIRST_OF_USERS && (RESPELLED.contains(&name) || name.starts_with("reg")) => None,
+            _ => {
+                let known = Some(name).filter(|name| oid < FIRST_OF_USERS || *name == "cube").and_then(Rounding::of_plain);
+                known.or(Some(Rounding::Asked { ordered: true }))
+            }
         }
     }
 }
+
+/// The types that a mapping names and only the server knows, by their names: what its columns of them would do to values.
+pub async fn named_types(client: &impl GenericClient, names: &[&str]) -> Result<HashMap<String, Conversion>> {
+    let mut named = HashMap::new();
+    if names.is_empty() {
+        return Ok(named);
+    }
+    let types = Types::read(client).await?;
+    for name in names {
+        // The answer's type is a domain's base type, with its modifier.
+        let answer = client.prepare(&statement::null_of(name)).await.with_context(|| format!("ask what type {name} is"))?;
+        let column = answer.columns().first().context("one column was asked for")?;
+        named.insert((*name).to_string(), types.conversion(column.type_().oid(), column.type_modifier()));
+    }
+    Ok(named)
+}
+
+/// Types of PostgreSQL's own that may write a value in another way, and take none for another; so do those that name its objects.
+const RESPELLED: [&str; 7] = ["inet", "macaddr", "bit", "varbit", "pg_lsn", "tsquery", "jsonpath"];
 
 /// From this number on types are those of extensions and users, whatever they are called.
 const FIRST_OF_USERS: u32 = 16_384;

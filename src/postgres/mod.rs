@@ -35,6 +35,7 @@ pub use cancel::cancel;
 pub use catalog::{ForeignKeySides, foreign_key_sides, foreign_keys_not_valid, is_hash_index, is_partitioned, read_schema, regclass};
 pub use connect::{Connected, connect, describe, is_passing, is_transient, open};
 pub use console::{Console, ConsoleRow};
+pub use conversions::named_types;
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use database::{count_rows, create_database};
 pub use driver::{Driver, Protocol, Refusal, TextRows};

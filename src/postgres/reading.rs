@@ -1,12 +1,15 @@
 //! Sessions that only read, all of them one state of the database.
 
-use anyhow::{Context as _, Result, bail};
-use tokio_postgres::Client;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio_postgres::{Client, Statement};
 
 use crate::model::QualifiedName;
 use crate::plan::target::TargetSchema;
 use crate::postgres::session::MONEY;
-use crate::postgres::{Address, CopyRows, connect, read_schema, session, sql_failure, statement};
+use crate::postgres::{Address, CopyRows, connect, is_about_object, read_schema, session, sql_failure, statement};
 
 /// What a reading session sets for its one transaction: values come in one form whatever the server's defaults, and no row is hidden.
 const SETTINGS: &str = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'iso_8601'; \
@@ -70,25 +73,36 @@ impl ReadSession {
 /// Asks PostgreSQL how it would write a text of some type, on a connection of its own: a text that it refuses ends no transaction.
 pub struct TypeReader {
     client: Client,
+    /// The questions, by type.
+    questions: Mutex<HashMap<String, Statement>>,
 }
 
 impl TypeReader {
     pub async fn connect(address: &Address) -> Result<Self> {
-        Ok(TypeReader { client: session(address, None).await? })
+        Ok(TypeReader { client: session(address, None).await?, questions: Mutex::default() })
     }
 
     /// The text as the type's output function writes it; none when its input function refuses it.
     pub async fn normalise(&self, text: &str, sql_type: &str) -> Result<Option<String>> {
-        // The type's name is `format_type`'s, quoted where it must be.
-        let answer = self.client.query_one(&format!("SELECT $1::text::{sql_type}::text"), &[&text]).await;
-        match answer {
-            Ok(row) => Ok(row.get(0)),
-            // Class 22: the value; 23: a domain's check; 42 would be the type itself.
-            Err(error) if error.code().is_some_and(|code| matches!(&code.code()[..2], "22" | "23")) => Ok(None),
-            Err(error) => {
-                let context = format!("ask PostgreSQL how type {sql_type} writes a value");
-                bail!(anyhow::Error::from(error).context(context))
+        let context = || format!("ask PostgreSQL how type {sql_type} writes a value");
+        let known = self.questions.lock().map_err(|_| anyhow!("a reader of the source panicked"))?.get(sql_type).cloned();
+        let question = match known {
+            Some(question) => question,
+            None => {
+                // The type's name is `format_type`'s, quoted where it must be.
+                let question = self.client.prepare(&statement::taken_in(sql_type)).await.with_context(context)?;
+                self.questions
+                    .lock()
+                    .map_err(|_| anyhow!("a reader of the source panicked"))?
+                    .insert(sql_type.to_string(), question.clone());
+                question
             }
+        };
+        match self.client.query_one(&question, &[&text]).await {
+            Ok(row) => Ok(row.get(0)),
+            // The type is known by now: it is the value.
+            Err(error) if is_about_object(&error) => Ok(None),
+            Err(error) => bail!(anyhow::Error::from(error).context(context())),
         }
     }
 }

@@ -195,6 +195,24 @@ pub fn copy_in(table: &TablePlan, format: CopyFormat) -> String {
     format!("COPY {} ({}) FROM STDIN (FORMAT {format})", table.target, columns.join(", "))
 }
 
+/// NULL of a type, whose description tells what the type is.
+pub fn null_of(sql_type: &str) -> String {
+    format!("SELECT NULL::{sql_type}")
+}
+
+/// What a type makes of a text that comes into a column of it; a cast would cut what a column refuses. `$1` text.
+pub fn taken_in(sql_type: &str) -> String {
+    format!("SELECT given.value::text FROM json_to_record(json_build_object('value', $1::text)) AS given (value {sql_type})")
+}
+
+/// The same of many texts: those that come back as another, each by its number from 1, and as what. `$1` text[].
+pub fn texts_changed(sql_type: &str) -> String {
+    format!(
+        "SELECT asked.number, given.value::text FROM unnest($1::text[]) WITH ORDINALITY AS asked (text, number), \
+         json_to_record(json_build_object('value', asked.text)) AS given (value {sql_type}) WHERE given.value::text IS DISTINCT FROM asked.text"
+    )
+}
+
 /// `COPY (SELECT …) TO STDOUT`, binary; each item is a column or an expression over one.
 pub fn copy_out(table: &QualifiedName, items: &[String]) -> String {
     // A table may have no column that is compared; then its rows are still counted.

@@ -51,6 +51,7 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
             Some(actual) => {
                 // The type may have been changed since: what counts is what stands there now.
                 column.conversion.kind = actual.column_type.kind.clone();
+                column.conversion.rounding = actual.rounding.clone();
                 column.sql_type = actual.column_type.sql.clone();
                 true
             }

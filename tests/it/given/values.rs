@@ -19,7 +19,7 @@ fn a_dry_run_knows_what_types_of_a_mapping_refuse() {
     let types = "[tables.t.columns]\nn.type = \"even\"\nm.type = \"mood\"\nip.type = \"inet\"\n";
     std::fs::write(case.dir().join("m.toml"), types).unwrap();
     let (_, report) = foretold(&case, &database, "--mapping {dir}/m.toml");
-    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} n 23514", "{\"id\":3} m 22P02", "{\"id\":4} ip 22P02"]);
+    assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} n 23514", "{\"id\":3} m -", "{\"id\":4} ip 22P02"]);
     assert_eq!(database.rows("SELECT * FROM t ORDER BY id"), ["1|2|ok|10.0.0.1", "5||sad|::"]);
 }
 
@@ -207,31 +207,80 @@ const GIVEN: &[Given] = &[
     ("uuid[]", &["'{00112233-4455-6677-8899-aabbccddeeff}'"], &[]),
     ("boolean[]", &["'{t,f}'"], &[]),
     ("citext", &["'Abc '"], &[]),
+    ("cents", &["1.25"], &["1.255"]),
+    ("cents[]", &["'{9.99}'"], &["'{9.999}'"]),
+    ("stamp", &["'2024-01-02 03:04:05'"], &["'2024-01-02 03:04:05.6'"]),
+    ("single[]", &["'{0.5,1.1}'"], &["'{0.123456789}'"]),
+    ("singles", &["'[0.5,1.1)'", "'empty'"], &["'[0.123456789,)'"]),
+    (
+        "entry",
+        &["'(1.50,\"2024-01-02 03:04:05\",ab)'", "'(,,)'", "'(0.5,,\"a \")'"],
+        &["'(0.123456789,,)'", "'(,\"2024-01-02 03:04:05.6\",)'", "'(,,\"ab   \")'", "'(,,ab   )'"],
+    ),
+    ("entry[]", &["'{\"(1.0,,x)\"}'", "'{}'"], &["'{\"(0.123456789,,)\"}'"]),
+    ("entries", &["'{\"(1.0,,x)\"}'"], &["'{\"(0.123456789,,)\"}'"]),
+    ("hstore", &["'bb=>1, a=>NULL'", "'\"a b\"=>\"x\"'", "''"], &["'a=>1, a=>2'", "'a=>1, a=>1'"]),
+    ("seg", &["'1.5 .. 2'", "'<3'"], &["'0.123456789'", "'1(+-)0.5'"]),
+    ("cube", &["'(1, 2)'", "'0.1'"], &["'(0.12345678901234567891)'"]),
+    ("ltree", &["'a.b_c.d'"], &[]),
+    ("xid8", &["'18446744073709551615'"], &["-1"]),
+    ("oidvector", &["'1 2'", "''"], &["'-1 2'"]),
+    ("int2vector", &["'1 2 3'"], &[]),
+    ("tid", &["'(0,1)'"], &["'(-1,1)'"]),
+    ("pg_lsn", &["'0/16b3748'"], &[]),
+    ("varbit(3)", &["'101'", "''"], &[]),
+    ("tsquery", &["'a & b'"], &[]),
+    ("jsonpath", &["'$.a'"], &[]),
+    ("int4multirange", &["'{[1,2], [5,)}'"], &[]),
+    ("macaddr", &["'08-00-2b-01-02-03'"], &[]),
+    ("regtype", &["'int4'"], &[]),
 ];
+
+/// What the types above need.
+const TYPES: &str = "CREATE DOMAIN single AS real; CREATE DOMAIN price AS numeric(5,2); CREATE DOMAIN prices AS numeric(5,2)[];
+    CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION seg; CREATE EXTENSION cube; CREATE EXTENSION ltree;
+    CREATE TYPE mood AS ENUM ('ok', 'sad'); CREATE DOMAIN cent AS numeric(5,2); CREATE DOMAIN cents AS cent; CREATE DOMAIN stamp AS timestamp(0);
+    CREATE TYPE singles AS RANGE (subtype = real); CREATE TYPE entry AS (n real, at timestamp(0), c varchar(2)); CREATE DOMAIN entries AS entry[]";
 
 #[test]
 fn each_value_arrives_as_it_is_or_is_named() {
     let database = Database::fresh();
-    database.execute(
-        "CREATE DOMAIN single AS real; CREATE DOMAIN price AS numeric(5,2); CREATE DOMAIN prices AS numeric(5,2)[]; CREATE EXTENSION citext;
-         CREATE TYPE mood AS ENUM ('ok', 'sad')",
-    );
-    let mut source = String::new();
-    for (number, (sql, kept, changed)) in GIVEN.iter().enumerate() {
+    database.execute(TYPES);
+    for (number, (sql, _, _)) in GIVEN.iter().enumerate() {
         database.execute(&format!("CREATE TABLE t{number}(id int PRIMARY KEY, v {sql})"));
+    }
+    arrives_or_is_named(&given_source(Case::new("given types")).database(&database), &database, "");
+}
+
+#[test]
+fn so_it_does_in_a_type_that_a_mapping_names() {
+    let database = Database::fresh();
+    database.execute(TYPES);
+    let case = given_source(Case::new("mapped types of all kinds")).database(&database);
+    let types = |(number, (sql, _, _)): (usize, &Given)| format!("[tables.t{number}.columns.v]\ntype = {sql:?}\n");
+    std::fs::write(case.dir().join("m.toml"), GIVEN.iter().enumerate().map(types).collect::<String>()).unwrap();
+    arrives_or_is_named(&case, &database, "--mapping {dir}/m.toml");
+}
+
+fn given_source(case: Case) -> Case {
+    let mut source = String::new();
+    for (number, (_, kept, changed)) in GIVEN.iter().enumerate() {
         source.push_str(&format!("CREATE TABLE t{number}(id INTEGER PRIMARY KEY, v);"));
         for (id, value) in kept.iter().chain(*changed).enumerate() {
             source.push_str(&format!("INSERT INTO t{number} VALUES ({id}, {value});"));
         }
     }
-    let case = Case::new("given types").source_sql(&source).database(&database);
-    let (_, report) = foretold(&case, &database, "");
+    case.source_sql(&source)
+}
+
+fn arrives_or_is_named(case: &Case, database: &Database, flags: &str) {
+    let (_, report) = foretold(case, database, flags);
     let mut wrong = Vec::new();
     for (number, (sql, kept, changed)) in GIVEN.iter().enumerate() {
         let mut wanted: Vec<String> = (kept.len()..kept.len() + changed.len()).map(|id| format!("{{\"id\":{id}}} v -")).collect();
         wanted.sort();
         let is_any = report["tables"].as_array().unwrap().iter().any(|t| t["source"] == format!("t{number}") && t["rows_rejected"] != 0);
-        let set_aside = if is_any { aside(&case, &report, &format!("t{number}")) } else { Vec::new() };
+        let set_aside = if is_any { aside(case, &report, &format!("t{number}")) } else { Vec::new() };
         let there = database.value(&format!("SELECT count(*) FROM t{number}"));
         if set_aside != wanted || there != kept.len().to_string() {
             wrong.push(format!("{sql}: {set_aside:?} instead of {wanted:?}, {there} rows"));

@@ -76,3 +76,46 @@ fn integers_of_32_bits_are_computed_in_64() {
     assert_eq!(database.rows("SELECT x.n, many FROM x, u"), ["6000000000|6000000000"]);
     case.run("verify {source} --to {url} --schema-objects").exit(0);
 }
+
+#[test]
+fn nothing_is_said_of_integers_that_stay_within_their_bits() {
+    let checks = [
+        "n > 0",
+        "n + 1 > 0",
+        "-n < 0",
+        "n % 2 = 0 OR n / 2 > 0",
+        "length(s) + 1 > 0",
+        "instr(s, 'a') * 2 >= 0",
+        "unicode(s) + 1 > 0",
+        "(n & 255) + 1 > 0",
+        "(n | 8) + 1 > 0",
+        "~n - 1 < 0",
+        "sign(n) + 1 > 0",
+        "strftime('%s', d) + 0 > 0",
+        "CAST(strftime('%Y', d) AS INTEGER) - 5 > 0",
+        "unixepoch(d) + 1 > 0",
+        "abs(n) + 1 > 0",
+        "coalesce(n, 0) + 1 > 0",
+        "CASE WHEN n > 3 THEN n ELSE 3 END + 1 > 0",
+        "CAST(CAST(n AS TEXT) AS INTEGER) + 1 > 0",
+    ];
+    let unknown = ["CAST(s AS INTEGER) + 1 > -5", "CAST(r AS INTEGER) * 2 >= 0"];
+    let named = |(number, check): (usize, &&str)| format!("CONSTRAINT c{number} CHECK ({check})");
+    let all: Vec<String> = checks.iter().chain(&unknown).enumerate().map(named).collect();
+    let database = Database::fresh();
+    let case = Case::new("near checks")
+        .source_sql(&format!(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, s TEXT, d DATETIME, r REAL, a AS (unicode(s) * 1000 + (n & 7)), b AS (~n * 2), {});
+             INSERT INTO t(n, s, d, r) VALUES (4, 'abc', '2024-01-01 00:00:00', 2.5), (10, '12ab', '2024-01-01 00:00:01', 0.5)",
+            all.join(", ")
+        ))
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --json").exit(0).json();
+    let numbers: Vec<usize> = (checks.len()..checks.len() + unknown.len()).collect();
+    assert_eq!(said(&report, "check_differs"), numbers.iter().map(|number| format!("t.c{number}")).collect::<Vec<_>>(), "{report:#}");
+    assert_eq!(said(&report, "generated_differs"), [""; 0], "{report:#}");
+    // Of those it is not said that the rows that are there do it.
+    assert!(!report.to_string().contains("as large as those that there are"), "{report:#}");
+    let valid = "SELECT count(*) FROM pg_constraint WHERE contype = 'c' AND convalidated AND conrelid = 't'::regclass";
+    assert_eq!(database.value(valid), all.len().to_string());
+}

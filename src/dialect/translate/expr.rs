@@ -1,6 +1,7 @@
 //! Expressions: the walk over the tree, and the operators.
 
 use super::compare::{self, boolean};
+use super::overflow::Leaves;
 use super::scope::Scope;
 use super::select::CteRelation;
 use super::typed::{Class, Constant, Typed};
@@ -78,8 +79,8 @@ impl<'c> Translator<'c> {
 
     /// Says so where rows may be refused for integers that leave 64 bits.
     pub fn note_overflow(&mut self, typed: &Typed) {
-        if typed.growth.leaves {
-            self.note(overflow::OVERFLOWS);
+        if let Some(note) = typed.growth.leaves.note() {
+            self.note(note);
         }
     }
 
@@ -192,7 +193,8 @@ impl<'c> Translator<'c> {
             }
             Unary::BitNot => {
                 let number = self.bits(&typed)?;
-                Ok(Typed::new(format!("~ {number}"), Class::Integer).from(&[&typed]))
+                let growth = overflow::inverted(&typed);
+                Ok(Typed { growth, ..Typed::new(format!("~ {number}"), Class::Integer) }.from(&[&typed]))
             }
         }
     }
@@ -221,7 +223,8 @@ impl<'c> Translator<'c> {
             Binary::BitAnd | Binary::BitOr => {
                 let symbol = if operator == Binary::BitAnd { "&" } else { "|" };
                 let sql = format!("{} {symbol} {}", self.bits(&left)?, self.bits(&right)?);
-                Ok(Typed::new(sql, Class::Integer).from(&[&left, &right]))
+                let growth = overflow::bits(operator, &left, &right);
+                Ok(Typed { growth, ..Typed::new(sql, Class::Integer) }.from(&[&left, &right]))
             }
             Binary::ShiftLeft | Binary::ShiftRight => {
                 let symbol = if operator == Binary::ShiftLeft { "<<" } else { ">>" };
@@ -334,7 +337,7 @@ impl<'c> Translator<'c> {
         if operand.as_ref().is_some_and(|operand| operand.volatile) {
             return no("CASE over a random value");
         }
-        let (mut conditions, mut outgrows) = (Vec::new(), false);
+        let (mut conditions, mut outgrows) = (Vec::new(), Leaves::Never);
         let mut values = Vec::new();
         for (when, then) in whens {
             let when = self.expr(when)?;
@@ -342,7 +345,7 @@ impl<'c> Translator<'c> {
                 Some(operand) => self.compare(Binary::Equal, operand, &when)?,
                 None => when,
             };
-            outgrows |= condition.growth.leaves;
+            outgrows = outgrows.max(condition.growth.leaves);
             conditions.push(condition.condition()?);
             values.push(self.expr(then)?);
         }
@@ -362,7 +365,7 @@ impl<'c> Translator<'c> {
         sql.push_str(" END");
         let refs: Vec<&Typed> = values.iter().collect();
         let mut growth = overflow::one_of(&values);
-        growth.leaves |= outgrows;
+        growth.leaves = growth.leaves.max(outgrows);
         Ok(Typed { form, growth, ..Typed::atom(sql, class).from(&refs) })
     }
 

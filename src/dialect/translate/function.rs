@@ -2,6 +2,7 @@
 
 use super::compare::collated;
 use super::expr::{Translator, unify};
+use super::overflow::Growth;
 use super::typed::{Class, Constant, Typed};
 use super::{Form, Outcome, literal, no, numbers, overflow};
 use crate::dialect::ast::{Binary, Call, Expr};
@@ -104,7 +105,10 @@ impl Translator<'_> {
                 }
                 _ => no("round() to a computed number of digits"),
             },
-            ("sign", [value]) => Ok(Typed::atom(format!("sign({})::bigint", value.real()?.sql), Class::Integer).from(&refs)),
+            ("sign", [value]) => {
+                let growth = Growth::within(-1, 1);
+                Ok(Typed { growth, ..Typed::atom(format!("sign({})::bigint", value.real()?.sql), Class::Integer) }.from(&refs))
+            }
             ("ceil" | "ceiling" | "floor" | "trunc", [value]) => {
                 let number = value.number()?;
                 if number.class == Class::Integer {
@@ -132,7 +136,11 @@ impl Translator<'_> {
                 }
                 self.string(&text)
             }
-            ("unicode", [text]) => Ok(Typed::atom(format!("NULLIF(ascii({}), 0)", text.text()?.sql), Class::Integer)),
+            ("unicode", [text]) => Ok(Typed {
+                non_negative: true,
+                small: true,
+                ..Typed::atom(format!("NULLIF(ascii({}), 0)", text.text()?.sql), Class::Integer)
+            }),
             ("concat", [_, ..]) => {
                 let texts = arguments.iter().map(|argument| argument.text().map(|text| text.sql)).collect::<Outcome<Vec<_>>>()?;
                 self.not_immutable("concat()")?;

@@ -38,6 +38,7 @@ use super::parse::{ParseError, create_view};
 use super::syntax;
 use crate::model::{Affinity, Collation, Name, QualifiedName};
 use expr::Translator;
+use overflow::Leaves;
 use scope::{Scope, ScopeSource};
 use typed::Class;
 
@@ -329,7 +330,7 @@ pub fn generated(sql: &str, relation: &Relation, result: &RelationColumn) -> Out
     let mut translator = Translator::over(&catalog, relation);
     translator.immutable = true;
     let typed = translator.expr(&syntax::expression(sql)?)?;
-    if typed.class == Class::Integer && typed.growth.leaves && result.has_reals {
+    if typed.class == Class::Integer && typed.growth.leaves != Leaves::Never && result.has_reals {
         return no("its integers leave 64 bits, where SQLite goes on with a REAL");
     }
     translator.note_overflow(&typed);

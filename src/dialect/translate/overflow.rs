@@ -7,6 +7,9 @@ use crate::dialect::ast::Binary;
 /// What is said where a row may be refused for it.
 pub const OVERFLOWS: &str = "with values as large as those that there are, its integers may leave 64 bits: SQLite goes on with a REAL there, and PostgreSQL refuses the row";
 
+/// What is said where nothing tells how large an integer is.
+const UNKNOWN: &str = "how large its integers are is not known beforehand: where one leaves 64 bits, SQLite goes on with a REAL, and PostgreSQL refuses the row";
+
 /// The least and the most that an integer is.
 pub type Reach = (i128, i128);
 
@@ -19,10 +22,56 @@ pub struct Growth {
     pub reach: Option<Reach>,
     /// PostgreSQL computes it in 64 bits.
     pub long: bool,
-    /// It is computed of integers that may leave 64 bits in the rows that there are.
-    pub leaves: bool,
+    /// Whether it is computed of integers that may leave 64 bits.
+    pub leaves: Leaves,
     /// The same in numeric, where one operation is all that may leave 64 bits.
     pub unbounded: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leaves {
+    #[default]
+    Never,
+    /// Nothing is known of their size.
+    Unknown,
+    /// In the rows that there are.
+    InRows,
+}
+
+impl Leaves {
+    /// What is said of it.
+    pub fn note(self) -> Option<&'static str> {
+        match self {
+            Leaves::Never => None,
+            Leaves::Unknown => Some(UNKNOWN),
+            Leaves::InRows => Some(OVERFLOWS),
+        }
+    }
+}
+
+impl Growth {
+    /// That of an integer of a known size, which PostgreSQL computes in 64 bits.
+    pub fn within(least: i64, most: i64) -> Self {
+        Growth { reach: Some((least.into(), most.into())), long: true, ..Growth::default() }
+    }
+}
+
+/// That of the bits that two integers have both, or one of them has.
+pub fn bits(operator: Binary, left: &Typed, right: &Typed) -> Growth {
+    let most = |typed: &Typed| reach(typed).filter(|(least, _)| *least >= 0).map(|(_, most)| most);
+    let reach = match (operator, most(left), most(right)) {
+        (Binary::BitAnd, Some(a), Some(b)) => Some((0, a.min(b))),
+        (Binary::BitAnd, Some(a), None) | (Binary::BitAnd, None, Some(a)) => Some((0, a)),
+        // No bit is beyond the highest of both.
+        (Binary::BitOr, Some(a), Some(b)) => Some((0, (a.max(b) + 1).unsigned_abs().next_power_of_two() as i128)),
+        _ => None,
+    };
+    Growth { reach: reach.map(within), long: true, ..Growth::default() }
+}
+
+/// That of every bit turned.
+pub fn inverted(value: &Typed) -> Growth {
+    Growth { reach: reach(value).map(|(least, most)| (-most - 1, -least - 1)), long: true, ..Growth::default() }
 }
 
 fn reach(typed: &Typed) -> Option<Reach> {
@@ -47,7 +96,7 @@ pub fn one_of(values: &[Typed]) -> Growth {
     Growth {
         reach: reaches.and_then(union),
         long: numbers().any(|value| value.growth.long),
-        leaves: values.iter().any(|value| value.growth.leaves),
+        leaves: values.iter().map(|value| value.growth.leaves).max().unwrap_or_default(),
         unbounded: None,
     }
 }
@@ -59,8 +108,13 @@ pub fn turned(operator: Turn, value: &Typed) -> Growth {
         Turn::Absolute => (0, most.abs().max(least.abs())),
     });
     // SQLite's abs() ends with an error too.
-    let leaves = operator == Turn::Negate && reach.is_none_or(|(_, most)| most > BIGINT.1);
-    Growth { reach: reach.map(within), long: value.growth.long, leaves: leaves || value.growth.leaves, unbounded: None }
+    let leaves = match reach {
+        _ if operator == Turn::Absolute => Leaves::Never,
+        None => Leaves::Unknown,
+        Some((_, most)) if most > BIGINT.1 => Leaves::InRows,
+        Some(_) => Leaves::Never,
+    };
+    Growth { reach: reach.map(within), long: value.growth.long, leaves: leaves.max(value.growth.leaves), unbounded: None }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,19 +139,21 @@ pub fn of(operator: Binary, left: &Typed, right: &Typed) -> (Growth, bool) {
         _ => (a.min(-b).min(0), b.max(-a).max(0)),
     });
     let beyond = match computed {
-        Some((least, most)) => grows && (least < BIGINT.0 || most > BIGINT.1),
-        None => grows,
+        _ if !grows => Leaves::Never,
+        Some((least, most)) if least < BIGINT.0 || most > BIGINT.1 => Leaves::InRows,
+        Some(_) => Leaves::Never,
+        None => Leaves::Unknown,
     };
-    let within_before = !left.growth.leaves && !right.growth.leaves;
+    let before = left.growth.leaves.max(right.growth.leaves);
     let symbol = match operator {
         Binary::Add => "+",
         Binary::Subtract => "-",
         _ => "*",
     };
     let unbounded =
-        (beyond && computed.is_some() && within_before).then(|| format!("{} {symbol} {}", left.cast("numeric"), right.operand()));
+        (beyond == Leaves::InRows && before == Leaves::Never).then(|| format!("{} {symbol} {}", left.cast("numeric"), right.operand()));
     let long = widen || left.growth.long || right.growth.long;
-    (Growth { reach: computed.map(within), long, leaves: beyond || !within_before, unbounded }, widen)
+    (Growth { reach: computed.map(within), long, leaves: beyond.max(before), unbounded }, widen)
 }
 
 /// What has not become a REAL, or an error.
@@ -109,7 +165,8 @@ fn within((least, most): Reach) -> Reach {
 /// for the least integer itself.
 pub fn unbounded(typed: &Typed, other: &Typed) -> Option<Typed> {
     let sql = typed.growth.unbounded.clone()?;
-    let has_reach = other.class == Class::Integer && !other.growth.leaves && reach(other).is_none_or(|(least, _)| least > BIGINT.0);
+    let has_reach =
+        other.class == Class::Integer && other.growth.leaves == Leaves::Never && reach(other).is_none_or(|(least, _)| least > BIGINT.0);
     has_reach.then(|| Typed {
         sql,
         atom: false,
@@ -150,7 +207,7 @@ mod tests {
                         _ => l % r,
                     };
                     let leaves = answer < BIGINT.0 || answer > BIGINT.1;
-                    assert!(!leaves || growth.leaves && growth.unbounded.is_some(), "{operator:?} of {l} and {r}");
+                    assert!(!leaves || growth.leaves == Leaves::InRows && growth.unbounded.is_some(), "{operator:?} of {l} and {r}");
                     assert!(leaves || (least..=most).contains(&answer), "{operator:?} of {l} and {r} is {answer}, not in {least}..{most}");
                 }
             }
@@ -159,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_the_rows_decides() {
-        let leaves = |(growth, _): (Growth, bool)| growth.leaves;
+        let leaves = |(growth, _): (Growth, bool)| growth.leaves != Leaves::Never;
         let far = column(0, i64::MAX);
         assert!(!leaves(of(Binary::Add, &column(0, 1_000_000), &column(0, i64::MAX - 1_000_000))));
         assert!(leaves(of(Binary::Add, &far, &literal::constant(Constant::Integer(1)))));
@@ -167,8 +224,17 @@ mod tests {
         // Of what nothing is known, it may be so; but it is left as it is.
         let unknown = Typed::atom("x", Class::Integer);
         let (growth, widened) = of(Binary::Add, &unknown, &literal::constant(Constant::Integer(1)));
-        assert!(growth.leaves && growth.unbounded.is_none() && widened && growth.long);
+        assert!(growth.leaves == Leaves::Unknown && growth.unbounded.is_none() && widened && growth.long);
         assert!(!of(Binary::Add, &Typed { small: true, ..unknown.clone() }, &literal::constant(Constant::Integer(1))).1);
         assert!(of(Binary::Multiply, &Typed { small: true, ..unknown }, &literal::constant(Constant::Integer(9))).1);
+    }
+
+    #[test]
+    fn bits_are_no_more_than_there_are() {
+        let reach = |growth: Growth| growth.reach;
+        assert_eq!(reach(bits(Binary::BitAnd, &column(-5, 5), &column(0, 255))), Some((0, 255)));
+        assert_eq!(reach(bits(Binary::BitAnd, &column(-5, 5), &column(-1, 255))), None);
+        assert_eq!(reach(bits(Binary::BitOr, &column(0, 5), &column(0, 8))), Some((0, 16)));
+        assert_eq!(reach(inverted(&column(-5, 8))), Some((-9, 4)));
     }
 }

@@ -1,6 +1,7 @@
 //! SQLite's date and time functions: over now, times in time columns, epochs, literals, and texts in any spelling that SQLite reads.
 
 use super::expr::Translator;
+use super::overflow::Growth;
 use super::typed::{Class, Constant, Typed};
 use super::{Form, Outcome, literal, no, numbers};
 use crate::dialect::ast::Expr;
@@ -57,7 +58,7 @@ impl Translator<'_> {
             "date" => Typed::atom(format!("{t}::date"), Class::Date),
             "time" => Typed::atom(format!("{}::time", whole(&moment)), Class::Time),
             "datetime" => Typed::atom(whole(&moment), Class::Timestamp),
-            "unixepoch" => Typed::atom(epoch(t), Class::Integer),
+            "unixepoch" => Typed { growth: whole_seconds(), ..Typed::atom(epoch(t), Class::Integer) },
             "julianday" => Typed::new(
                 format!("((extract(epoch FROM {t}) * 1000)::bigint + 210866760000000)::double precision / 86400000"),
                 Class::Real,
@@ -244,6 +245,11 @@ fn whole(moment: &Moment) -> String {
     if moment.fraction == Fraction::None { moment.sql.clone() } else { format!("date_trunc('second', {})", moment.sql) }
 }
 
+/// SQLite's times end with the year 9999, and begin with Julian day 0.
+fn whole_seconds() -> Growth {
+    Growth::within(-210_866_760_000, 253_402_300_799)
+}
+
 fn epoch(t: &str) -> String {
     format!("floor(extract(epoch FROM {t}))::bigint")
 }
@@ -314,7 +320,8 @@ fn formatted(moment: &Moment, format: &str) -> Outcome<Typed> {
     let typed =
         if parts.len() == 1 { Typed::atom(format!("({})", parts[0]), Class::Text) } else { Typed::new(parts.join(" || "), Class::Text) };
     let never_numeric = ["%F", "%T", "%R", "%Y-%m", "%m-%d", ":", "/"].iter().any(|part| format.contains(part));
-    Ok(Typed { digits_of, instant: instant(moment, format), never_numeric, ..typed })
+    // Nothing of a time is a larger number.
+    Ok(Typed { digits_of, growth: whole_seconds(), instant: instant(moment, format), never_numeric, ..typed })
 }
 
 /// The timestamp that a format spells whole: a day and a time of day, in the ways that both engines read.

@@ -186,7 +186,8 @@ impl Typed {
 
     /// Carries over whether the operands were volatile, their not being NULL, and how large they may be.
     pub fn from(mut self, operands: &[&Typed]) -> Self {
-        self.growth.leaves |= operands.iter().any(|operand| operand.growth.leaves);
+        let leaves = operands.iter().map(|operand| operand.growth.leaves).max().unwrap_or_default();
+        self.growth.leaves = self.growth.leaves.max(leaves);
         self.volatile = operands.iter().any(|operand| operand.volatile);
         self.not_null = operands.iter().all(|operand| operand.not_null);
         self
@@ -253,7 +254,7 @@ impl Typed {
 
     fn as_digits(&self) -> Typed {
         let sql = self.digits_of.clone().unwrap_or_default();
-        Typed { volatile: self.volatile, not_null: self.not_null, ..Typed::atom(sql, Class::Integer) }
+        Typed { volatile: self.volatile, not_null: self.not_null, growth: self.growth.clone(), ..Typed::atom(sql, Class::Integer) }
     }
 
     fn numeric_constant(&self) -> Outcome<Typed> {
@@ -328,7 +329,8 @@ impl Typed {
             _ => return no(format!("the spelling of {} in SQLite is not kept by PostgreSQL", self.describe())),
         };
         let digits_of = (self.class == Class::Integer).then(|| self.operand());
-        Ok(Typed { digits_of, ..Typed::atom(sql, Class::Text).from(&[self]) })
+        let growth = Growth { unbounded: None, ..self.growth.clone() };
+        Ok(Typed { digits_of, growth, ..Typed::atom(sql, Class::Text).from(&[self]) })
     }
 
     /// A time as SQLite's own functions spell it, immutably (to_char() is not).

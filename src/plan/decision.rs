@@ -211,6 +211,9 @@ pub struct ObjectPlan {
     pub offenders: Option<Offenders>,
     /// What SQLite said, for `todo.sql`.
     pub original: String,
+    /// The statements of a view over temporary tables and views of the same names, for a try.
+    #[serde(skip)]
+    pub tried: Vec<String>,
     /// What becomes of it in a case that only the rows and the server can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<Otherwise>,

@@ -98,6 +98,7 @@ impl ForeignKeyBuilder<'_> {
             ],
             offenders: Some(Offenders::Orphans),
             original: self.table.sql.clone(),
+            tried: Vec::new(),
             otherwise: None,
         })
     }
@@ -148,6 +149,7 @@ impl ForeignKeyBuilder<'_> {
             statements: vec![format!("ALTER TABLE {target} ADD CONSTRAINT {name} UNIQUE ({})", list(names))],
             offenders: None,
             original: parent.sql.clone(),
+            tried: Vec::new(),
             otherwise: None,
         });
     }

@@ -81,6 +81,7 @@ impl ObjectBuilder<'_> {
             statements: vec![statement],
             offenders: None,
             original: original.to_string(),
+            tried: Vec::new(),
             otherwise: None,
         }
     }
@@ -366,6 +367,7 @@ impl ObjectBuilder<'_> {
                 statements,
                 offenders: Some(offenders),
                 original,
+                tried: Vec::new(),
                 otherwise: None,
             });
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::dialect::translate::{self, Cascade, Catalog, Return};
+use crate::dialect::translate::{self, Cascade, Catalog, Relation, Return};
 use crate::model::{MAX_NAME_BYTES, Name, QualifiedName, Trigger, View};
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{NOT_IN_TARGET, ObjectKind, ObjectPlan, Plan, TablePlan, Warning, lacks};
@@ -13,12 +13,16 @@ use crate::plan::names::Namespace;
 /// What candlefish leaves on views and functions, so that `--replace` knows its own.
 pub const MARK: &str = "made by candlefish";
 
+/// The schema of what a dry run makes.
+const TEMPORARY: &str = "pg_temp";
+
 /// Plans every view and trigger that has an exact form.
 pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Name>) {
     let mut catalog = express::catalog(input, plan);
+    let mut tried = Catalog { relations: catalog.relations.iter().map(as_temporary).collect() };
     for view in in_reading_order(&input.source.views) {
         if let Some(name) = names.get(&view.name) {
-            plan_view(input, plan, &mut catalog, view, name);
+            plan_view(input, plan, (&mut catalog, &mut tried), view, name);
         }
     }
     let mut functions = Namespace::default();
@@ -138,7 +142,13 @@ pub fn names(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) -> H
     names
 }
 
-fn plan_view(input: &Input<'_>, plan: &mut Plan, catalog: &mut Catalog, view: &View, name: &Name) {
+/// The same relation where a dry run makes it.
+fn as_temporary(relation: &Relation) -> Relation {
+    Relation { target: QualifiedName::new(TEMPORARY, relation.target.name.clone()), ..relation.clone() }
+}
+
+/// `tried` has the same relations as they are for a try.
+fn plan_view(input: &Input<'_>, plan: &mut Plan, (catalog, tried): (&mut Catalog, &mut Catalog), view: &View, name: &Name) {
     let target = QualifiedName::new(input.options.schema.as_str(), name.clone());
     match translate::view(&view.sql, catalog, &target) {
         Ok(translated) => {
@@ -148,7 +158,12 @@ fn plan_view(input: &Input<'_>, plan: &mut Plan, catalog: &mut Catalog, view: &V
                 plan.warnings.push(Warning::note("view_differs", &view.name, message));
             }
             let statements = vec![translated.sql, format!("COMMENT ON VIEW {target} IS '{MARK}'")];
-            plan.objects.push(object(ObjectKind::View, name.clone(), view.name.clone(), statements, &view.sql));
+            let temporary = translate::view(&view.sql, tried, &QualifiedName::new(TEMPORARY, name.clone()));
+            tried.relations.push(as_temporary(&translated.relation));
+            plan.objects.push(ObjectPlan {
+                tried: temporary.map(|temporary| vec![temporary.sql]).unwrap_or_default(),
+                ..object(ObjectKind::View, name.clone(), view.name.clone(), statements, &view.sql)
+            });
             catalog.relations.push(translated.relation);
         }
         Err(error) => cannot(plan, ObjectKind::View, &view.name, error.reason, &view.sql),
@@ -170,6 +185,7 @@ fn object(kind: ObjectKind, name: Name, label: String, statements: Vec<String>, 
         statements,
         offenders: None,
         original: original.to_string(),
+        tried: Vec::new(),
         otherwise: None,
     }
 }

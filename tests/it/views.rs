@@ -214,3 +214,20 @@ fn counters_and_audits_keep_counting_and_telling() {
         assert_eq!(database.rows(there), rows, "{there}");
     }
 }
+
+#[test]
+fn a_dry_run_reads_a_view_as_it_will_be_and_not_its_texts() {
+    let database = Database::fresh();
+    let case = Case::new("a name in a text")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO t VALUES (1, 9223372036854775807);
+             CREATE VIEW v AS SELECT n * (length('\"public\".\"t\"') - 11) AS once FROM t AS \"public\"; CREATE VIEW w AS SELECT once FROM v",
+        )
+        .database(&database);
+    let planned = case.run("migrate {source} --to {url} --dry-run --json").exit(0).json();
+    let report = case.run("migrate {source} --to {url} --json").exit(0).json();
+    for said in [&planned, &report] {
+        assert_eq!(warnings(said, "view_unreadable").len() + warnings(said, "views_not_foretold").len(), 0, "{said:#}");
+    }
+    assert_eq!(database.rows("SELECT * FROM w"), ["9223372036854775807"]);
+}

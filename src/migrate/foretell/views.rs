@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::Try;
 use crate::migrate::Job;
 use crate::migrate::readable::{self, ALL, ONE, View};
-use crate::model::{Name, QualifiedName, Schema};
+use crate::model::Schema;
 use crate::plan::{ObjectKind, Plan, Warning, read_by_view};
 use crate::postgres::{Transaction, is_about_object, sql_failure, statement};
 
@@ -47,22 +47,17 @@ pub async fn read(
     let mut said = Vec::new();
     let mut untried: Vec<String> = readable::of_migrations(job, schema, plan).map(|view| view.label).collect();
     // A view calls its tables by their names, which are those of no other temporary table.
-    let ours = |name: &Name| QualifiedName::new("pg_temp", name.clone());
-    let mut moved: Vec<(String, String)> = Vec::new();
     for one in tries.iter().filter(|one| filled.contains(&one.place)) {
         let known = &plan.tables[one.place].target;
         transaction.batch_execute(&statement::rename_table(&one.plan.target, &known.name)).await?;
-        moved.push((known.to_string(), ours(&known.name).to_string()));
     }
-    let statements = plan.objects.iter().filter(|object| object.kind == ObjectKind::View).map(|object| object.statements.join(";\n"));
+    let statements = plan.objects.iter().filter(|object| object.kind == ObjectKind::View).map(|object| object.tried.join(";\n"));
     for (view, statements) in readable::made(plan).zip(statements) {
-        moved.push((QualifiedName::new(plan.schema.as_str(), view.name.clone()).to_string(), ours(&view.name).to_string()));
         let left = ONE.min(ALL.saturating_sub(began.elapsed()));
-        if left.is_zero() || reads_other(plan, filled, &untried, &view) {
+        if left.is_zero() || statements.is_empty() || reads_other(plan, filled, &untried, &view) {
             untried.push(view.label);
             continue;
         }
-        let statements = moved.iter().fold(statements, |sql, (known, ours)| sql.replace(known, ours));
         transaction.batch_execute("SAVEPOINT view").await?;
         match transaction.batch_execute(&statements).await {
             Ok(()) => {}

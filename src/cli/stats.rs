@@ -10,7 +10,7 @@ use crate::cli::Exit;
 use crate::cli::duration::{duration, interval};
 use crate::cli::settings::{Settings, TargetArgs};
 use crate::model::{Failure, sentence};
-use crate::postgres::{Address, Looker, Observer};
+use crate::postgres::{Address, Looker, Observer, is_passing};
 use crate::render::stats::{Shown, list, sheets};
 use crate::render::{Format, Ui};
 use crate::stats::{self, Around, Cell, Look, Looking, OVERVIEW, Options, Rates, SHELF, Sheet, Sort, Stat};
@@ -113,14 +113,14 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         with_size: true,
     };
     let neighbours = Neighbours { pooler, fleet };
-    let observer = connect(&address).await?;
     let shown = Shown { several: args.names.iter().any(|name| name == "all") || args.names.len() > 1 };
     match (args.watch, args.over) {
         (Some(every), _) => {
             let watching = Watching { address: &address, options: &options, neighbours: &neighbours, stats: &stats, every };
-            watching.watch(observer, args.count, &shown, ui).await
+            watching.watch(connect(&address).await?, args.count, &shown, ui).await
         }
         (None, Some(over)) => {
+            let observer = connect(&address).await?;
             let mut samples = Samples::new(stats);
             Looking::settle(&observer).await.context(READ)?;
             samples.take(&observer, &options, &neighbours).await?;
@@ -130,9 +130,19 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             Ok(exit(&found))
         }
         (None, None) => {
-            let around = neighbours.look().await;
-            let look = Look { observer: &observer, options: &options, around: &around, looking: None };
-            let found = observer.together(read_all(stats, &look)).await?;
+            // At once: each may hang.
+            let (observer, around) = tokio::join!(Observer::connect(&address, NAME), neighbours.look());
+            let found = match observer {
+                Ok(observer) => {
+                    let look = Look { observer: &observer, options: &options, around: &around, looking: None };
+                    observer.together(read_all(stats, &look)).await?
+                }
+                // Who asks for pools and caches while the server is down asks because of it.
+                Err(error) if is_passing(&error) && stats.iter().any(|stat| stat.is_known_without_server(&around)) => {
+                    stats.into_iter().map(|stat| stat.sheet_without_server(&around, &error)).collect()
+                }
+                Err(error) => return Err(error).context(READ),
+            };
             sheets(ui, &found, &shown)?;
             Ok(exit(&found))
         }

@@ -72,7 +72,8 @@ pub const WRAPAROUND: Check = Check {
             let answer = patient.observer.ask(include_str!("queries/wraparound.sql"), &[]).await?;
             let used = answer.value(0, "used").and_then(Cell::number).unwrap_or(0.0);
             let value = format!("{}: {:.1} % used", answer.value(0, "database").and_then(Cell::text).unwrap_or_default(), used * 100.0);
-            let remedy = "End old transactions, prepared transactions and replication slots (`candlefish stats activity`, `stats replication`), then VACUUM (FREEZE).";
+            let remedy = "End the sessions, prepared transactions, replication slots and queries of standbys that hold old rows back (`candlefish stats vacuum` \
+                          in each database names them), then VACUUM (FREEZE).";
             Ok(match used {
                 0.7.. => Found::error(value, "the server will refuse to write", remedy),
                 0.3.. => Found::warning(value, "something keeps autovacuum from freezing", remedy),

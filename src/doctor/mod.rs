@@ -7,6 +7,7 @@ mod pgbouncer;
 mod redis;
 mod retained;
 mod settings;
+mod standby;
 mod statements;
 mod tls;
 
@@ -23,7 +24,7 @@ use crate::stats::{Around, GRANT, Look, Options, PoolerState, Sheet, Unavailable
 use crate::store::RedisFacts;
 
 /// The shelf, in the order in which one would look.
-pub const SHELF: [&Check; 23] = [
+pub const SHELF: [&Check; 24] = [
     &settings::VERSION,
     &settings::DURABILITY,
     &settings::MEMORY,
@@ -46,6 +47,7 @@ pub const SHELF: [&Check; 23] = [
     &maintenance::SEQUENCES,
     &retained::SLOTS,
     &retained::PREPARED,
+    &standby::STANDBY,
     &redis::POLICY,
 ];
 

@@ -76,6 +76,7 @@ impl Shown {
 }
 
 fn tables(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
+    let mut said = None;
     for (position, sheet) in sheets.iter().enumerate() {
         if shown.several {
             ui.print(&format!("{}{}", if position > 0 { "\n" } else { "" }, ui.bold(sheet.stat)))?;
@@ -89,7 +90,12 @@ fn tables(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
         if let Some(more) = more(sheet) {
             ui.print(&more)?;
         }
-        notes(ui, sheet);
+        // One reason for many, as when the server is down, is said once.
+        let lacks = (!sheet.is_available()).then_some(&sheet.notes);
+        if lacks.is_none() || lacks != said {
+            notes(ui, sheet);
+        }
+        said = lacks.or(said);
         if let Some(since) = sheet.since.as_deref().filter(|_| !shown.several) {
             ui.say(&format!("since {since}"));
         }
@@ -278,7 +284,8 @@ fn tree(sheet: &Sheet, rows: &[Vec<Cell>], width: usize) -> String {
 
 /// One row, a line a column.
 fn upright(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
-    let mut table = Table::new(&["what", "now"]).row(["server", &format!("PostgreSQL {}", sheet.server_version)]);
+    let mut table =
+        Table::new(&["what", "now"]).row(["server", &format!("PostgreSQL {}", sheet.server_version.as_deref().unwrap_or_default())]);
     for row in rows {
         for (column, cell) in sheet.columns.iter().zip(row).filter(|(_, cell)| !cell.is_null()) {
             table.push([heading(column), shown(column, cell)]);
@@ -430,7 +437,7 @@ mod tests {
         };
         let sheet = Sheet {
             stat: "locks",
-            server_version: "15".to_string(),
+            server_version: Some("15".to_string()),
             since: None,
             rows: None,
             columns: names.map(Column::new).to_vec(),

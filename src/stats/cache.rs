@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::FutureExt as _;
 
 use crate::model::Cell;
-use crate::stats::{Growth, Look, Reading, Stat, Unavailable};
+use crate::stats::{Around, Growth, Reading, Stat, Unavailable};
 use crate::store::{Instance, LayerStatus};
 
 pub const STAT: Stat = Stat {
@@ -32,17 +32,18 @@ pub const STAT: Stat = Stat {
         ratios: &[("hit_ratio", "hits", &["lookups"])],
         whole_life: &["worst_p99_ms"],
     },
-    read: |look| read(look).boxed(),
+    read: |look| async move { of(look.around) }.boxed(),
 };
 
-async fn read(look: &Look<'_>) -> Result<Reading> {
-    let instances = match &look.around.instances {
+/// What instances say; the server is not asked.
+pub(super) fn of(around: &Around) -> Result<Reading> {
+    let instances = match &around.instances {
         None => return Ok(Reading { notes: vec![NO_REDIS.to_string()], ..Reading::default() }),
         Some(instances) => instances.as_ref().map_err(Unavailable::clone)?,
     };
     let mut reading = Reading::default();
     if instances.is_empty() {
-        let namespace = &look.around.namespace;
+        let namespace = &around.namespace;
         reading.notes.push(format!("no instance of the data layer is alive under {namespace:?} in Redis (--namespace names another)"));
     }
     for instance in instances.iter().filter(|instance| !instance.redis) {

@@ -4,6 +4,7 @@
 //! a privilege does not give is said in the notes, with what would.
 
 mod activity;
+mod alone;
 mod around;
 mod cache;
 mod cache_hit;

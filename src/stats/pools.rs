@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use crate::model::Cell;
 use crate::postgres::{Console, ConsoleRow};
 use crate::stats::cache::NO_REDIS;
-use crate::stats::{Growth, Look, PoolerState, Reading, Stat, Unavailable};
+use crate::stats::{Around, Growth, Look, PoolerState, Reading, Stat, Unavailable};
 use crate::store::Instance;
 
 pub const STAT: Stat = Stat {
@@ -33,14 +33,23 @@ pub const STAT: Stat = Stat {
 };
 
 async fn read(look: &Look<'_>) -> Result<Reading> {
-    let mut reading = match &look.around.pooler {
+    let sessions = match &look.around.pooler {
+        Some(Ok(state)) => sessions_seen(look, &state.servers).await?,
+        _ => Sessions::new(),
+    };
+    of(look.around, &sessions)
+}
+
+/// What PgBouncer and instances say; of pools that `sessions` does not have, nobody knows how many sessions the server sees.
+pub(super) fn of(around: &Around, sessions: &Sessions) -> Result<Reading> {
+    let mut reading = match &around.pooler {
         None => {
             let note = "no pooler is named: --pooler postgresql://user@host:6432/ or POOLER_URL".to_string();
             Reading { notes: vec![note], ..Reading::default() }
         }
-        Some(state) => pools(look, state.as_ref().map_err(Unavailable::clone)?).await?,
+        Some(state) => pools(state.as_ref().map_err(Unavailable::clone)?, sessions),
     };
-    match &look.around.instances {
+    match &around.instances {
         None => reading.notes.push(NO_REDIS.to_string()),
         Some(Ok(instances)) => reading.rows.extend(instances.iter().map(own_pool)),
         // PgBouncer's numbers are as good without those of instances.
@@ -69,8 +78,7 @@ fn own_pool(instance: &Instance) -> Vec<Cell> {
     ]
 }
 
-async fn pools(look: &Look<'_>, state: &PoolerState) -> Result<Reading> {
-    let sessions = sessions_seen(look, &state.servers).await?;
+fn pools(state: &PoolerState, sessions: &Sessions) -> Reading {
     let mut reading = Reading::default();
     for pool in state.pools.iter().cloned() {
         let known = sessions.get(&(pool.database.clone(), pool.user.clone()));
@@ -97,7 +105,7 @@ async fn pools(look: &Look<'_>, state: &PoolerState) -> Result<Reading> {
             known.map(|(seen, _)| *seen).into(),
         ]);
     }
-    Ok(reading)
+    reading
 }
 
 /// One pool of PgBouncer, by its own account.
@@ -153,7 +161,9 @@ impl PoolUse {
 }
 
 /// Per pool: how many of its server connections are sessions of this PostgreSQL, and how many there are.
-async fn sessions_seen(look: &Look<'_>, servers: &[ConsoleRow]) -> Result<HashMap<(String, String), (i64, i64)>> {
+pub(super) type Sessions = HashMap<(String, String), (i64, i64)>;
+
+async fn sessions_seen(look: &Look<'_>, servers: &[ConsoleRow]) -> Result<Sessions> {
     look.see_sessions_anew().await?;
     let answer = look.ask(include_str!("queries/session_pids.sql"), &[]).await.context("list the server's sessions")?;
     let pids: HashSet<i64> = answer.rows.iter().filter_map(|row| row[0].number()).map(|pid| pid as i64).collect();

@@ -114,7 +114,7 @@ mod tests {
         let ratio = |hits: i64, reads: i64| Cell::Real(hits as f64 / (hits + reads) as f64);
         Sheet {
             stat: "cache-hit",
-            server_version: "15".to_string(),
+            server_version: Some("15".to_string()),
             since: since.map(str::to_string),
             rows: Some(
                 rows.iter()

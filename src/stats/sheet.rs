@@ -8,7 +8,8 @@ use crate::stats::{Reading, Skipped, Stat};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sheet {
     pub stat: &'static str,
-    pub server_version: String,
+    /// None where the server did not answer.
+    pub server_version: Option<String>,
     /// RFC 3339: since when its counters count, when that is known.
     pub since: Option<String>,
     /// None when the statistic is unavailable; the notes say why, and what would help.
@@ -54,7 +55,7 @@ impl Sheet {
     pub fn of(stat: &Stat, server: &ServerFacts, reading: Reading) -> Self {
         Sheet {
             stat: stat.name,
-            server_version: server.version.clone(),
+            server_version: Some(server.version.clone()).filter(|version| !version.is_empty()),
             since: reading.since,
             rows: Some(reading.rows),
             columns: stat.columns.iter().map(|name| Column::new(name)).collect(),

@@ -22,7 +22,7 @@ fn a_stack_of_ours_is_in_order() {
     let case =
         Case::new("in order").database(&database).env("POOLER_URL", &database.pooler_url()).env("REDIS_URL", &addresses().redis_url());
     let document = case.run("doctor --json -d {url}").exit(0).json();
-    assert_eq!(document["checks"].as_array().unwrap().len(), 23);
+    assert_eq!(document["checks"].as_array().unwrap().len(), 24);
     for name in
         ["server-version", "tls", "pool-sums", "pgbouncer-mode", "invalid-indexes", "indexes", "autovacuum", "wraparound", "redis-policy"]
     {
@@ -35,7 +35,7 @@ fn a_stack_of_ours_is_in_order() {
         !statements["why"].as_str().unwrap().contains("on average"),
         "a server without slow statements is not at fault: {statements:#}"
     );
-    case.run("doctor --ignore tls -d {url}").exit(0).stdout_has("server-version").stderr_has("22 checks");
+    case.run("doctor --ignore tls -d {url}").exit(0).stdout_has("server-version").stderr_has("23 checks");
     case.run("doctor --ignore nonsense -d {url}").exit(2);
     case.run("doctor -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("cannot be reached");
     case.run("doctor --redis redis://127.0.0.1:1 -d {url}").exit(1).stdout_has("unreachable");
@@ -197,7 +197,7 @@ fn each_sin_is_found_with_its_remedy() {
     case.run_args(["doctor", "--fail-on", "warning", "-d", &url]).exit(1).stdout_has("CREATE EXTENSION pg_stat_statements");
     // A user who sees little is told so, and no check falls over.
     let document = case.run_args(["doctor", "--json", "-d", &server.url_as("nobody")]).json();
-    assert_eq!(document["checks"].as_array().unwrap().len(), 23, "{document:#}");
+    assert_eq!(document["checks"].as_array().unwrap().len(), 24, "{document:#}");
     for (name, remedy) in
         [("sequences", "GRANT pg_read_all_data TO nobody"), ("pending-restart", "GRANT pg_monitor TO nobody"), ("passwords", "pg_authid")]
     {
@@ -312,7 +312,11 @@ fn what_has_died_is_missed() {
         words.iter().for_each(|word| assert!(format!("{}{}", output.stdout, output.stderr).contains(word), "no {word}: {output}"));
     };
     let environment = case.run("stack env").exit(0).stdout;
-    let url = environment.lines().find_map(|line| line.strip_prefix("export DATABASE_URL=")).unwrap().trim_matches('\'');
+    let of = |name: &str| {
+        let export = format!("export {name}=");
+        environment.lines().find_map(|line| line.strip_prefix(&export)).unwrap().trim_matches('\'')
+    };
+    let url = of("DATABASE_URL");
     // Its session hangs, then its server: a watch goes on when both are back.
     let mut watch = case.command().args(["stats", "io", "--watch", "200ms", "--json"]).spawn().unwrap();
     let mut samples = BufReader::new(watch.stdout.take().unwrap()).lines();
@@ -356,6 +360,18 @@ fn what_has_died_is_missed() {
         scope.spawn(|| run_in(8, "stats pools", 1, &["pools is unavailable", "no answer within 5s"]));
         scope.spawn(|| run_in(10, "stats all", 1, &["pools is unavailable", "no answer within 5s", "cache is unavailable"]));
     });
+    // And who does answer is heard while PostgreSQL does not: its pools and caches are what one asks for then.
+    send("-CONT", &["redis", "pgbouncer"]);
+    send("-STOP", &["postgres"]);
+    let seen = case.run(&format!("stats all --json -d {url} --pooler {} --redis {}", of("POOLER_URL"), of("REDIS_URL"))).exit(1).json();
+    for sheet in seen["stats"].as_array().unwrap() {
+        let is_around = ["pools", "cache"].contains(&sheet["stat"].as_str().unwrap());
+        assert!(sheet["available"] == is_around && sheet["server_version"].is_null(), "{sheet:#}");
+        assert!(sheet["notes"].to_string().contains("PostgreSQL cannot be reached"), "{sheet:#}");
+    }
+    let pools = case.run(&format!("stats pools cache -d {url} --pooler {} --redis {}", of("POOLER_URL"), of("REDIS_URL"))).exit(0);
+    assert!(pools.stderr.contains("PostgreSQL does not answer, and this is what others say"), "{pools}");
+    send("-CONT", &["postgres"]);
     send("-KILL", &["redis", "pgbouncer"]);
     let document = case.run("doctor --json").exit(1).json();
     for name in ["redis-policy", "pgbouncer-mode"] {

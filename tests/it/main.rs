@@ -15,6 +15,7 @@ mod failure_modes;
 mod foreign_keys;
 mod foretold;
 mod given;
+mod horizon;
 mod limits;
 mod long_keys;
 mod manual;

@@ -52,7 +52,7 @@ fn all(server: &Server, user: &str, unavailable: &[&str]) -> Vec<Value> {
     case.run_args(["stats", "-d", &url]).exit(0).stdout_has("PostgreSQL ");
     // Nothing that looks falls over, whatever it may not see.
     let verdicts = case.run_args(["doctor", "--json", "-d", &url]);
-    assert_eq!(verdicts.json()["checks"].as_array().map(Vec::len), Some(23), "{user}: {}", verdicts.stderr);
+    assert_eq!(verdicts.json()["checks"].as_array().map(Vec::len), Some(24), "{user}: {}", verdicts.stderr);
     let watch = case.run_args(["monitor", "--once", "--ignore-for", "--json", "-d", &url]);
     let database = watch.json()["sources"].as_array().unwrap().iter().find(|source| source["name"] == "pg_stat_database").cloned().unwrap();
     assert_eq!(database["state"], "there", "{user}: {database:#} {}", watch.stderr);

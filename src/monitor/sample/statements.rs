@@ -80,7 +80,7 @@ mod tests {
         };
         Sheet {
             stat: "slow-queries",
-            server_version: "15".to_string(),
+            server_version: Some("15".to_string()),
             since: None,
             rows: Some(rows.iter().map(row).collect()),
             columns: ["query_id", "user", "calls", "total_ms", "query"].map(Column::new).to_vec(),

@@ -16,7 +16,10 @@ FROM (
     UNION ALL
     -- A standby that has replayed all it received is not behind, however long ago the last transaction was; as long as it receives: without that
     -- nobody here knows what there would be to receive.
-    SELECT 3, 'this standby', coalesce(w.sender_host, 'its primary'), NULL, CASE WHEN w.streams IS NULL THEN 'receives nothing' ELSE w.status END, NULL,
+    SELECT 3, 'this standby', coalesce(w.sender_host, 'its primary'), NULL,
+        nullif(concat_ws(', ', CASE WHEN w.streams IS NULL THEN 'receives nothing' ELSE w.status END,
+            -- Outside of a recovery it may not be asked.
+            CASE WHEN pg_is_in_recovery() AND pg_is_wal_replay_paused() THEN 'replay paused' END), ''), NULL,
         CASE WHEN w.streams THEN pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END::float8::bigint,
         CASE
             WHEN w.streams IS NOT TRUE THEN NULL

@@ -37,6 +37,12 @@ impl Document<'_> {
         self.said(spanned.referenced.line(), spanned.referenced.column(), message)
     }
 
+    /// What may be written there, and may have been meant.
+    pub fn near(&self, word: &str) -> Option<&str> {
+        let (distance, key) = self.keys.iter().map(|key| (strsim::damerau_levenshtein(key, word), *key)).min()?;
+        (distance <= 3 && distance * 2 < key.len()).then_some(key)
+    }
+
     fn said(&self, line: u64, column: u64, message: &str) -> anyhow::Error {
         Failure::new("bad_rules", format!("{}:{line}:{column}: {message}", self.name)).hint(self.hint).into()
     }
@@ -65,10 +71,7 @@ impl Document<'_> {
                 .hint("`promtool check rules` and `promtool test rules` read those; give candlefish the file that they were exported from.")
                 .into();
         }
-        let near = unknown.and_then(|word| self.keys.iter().map(|key| (strsim::damerau_levenshtein(key, word), *key)).min());
-        let question = near
-            .filter(|(distance, key)| *distance <= 3 && distance * 2 < key.len())
-            .map_or(String::new(), |(_, key)| format!("; did you mean {key}?"));
+        let question = unknown.and_then(|word| self.near(word)).map_or(String::new(), |key| format!("; did you mean {key}?"));
         Failure::new("bad_rules", format!("{name}{place}: {first}{question}")).hint(self.hint).into()
     }
 }

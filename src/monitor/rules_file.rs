@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -59,20 +59,64 @@ impl<'de> Deserialize<'de> for Ordered {
 }
 
 /// An alert as it is written.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default)]
 struct Written {
     condition: Option<Spanned<String>>,
-    #[serde(alias = "for")]
     duration: Option<Spanned<String>>,
     keep_firing_for: Option<Spanned<String>>,
     severity: Option<Spanned<String>>,
     min_samples: Option<Spanned<f64>>,
     on_no_data: Option<Spanned<String>>,
-    #[serde(default)]
     labels: BTreeMap<String, String>,
-    #[serde(default)]
     annotations: BTreeMap<String, String>,
+    /// What nobody reads: each is a mistake, and none hides the next.
+    unknown: Vec<Spanned<String>>,
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("what an alert says")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+                let mut written = Written::default();
+                let (mut has_labels, mut has_annotations) = (false, false);
+                while let Some(key) = map.next_key::<Spanned<String>>()? {
+                    let is_second = match key.value.as_str() {
+                        "condition" => written.condition.replace(map.next_value()?).is_some(),
+                        "duration" | "for" => written.duration.replace(map.next_value()?).is_some(),
+                        "keep_firing_for" => written.keep_firing_for.replace(map.next_value()?).is_some(),
+                        "severity" => written.severity.replace(map.next_value()?).is_some(),
+                        "min_samples" => written.min_samples.replace(map.next_value()?).is_some(),
+                        "on_no_data" => written.on_no_data.replace(map.next_value()?).is_some(),
+                        "labels" => {
+                            written.labels = map.next_value()?;
+                            std::mem::replace(&mut has_labels, true)
+                        }
+                        "annotations" => {
+                            written.annotations = map.next_value()?;
+                            std::mem::replace(&mut has_annotations, true)
+                        }
+                        _ => {
+                            map.next_value::<serde::de::IgnoredAny>()?;
+                            written.unknown.push(key.clone());
+                            false
+                        }
+                    };
+                    if is_second {
+                        return Err(serde::de::Error::custom(format!("duplicate field `{}`", key.value)));
+                    }
+                }
+                Ok(written)
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
 }
 
 impl Rules {
@@ -111,84 +155,23 @@ impl Rules {
     fn written(text: &str, name: &str) -> Result<(Self, Rule)> {
         let document = Document { name, text, hint: HINT, keys: &KEYS };
         let file: File = document.read()?;
-        let wrong = |spanned: &Spanned<String>, at: usize, message: String| document.wrong_at(spanned, at, &message);
-        let span = |written: &Option<Spanned<String>>, default: &Option<Spanned<String>>| -> Result<i64> {
-            let Some(written) = written.as_ref().or(default.as_ref()) else { return Ok(0) };
-            let is_sane = |ms: &i64| *ms <= SPAN_MOST_MS;
-            span_ms(&written.value)
-                .filter(is_sane)
-                .ok_or_else(|| wrong(written, 0, format!("{:?} is no span of time: write 30s, 2m, 1h; at most 366d", written.value)))
-        };
-        let interval_ms = match &file.interval {
-            None => None,
-            Some(written) => match span(&file.interval, &None)? {
-                ms if ms >= 100 => Some(ms),
-                _ => return Err(wrong(written, 0, format!("{:?} is no interval: at least 100ms", written.value))),
-            },
-        };
-        if file.alerts.0.is_empty() {
-            return Err(Failure::new("bad_rules", format!("{name}: there is no alert in it")).hint(HINT).into());
-        }
-        let mut rules: Vec<Rule> = Vec::new();
+        let mut mistakes = Mistakes::default();
+        let interval_ms = file.interval.as_ref().and_then(|written| {
+            mistakes.keep(span(&document, written).and_then(|ms| match ms {
+                100.. => Ok(ms),
+                _ => Err(document.wrong_at(written, 0, &format!("{:?} is no interval: at least 100ms", written.value))),
+            }))
+        });
         if let Some(condition) = &file.defaults.condition {
-            return Err(wrong(condition, 0, "defaults have no condition: each alert has its own".to_string()));
+            mistakes.add(document.wrong_at(condition, 0, "defaults have no condition: each alert has its own"));
         }
-        for (key, written) in &file.alerts.0 {
-            if key.value.is_empty() || !key.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) {
-                return Err(wrong(key, 0, format!("{:?} is no name for an alert: letters, digits, _, - and .", key.value)));
-            }
-            let defaults = &file.defaults;
-            let Some(condition) = &written.condition else {
-                return Err(wrong(key, 0, format!("the alert {:?} has no condition", key.value)));
-            };
-            let condition = Condition::parse(&condition.value).map_err(|error| wrong(condition, error.at, error.message))?;
-            let severity = match written.severity.as_ref().or(defaults.severity.as_ref()) {
-                None => "warning".to_string(),
-                Some(severity) if ["info", "warning", "critical"].contains(&severity.value.as_str()) => severity.value.clone(),
-                Some(severity) => {
-                    return Err(wrong(severity, 0, format!("{:?} is no severity: info, warning or critical", severity.value)));
-                }
-            };
-            let on_no_data = match written.on_no_data.as_ref().or(defaults.on_no_data.as_ref()) {
-                None => OnNoData::default(),
-                Some(said) => OnNoData::ALL.into_iter().find(|meant| meant.name() == said.value).ok_or_else(|| {
-                    wrong(said, 0, format!("{:?} is not what no data can mean: hold, unknown, inactive or firing", said.value))
-                })?,
-            };
-            let min_samples = match written.min_samples.as_ref().or(defaults.min_samples.as_ref()) {
-                None => MIN_SAMPLES,
-                Some(least) if (0.0..=MIN_SAMPLES_MOST).contains(&least.value) => least.value,
-                Some(least) => {
-                    return Err(document.wrong(least, &format!("{:?} is no number of events: 0 to 1000000000000", least.value)));
-                }
-            };
-            let over = |defaults: &BTreeMap<String, String>, own: &BTreeMap<String, String>| {
-                let mut all = defaults.clone();
-                all.extend(own.clone());
-                all
-            };
-            let labels = over(&defaults.labels, &written.labels);
-            if let Some(label) = labels.keys().find(|label| !is_label(label)) {
-                return Err(wrong(key, 0, format!("{label:?} is no name for a label: letters, digits and _; not alertname or severity")));
-            }
-            if condition.metric.is_of_sources() && labels.contains_key("source") {
-                return Err(wrong(key, 0, "the label \"source\" says which source the alert is about".to_string()));
-            }
-            let annotations = over(&defaults.annotations, &written.annotations);
-            if let Some(name) = annotations.keys().find(|name| !is_word(name)) {
-                return Err(wrong(key, 0, format!("{name:?} is no name for an annotation: letters, digits and _")));
-            }
-            rules.push(Rule {
-                for_ms: span(&written.duration, &defaults.duration)?,
-                keep_firing_ms: span(&written.keep_firing_for, &defaults.keep_firing_for)?,
-                severity,
-                labels,
-                annotations,
-                min_samples,
-                on_no_data,
-                ..Rule::new(&key.value, condition)
-            });
+        mistakes.add_unknown(&document, &file.defaults);
+        if file.alerts.0.is_empty() {
+            mistakes.add(Failure::new("bad_rules", format!("{name}: there is no alert in it")).hint(HINT).into());
         }
+        let each = file.alerts.0.iter().filter_map(|(key, written)| rule(&document, key, written, &file.defaults, &mut mistakes));
+        let rules = each.collect();
+        mistakes.none_or_all(name)?;
         // Whoever is to hear of all alerts hears of this one.
         let mut built_in = Rule::source_unreadable();
         built_in.labels = file.defaults.labels;
@@ -202,6 +185,115 @@ impl Rules {
     pub fn longest_window_ms(&self) -> i64 {
         self.rules.iter().map(|rule| rule.condition.window_ms).max().unwrap_or(0).max(300_000)
     }
+}
+
+/// All that is wrong in a file: whoever mends it wants to know at once, and not of one mistake a run.
+#[derive(Default)]
+struct Mistakes(Vec<Error>);
+
+impl Mistakes {
+    /// What is wrong with the defaults is wrong with every alert, and said once.
+    fn add(&mut self, mistake: Error) {
+        if self.0.iter().all(|there| there.to_string() != mistake.to_string()) {
+            self.0.push(mistake);
+        }
+    }
+
+    fn keep<T>(&mut self, read: Result<T>) -> Option<T> {
+        read.map_err(|mistake| self.add(mistake)).ok()
+    }
+
+    fn add_unknown(&mut self, document: &Document<'_>, written: &Written) {
+        for key in &written.unknown {
+            let near = document.near(&key.value).map_or(String::new(), |near| format!("; did you mean {near}?"));
+            self.add(document.wrong_at(key, 0, &format!("an alert has no {:?}{near}", key.value)));
+        }
+    }
+
+    fn none_or_all(mut self, name: &str) -> Result<()> {
+        match self.0.len() {
+            0 => Ok(()),
+            1 => Err(self.0.swap_remove(0)),
+            count => {
+                // As one reads the file.
+                self.0.sort_by_key(|mistake| place(&mistake.to_string(), name));
+                let each: Vec<String> = self.0.iter().map(|mistake| format!("\n  {mistake}")).collect();
+                Err(Failure::new("bad_rules", format!("{name} has {count} mistakes:{}", each.concat())).hint(HINT).into())
+            }
+        }
+    }
+}
+
+/// Line and column of `name:line:column: …`.
+fn place(said: &str, name: &str) -> (u64, u64) {
+    let mut numbers = said.strip_prefix(name).unwrap_or_default().split(':').skip(1).map_while(|part| part.parse().ok());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
+}
+
+fn span(document: &Document<'_>, written: &Spanned<String>) -> Result<i64> {
+    let wrong = || document.wrong_at(written, 0, &format!("{:?} is no span of time: write 30s, 2m, 1h; at most 366d", written.value));
+    span_ms(&written.value).filter(|ms| *ms <= SPAN_MOST_MS).ok_or_else(wrong)
+}
+
+/// The rule that an alert of the file makes; none where something is wrong with it.
+fn rule(document: &Document<'_>, key: &Spanned<String>, written: &Written, defaults: &Written, mistakes: &mut Mistakes) -> Option<Rule> {
+    let wrong = |spanned: &Spanned<String>, message: String| document.wrong_at(spanned, 0, &message);
+    if key.value.is_empty() || !key.value.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) {
+        mistakes.add(wrong(key, format!("{:?} is no name for an alert: letters, digits, _, - and .", key.value)));
+    }
+    mistakes.add_unknown(document, written);
+    let condition = mistakes.keep(match &written.condition {
+        None => Err(wrong(key, format!("the alert {:?} has no condition", key.value))),
+        Some(said) => Condition::parse(&said.value).map_err(|error| document.wrong_at(said, error.at, &error.message)),
+    });
+    let severity = mistakes.keep(match written.severity.as_ref().or(defaults.severity.as_ref()) {
+        None => Ok("warning".to_string()),
+        Some(said) if ["info", "warning", "critical"].contains(&said.value.as_str()) => Ok(said.value.clone()),
+        Some(said) => Err(wrong(said, format!("{:?} is no severity: info, warning or critical", said.value))),
+    });
+    let on_no_data = mistakes.keep(match written.on_no_data.as_ref().or(defaults.on_no_data.as_ref()) {
+        None => Ok(OnNoData::default()),
+        Some(said) => OnNoData::ALL
+            .into_iter()
+            .find(|meant| meant.name() == said.value)
+            .ok_or_else(|| wrong(said, format!("{:?} is not what no data can mean: hold, unknown, inactive or firing", said.value))),
+    });
+    let min_samples = mistakes.keep(match written.min_samples.as_ref().or(defaults.min_samples.as_ref()) {
+        None => Ok(MIN_SAMPLES),
+        Some(least) if (0.0..=MIN_SAMPLES_MOST).contains(&least.value) => Ok(least.value),
+        Some(least) => Err(document.wrong(least, &format!("{:?} is no number of events: 0 to 1000000000000", least.value))),
+    });
+    let over = |defaults: &BTreeMap<String, String>, own: &BTreeMap<String, String>| {
+        let mut all = defaults.clone();
+        all.extend(own.clone());
+        all
+    };
+    let labels = over(&defaults.labels, &written.labels);
+    for label in labels.keys().filter(|label| !is_label(label)) {
+        mistakes.add(wrong(key, format!("{label:?} is no name for a label: letters, digits and _; not alertname or severity")));
+    }
+    if condition.as_ref().is_some_and(|condition| condition.metric.is_of_sources()) && labels.contains_key("source") {
+        mistakes.add(wrong(key, "the label \"source\" says which source the alert is about".to_string()));
+    }
+    let annotations = over(&defaults.annotations, &written.annotations);
+    for name in annotations.keys().filter(|name| !is_word(name)) {
+        mistakes.add(wrong(key, format!("{name:?} is no name for an annotation: letters, digits and _")));
+    }
+    let mut span = |own: &Option<Spanned<String>>, default: &Option<Spanned<String>>| {
+        own.as_ref().or(default.as_ref()).map_or(Some(0), |said| mistakes.keep(span(document, said)))
+    };
+    let for_ms = span(&written.duration, &defaults.duration);
+    let keep_firing_ms = span(&written.keep_firing_for, &defaults.keep_firing_for);
+    Some(Rule {
+        for_ms: for_ms?,
+        keep_firing_ms: keep_firing_ms?,
+        severity: severity?,
+        labels,
+        annotations,
+        min_samples: min_samples?,
+        on_no_data: on_no_data?,
+        ..Rule::new(&key.value, condition?)
+    })
 }
 
 const HINT: &str = "`candlefish monitor rules check FILE` reads a file of rules; `monitor --help` has the grammar.";
@@ -255,6 +347,18 @@ mod tests {
                 "source_unreadable source_failed > 0 60000 critical",
             ]
         );
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let text = "interval: 0s\ndefaults: {severity: bad, colour: red}\nalerts:\n  a:\n    condition: avg_qery_time > 1ms\n    durration: 1m\n  \
+                    b: {condition: p95 > 1, for: soon}\n  c: {condition: error_rate > 1%, on_no_data: never, severity: info}\n  d: {}\n";
+        let said = format!("{:#}", Rules::parse(text, "x").unwrap_err());
+        let (first, rest) = said.split_once('\n').unwrap();
+        assert_eq!(first, "x has 9 mistakes:");
+        let places: Vec<&str> = rest.lines().map(|line| line.trim().split(": ").next().unwrap()).collect();
+        assert_eq!(places, ["x:1:11", "x:2:22", "x:2:27", "x:5:16", "x:6:5", "x:7:25", "x:7:32", "x:8:47", "x:9:3"], "{said}");
+        assert!(said.contains("did you mean duration?") && said.contains("did you mean avg_query_time?"), "{said}");
     }
 
     #[test]

@@ -12,6 +12,12 @@ fn rules_are_checked_and_tried() {
     case.run("monitor rules check strategy.yaml").exit(0).stdout_has("connection_pool_exhaustion  critical  pool_usage > 90%");
     write("bad.yaml", "alerts:\n  a:\n    condition: pool_usage > 100ms\n");
     case.run("monitor rules check bad.yaml").exit(2).stderr_has("bad.yaml:3:32: pool_usage is counted in ratios, and ms counts time");
+    // All that is wrong is said at once, each with its place.
+    write("worse.yaml", "alerts:\n  a:\n    condition: pool_usage > 100ms\n    severty: info\n  b: {condition: p95 > 1s, for: soon}\n");
+    let worse = case.run("monitor rules check worse.yaml").exit(2);
+    for line in ["error: read the rules: worse.yaml has 3 mistakes:", "  worse.yaml:4:5: ", "  worse.yaml:3:32: ", "  worse.yaml:5:33: "] {
+        assert!(worse.stderr.lines().any(|there| there.starts_with(line)), "{line}: {worse}");
+    }
     case.run("monitor rules check nowhere.yaml").exit(2).stderr_has("read nowhere.yaml");
     // A device has no end, a pipe has one; and what is no file keeps no state.
     for line in ["rules check /dev/zero", "rules test /dev/full", "--once --rules /dev/zero -d postgresql://x@127.0.0.1:1/x"] {

@@ -32,7 +32,7 @@ const TELLING: Duration = Duration::from_secs(5);
 const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
 
   interval: 15s
-  defaults: {min_samples: 20, on_no_data: hold}
+  defaults: {min_samples: 20, on_no_data: unknown}
   alerts:
     slow:
       condition: avg_query_time{app_instance=\"a\"}[2m] > 100ms
@@ -42,9 +42,9 @@ const GRAMMAR: &str = "Rules are YAML; the strategy's load as they are:
       labels: {team: data}
       annotations: {summary: calls are slow}
 
-Fewer events than min_samples in the window begin no alarm and end none. What they, or none at all, mean else says on_no_data: hold
-(what fires goes on, what pends begins anew, idle is no alarm and exit 0: that nothing was asked is another thing than what could not be measured),
-unknown (the same, but idle is unknown, exit 2 and UNKNOWN to Nagios), inactive (no data is the end, as in Prometheus) or firing. Series that are gone for 5m end an alert; a source that is named and cannot be read leaves it as it is. A window
+Fewer events than min_samples in the window begin no alarm and end none. What they, or none at all, mean else says on_no_data: unknown
+(what fires goes on, what pends begins anew, idle is exit 2), hold (the same, but idle is no alarm and exit 0), inactive (no data is the end, as
+in Prometheus) or firing. Series that are gone for 5m end an alert; a source that is named and cannot be read leaves it as it is. A window
 shorter than the time since the last sample reaches back to it.
 
 Each sample is judged by the first source that has something to judge: instances, PgBouncer (the watched database alone), pg_stat_statements,

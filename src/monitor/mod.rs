@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(minute(&mut monitor, 28, 100.0, 0.0).0, Shown::Resolved);
         // And few begin nothing, and are no health.
         minute(&mut monitor, 32, 2.0, 0.0);
-        assert_eq!(minute(&mut monitor, 36, 2.0, 1.0), (Shown::Resolved, Some(1.0), true));
+        assert_eq!(minute(&mut monitor, 36, 2.0, 1.0), (Shown::Unknown, Some(1.0), true));
     }
 
     /// A rate over a window makes parts of events.
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn nothing_to_judge_is_no_alarm_and_no_health() {
-        let text = "alerts:\n  a: {condition: error_rate > 1%}\n  b: {condition: error_rate > 1%, on_no_data: unknown}\n";
+        let text = "alerts:\n  a: {condition: error_rate > 1%, on_no_data: hold}\n  b: {condition: error_rate > 1%}\n";
         let mut monitor = Monitor::new(Rules::parse(text, "x").unwrap(), 15_000, "test");
         let mut status = None;
         for tick in 0..3 {
@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(states(&status), (Shown::NotApplicable, Shown::NotApplicable));
         monitor.evaluate(sample(1, Presence::There, Some((0.0, 0.0))));
         let (status, _) = monitor.evaluate(sample(2, Presence::There, Some((3.0, 1.0))));
-        assert_eq!((status.alerts[0].state, status.alerts[0].value), (Shown::Inactive, Some(1.0 / 3.0)));
+        assert_eq!((status.alerts[0].state, status.alerts[0].value), (Shown::Unknown, Some(1.0 / 3.0)));
         assert!(status.alerts[0].reason.as_deref().unwrap().contains("3 of the 20"), "{:?}", status.alerts[0].reason);
         assert_eq!(status.kpis.iter().find(|kpi| kpi.name == "error_rate").unwrap().met, None);
     }

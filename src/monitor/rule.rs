@@ -35,10 +35,9 @@ pub struct Rule {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoData {
     /// No event is no verdict: what fires goes on, what pends begins anew, and what does not fire is unknown.
-    Unknown,
-    /// The same, and idle is no alarm: what does not fire is shown as inactive, with its reason. That nothing was asked was seen, which is another thing than
-    /// what could not be: a quiet night wakes nobody.
     #[default]
+    Unknown,
+    /// The same, and idle is no alarm: what does not fire is shown as inactive, with its reason.
     Hold,
     /// As in Prometheus: the condition does not hold.
     Inactive,

@@ -123,7 +123,7 @@ fn random_series_come_to_the_same_states_in_promtool() {
 fn a_source_that_has_failed_means_the_same_in_promtool() {
     let case = Case::new("failed");
     let rules_text = "alerts:\n  \
-        unknown: {condition: error_rate > 1%, on_no_data: unknown}\n  \
+        unknown: {condition: error_rate > 1%}\n  \
         inactive: {condition: error_rate > 1%, on_no_data: inactive}\n  \
         firing: {condition: error_rate > 1%, on_no_data: firing}\n  \
         pool: {condition: pool_usage > 90%}\n  \

@@ -15,7 +15,8 @@ struct Finding {
     kind: String,
     /// The index's, or its table's.
     name: String,
-    reason: String,
+    /// One word, as the statistic has it.
+    cause: String,
     remedy: String,
 }
 
@@ -23,12 +24,12 @@ struct Finding {
 async fn look(patient: &Patient<'_>, kinds: &[&str]) -> Result<Looked> {
     let sheet = patient.indexes.get_or_try_init(|| patient.sheet("indexes")).await?;
     let column = |name: &str| sheet.position(name).with_context(|| format!("the statistic indexes has no column {name}"));
-    let (finding, table, index, reason, ddl) = (column("finding")?, column("table")?, column("index")?, column("reason")?, column("ddl")?);
+    let (finding, table, index, cause, ddl) = (column("finding")?, column("table")?, column("index")?, column("cause")?, column("ddl")?);
     let rows = sheet.rows.iter().flatten().filter(|row| row[finding].text().is_some_and(|kind| kinds.contains(&kind)));
     let found = rows.map(|row| {
         let text = |at: usize| row[at].text().unwrap_or_default().to_string();
         let name = row[index].text().or(row[table].text()).unwrap_or_default().to_string();
-        Finding { kind: text(finding), name, reason: text(reason), remedy: text(ddl) }
+        Finding { kind: text(finding), name, cause: text(cause), remedy: text(ddl) }
     });
     let unseen = Unseen(sheet.skipped.iter().map(|skipped| skipped.table.clone()).collect());
     Ok(Looked { found: found.collect(), unseen })
@@ -48,10 +49,11 @@ pub const INVALID: Check = Check {
 
 /// Of a partitioned table's index no build has failed: it waits for its partitions'.
 fn judge_invalid(found: &[Finding]) -> Found {
-    let (waiting, failed): (Vec<&Finding>, Vec<&Finding>) = found.iter().partition(|one| one.reason.starts_with(OF_PARTITIONS));
+    let (waiting, failed): (Vec<&Finding>, Vec<&Finding>) = found.iter().partition(|one| one.cause == "partitions_lack_it");
     let names = few(&found.iter().map(|one| one.name.as_str()).collect::<Vec<_>>());
     let remedy = |one: &Finding| {
-        let first = if one.reason.contains("UNIQUE") { "-- it is UNIQUE: there may be duplicates, which have to go first\n" } else { "" };
+        let first =
+            if one.cause == "unique_build_failed" { "-- it is UNIQUE: there may be duplicates, which have to go first\n" } else { "" };
         format!("{first}{};\n-- `candlefish stats indexes` has them all", one.remedy)
     };
     match (failed.first(), waiting.first()) {
@@ -69,12 +71,6 @@ fn judge_invalid(found: &[Finding]) -> Found {
     }
 }
 
-/// How the reason begins of an index of a partitioned table that not every partition has.
-const OF_PARTITIONS: &str = "not every partition";
-
-/// In the reason where a statement keeps writers waiting.
-const BLOCKS: &str = "blocks writes";
-
 pub const SUPERFLUOUS: Check = Check {
     name: "indexes",
     about: "no index is twice there, and every foreign key has one",
@@ -85,8 +81,8 @@ pub const SUPERFLUOUS: Check = Check {
             let value = format!("{} duplicate, {} redundant, {} missing", count("duplicate"), count("redundant"), count("missing"));
             Ok(unseen.judge(match found.first() {
                 None => Found::ok(value, "indexes and foreign keys go together"),
-                Some(Finding { remedy: ddl, reason, .. }) => {
-                    let blocks = if reason.contains(BLOCKS) { "-- it blocks writes until it is done\n" } else { "" };
+                Some(Finding { remedy: ddl, cause, .. }) => {
+                    let blocks = if cause == "foreign_key_of_partitioned" { "-- it blocks writes until it is done\n" } else { "" };
                     Found::warning(
                         value,
                         "each index costs every write; a foreign key without one makes deletes read whole tables",

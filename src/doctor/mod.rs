@@ -289,6 +289,16 @@ impl<'a> Patient<'a> {
     }
 }
 
+/// A setting that counts memory as PostgreSQL and Redis write it, without a blank: their kB, MB and GB are powers of 1024. Sizes with a blank are decimal
+/// everywhere here.
+fn as_set(bytes: f64) -> String {
+    const UNITS: [(&str, f64); 3] = [("GB", 1_073_741_824.0), ("MB", 1_048_576.0), ("kB", 1024.0)];
+    match UNITS.iter().find(|(_, unit)| bytes >= *unit && bytes % unit == 0.0) {
+        Some((name, unit)) => format!("{:.0}{name}", bytes / unit),
+        None => format!("{bytes:.0}"),
+    }
+}
+
 fn few(names: &[&str]) -> String {
     match names {
         [] => String::new(),
@@ -349,5 +359,11 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), SHELF.len());
         assert_eq!(few(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
+    }
+
+    #[test]
+    fn settings_are_written_as_in_the_files() {
+        let said = [134_217_728.0, 65_536.0, 1_073_741_824.0, 1_610_612_736.0, 1000.0, 0.0].map(as_set);
+        assert_eq!(said, ["128MB", "64kB", "1GB", "1536MB", "1000", "0"]);
     }
 }

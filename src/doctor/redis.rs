@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::doctor::{Check, Found};
+use crate::doctor::{Check, Found, as_set};
 use crate::model::sentence;
 use crate::stats::redis_remedy;
 
@@ -16,7 +16,7 @@ pub const POLICY: Check = Check {
                 Some((origin, Err(error))) => return Ok(Found::error("unreachable", sentence(error), redis_remedy(origin))),
                 Some((_, Ok(facts))) => facts,
             };
-            let value = format!("Redis {}, maxmemory {} MB, {}", facts.version, facts.maxmemory / 1_000_000, facts.policy);
+            let value = format!("Redis {}, maxmemory = {}, {}", facts.version, as_set(facts.maxmemory as f64).to_lowercase(), facts.policy);
             Ok(if facts.maxmemory == 0 {
                 Found::warning(
                     value,

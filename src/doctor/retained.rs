@@ -36,7 +36,7 @@ fn judge_slots(rows: &[Vec<Cell>], is_unlimited: bool) -> Found {
             ),
         ),
         (None, Some(first)) if is_unlimited => {
-            let retained = first[3].number().map_or(String::new(), |bytes| format!(": the first keeps {:.0} MB", bytes / 1_048_576.0));
+            let retained = first[3].number().map_or(String::new(), |bytes| format!(": the first keeps {:.0} MB", bytes / 1e6));
             Found::warning(
                 format!("{}{retained}", names(&idle)),
                 "nobody uses these, and max_slot_wal_keep_size is -1: the WAL that they keep grows until the disk is full",

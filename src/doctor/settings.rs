@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::doctor::{Check, Found, few};
+use crate::doctor::{Check, Found, as_set, few};
 use crate::stats::GRANT;
 
 pub const VERSION: Check = Check {
@@ -81,7 +81,7 @@ pub const MEMORY: Check = Check {
             let (Some(buffers), Some(work)) = (patient.bytes("shared_buffers"), patient.bytes("work_mem")) else {
                 return Ok(patient.unseen("work_mem"));
             };
-            let value = format!("shared_buffers {} MB, work_mem {} MB", (buffers / 1_048_576.0).round(), (work / 1_048_576.0).round());
+            let value = format!("shared_buffers = {}, work_mem = {}", as_set(buffers), as_set(work));
             let database = patient.observer.ask("SELECT pg_database_size(current_database())", &[]).await?;
             let size = database.rows.first().and_then(|row| row[0].number()).unwrap_or(0.0);
             Ok(if buffers <= 134_217_728.0 && size > 4.0 * buffers {

@@ -118,7 +118,8 @@ pub fn nagios(status: &Status) -> (String, u8) {
             true => format!("{}{since}", alert.title()),
             false => {
                 let old = alert.value_at.filter(|seen| *seen < status.at).map_or(String::new(), |seen| format!(" at {}", clock(seen)));
-                format!("{} {}{old} ({}{since}){unseen}", alert.name, value_of(alert), alert.condition)
+                let about = alert.about.map_or(String::new(), |about| format!("; {about}"));
+                format!("{} {}{old} ({}{since}{about}){unseen}", alert.name, value_of(alert), alert.condition)
             }
         }
     };

@@ -126,7 +126,8 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
     let is_shown = |at: usize| {
         let name = sheet.columns[at].name.as_str();
         let in_tree = sheet.stat == "locks" && matches!(name, "pid" | "depth" | "blocked_by");
-        !in_tree && name != "query_id" && rows.iter().any(|row| !row[at].is_null())
+        // What stands there for programs has its words beside it.
+        !in_tree && !matches!(name, "query_id" | "cause") && rows.iter().any(|row| !row[at].is_null())
     };
     let columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
     let header = headings(&columns.iter().map(|at| &sheet.columns[*at]).collect::<Vec<_>>());

@@ -12,7 +12,7 @@ use crate::stats::{Growth, Reading, Skipped, Stat};
 pub const STAT: Stat = Stat {
     name: "indexes",
     about: "invalid, duplicate, redundant, unused and missing indexes, each with the statement that mends it",
-    columns: &["finding", "table", "index", "reason", "size_bytes", "scans", "ddl"],
+    columns: &["finding", "table", "index", "reason", "size_bytes", "scans", "ddl", "cause"],
     growth: Growth::NONE,
     read: |look| {
         async move {

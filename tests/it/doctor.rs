@@ -36,6 +36,10 @@ fn a_stack_of_ours_is_in_order() {
         "a server without slow statements is not at fault: {statements:#}"
     );
     case.run("doctor --ignore tls -d {url}").exit(0).stdout_has("server-version").stderr_has("23 checks");
+    // Settings as they are written in the files of those who have them.
+    let memory = check(&document, "memory-settings")["value"].as_str().unwrap().to_string();
+    assert!(memory.starts_with("shared_buffers = ") && memory.contains("MB, work_mem = "), "{memory}");
+    assert!(check(&document, "redis-policy")["value"].as_str().unwrap().contains(", maxmemory = "));
     case.run("doctor --ignore nonsense -d {url}").exit(2);
     case.run("doctor -d postgresql://x@127.0.0.1:1/x").exit(2).stderr_has("cannot be reached");
     case.run("doctor --redis redis://127.0.0.1:1 -d {url}").exit(1).stdout_has("unreachable");
@@ -288,6 +292,28 @@ fn indexes_of_partitioned_tables_are_told_as_what_they_are() {
         failed["verdict"] == "error" && failed["remedy"].as_str().unwrap().starts_with("-- it is UNIQUE: there may be duplicates"),
         "{failed:#}"
     );
+}
+
+/// What serves a foreign key finds the rows of one key; and an index whose build has failed is one finding, not two.
+#[test]
+fn only_what_finds_the_rows_of_a_key_serves_it() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE one (id int PRIMARY KEY); CREATE TABLE words (word text PRIMARY KEY); \
+         CREATE TABLE ranges (a int REFERENCES one); CREATE INDEX ON ranges USING brin (a); \
+         CREATE TABLE hashed (a int REFERENCES one); CREATE INDEX ON hashed USING hash (a); \
+         CREATE TABLE wider (a bigint REFERENCES one); CREATE INDEX ON wider (a); \
+         CREATE TABLE patterns (a varchar(9) REFERENCES words); CREATE INDEX ON patterns (a varchar_pattern_ops); \
+         CREATE TABLE failed (a int REFERENCES one); CREATE INDEX failed_a ON failed (a); \
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'failed_a'::regclass",
+    );
+    let case = Case::new("serves").database(&database);
+    let found = case.run("stats indexes --json -d {url}").exit(0).json()["rows"].clone();
+    let shown: Vec<_> = found.as_array().unwrap().iter().map(|row| ["finding", "table", "cause"].map(|name| &row[name])).collect();
+    let (invalid, missing) = (["invalid", "public.failed", "build_failed"], ["missing", "public.ranges", "foreign_key"]);
+    assert_eq!(shown, [invalid, missing], "{found:#}");
+    assert_eq!(found[0]["ddl"], "REINDEX INDEX CONCURRENTLY public.failed_a");
+    case.run("stats indexes -d {url}").exit(0).stdout_has("public.failed_a");
 }
 
 /// A server of the stack that has died is missed; one that was stopped is no part of it.

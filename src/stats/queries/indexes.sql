@@ -1,4 +1,4 @@
--- Indexes that cost more than they give, or are missing; one finding an index, with its reason and the statement that mends it.
+-- Indexes that cost more than they give, or are missing; one finding an index, with its reason, the statement that mends it and, for programs, its cause.
 -- $1 bigint: the least size, in bytes, of an index that is called unused; $2 boolean: scans are counted.
 -- Primary keys, constraints, replica identities, what tables are clustered by and the parts of partitioned indexes are never called superfluous.
 -- Tables that somebody locks, or waits to lock, exclusively come last, as "skipped": pg_get_expr() and sizes would wait for such a lock.
@@ -52,6 +52,7 @@ invalid AS (
             ELSE 'a concurrent build failed: it is written, and never read' || CASE
                 WHEN i.indisunique THEN '; it is UNIQUE: there may be duplicates, which have to go before it can be built' ELSE '' END
             END AS reason,
+        CASE WHEN i.is_partitioned THEN 'partitions_lack_it' WHEN i.indisunique THEN 'unique_build_failed' ELSE 'build_failed' END AS cause,
         CASE WHEN i.is_partitioned THEN '-- CREATE INDEX CONCURRENTLY on each partition that lacks it, then ALTER INDEX … ATTACH PARTITION'
             WHEN i.indexrelid::regclass::text ~ '_cc(new|old)[0-9]*"?$' THEN format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
             ELSE format('REINDEX INDEX CONCURRENTLY %s', i.indexrelid::regclass) END AS ddl
@@ -69,7 +70,7 @@ invalid AS (
 -- Of equals the one that is bound stays, then the unique one, then the older one. Who stays is never called a duplicate itself.
 duplicate AS MATERIALIZED (
     SELECT DISTINCT ON (i.indexrelid) i.*, k.indexrelid AS keeper, 'duplicate' AS finding,
-        format('the same as %s', k.indexrelid::regclass) AS reason,
+        format('the same as %s', k.indexrelid::regclass) AS reason, 'same' AS cause,
         -- Of a partitioned table it cannot be done concurrently.
         format('DROP INDEX %s%s', CASE WHEN NOT i.is_partitioned THEN 'CONCURRENTLY ' END, i.indexrelid::regclass) AS ddl
     FROM indexes i
@@ -86,7 +87,7 @@ duplicate AS MATERIALIZED (
 -- The widest takes over: a narrower one may be redundant itself.
 redundant AS MATERIALIZED (
     SELECT DISTINCT ON (i.indexrelid) i.*, k.indexrelid AS keeper, 'redundant' AS finding,
-        format('%s begins with the same columns', k.indexrelid::regclass) AS reason,
+        format('%s begins with the same columns', k.indexrelid::regclass) AS reason, 'prefix' AS cause,
         format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass) AS ddl
     FROM indexes i
     JOIN indexes k ON k.indrelid = i.indrelid AND k.indisvalid AND NOT k.is_partitioned AND k.is_plain AND k.n > i.n
@@ -97,7 +98,7 @@ redundant AS MATERIALIZED (
     ORDER BY i.indexrelid, k.n DESC, k.indexrelid
 ),
 foreign_keys AS MATERIALIZED (
-    SELECT k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, t.relkind
+    SELECT k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.conpfeqop, t.relkind
     FROM pg_constraint k JOIN tables t ON t.oid = k.conrelid
     WHERE k.contype = 'f' AND k.conparentid = 0
 ),
@@ -106,19 +107,30 @@ served AS MATERIALIZED (
     SELECT DISTINCT ON (f.oid) f.oid, i.indexrelid AS keeper
     FROM foreign_keys f
     JOIN indexes i ON i.indrelid = f.conrelid
-    -- One that not every partition has is to be completed: another one beside it mends nothing.
-    WHERE (i.indisvalid OR i.is_partitioned) AND i.n >= cardinality(f.conkey)
+    -- One that not every partition has is to be completed, one whose build has failed is to be built again, and one that is being built will be there:
+    -- another one beside it mends nothing. What REINDEX has left behind is to go.
+    WHERE (i.indisvalid OR i.is_partitioned OR i.indexrelid::regclass::text !~ '_cc(new|old)[0-9]*"?$') AND i.n >= cardinality(f.conkey)
+        -- It finds the rows of a key. BRIN and bloom read all of the index, and much of the table.
+        AND i.amname NOT IN ('brin', 'bloom')
+        AND NOT EXISTS (
+            SELECT FROM unnest(f.conkey, f.conpfeqop) AS part (attnum, equality)
+            WHERE NOT EXISTS (
+                SELECT FROM unnest(i.keys, i.classes) AS key (attnum, class)
+                JOIN pg_opclass c ON c.oid = key.class::oid
+                JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amoppurpose = 's'
+                JOIN pg_operator e ON e.oid = o.amopopr
+                WHERE key.attnum = part.attnum::text AND part.equality IN (e.oid, e.oprcom)))
         -- A key that is NULL refers to nothing: an index may leave it out.
         AND (i.predicate = '' OR NOT EXISTS (
             SELECT FROM regexp_split_to_table(i.predicate, ' AND ') AS part
             WHERE btrim(part, '()') NOT IN (
                 SELECT format('%I IS NOT NULL', a.attname) FROM pg_attribute a WHERE a.attrelid = f.conrelid AND a.attnum = ANY (f.conkey))))
         AND i.keys[1:cardinality(f.conkey)] <@ f.conkey::text[] AND i.keys[1:cardinality(f.conkey)] @> f.conkey::text[]
-    ORDER BY f.oid, i.indexrelid IN (SELECT indexrelid FROM duplicate UNION ALL SELECT indexrelid FROM redundant),
+    ORDER BY f.oid, NOT i.indisvalid, i.indexrelid IN (SELECT indexrelid FROM duplicate UNION ALL SELECT indexrelid FROM redundant),
         i.is_bound DESC, i.indisunique DESC, coalesce(i.scans, 0) = 0, i.n, i.indexrelid
 ),
 unused AS (
-    SELECT i.*, 'unused' AS finding, 'never used since the statistics began' AS reason,
+    SELECT i.*, 'unused' AS finding, 'never used since the statistics began' AS reason, 'no_scans' AS cause,
         format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass) AS ddl
     FROM indexes i
     WHERE i.indisvalid AND NOT i.is_bound AND NOT i.indisunique AND NOT i.is_partitioned AND i.scans = 0
@@ -131,26 +143,28 @@ unused AS (
         AND CASE WHEN i.scans = 0 THEN pg_relation_size(i.indexrelid) END >= $1
 ),
 found AS (
-    SELECT 1 AS position, finding, indrelid, indexrelid, reason, scans, ddl FROM invalid
+    SELECT 1 AS position, finding, indrelid, indexrelid, reason, cause, scans, ddl FROM invalid
     UNION ALL
-    SELECT 2, finding, indrelid, indexrelid, reason, scans, ddl FROM duplicate
+    SELECT 2, finding, indrelid, indexrelid, reason, cause, scans, ddl FROM duplicate
     UNION ALL
-    SELECT 3, finding, indrelid, indexrelid, reason, scans, ddl FROM redundant
+    SELECT 3, finding, indrelid, indexrelid, reason, cause, scans, ddl FROM redundant
     UNION ALL
-    SELECT 4, finding, indrelid, indexrelid, reason, scans, ddl FROM unused
+    SELECT 4, finding, indrelid, indexrelid, reason, cause, scans, ddl FROM unused
     UNION ALL
     SELECT 5, 'missing', f.conrelid, NULL,
         format('foreign key %s: each delete in %s reads the whole table', quote_ident(f.conname), f.confrelid::regclass) || CASE
             WHEN f.relkind = 'p' THEN '; of a partitioned table the statement blocks writes until it is done; without that: ON ONLY it, '
-                'CONCURRENTLY on each partition, then ALTER INDEX … ATTACH PARTITION' ELSE '' END, NULL,
+                'CONCURRENTLY on each partition, then ALTER INDEX … ATTACH PARTITION' ELSE '' END,
+        CASE WHEN f.relkind = 'p' THEN 'foreign_key_of_partitioned' ELSE 'foreign_key' END, NULL,
         format('CREATE INDEX%s ON %s (%s)', CASE WHEN f.relkind = 'p' THEN '' ELSE ' CONCURRENTLY' END, f.conrelid::regclass,
             (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY u.position)
              FROM unnest(f.conkey) WITH ORDINALITY AS u (attnum, position)
              JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.attnum))
     FROM foreign_keys f WHERE f.oid NOT IN (SELECT oid FROM served)
     UNION ALL
-    SELECT 6, 'skipped', oid, NULL, locked_by::text, NULL, NULL FROM all_tables WHERE locked_by IS NOT NULL
+    SELECT 6, 'skipped', oid, NULL, locked_by::text, NULL, NULL, NULL FROM all_tables WHERE locked_by IS NOT NULL
 )
-SELECT finding, indrelid::regclass::text AS "table", indexrelid::regclass::text AS index, reason, pg_relation_size(indexrelid) AS size_bytes, scans, ddl
+SELECT finding, indrelid::regclass::text AS "table", indexrelid::regclass::text AS index, reason, pg_relation_size(indexrelid) AS size_bytes, scans, ddl,
+    cause
 FROM found
 ORDER BY position, size_bytes DESC NULLS LAST, 2, 3, 7

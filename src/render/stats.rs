@@ -127,7 +127,10 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
         let name = sheet.columns[at].name.as_str();
         let in_tree = sheet.stat == "locks" && matches!(name, "pid" | "depth" | "blocked_by");
         // What stands there for programs has its words beside it.
-        !in_tree && !matches!(name, "query_id" | "cause") && rows.iter().any(|row| !row[at].is_null())
+        !in_tree
+            && !matches!(name, "query_id" | "cause")
+            && !(sheet.stat == "vacuum" && name == "pid")
+            && rows.iter().any(|row| !row[at].is_null())
     };
     let columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
     let header = headings(&columns.iter().map(|at| &sheet.columns[*at]).collect::<Vec<_>>());
@@ -153,7 +156,8 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
     // In the data layer's cache a query goes by its name.
     let statement = names.iter().position(|name| *name == "query").filter(|_| sheet.stat != "cache");
     let mut cut = cells.clone();
-    let kept = fitting(&names, &header, &mut cut, width, statement);
+    let least = if sheet.stat == "vacuum" { &LEAST_OF_VACUUM[..] } else { &LEAST };
+    let kept = fitting(&names, &header, &mut cut, width, statement, least);
     let table = of(&kept, &cut);
     if sheet.stat == "locks" && (kept.len() < all.len() || table.widest() > width) {
         return ui.print(&tree(sheet, rows, width));
@@ -218,20 +222,24 @@ const LEAST: [&str; 42] = [
     "bloat_est_bytes",
 ];
 
+/// The same where nearly every row has columns of its own: who holds old rows back, and what ends that, goes last.
+const LEAST_OF_VACUUM: [&str; 8] =
+    ["phase", "progress_ratio", "vacuumed_seconds", "due_at", "dead_est", "user", "state", "transaction_seconds"];
+
 /// A statement is never cut shorter than this, as long as something else can go.
 const QUERY_LEAST: usize = 40;
 
 /// Which columns fit, and the statements, in column `query`, cut to what is left for them. Names are nobody's to wrap after three letters.
-fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: usize, query: Option<usize>) -> Vec<usize> {
+fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: usize, query: Option<usize>, least: &[&str]) -> Vec<usize> {
     let widest = |at: usize| cells.iter().map(|row| row[at].chars().count()).chain([header[at].chars().count()]).max().unwrap_or(0) + 2;
     let widths: Vec<usize> = (0..names.len()).map(|at| if Some(at) == query { widest(at).min(QUERY_LEAST) } else { widest(at) }).collect();
     let mut kept: Vec<usize> = (0..names.len()).collect();
-    for name in LEAST {
+    for name in least {
         if kept.iter().map(|at| widths[*at]).sum::<usize>() <= width + 2 {
             break;
         }
         // A column of rates goes as the column itself does.
-        kept.retain(|at| names[*at].trim_end_matches("_per_s") != name);
+        kept.retain(|at| names[*at].trim_end_matches("_per_s") != *name);
     }
     if let Some(query) = query {
         let others: usize = kept.iter().filter(|at| **at != query).map(|at| widths[*at]).sum();
@@ -474,10 +482,10 @@ mod tests {
         let header = names.map(str::to_string);
         let row = || vec!["candlefish".to_string(), "12".to_string(), "1.0 MB".to_string(), "SELECT ".repeat(20)];
         let mut cells = vec![row()];
-        assert_eq!(fitting(&names, &header, &mut cells, 200, Some(3)), [0, 1, 2, 3]);
+        assert_eq!(fitting(&names, &header, &mut cells, 200, Some(3), &LEAST), [0, 1, 2, 3]);
         assert_eq!(cells[0], row(), "there was room for all of it");
         let mut cells = vec![row()];
-        assert_eq!(fitting(&names, &header, &mut cells, 60, Some(3)), [0, 1, 3]);
+        assert_eq!(fitting(&names, &header, &mut cells, 60, Some(3), &LEAST), [0, 1, 3]);
         assert_eq!(cells[0][3].chars().count(), 60 - 12 - 7);
         assert!(cells[0][3].ends_with('…'));
     }

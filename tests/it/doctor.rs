@@ -316,6 +316,25 @@ fn only_what_finds_the_rows_of_a_key_serves_it() {
     case.run("stats indexes -d {url}").exit(0).stdout_has("public.failed_a");
 }
 
+/// Of tables that were just made the planner knows next to nothing, and is not to compare each index with each for that.
+#[test]
+fn indexes_are_compared_with_those_of_their_table() {
+    let database = Database::fresh();
+    for part in 0..3 {
+        let tables: String =
+            (0..100).map(|at| format!("CREATE TABLE t{part}_{at} (a int PRIMARY KEY, b int); CREATE INDEX ON t{part}_{at} (b);")).collect();
+        database.execute(&tables);
+    }
+    let question = include_str!("../../src/stats/queries/indexes.sql").replace("$1", "1").replace("$2", "true");
+    let plan = database.rows(&format!("EXPLAIN {question}"));
+    let of_redundant: Vec<&String> = plan
+        .iter()
+        .skip_while(|line| !line.contains("CTE redundant"))
+        .take_while(|line| !line.contains("CTE foreign_keys") && !line.contains("CTE served"))
+        .collect();
+    assert!(of_redundant.len() > 5 && !of_redundant.iter().any(|line| line.contains("Nested Loop")), "{of_redundant:#?}");
+}
+
 /// A server of the stack that has died is missed; one that was stopped is no part of it.
 #[test]
 fn what_has_died_is_missed() {

@@ -58,7 +58,10 @@ fn runs_from_cron_honour_durations_and_say_when_it_is_over() {
     };
     assert_eq!(alert(&third, "errors")["state"], "firing");
     assert!(alert(&third, "errors")["value"].as_f64().unwrap() > 0.2 && alert(&third, "errors")["threshold"] == 0.2);
-    case.run("monitor --nagios --rules rules.yaml --state-file state.json -d {url}").exit(2).stdout_has("CRITICAL - errors ");
+    case.run("monitor --nagios --rules rules.yaml --state-file state.json -d {url}")
+        .exit(2)
+        .stdout_has("CRITICAL - errors ")
+        .stdout_has("a deliberate ROLLBACK is counted as an error");
     // The server goes: what nobody can see is neither over nor healthy.
     let gone = case.run("monitor --once --rules rules.yaml --state-file other.json -d postgresql://x@127.0.0.1:1/x");
     gone.exit(2).stdout_has("errors             critical  unknown").stderr_has("source pg_stat_database is failed");

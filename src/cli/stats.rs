@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
@@ -117,7 +117,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     match (args.watch, args.over) {
         (Some(every), _) => {
             let watching = Watching { address: &address, options: &options, neighbours: &neighbours, stats: &stats, every };
-            watching.watch(connect(&address).await?, args.count, &shown, ui).await
+            watching.watch(args.count, &shown, ui).await
         }
         (None, Some(over)) => {
             let observer = connect(&address).await?;
@@ -205,33 +205,46 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    /// A signal is the normal end; a server that goes away is waited for.
-    async fn watch(&self, mut observer: Observer, count: Option<u64>, shown: &Shown, ui: &Ui) -> Result<Exit> {
+    /// A signal is the normal end; a server that goes away is waited for, and meanwhile who stands around it is heard.
+    async fn watch(&self, count: Option<u64>, shown: &Shown, ui: &Ui) -> Result<Exit> {
         if ui.format == Format::Csv {
             let failure = Failure::new("usage", "--watch has no csv: each sample would begin a new list");
             bail!(failure.hint("Use --json: one document a line."));
         }
         let mut samples = Samples::new(self.stats.to_vec());
-        Looking::settle(&observer).await.context(READ)?;
-        samples.take(&observer, self.options, self.neighbours).await?;
+        let mut link = self.begin(ui).await?;
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        ticks.tick().await;
         let mut last = Exit::Good;
         let mut taken = 0;
         while count.is_none_or(|count| taken < count) {
             ticks.tick().await;
-            let found = match samples.take(&observer, self.options, self.neighbours).await {
-                Ok(found) => found,
-                Err(error) if observer.is_closed() => {
-                    ui.warn(&format!("{}; connecting again", sentence(&error)));
-                    samples.looking.disconnected(&observer);
-                    observer = self.connected_again(observer.looker(), &mut ticks).await?;
-                    ui.say("connected again");
-                    continue;
-                }
-                Err(error) => return Err(error),
+            let found = match &link {
+                Link::Up(observer) => match samples.take(observer, self.options, self.neighbours).await {
+                    Ok(found) => found,
+                    Err(error) if observer.is_closed() => {
+                        ui.warn(&format!("{}; connecting again", sentence(&error)));
+                        samples.looking.disconnected(observer);
+                        link = Link::Down(observer.looker());
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+                Link::Down(looker) => match Observer::connect_again(self.address, NAME, looker.clone()).await {
+                    Ok(observer) => {
+                        ui.say("connected again");
+                        link = Link::Up(observer);
+                        continue;
+                    }
+                    Err(error) if is_for_good(&error) => return Err(error).context(READ),
+                    // That it does not answer has been said.
+                    Err(error) => samples.take_around(&self.neighbours.look().await, &error),
+                },
             };
+            // Of the first sample there is no rate.
+            if found.is_empty() {
+                continue;
+            }
             taken += 1;
             if !ui.whole(|| shown.tick(ui, &found))? {
                 // Nobody reads any more.
@@ -243,26 +256,34 @@ impl Watching<'_> {
     }
 
     /// # Errors
-    /// What no waiting mends: the password is another, the database is gone.
-    async fn connected_again(&self, looker: Looker, ticks: &mut tokio::time::Interval) -> Result<Observer> {
-        const FOR_GOOD: [&str; 4] = ["wrong_password", "no_database", "permission_denied", "tls_failed"];
-        loop {
-            ticks.tick().await;
-            match Observer::connect_again(self.address, NAME, looker.clone()).await.context(READ) {
-                Ok(observer) => return Ok(observer),
-                Err(error)
-                    if error
-                        .chain()
-                        .filter_map(|cause| cause.downcast_ref::<Failure>())
-                        .any(|failure| FOR_GOOD.contains(&failure.code)) =>
-                {
-                    return Err(error);
-                }
-                // That it does not answer has been said.
-                Err(_) => {}
+    /// The server does not answer, nor does anybody around it that was asked about.
+    async fn begin(&self, ui: &Ui) -> Result<Link> {
+        let (observer, around) = tokio::join!(Observer::connect(self.address, NAME), self.neighbours.look());
+        match observer {
+            Ok(observer) => {
+                Looking::settle(&observer).await.context(READ)?;
+                Ok(Link::Up(observer))
             }
+            Err(error) if is_passing(&error) && self.stats.iter().any(|stat| stat.is_known_without_server(&around)) => {
+                ui.warn(&format!("{}; connecting again", sentence(&error)));
+                Ok(Link::Down(Looker::new(NAME)))
+            }
+            Err(error) => Err(error).context(READ),
         }
     }
+}
+
+/// The connection of a watch.
+enum Link {
+    Up(Observer),
+    /// Who looks on when there is one again.
+    Down(Looker),
+}
+
+/// No waiting mends it: the password is another, the database is gone.
+fn is_for_good(error: &Error) -> bool {
+    const FOR_GOOD: [&str; 4] = ["wrong_password", "no_database", "permission_denied", "tls_failed"];
+    error.chain().filter_map(|cause| cause.downcast_ref::<Failure>()).any(|failure| FOR_GOOD.contains(&failure.code))
 }
 
 /// Each statistic with its sample before.
@@ -289,6 +310,27 @@ impl Samples {
         };
         observer.together(sample).await
     }
+
+    /// What is known without the server; nothing where nobody around it answers. What the server would say goes on from its last sample.
+    fn take_around(&mut self, around: &Around, error: &Error) -> Vec<Sheet> {
+        if !self.stats.iter().any(|(stat, ..)| stat.is_known_without_server(around)) {
+            return Vec::new();
+        }
+        let sheet = |(stat, rates, taken): &mut (&'static Stat, Rates, Option<Instant>)| {
+            let sheet = stat.sheet_without_server(around, error);
+            if !sheet.is_available() { Some(sheet) } else { since_last(stat, rates, taken, sheet) }
+        };
+        // All of them have begun, or none is shown.
+        let sheets: Vec<Option<Sheet>> = self.stats.iter_mut().map(sheet).collect();
+        sheets.into_iter().collect::<Option<_>>().unwrap_or_default()
+    }
+}
+
+/// The sheet with what happened since the last one.
+fn since_last(stat: &Stat, rates: &mut Rates, taken: &mut Option<Instant>, sheet: Sheet) -> Option<Sheet> {
+    let now = Instant::now();
+    let elapsed = taken.replace(now).map(|before| now - before).unwrap_or_default();
+    rates.since_last(stat, sheet, elapsed)
 }
 
 /// The next sample of each.
@@ -296,9 +338,7 @@ async fn take_each(stats: &mut [(&'static Stat, Rates, Option<Instant>)], look: 
     let mut found = Vec::with_capacity(stats.len());
     for (stat, rates, taken) in stats {
         let sheet = read(stat, look).await?;
-        let now = Instant::now();
-        let elapsed = taken.replace(now).map(|before| now - before).unwrap_or_default();
-        if let Some(sheet) = rates.since_last(stat, sheet, elapsed) {
+        if let Some(sheet) = since_last(stat, rates, taken, sheet) {
             found.push(choose(sheet, look.options));
         }
     }

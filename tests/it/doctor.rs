@@ -416,6 +416,11 @@ fn what_has_died_is_missed() {
     }
     let pools = case.run(&format!("stats pools cache -d {url} --pooler {} --redis {}", of("POOLER_URL"), of("REDIS_URL"))).exit(0);
     assert!(pools.stderr.contains("PostgreSQL does not answer, and this is what others say"), "{pools}");
+    // A watch as well, from the start on.
+    let line = format!("stats pools activity --watch 200ms --count 1 --json -d {url} --pooler {}", of("POOLER_URL"));
+    let watched = case.run(&line).exit(1);
+    let sheets = watched.json()["stats"].as_array().unwrap().iter().map(|sheet| sheet["available"].clone()).collect::<Vec<_>>();
+    assert!(sheets.contains(&true.into()) && sheets.contains(&false.into()) && watched.stderr.contains("connecting again"), "{watched}");
     send("-CONT", &["postgres"]);
     send("-KILL", &["redis", "pgbouncer"]);
     let document = case.run("doctor --json").exit(1).json();

@@ -73,6 +73,12 @@ async fn who_holds_old_rows_back_is_named_and_a_paused_standby_is_seen() {
     assert!(of_standby["state"] == "hot_standby_feedback" && of_standby["remedy"].as_str().unwrap().contains("end that one there"));
     far.batch_execute("COMMIT").await.unwrap();
 
+    // Nothing that looks falls over in recovery.
+    let all = case.run(&format!("stats all --json -d {}", standby.url())).exit(1).json();
+    let missing: Vec<_> =
+        all["stats"].as_array().unwrap().iter().filter(|stat| stat["available"] != true).map(|stat| &stat["stat"]).collect();
+    assert_eq!(missing, ["slow-queries"], "{all:#}");
+
     // One that has stopped says so, and is no fine one.
     let of_standby = || {
         let seen = case.run(&format!("stats replication --json -d {}", standby.url())).exit(0).json();

@@ -27,7 +27,8 @@ holders AS (
         nullif(a.application_name, '') AS application, coalesce(a.state, a.backend_type) AS state,
         extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds,
         CASE
-            WHEN a.xact_start >= clock_timestamp() - interval '1 minute' THEN NULL
+            -- What the server does by itself ends by itself.
+            WHEN a.backend_type <> 'client backend' OR a.xact_start >= clock_timestamp() - interval '1 minute' THEN NULL
             WHEN a.state LIKE 'idle in transaction%' THEN format('SELECT pg_terminate_backend(%s)', a.pid)
             ELSE format('SELECT pg_cancel_backend(%s)', a.pid)
         END || CASE
@@ -40,7 +41,7 @@ holders AS (
         END AS remedy
     FROM pg_stat_activity a
     LEFT JOIN pg_roles r ON r.oid = a.usesysid
-    WHERE a.datname = current_database() AND a.backend_type <> 'walsender' AND a.pid <> pg_backend_pid()
+    WHERE a.datname = current_database() AND a.backend_type NOT IN ('walsender', 'parallel worker') AND a.pid <> pg_backend_pid()
         AND a.pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
     UNION ALL
     SELECT 'standby ' || coalesce(nullif(s.application_name, ''), s.pid::text), age(s.backend_xmin), s.pid, s.usename::text, nullif(s.application_name, ''),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::migrate::encode;
 use crate::plan::{ColumnPlan, TablePlan, spelling};
-use crate::postgres::{Client, SqlError, Statement, is_about_object, sql_failure, statement};
+use crate::postgres::{Client, SqlError, Statement, is_about_value, sql_failure, statement};
 
 /// The texts of a batch's rows in the columns whose types only the server knows, column by column; a NULL is none.
 #[derive(Default)]
@@ -45,7 +45,7 @@ pub async fn changed(client: &Client, table: &TablePlan, texts: &Texts) -> Resul
 }
 
 /// The texts that come back as another, and as what. One that the type refuses is not among them: COPY will say so.
-async fn ask(client: &Client, sql_type: &str, texts: &[(usize, &str)]) -> Result<Vec<(usize, Option<String>)>> {
+pub(super) async fn ask(client: &Client, sql_type: &str, texts: &[(usize, &str)]) -> Result<Vec<(usize, Option<String>)>> {
     let mut changed = Vec::new();
     if texts.is_empty() {
         return Ok(changed);
@@ -59,7 +59,7 @@ async fn ask(client: &Client, sql_type: &str, texts: &[(usize, &str)]) -> Result
     while let Some(range) = ranges.pop() {
         match answer(client, &question, &texts[range.clone()]).await {
             Ok(answers) => changed.extend(answers.into_iter().map(|(number, back)| (texts[range.start + number].0, back))),
-            Err(error) if is_about_object(&error) => {
+            Err(error) if is_about_value(&error) => {
                 client.batch_execute("ROLLBACK TO SAVEPOINT asked").await?;
                 let middle = range.start + range.len() / 2;
                 if range.len() > 1 {

@@ -24,13 +24,15 @@ pub const BATCH_ROWS: usize = 500;
 /// Bytes at which a batch ends early.
 pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// True for errors that some row has caused: bad data (class 22), a broken constraint (23), a row too big for a page (54), a trigger's own; or a name
-/// that means nothing, in a value that COPY reads (42).
+/// True for errors that some row has caused: bad data (class 22), a broken constraint (23), a row too big for a page (54), a trigger's own; or what
+/// a type says of a value that COPY reads: a name that means nothing (42), or what an extension calls an internal error.
 pub fn is_about_rows(error: &anyhow::Error) -> bool {
     let Some(refusal) = database_error(error) else { return false };
     let code = refusal.code().code();
-    let in_value = || refusal.where_().is_some_and(|context| context.lines().any(|line| line.starts_with("COPY ")));
-    ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class)) || code.starts_with("42") && in_value()
+    // `COPY t, line 5, column v: …`, in whatever language.
+    let is_value = |line: &str| line.starts_with("COPY ") && line.split(": ").next().is_some_and(|head| head.matches(", ").count() > 1);
+    let in_value = || refusal.where_().is_some_and(|context| context.lines().any(is_value));
+    ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class)) || (code.starts_with("42") || code == "XX000") && in_value()
 }
 
 pub fn sqlstate(error: &anyhow::Error) -> Option<String> {

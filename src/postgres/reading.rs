@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Statement};
 use crate::model::QualifiedName;
 use crate::plan::target::TargetSchema;
 use crate::postgres::session::MONEY;
-use crate::postgres::{Address, CopyRows, connect, is_about_object, read_schema, session, sql_failure, statement};
+use crate::postgres::{Address, CopyRows, connect, is_about_value, read_schema, session, sql_failure, statement};
 
 /// What a reading session sets for its one transaction: values come in one form whatever the server's defaults, and no row is hidden.
 const SETTINGS: &str = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'iso_8601'; \
@@ -101,7 +101,7 @@ impl TypeReader {
         match self.client.query_one(&question, &[&text]).await {
             Ok(row) => Ok(row.get(0)),
             // The type is known by now: it is the value.
-            Err(error) if is_about_object(&error) => Ok(None),
+            Err(error) if is_about_value(&error) => Ok(None),
             Err(error) => bail!(anyhow::Error::from(error).context(context())),
         }
     }

@@ -70,6 +70,11 @@ pub fn is_about_object(error: &tokio_postgres::Error) -> bool {
     !["08", "25", "40", "53", "57", "58", "XX"].iter().any(|class| code.starts_with(class)) && code != "55P03"
 }
 
+/// The same of an input function that was asked of a value; that of an extension may call a value that it cannot read an internal error (hstore does).
+pub fn is_about_value(error: &tokio_postgres::Error) -> bool {
+    is_about_object(error) || error.code() == Some(&SqlState::INTERNAL_ERROR)
+}
+
 /// True where a value or a row is larger than PostgreSQL lets it be, such as in a B-tree.
 pub fn is_beyond_limit(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)

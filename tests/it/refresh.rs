@@ -239,6 +239,36 @@ fn rows_that_do_not_fit_are_set_aside_and_are_no_differences() {
 }
 
 #[test]
+fn a_refresh_asks_what_a_type_makes_of_what_has_come() {
+    let database = Database::fresh();
+    database
+        .execute("CREATE TYPE entry AS (n real, s text); CREATE EXTENSION hstore; CREATE TABLE t(id int PRIMARY KEY, e entry, h hstore)");
+    let case = Case::new("refresh-asked")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, e TEXT, h TEXT);
+             INSERT INTO t VALUES (1, '(0.5,a)', 'a=>1'), (2, '(1.10,b)', NULL), (3, NULL, 'b=>2, a=>1')",
+        )
+        .database(&database);
+    case.run("migrate {source} {url}").exit(0);
+    let shop = Followed { case, database };
+    shop.refresh("--yes").exit(0).stderr_has("nothing differs");
+    shop.source(
+        "UPDATE t SET e = '(0.123456789,a)' WHERE id = 1; UPDATE t SET h = 'a=>1, b=>3' WHERE id = 3; INSERT INTO t VALUES (4, '(2.0,\"c d\")', NULL),
+            (5, '(1e-60,e)', NULL), (6, NULL, 'a=>1, a=>2'), (7, NULL, 'no hstore')",
+    );
+    let report = shop.refresh("--yes --json").exit(1).json();
+    assert_eq!((changes(&report, "t"), &report["rows_rejected"]), ((1, 1, 1), &json!(4)), "{report:#}");
+    let folder = shop.case.dir().join(report["rejects_dir"].as_str().unwrap());
+    let text = std::fs::read_to_string(folder.join("t.jsonl")).unwrap();
+    assert_eq!((text.lines().count(), text.matches("makes another value of it").count()), (4, 4), "{text}");
+    assert_eq!(
+        shop.database.rows("SELECT id, e, h FROM t ORDER BY id"),
+        ["2|(1.1,b)|", "3||\"a\"=>\"1\", \"b\"=>\"3\"", "4|(2,\"c d\")|",]
+    );
+    shop.case.run("verify {source} {url}").exit(0);
+}
+
+#[test]
 fn a_refresh_makes_no_tables_and_no_columns() {
     let database = Database::fresh();
     let case = Case::new("refresh-nothing").source_sql(SHOP).database(&database);

@@ -233,6 +233,7 @@ fn rejected(shared: &Shared, pair: &Pair, row: &SourceRow<'_, '_>, misfit: Misfi
     let place = pair.scanned_names.iter().position(|name| name.eq_ignore_ascii_case(&column.source)).context("the column is read")?;
     let reason = match column.conversion.convert(row.row.value(place), &mut Scratch::default()) {
         Err(misfit) => misfit.reason,
+        Ok(_) if column.conversion.asked().is_some() => format!("{} makes another value of it, or refuses it", column.sql_type),
         Ok(_) => "has no exact form in its column".to_string(),
     };
     let plan = &shared.run.plan.tables[shared.pair_of(pair.source)?];

@@ -68,6 +68,38 @@ fn trim(first: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// Rounds the canonical number that begins at `start` to so many digits after the point, halves away from zero; where its point stands then.
+pub fn round(start: usize, scale: i16, out: &mut Vec<u8>) -> i32 {
+    let first = start + HEAD;
+    let negative = out[start] == 1;
+    let mut point = i32::from_le_bytes([out[start + 1], out[start + 2], out[start + 3], out[start + 4]]);
+    let kept = i64::from(point) + i64::from(scale);
+    if kept < (out.len() - first) as i64 {
+        let up = kept >= 0 && out[first + kept as usize] >= 5;
+        out.truncate(first + kept.max(0) as usize);
+        if up {
+            // A digit in front takes what is carried through all others.
+            out.insert(first, 0);
+            point += 1;
+            let mut at = out.len() - 1;
+            while out[at] == 9 {
+                out[at] = 0;
+                at -= 1;
+            }
+            out[at] += 1;
+            if out[first] == 0 {
+                out.remove(first);
+                point -= 1;
+            }
+        }
+        trim(first, out);
+    }
+    let digits = out.len() - first;
+    let point = if digits == 0 { 0 } else { point };
+    finish(start, negative, digits, point, out);
+    point
+}
+
 fn finish(start: usize, negative: bool, digits: usize, point: i32, out: &mut [u8]) {
     out[start] = match (digits, negative) {
         (0, _) => 0,

@@ -5,20 +5,27 @@ use crate::model::TypeKind;
 use crate::plan::SourceTz;
 use crate::plan::convert::Conversion;
 use crate::plan::rounding::{Rounding, Unit};
+use crate::plan::transform::Inexact;
 
 /// False for a text that its type would round, cut, leave out or read as something else. `fits` tells it of a part: an element, a bound.
-pub fn is_kept(rounding: &Rounding, text: &[u8], tz: &SourceTz, fits: &mut impl FnMut(&Conversion, &[u8]) -> bool) -> bool {
+pub fn is_kept(
+    rounding: &Rounding,
+    text: &[u8],
+    (tz, inexact): (&SourceTz, Inexact),
+    fits: &mut impl FnMut(&Conversion, &[u8]) -> bool,
+) -> bool {
+    let may_round = inexact == Inexact::Round;
     match rounding {
         Rounding::Seconds(most) => {
             seconds(text).all(|(of_clock, digits, _)| !of_clock && text.contains(&b':') || digits <= usize::from(*most))
         }
-        Rounding::Interval(most) => is_kept_interval(text, usize::from(*most)),
+        Rounding::Interval(most) => is_kept_interval(text, if may_round { usize::MAX } else { usize::from(*most) }),
         Rounding::Fields(smallest) => ends_with_field(text, *smallest),
         Rounding::ZonedTime(_) if !tz.is_utc() && !text.iter().any(|byte| b"+-zZ".contains(byte)) => false,
         Rounding::ZonedTime(most) => {
             let time = text.split(|byte| b"+-zZ".contains(byte)).next().unwrap_or_default();
             let micros = moment::read(time).filter(|moment| moment.days.is_none()).and_then(|moment| moment.micros);
-            micros.is_some_and(|micros| is_kept_micros(micros, *most))
+            micros.is_some_and(|micros| may_round || is_kept_micros(micros, *most))
         }
         Rounding::Bytes(most) => text.len() <= usize::from(*most),
         Rounding::Decimals(most) => {
@@ -26,13 +33,13 @@ pub fn is_kept(rounding: &Rounding, text: &[u8], tz: &SourceTz, fits: &mut impl 
             let (whole, fraction) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             let is_number = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
             let are_digits = is_number(whole) && is_number(fraction) && whole.len() + fraction.len() > 0;
-            are_digits && without_zeros(fraction) <= usize::from(*most) && (*most > 0 || !text.contains(&b'.'))
+            are_digits && (may_round || without_zeros(fraction) <= usize::from(*most)) && (*most > 0 || !text.contains(&b'.'))
         }
         Rounding::Unsigned => {
             matches!(std::str::from_utf8(text).map(str::parse::<u32>), Ok(Ok(number)) if number.to_string().as_bytes() == text)
         }
         Rounding::Line if text.trim_ascii_start().first().is_none_or(|first| *first != b'{') => false,
-        Rounding::Doubles | Rounding::Line => has_exact_doubles(text),
+        Rounding::Doubles | Rounding::Line => has_exact_doubles(text, may_round),
         Rounding::Declaration => {
             let text = text.trim_ascii_start();
             !(text.starts_with(b"<?xml") && text.get(5).is_some_and(u8::is_ascii_whitespace))
@@ -52,12 +59,24 @@ pub fn is_kept(rounding: &Rounding, text: &[u8], tz: &SourceTz, fits: &mut impl 
                 }
                 None => true,
             };
-            words.clone().all(is_plain) && (words.clone().count() < 2 || words.all(|word| word.contains(':')))
+            let all: Vec<(&str, &str)> = words.clone().filter_map(|word| word.rsplit_once(':')).collect();
+            let one_by_one = all.iter().flat_map(|(word, positions)| {
+                let is_digit = |c: &char| c.is_ascii_digit();
+                positions.split(',').map(move |position| (word.replace('\'', ""), position.chars().filter(is_digit).collect::<String>()))
+            });
+            let mut places: Vec<(String, String)> = one_by_one.collect();
+            let number = places.len();
+            places.sort_unstable();
+            places.dedup();
+            places.len() == number && words.clone().all(is_plain) && (words.clone().count() < 2 || words.all(|word| word.contains(':')))
         }
+        Rounding::Modifier => text.iter().all(|byte| *byte != b'('),
         // What the server makes of it is looked at where that is known.
         Rounding::Asked { .. } => true,
-        Rounding::Elements(element) => all_parts(text, b"{},;", (element, tz), fits),
-        Rounding::Bounds(bound) => text.trim_ascii().eq_ignore_ascii_case(b"empty") || all_parts(text, b"[](){},", (bound, tz), fits),
+        Rounding::Elements(element) => all_parts(text, b"{},;", (element, tz, inexact), fits),
+        Rounding::Bounds(bound) => {
+            text.trim_ascii().eq_ignore_ascii_case(b"empty") || all_parts(text, b"[](){},", (bound, tz, inexact), fits)
+        }
     }
 }
 
@@ -128,7 +147,7 @@ fn is_kept_interval(text: &[u8], most: usize) -> bool {
 }
 
 /// Every number is the one that the nearest double is written as.
-fn has_exact_doubles(text: &[u8]) -> bool {
+fn has_exact_doubles(text: &[u8], may_round: bool) -> bool {
     let mut numbers = text.split(|byte| !(byte.is_ascii_digit() || b".eE+-".contains(byte)));
     numbers.all(|number| {
         if !number.iter().any(u8::is_ascii_digit) {
@@ -137,9 +156,10 @@ fn has_exact_doubles(text: &[u8]) -> bool {
         let (mut here, mut there) = (Vec::new(), Vec::new());
         let double = std::str::from_utf8(number).ok().and_then(|number| number.parse::<f64>().ok()).filter(|double| double.is_finite());
         let Some(double) = double else { return false };
-        decimal::write_number(number, &mut here).is_some()
-            && decimal::write_number(format!("{double:e}").as_bytes(), &mut there).is_some()
-            && here == there
+        may_round
+            || decimal::write_number(number, &mut here).is_some()
+                && decimal::write_number(format!("{double:e}").as_bytes(), &mut there).is_some()
+                && here == there
     })
 }
 
@@ -147,10 +167,10 @@ fn has_exact_doubles(text: &[u8]) -> bool {
 fn all_parts(
     text: &[u8],
     signs: &[u8],
-    (conversion, tz): (&Conversion, &SourceTz),
+    (conversion, tz, inexact): (&Conversion, &SourceTz, Inexact),
     fits: &mut impl FnMut(&Conversion, &[u8]) -> bool,
 ) -> bool {
-    let conversion = &Conversion { source_tz: tz.clone(), ..conversion.clone() };
+    let conversion = &Conversion { source_tz: tz.clone(), inexact, ..conversion.clone() };
     // Bounds of an array stand before an equals sign, outside of quotes.
     let is_array = signs.contains(&b';');
     let start = if is_array && text.trim_ascii_start().first() == Some(&b'[') {

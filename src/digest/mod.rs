@@ -6,6 +6,7 @@ mod decimal;
 mod json;
 mod kept;
 mod moment;
+mod rounded;
 mod source;
 mod spelled;
 mod sums;

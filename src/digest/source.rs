@@ -6,12 +6,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::digest::kept::{is_kept, is_kept_micros};
 use crate::digest::moment::{self, MICROS_PER_DAY, Moment};
+use crate::digest::rounded::write_rounded;
 use crate::digest::spelled::spelled;
 use crate::digest::{LARGE, Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
 use crate::model::{TypeKind, Value};
 use crate::plan::convert::Conversion;
 use crate::plan::rounding::Rounding;
-use crate::plan::transform::{Epoch, Transform};
+use crate::plan::transform::{Epoch, Inexact, Transform};
 use crate::plan::{CopyColumn, CopyMap};
 
 /// A value that has no exact form in its column's type: its row cannot be in PostgreSQL.
@@ -47,31 +48,38 @@ pub struct SourceDigester {
     key: usize,
     row: RowBytes,
     scratch: Vec<u8>,
+    /// The places in the map of the last row's values that were rounded.
+    rounded: Vec<usize>,
 }
 
 struct SourceColumn {
     /// The column's places in the scan and in the map.
     place: usize,
     index: usize,
+    /// As if nothing were rounded, and as it may be.
     column: CopyColumn,
+    loose: Option<CopyColumn>,
 }
 
 impl SourceDigester {
     /// `scanned` are the names of the columns that the scan reads, in its order; the name of a column that it does not read is the error.
     pub fn new(map: &CopyMap, layout: &Layout, scanned: &[&str]) -> Result<Self, String> {
         let column = |index: &usize| {
-            let column = map.columns[*index].clone();
+            let mut column = map.columns[*index].clone();
             let place = scanned.iter().position(|name| name.eq_ignore_ascii_case(&column.source)).ok_or_else(|| column.source.clone())?;
-            Ok(SourceColumn { place, index: *index, column })
+            let loose = (!column.conversion.inexact.is_reject()).then(|| column.clone());
+            column.conversion.inexact = Inexact::Reject;
+            Ok(SourceColumn { place, index: *index, column, loose })
         };
         let columns = layout.columns.iter().map(column).collect::<Result<_, String>>()?;
-        Ok(SourceDigester { columns, key: layout.key, row: RowBytes::default(), scratch: Vec::new() })
+        Ok(SourceDigester { columns, key: layout.key, row: RowBytes::default(), scratch: Vec::new(), rounded: Vec::new() })
     }
 
     /// The digest of the row whose scanned columns `value_at` gives.
     pub fn row<'v>(&mut self, value_at: impl Fn(usize) -> Value<'v>, normalise: &mut impl Normalise) -> Result<RowDigest, Misfit> {
         self.row.clear();
-        for SourceColumn { place, index, column } in &self.columns {
+        self.rounded.clear();
+        for SourceColumn { place, index, column, loose } in &self.columns {
             let value = value_at(*place);
             match large(&column.conversion, value) {
                 Some(bytes) => {
@@ -79,7 +87,13 @@ impl SourceDigester {
                     self.row.write_large(bytes);
                 }
                 None => {
-                    let written = write_value(column, value, &mut self.row.bytes, &mut self.scratch, normalise);
+                    let start = self.row.bytes.len();
+                    let mut written = write_value(column, value, &mut self.row.bytes, &mut self.scratch, normalise);
+                    if let Some(loose) = loose.as_ref().filter(|_| written.is_none()) {
+                        self.row.bytes.truncate(start);
+                        written = write_rounded(loose, value, &mut self.row.bytes, &mut self.scratch, normalise);
+                        self.rounded.extend(written.map(|()| *index));
+                    }
                     if written.is_none() {
                         return Err(Misfit { column: *index, key: self.key_of_misfit(&value_at) });
                     }
@@ -111,6 +125,11 @@ impl SourceDigester {
         digest.digest128()
     }
 
+    /// The places in the map of the last row's values of which their types keep less, as the mapping lets them.
+    pub fn rounded(&self) -> &[usize] {
+        &self.rounded
+    }
+
     /// A digest of each column of the last row, in the layout's order; of a row that does not fit, of those before the misfit.
     pub fn columns(&self) -> Vec<u128> {
         self.row.columns()
@@ -131,7 +150,7 @@ fn large<'v>(conversion: &Conversion, value: Value<'v>) -> Option<&'v [u8]> {
 }
 
 /// Appends the canonical form; none for a misfit.
-fn write_value(
+pub(super) fn write_value(
     column: &CopyColumn,
     value: Value<'_>,
     out: &mut Vec<u8>,
@@ -209,7 +228,11 @@ fn write_value(
             let start = out.len();
             out.extend_from_slice(&[0; 8]);
             let text = checked_text(conversion, value, None, scratch)?;
-            if conversion.rounding.as_ref().is_some_and(|rounding| !is_kept(rounding, text, &conversion.source_tz, &mut part_fits)) {
+            if conversion
+                .rounding
+                .as_ref()
+                .is_some_and(|rounding| !is_kept(rounding, text, (&conversion.source_tz, conversion.inexact), &mut part_fits))
+            {
                 return None;
             }
             if !normalise.normalise(column, text, out) {
@@ -231,7 +254,8 @@ fn write_value(
 /// Whether a part of a value, an element of an array or a bound of a range, is what it was in its own type.
 fn part_fits(conversion: &Conversion, part: &[u8]) -> bool {
     let (column, mut out, mut scratch) = (CopyColumn::of_part(conversion), Vec::new(), Vec::new());
-    write_value(&column, Value::Text(part), &mut out, &mut scratch, &mut AsIs).is_some()
+    let is_exact = write_value(&column, Value::Text(part), &mut out, &mut scratch, &mut AsIs).is_some();
+    is_exact || !conversion.inexact.is_reject() && write_rounded(&column, Value::Text(part), &mut out, &mut scratch, &mut AsIs).is_some()
 }
 
 /// The value as SQLite writes it; text and blobs are their own bytes.
@@ -340,7 +364,7 @@ fn double(value: Value<'_>, scratch: &mut Vec<u8>) -> Option<f64> {
 }
 
 /// A sign of plus, zeros in front and the sign of a zero are gone once a text is a number.
-fn is_written_plainly(text: &[u8]) -> bool {
+pub(super) fn is_written_plainly(text: &[u8]) -> bool {
     match text {
         [b'+', ..] | [b'-', b'+', ..] => false,
         [b'0', next, ..] | [b'-', b'0', next, ..] if next.is_ascii_digit() => false,
@@ -370,7 +394,7 @@ fn same_digits(single: f32, double: f64) -> bool {
     one[..a] == other[..b]
 }
 
-fn numeric(value: Value<'_>, limits: Option<(u16, i16)>, out: &mut Vec<u8>, scratch: &mut Vec<u8>) -> Option<()> {
+pub(super) fn numeric(value: Value<'_>, limits: Option<(u16, i16)>, out: &mut Vec<u8>, scratch: &mut Vec<u8>) -> Option<()> {
     let number = match value {
         Value::Integer(_) => decimal::write_number(written(value, scratch), out)?,
         Value::Real(real) if real.is_finite() && real.to_bits() != 1 << 63 => {

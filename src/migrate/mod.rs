@@ -25,6 +25,7 @@ mod rejects;
 mod report;
 mod resume;
 mod retry;
+mod rounded;
 mod run;
 mod runs;
 mod section;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::migrate::report::PhaseClock;
 use crate::migrate::target::{Redo, drop_tables};
-use crate::migrate::{Job, lost_rows, merged, odd_times, offsets};
+use crate::migrate::{Job, lost_rows, merged, odd_times, offsets, rounded};
 use crate::model::{Event, Failure, Name, Phase, QualifiedName, Schema, Section, Table, TableKind, TypeKind};
 use crate::plan::mapping::{Mapping, type_from_sql};
 use crate::plan::profile::TableProfile;
@@ -154,6 +154,10 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
         Ok((plan, inspected))
     });
     let mut planned = planned.await.context("the planner panicked")??;
+    if planned.0.problems.is_empty() && !planned.1.profiles.iter().any(|profile| profile.unseen) {
+        let notes = rounded::notes(client, &job.snapshot, &planned.1.schema, &planned.0).await?;
+        planned.0.warnings.extend(notes);
+    }
     // Rows that migrations bring are not there yet.
     for table in planned.0.tables.iter_mut().filter(|table| job.migrations.is_none() && table.keeps_rows()) {
         let row = client.query_one(&statement::count_rows(&table.target), &[]).await;

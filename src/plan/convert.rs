@@ -5,12 +5,13 @@ use std::io::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{TypeKind, Value};
-use crate::plan::decimal::{Decimal, whole};
+use crate::plan::decimal::whole;
 use crate::plan::json::{self, JsonShape};
+use crate::plan::numbers::{self, is_plain};
 use crate::plan::rounding::Rounding;
 use crate::plan::source_tz::SourceTz;
 use crate::plan::time::{MICROS_PER_DAY, Moment};
-use crate::plan::transform::{BadText, Transform};
+use crate::plan::transform::{BadText, Inexact, Transform};
 
 /// How the values of one column become PostgreSQL's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct Conversion {
     /// What the type would do to some values without a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounding: Option<Rounding>,
+    /// What to do with a value of which the type keeps less.
+    #[serde(default, skip_serializing_if = "Inexact::is_reject")]
+    pub inexact: Inexact,
 }
 
 /// A value as PostgreSQL means it, still without its bytes.
@@ -63,12 +67,12 @@ pub struct Misfit {
     pub reason: String,
 }
 
-type Converted<'a> = Result<Datum<'a>, Misfit>;
+pub(super) type Converted<'a> = Result<Datum<'a>, Misfit>;
 
 /// Working memory of `convert`, reused from value to value.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Conversion {
@@ -80,6 +84,7 @@ impl Conversion {
             source_tz: SourceTz::Utc,
             text_is_clean: false,
             rounding: None,
+            inexact: Inexact::Reject,
         }
     }
 
@@ -111,9 +116,9 @@ impl Conversion {
             TypeKind::Int2 => integer(value, i64::from(i16::MIN)..=i64::from(i16::MAX), "smallint"),
             TypeKind::Int4 => integer(value, i64::from(i32::MIN)..=i64::from(i32::MAX), "integer"),
             TypeKind::Int8 => integer(value, i64::MIN..=i64::MAX, "bigint"),
-            TypeKind::Float4 => float4(value),
-            TypeKind::Float8 => float8(value).map(Datum::Float),
-            TypeKind::Numeric { limits } => numeric(value, *limits, scratch),
+            TypeKind::Float4 => numbers::float4(value, self.inexact),
+            TypeKind::Float8 => numbers::float8(value, self.inexact).map(Datum::Float),
+            TypeKind::Numeric { limits } => numbers::numeric(value, *limits, self.inexact, scratch),
             TypeKind::Text { max_chars } => self.text(value, *max_chars, scratch),
             TypeKind::Char { chars } => match self.text(value, Some(*chars), scratch)? {
                 Datum::Text([.., b' ']) => misfit(value, "character(n) does not keep blanks at the end"),
@@ -148,7 +153,11 @@ impl Conversion {
             },
             TypeKind::Other => match value {
                 Value::Blob(_) => misfit(value, "a blob has no text form"),
-                _ => match self.rounding.as_ref().and_then(|rounding| rounding.changes(as_bytes(value, scratch), &self.source_tz)) {
+                _ => match self
+                    .rounding
+                    .as_ref()
+                    .and_then(|rounding| rounding.changes(as_bytes(value, scratch), &self.source_tz, self.inexact))
+                {
                     Some(why) => misfit(value, &why),
                     None => self.text(value, None, scratch),
                 },
@@ -169,10 +178,22 @@ impl Conversion {
     fn micros<'a>(&self, micros: i64, value: Value<'a>) -> Converted<'a> {
         match self.rounding {
             Some(Rounding::Seconds(digits)) if micros % 10i64.pow(6 - u32::from(digits.min(6))) != 0 => {
+                if self.inexact == Inexact::Round {
+                    return Ok(Datum::Micros(self.rounded(micros, digits)));
+                }
                 misfit(value, &format!("more than {digits} digits after the seconds' point"))
             }
             _ => Ok(Datum::Micros(micros)),
         }
+    }
+
+    /// The nearest time with so many digits; halfway between two the one that is farther from midnight, or from 2000, as PostgreSQL has it.
+    fn rounded(&self, micros: i64, digits: u8) -> i64 {
+        const YEAR_2000: i64 = 10_957 * MICROS_PER_DAY;
+        let from = if self.kind == TypeKind::Time { 0 } else { YEAR_2000 };
+        let step = 10i64.pow(6 - u32::from(digits.min(6)));
+        let distance = micros - from;
+        from + distance.signum() * ((distance.abs() + step / 2) / step * step)
     }
 
     fn date<'a>(&self, value: Value<'a>) -> Converted<'a> {
@@ -228,7 +249,7 @@ impl Conversion {
     }
 }
 
-fn misfit<'a>(value: Value<'_>, why: &str) -> Converted<'a> {
+pub(super) fn misfit<'a>(value: Value<'_>, why: &str) -> Converted<'a> {
     Err(Misfit { reason: format!("{}: {why}", Shown(value)) })
 }
 
@@ -335,118 +356,6 @@ fn integer<'a>(value: Value<'a>, range: std::ops::RangeInclusive<i64>, name: &st
         Some(_) => misfit(value, &format!("out of range for {name}")),
         None => misfit(value, "not an integer"),
     }
-}
-
-fn float8(value: Value<'_>) -> Result<f64, Misfit> {
-    let failed = |why: &str| misfit(value, why).map(|_| 0.0);
-    match value {
-        Value::Real(real) => Ok(real),
-        Value::Integer(integer) if (integer as f64) as i128 == i128::from(integer) => Ok(integer as f64),
-        Value::Integer(_) => failed("a double cannot hold the integer exactly"),
-        Value::Text(text) => {
-            let read = || std::str::from_utf8(text).ok()?.parse::<f64>().ok().filter(|real| real.is_finite());
-            match (Decimal::parse(text).filter(|_| is_plain(text)), read()) {
-                // The double prints as the number that was written.
-                (Some(decimal), Some(real)) if decimal == Decimal::from_real(real) => Ok(real),
-                (Some(_), _) => failed("a double cannot hold the number exactly"),
-                _ => failed("not a number"),
-            }
-        }
-        Value::Null | Value::Blob(_) => failed("not a number"),
-    }
-}
-
-/// A text that loses nothing but zeros after the point when it becomes a number: no zeros in front, no plus sign, no minus before a zero.
-fn is_plain(text: &[u8]) -> bool {
-    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
-    let in_front = matches!(unsigned, [b'+', ..] | [b'0', b'0'..=b'9', ..]);
-    let mantissa = unsigned.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
-    let is_minus_zero = unsigned.len() < text.len() && !mantissa.iter().any(|byte| matches!(byte, b'1'..=b'9'));
-    !in_front && !is_minus_zero
-}
-
-/// A number that a single holds; of a text, one that the nearest single is written as.
-fn float4<'a>(value: Value<'a>) -> Converted<'a> {
-    let real = float8(value)?;
-    let single = real as f32;
-    let same = match value {
-        Value::Text(_) => single.is_finite() && format!("{single:e}") == format!("{real:e}"),
-        _ => f64::from(single) == real,
-    };
-    if same {
-        Ok(Datum::Float(f64::from(single)))
-    } else {
-        misfit(value, "real (float4) keeps fewer digits, and makes another number of it")
-    }
-}
-
-fn numeric<'a>(value: Value<'a>, limits: Option<(u16, i16)>, scratch: &'a mut Scratch) -> Converted<'a> {
-    let (negative, point, scale) = match value {
-        Value::Integer(integer) => take_decimal(&Decimal::from_integer(integer), scratch),
-        Value::Real(real) if real == 0.0 && real.is_sign_negative() => return misfit(value, "numeric has no minus zero"),
-        Value::Real(real) if real.is_finite() => take_decimal(&Decimal::from_real(real), scratch),
-        Value::Text(text) => match parse_numeric(text, &mut scratch.bytes).filter(|_| is_plain(text)) {
-            Some(parsed) => parsed,
-            None => return misfit(value, "not a number, or one that numeric would write in another way"),
-        },
-        _ => return misfit(value, "not a number"),
-    };
-    if let Some((precision, most)) = limits {
-        // Below 0, so many digits before the point are zeros.
-        let needed_scale = scratch.bytes.len() as i32 - point;
-        let fits = needed_scale <= i32::from(most) && point <= i32::from(precision) - i32::from(most);
-        if !fits && !scratch.bytes.is_empty() {
-            return misfit(value, &format!("does not fit numeric({precision},{most})"));
-        }
-    }
-    Ok(Datum::Numeric { negative, digits: &scratch.bytes, point, scale })
-}
-
-fn take_decimal(decimal: &Decimal, scratch: &mut Scratch) -> (bool, i32, u32) {
-    scratch.bytes.clear();
-    scratch.bytes.extend_from_slice(decimal.digits());
-    (decimal.negative, decimal.point, decimal.scale())
-}
-
-/// Decimal text of any length: the sign, the point, and the digits after the point as written.
-fn parse_numeric(text: &[u8], digits: &mut Vec<u8>) -> Option<(bool, i32, u32)> {
-    digits.clear();
-    let (negative, text) = match text.first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let mantissa_end = text.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
-    let exponent: i32 = match text.get(mantissa_end + 1..) {
-        None => 0,
-        Some(exponent) => std::str::from_utf8(exponent).ok()?.parse().ok().filter(|e: &i32| e.abs() < 10_000)?,
-    };
-    let mantissa = &text[..mantissa_end];
-    let point_at = mantissa.iter().position(|byte| *byte == b'.');
-    let whole = point_at.unwrap_or(mantissa.len());
-    for (at, byte) in mantissa.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => digits.push(byte - b'0'),
-            b'.' if Some(at) == point_at => {}
-            _ => return None,
-        }
-    }
-    if digits.is_empty() || digits.len() > 100_000 {
-        return None;
-    }
-    let scale = ((digits.len() - whole) as i32 - exponent).max(0) as u32;
-    let mut point = whole as i32 + exponent;
-    let leading = digits.iter().take_while(|digit| **digit == 0).count();
-    digits.drain(..leading);
-    point -= leading as i32;
-    while digits.last() == Some(&0) {
-        digits.pop();
-    }
-    // PostgreSQL's numeric ends at 16383 digits after the point.
-    if scale > 16_383 || point > 131_072 {
-        return None;
-    }
-    Some(if digits.is_empty() { (false, 0, scale) } else { (negative, point, scale) })
 }
 
 /// The forms of a UUID that PostgreSQL reads as text, and its sixteen bytes.

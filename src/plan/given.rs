@@ -58,7 +58,7 @@ impl TableBuilder<'_> {
                     if target.generated {
                         plan.warnings.push(Warning::note("computed_by_target", self.label(column), COMPUTED));
                     }
-                    self.existing_column(built, index, target, &wish);
+                    self.existing_column(plan, built, index, target, &wish);
                 }
                 None => self.extra_column(plan, built, index, &wanted, &wish, existing),
             }
@@ -72,7 +72,7 @@ impl TableBuilder<'_> {
                 Some(target) => {
                     filled.insert(&target.name);
                     self.refuse_idle_zone(plan, &self.table.columns[index], &target.column_type, &wish, true);
-                    self.existing_column(built, index, target, &wish);
+                    self.existing_column(plan, built, index, target, &wish);
                 }
                 None => self.extra_column(plan, built, index, name, &wish, existing),
             }
@@ -122,10 +122,11 @@ impl TableBuilder<'_> {
         }
     }
 
-    fn existing_column(&self, built: &mut TablePlan, index: usize, target: &TargetColumn, wish: &Wish<'_>) {
+    fn existing_column(&self, plan: &mut Plan, built: &mut TablePlan, index: usize, target: &TargetColumn, wish: &Wish<'_>) {
         let decision =
             Decision { column_type: target.column_type.clone(), reason: "the target's type".into(), examples: Vec::new(), hint: None };
         let conversion = Conversion { rounding: target.rounding.clone(), ..self.conversion(index, &target.column_type, wish) };
+        self.refuse_idle_rounding(plan, &self.table.columns[index], &conversion, &target.column_type.sql);
         let mut column = self.column_plan(index, target.name.clone(), decision, conversion);
         column.computed = target.generated;
         built.columns.push(column);
@@ -162,6 +163,7 @@ impl TableBuilder<'_> {
         plan.warnings.push(Warning::note("column_added", self.label(column), message));
         built.added_columns.push((name.clone(), decision.column_type.clone()));
         let conversion = self.conversion(index, &decision.column_type, wish);
+        self.refuse_idle_rounding(plan, column, &conversion, &decision.column_type.sql);
         built.columns.push(self.column_plan(index, name, decision, conversion));
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ColumnType, Failure, Schema, Table, TypeKind};
 use crate::plan::decision::{CopyColumn, CopyMap};
 use crate::plan::source_tz::SourceTz;
-use crate::plan::transform::{BadText, Transform};
+use crate::plan::transform::{BadText, Inexact, Transform};
 
 /// Every table and column that a mapping speaks of, by its name in SQLite.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct ColumnMapping {
     /// What to do with text that is not UTF-8 or contains NUL.
     #[serde(default, skip_serializing_if = "BadText::is_reject")]
     pub bad_text: BadText,
+    /// What to do with a number or a time of which the type keeps less.
+    #[serde(default, skip_serializing_if = "Inexact::is_reject")]
+    pub inexact: Inexact,
     /// Where times without an offset were written; else `--source-tz` says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_tz: Option<SourceTz>,
@@ -67,12 +70,15 @@ pub struct AddedColumn {
     pub transform: Transform,
     #[serde(default, skip_serializing_if = "BadText::is_reject")]
     pub bad_text: BadText,
+    /// What to do with a number or a time of which the type keeps less.
+    #[serde(default, skip_serializing_if = "Inexact::is_reject")]
+    pub inexact: Inexact,
     /// Where times without an offset were written; else `--source-tz` says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_tz: Option<SourceTz>,
 }
 
-const KEYS: [&str; 9] = ["tables", "target", "skip", "columns", "add", "type", "transform", "bad_text", "source_tz"];
+const KEYS: [&str; 10] = ["tables", "target", "skip", "columns", "add", "type", "transform", "bad_text", "inexact", "source_tz"];
 
 impl Mapping {
     /// Reads the text of a mapping file; an error says line, column and, for an unknown key, which one may have been meant.
@@ -83,7 +89,7 @@ impl Mapping {
                 let (line, column) = error.span().map_or((1, 1), |span| position(text, span.start));
                 let message = error.message().trim().to_string();
                 let mut failure = Failure::new("bad_mapping", format!("line {line}, column {column}: {message}"))
-                    .hint("A mapping is TOML: tables such as [tables.users.columns.id], with target, type, transform, bad_text, source_tz or skip.");
+                    .hint("A mapping is TOML: tables such as [tables.users.columns.id], with target, type, transform, bad_text, inexact, source_tz or skip.");
                 if let Some(unknown) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
                     && let Some(meant) = closest(unknown, KEYS.iter().copied())
                 {
@@ -154,6 +160,7 @@ impl ColumnMapping {
             sql_type: Some(column.sql_type.clone()),
             transform: column.conversion.transform.clone(),
             bad_text: column.conversion.bad_text,
+            inexact: column.conversion.inexact,
             source_tz: source_tz(column),
         }
     }
@@ -166,6 +173,7 @@ impl AddedColumn {
             sql_type: Some(column.sql_type.clone()),
             transform: column.conversion.transform.clone(),
             bad_text: column.conversion.bad_text,
+            inexact: column.conversion.inexact,
             source_tz: source_tz(column),
         }
     }

@@ -19,6 +19,7 @@ mod literal;
 mod long_keys;
 pub mod mapping;
 pub mod names;
+pub(crate) mod numbers;
 mod objects;
 pub mod profile;
 pub mod rounding;

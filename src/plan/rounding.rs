@@ -1,5 +1,7 @@
 //! What a type of PostgreSQL's own would round, cut, leave out or read as something else, without a word: such a value does not fit it.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{TypeKind, Value};
@@ -9,6 +11,7 @@ use crate::plan::literal;
 use crate::plan::mapping::type_from_sql;
 use crate::plan::source_tz::SourceTz;
 use crate::plan::time::Moment;
+use crate::plan::transform::Inexact;
 
 /// How a type changes values that it takes in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,6 +43,8 @@ pub enum Rounding {
     EightBytes,
     /// `tsvector`: words without their order, each once.
     Words,
+    /// `regtype`: a type without its modifier.
+    Modifier,
     /// An array, by what its elements become.
     Elements(Box<Conversion>),
     /// A range or several, by what the bounds become.
@@ -124,6 +129,7 @@ impl Rounding {
             "cidr" => Some(Rounding::Network),
             "macaddr8" => Some(Rounding::EightBytes),
             "tsvector" => Some(Rounding::Words),
+            "regtype" => Some(Rounding::Modifier),
             _ => None,
         }
     }
@@ -143,9 +149,10 @@ impl Rounding {
     }
 
     /// Why the type would change the text; none when it does not, or refuses it itself. Times without an offset were written in `tz`.
-    pub fn changes(&self, text: &[u8], tz: &SourceTz) -> Option<String> {
+    pub fn changes(&self, text: &[u8], tz: &SourceTz, inexact: Inexact) -> Option<String> {
         match self {
             Rounding::Seconds(digits) => more_digits(digits_of_seconds(text), *digits),
+            Rounding::Interval(_) if inexact == Inexact::Round => interval(text, u8::MAX),
             Rounding::Interval(digits) => interval(text, *digits),
             Rounding::Fields(smallest) => {
                 (!is_of_fields(text, *smallest)).then(|| "an interval of certain fields cuts what is smaller".to_string())
@@ -155,7 +162,10 @@ impl Rounding {
                 let is_offset = matches!(text.get(end), None | Some(b'+' | b'-' | b'Z' | b'z'));
                 match Moment::parse(&text[..end]) {
                     _ if end == text.len() && !tz.is_utc() => Some(WITHOUT_OFFSET.into()),
-                    Some(Moment { days: None, micros: Some(_), .. }) if is_offset => more_digits(digits_of_seconds(text), *digits),
+                    Some(Moment { days: None, micros: Some(_), .. }) if is_offset => match inexact {
+                        Inexact::Round => None,
+                        Inexact::Reject => more_digits(digits_of_seconds(text), *digits),
+                    },
                     _ => Some("not a time of day with an offset".into()),
                 }
             }
@@ -165,7 +175,10 @@ impl Rounding {
                 let is_plain = !unsigned.is_empty() && unsigned.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
                 let fraction = unsigned.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
                 let needed = needed(fraction);
-                (!is_plain || needed > usize::from(*most) || *most == 0 && unsigned.contains(&b'.')).then(|| match most {
+                let is_kept = inexact == Inexact::Round || needed <= usize::from(*most);
+                let is_beyond = !is_kept || *most == 0 && unsigned.contains(&b'.');
+                (!is_plain || is_beyond).then(|| match most {
+                    _ if !is_plain => "not a number as money is written everywhere".to_string(),
                     0 => "money keeps no fraction in the server's locale, or has another point".to_string(),
                     2 => "money keeps two digits after the point".to_string(),
                     most => format!("money keeps {most} digits after the point"),
@@ -175,9 +188,9 @@ impl Rounding {
                 let fits = std::str::from_utf8(text).is_ok_and(|text| text.parse::<u32>().is_ok_and(|number| number.to_string() == text));
                 (!fits).then(|| "not an integer of 0 to 4294967295".to_string())
             }
-            Rounding::Doubles => inexact(text),
+            Rounding::Doubles => inexact_double(text, inexact),
             Rounding::Line if text.trim_ascii_start().first() != Some(&b'{') => Some("a line through two points is computed".into()),
-            Rounding::Line => inexact(text),
+            Rounding::Line => inexact_double(text, inexact),
             Rounding::Declaration => {
                 let is_declared =
                     text.trim_ascii_start().strip_prefix(b"<?xml").and_then(<[u8]>::first).is_some_and(u8::is_ascii_whitespace);
@@ -193,17 +206,18 @@ impl Rounding {
                 (digits != 16).then(|| "macaddr8 makes another address of it".to_string())
             }
             Rounding::Words => words(text),
-            Rounding::Elements(element) => changed_part(&literal::elements(text)?, element, tz),
-            Rounding::Bounds(bound) => changed_part(&literal::bounds(text)?, bound, tz),
+            Rounding::Modifier => text.contains(&b'(').then(|| "regtype does not keep the modifier of a type".to_string()),
+            Rounding::Elements(element) => changed_part(&literal::elements(text)?, element, tz, inexact),
+            Rounding::Bounds(bound) => changed_part(&literal::bounds(text)?, bound, tz, inexact),
             Rounding::Asked { .. } => None,
         }
     }
 }
 
 impl Conversion {
-    /// Of a type that only the server knows, which is asked of each value: whether the order of a value's parts matters.
+    /// Of a type that only the server knows, which is asked of each value unless it may be rounded: whether the order of a value's parts matters.
     pub fn asked(&self) -> Option<bool> {
-        self.rounding.as_ref().filter(|_| self.kind == TypeKind::Other)?.asked()
+        self.rounding.as_ref().filter(|_| self.kind == TypeKind::Other && self.inexact.is_reject())?.asked()
     }
 }
 
@@ -293,23 +307,30 @@ fn words(text: &[u8]) -> Option<String> {
     if words.len() > 1 && words.iter().any(|word| !word.contains(':')) {
         return Some("tsvector keeps neither the order nor the number of words".into());
     }
+    let mut seen = HashSet::new();
     for word in words {
-        let Some((_, positions)) = word.rsplit_once(':') else { continue };
+        let Some((word, positions)) = word.rsplit_once(':') else { continue };
         let numbers = || positions.split(',').map(|position| position.trim_end_matches(|weight: char| weight.is_ascii_alphabetic()));
         if numbers().count() >= POSITIONS || numbers().any(|number| number.parse::<u64>().is_ok_and(|number| number > LAST_POSITION.into()))
         {
             return Some("tsvector keeps no position beyond 16383, and 255 of a word".into());
+        }
+        if !numbers().all(|number| seen.insert((word.trim_matches('\''), number))) {
+            return Some("tsvector keeps each position of a word once, with one weight".into());
         }
     }
     None
 }
 
 /// Numbers that are not what the nearest double is written as.
-fn inexact(text: &[u8]) -> Option<String> {
+fn inexact_double(text: &[u8], inexact: Inexact) -> Option<String> {
     let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
     let numbers = text.split(|byte| !is_of_number(byte)).filter(|number| number.iter().any(u8::is_ascii_digit));
     for number in numbers {
         let real = std::str::from_utf8(number).ok().and_then(|number| number.parse::<f64>().ok()).filter(|real| real.is_finite());
+        if inexact == Inexact::Round && real.is_some() {
+            continue;
+        }
         let is_exact = real.zip(Decimal::parse(number)).is_some_and(|(real, decimal)| decimal == Decimal::from_real(real));
         if !is_exact {
             return Some("a double cannot hold a number of it exactly".into());
@@ -319,8 +340,8 @@ fn inexact(text: &[u8]) -> Option<String> {
 }
 
 /// Why one of the parts is not kept.
-fn changed_part(parts: &[Vec<u8>], conversion: &Conversion, tz: &SourceTz) -> Option<String> {
-    let zoned = (!tz.is_utc()).then(|| Conversion { source_tz: tz.clone(), ..conversion.clone() });
+fn changed_part(parts: &[Vec<u8>], conversion: &Conversion, tz: &SourceTz, inexact: Inexact) -> Option<String> {
+    let zoned = (!tz.is_utc() || !inexact.is_reject()).then(|| Conversion { source_tz: tz.clone(), inexact, ..conversion.clone() });
     let conversion = zoned.as_ref().unwrap_or(conversion);
     parts.iter().filter(|part| !is_endless(part, &conversion.kind)).find_map(|part| {
         let misfit = conversion.convert(Value::Text(part), &mut Scratch::default()).err().map(|misfit| misfit.reason);
@@ -383,14 +404,16 @@ mod tests {
 
     #[test]
     fn money_without_cents_or_with_another_point_takes_no_point() {
-        let changes = |digits: u8, text: &str| Rounding::Decimals(digits).changes(text.as_bytes(), &SourceTz::Utc).is_some();
+        let changes =
+            |digits: u8, text: &str| Rounding::Decimals(digits).changes(text.as_bytes(), &SourceTz::Utc, Inexact::Reject).is_some();
         assert!(changes(0, "1.0") && changes(0, "1.00") && !changes(0, "-100") && !changes(3, "1.250"));
     }
 
     #[test]
     fn what_a_type_changes_is_seen() {
-        let changes =
-            |sql: &str, text: &str| Rounding::of(sql).unwrap_or_else(|| panic!("{sql}")).changes(text.as_bytes(), &SourceTz::Utc).is_some();
+        let changes = |sql: &str, text: &str| {
+            Rounding::of(sql).unwrap_or_else(|| panic!("{sql}")).changes(text.as_bytes(), &SourceTz::Utc, Inexact::Reject).is_some()
+        };
         for (sql, kept, changed) in [
             ("time(3)", &["10:00:00.1230", "10:00"][..], &["10:00:00.1234"][..]),
             ("timetz", &["10:00:00.123456+05:30", "10:00Z"], &["10:00:00.1234567+01", "now", "10:00 PM x"]),
@@ -424,7 +447,9 @@ mod tests {
     #[test]
     fn a_time_without_an_offset_is_of_the_sources_zone() {
         let tz = SourceTz::parse("Europe/Berlin").unwrap();
-        let changes = |sql: &str, text: &str| Rounding::of(sql).unwrap_or_else(|| panic!("{sql}")).changes(text.as_bytes(), &tz).is_some();
+        let changes = |sql: &str, text: &str| {
+            Rounding::of(sql).unwrap_or_else(|| panic!("{sql}")).changes(text.as_bytes(), &tz, Inexact::Reject).is_some()
+        };
         for (sql, kept, changed) in [
             ("timestamptz[]", "{\"2024-07-01 12:00:00+02\"}", "{\"2024-07-01 12:00:00\"}"),
             ("tstzrange", "[2024-07-01 12:00:00Z,infinity)", "[2024-07-01 12:00:00,)"),

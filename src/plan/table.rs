@@ -15,7 +15,7 @@ use crate::plan::profile::{ColumnProfile, TableProfile, Trait};
 use crate::plan::rounding::Rounding;
 use crate::plan::source_tz::SourceTz;
 use crate::plan::target::{Lookup, TargetTable};
-use crate::plan::transform::{BadText, Transform};
+use crate::plan::transform::{BadText, Inexact, Transform};
 
 /// What of a mapping concerns one column of PostgreSQL.
 #[derive(Default)]
@@ -24,6 +24,7 @@ pub(super) struct Wish<'a> {
     pub sql_type: Option<&'a str>,
     pub transform: Transform,
     pub bad_text: BadText,
+    pub inexact: Inexact,
     pub source_tz: Option<&'a SourceTz>,
 }
 
@@ -34,6 +35,7 @@ impl<'a> Wish<'a> {
             sql_type: mapping.sql_type.as_deref().or((mapping.bad_text == BadText::Bytea).then_some("bytea")),
             transform: mapping.transform.clone(),
             bad_text: mapping.bad_text,
+            inexact: mapping.inexact,
             source_tz: mapping.source_tz.as_ref(),
         })
     }
@@ -44,6 +46,7 @@ impl<'a> Wish<'a> {
             sql_type: added.sql_type.as_deref(),
             transform: added.transform.clone(),
             bad_text: added.bad_text,
+            inexact: added.inexact,
             source_tz: added.source_tz.as_ref(),
         }
     }
@@ -250,6 +253,7 @@ impl TableBuilder<'_> {
             generated: None,
         });
         let conversion = self.conversion(index, &decision.column_type, wish);
+        self.refuse_idle_rounding(plan, column, &conversion, &decision.column_type.sql);
         built.columns.push(self.column_plan(index, name, decision, conversion));
     }
 
@@ -271,6 +275,25 @@ impl TableBuilder<'_> {
         });
     }
 
+    /// A type that keeps every value as it is, or refuses it, rounds none.
+    pub(super) fn refuse_idle_rounding(&self, plan: &mut Plan, column: &Column, conversion: &Conversion, sql: &str) {
+        let rounds = match &conversion.kind {
+            TypeKind::Float4 | TypeKind::Float8 | TypeKind::Numeric { limits: Some(_) } | TypeKind::Other => true,
+            TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz => conversion.rounding.is_some(),
+            _ => false,
+        };
+        if !rounds && !conversion.inexact.is_reject() {
+            plan.problems.push(Problem {
+                code: "bad_mapping",
+                message: format!(
+                    "the mapping lets the values of {} be rounded, and the column is {sql}, which rounds none",
+                    self.label(column)
+                ),
+                hint: "Give it a type that keeps less, such as real, numeric(10,2) or timestamp(0), or take inexact away.".into(),
+            });
+        }
+    }
+
     /// A primary key or a UNIQUE has the column.
     fn is_in_key(&self, index: usize) -> bool {
         let uniques = self.table.indexes.iter().filter(|known| known.unique);
@@ -288,6 +311,7 @@ impl TableBuilder<'_> {
             kind: column_type.kind.clone(),
             transform: wish.transform.clone(),
             bad_text: wish.bad_text,
+            inexact: wish.inexact,
             rounding: match wish.sql_type.and_then(|sql| self.input.target.named.get(sql)) {
                 Some(named) => named.rounding.clone(),
                 None => Rounding::of(&column_type.sql),

@@ -205,6 +205,23 @@ impl BadText {
     }
 }
 
+/// What to do with a number or a time of which the column's type keeps less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inexact {
+    /// Set the row aside.
+    #[default]
+    Reject,
+    /// Take the nearest value that the type has.
+    Round,
+}
+
+impl Inexact {
+    pub fn is_reject(&self) -> bool {
+        *self == Inexact::Reject
+    }
+}
+
 /// Bytes 0x80 to 0x9f of code page 1252; the five that it leaves undefined keep their number, as in the WHATWG encoding standard.
 const WINDOWS_1252: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–',

@@ -89,7 +89,7 @@ impl Types {
             _ if kind(oid, name, typmod) != TypeKind::Other => None,
             // What is a key twice is one pair less; the pairs come in an order of its own.
             _ if oid >= FIRST_OF_USERS && name == "hstore" => Some(Rounding::Asked { ordered: false }),
-            _ if oid < FIRST_OF_USERS && (RESPELLED.contains(&name) || name.starts_with("reg")) => None,
+            _ if oid < FIRST_OF_USERS && (RESPELLED.contains(&name) || name.starts_with("reg") && name != "regtype") => None,
             _ => {
                 let known = Some(name).filter(|name| oid < FIRST_OF_USERS || *name == "cube").and_then(Rounding::of_plain);
                 known.or(Some(Rounding::Asked { ordered: true }))

@@ -95,9 +95,13 @@ fn said(verdict: &TableVerdict) -> String {
         0 => String::new(),
         rows => format!(" beside {} that {} kept", units::counted(rows, "row"), if rows == 1 { "was" } else { "were" }),
     };
+    let rounded = match verdict.rounded.iter().map(|column| column.values).sum() {
+        0 => String::new(),
+        values => format!(", {} rounded", units::counted(values, "value")),
+    };
     match verdict.identical {
-        Some(true) => format!("identical{kept}"),
-        None => format!("no difference found{kept}"),
+        Some(true) => format!("identical{kept}{rounded}"),
+        None => format!("no difference found{kept}{rounded}"),
         Some(false) => {
             let total = units::counted(verdict.differences_total, "difference");
             format!("{}{total}{kept}", at_least(verdict.differences_exact))

@@ -14,7 +14,7 @@ mod report;
 mod scope;
 mod shown;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,8 +30,8 @@ use crate::sides::{BUCKETS, Normaliser, Pair, Sides};
 use crate::sqlite::Snapshot;
 pub use objects::{missing_from_given, schema_objects};
 pub use report::{
-    AddedObject, ColumnDifference, Difference, DifferenceKind, MissingObject, ObjectsReport, Outcome, TableVerdict, VerifyReport,
-    WrongNextValue,
+    AddedObject, ColumnDifference, Difference, DifferenceKind, MissingObject, ObjectsReport, Outcome, RoundedColumn, TableVerdict,
+    VerifyReport, WrongNextValue,
 };
 use scope::{Asked, Scope};
 pub use scope::{LeftOut, LeftOutPart};
@@ -153,6 +153,8 @@ struct PairSums {
     misfit_keys: Option<HashMap<u128, u64>>,
     /// The first of them.
     examples: Vec<Difference>,
+    /// By a column's place in the map, how many values were rounded as the mapping lets them.
+    rounded: BTreeMap<usize, u64>,
 }
 
 /// Of how many misfits of a table the keys are held.
@@ -168,6 +170,7 @@ impl PairSums {
             misfits: 0,
             misfit_keys: Some(HashMap::new()),
             examples: Vec::new(),
+            rounded: BTreeMap::new(),
         }
     }
 
@@ -195,6 +198,7 @@ struct Part {
     misfits: u64,
     misfit_keys: Vec<u128>,
     examples: Vec<Difference>,
+    rounded: BTreeMap<usize, u64>,
 }
 
 impl Part {
@@ -221,7 +225,10 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
     let source = sides.read_source(pairs, true, move |part: &mut Part, pair, row| {
         part.rows += 1;
         match row.digest {
-            Ok(digest) if sample.has(digest.key) => part.sums(pair).add(digest),
+            Ok(digest) if sample.has(digest.key) => {
+                part.sums(pair).add(digest);
+                row.digester.rounded().iter().for_each(|column| *part.rounded.entry(*column).or_default() += 1);
+            }
             Ok(_) => {}
             Err(misfit) => {
                 part.misfit(misfit.key, &held[pair.source]);
@@ -253,6 +260,7 @@ async fn sum(sides: &Arc<Sides>, pairs: &[usize], job: &Job) -> Result<HashMap<u
             part.misfit_keys.into_iter().for_each(|key| *keys.entry(key).or_default() += 1);
         }
         sums.examples.extend(part.examples);
+        part.rounded.into_iter().for_each(|(column, values)| *sums.rounded.entry(column).or_default() += values);
         part.sums.iter().for_each(|part| sums.source.merge(part));
         (job.events)(advanced(&sides.pairs[pair], part.rows % SAY_EVERY));
     }
@@ -356,6 +364,8 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
     }
     verdict.rows_set_aside = sums.misfits - found.changed_misfits - found.new_misfits + found.rejected;
     verdict.rows_kept = found.kept;
+    let column = |(column, values): (&usize, &u64)| RoundedColumn { column: pair.map.columns[*column].source.clone(), values: *values };
+    verdict.rounded = sums.rounded.iter().map(column).collect();
     verdict.differences_total += found.total;
     verdict.differences_exact = found.exact;
     verdict.differences = found.differences;

@@ -70,6 +70,9 @@ pub struct TableVerdict {
     pub rows_set_aside: u64,
     /// Rows of the target alone in a table whose own rows `--existing keep` has left.
     pub rows_kept: u64,
+    /// Columns with values of which their types keep less, as the mapping lets them: compared as rounded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rounded: Vec<RoundedColumn>,
     /// None when only a sample was compared, and agrees.
     pub identical: Option<bool>,
     pub source_digest: Option<String>,
@@ -82,6 +85,13 @@ pub struct TableVerdict {
     #[serde(skip)]
     pub told_by_problems: u64,
     pub differences: Vec<Difference>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoundedColumn {
+    /// By the source's name.
+    pub column: String,
+    pub values: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

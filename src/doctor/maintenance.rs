@@ -20,6 +20,21 @@ pub const AUTOVACUUM: Check = Check {
                 let why = "dead rows stay, tables grow, and the planner's statistics grow old";
                 return Ok(Found::error(said(&of_all), why, mend(&of_all)));
             }
+            // Its launcher is in no database: what ALTER DATABASE or ALTER ROLE ALL say is nothing to it.
+            match patient.look().own_setting("track_counts").await? {
+                Some(own) if own == "on" => {}
+                Some(_) => {
+                    let why = "the server's own track_counts is off, and autovacuum does not run, whatever this database says";
+                    return Ok(Found::error("track_counts is off", why, "ALTER SYSTEM SET track_counts = on;\nSELECT pg_reload_conf();"));
+                }
+                None => {
+                    let why = "whether the server's own track_counts is on, by which autovacuum goes, is hidden by another setting";
+                    return Ok(Found::unknown(
+                        why,
+                        "Ask as a superuser, where neither the role nor the database has a setting of its own.",
+                    ));
+                }
+            }
             let of_some = of(|whom| matches!(whom, Whom::Role(_)));
             if !of_some.is_empty() {
                 let why = "what this role writes autovacuum does not hear of, and no statistic either";

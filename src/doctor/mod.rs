@@ -18,9 +18,9 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
-use crate::model::Cell;
+use crate::model::{Cell, Name};
 use crate::postgres::{Address, Observer, Type};
-use crate::stats::{Around, GRANT, Look, Options, PoolerState, Sheet, Unavailable, explain, find, for_user};
+use crate::stats::{Around, GRANT, Look, Options, Origin, PoolerState, Sheet, Unavailable, explain, find, for_user};
 use crate::store::RedisFacts;
 
 /// The shelf, in the order in which one would look.
@@ -179,6 +179,7 @@ pub struct Setting {
     pub value: String,
     pub unit: Option<String>,
     pub pending_restart: bool,
+    pub origin: Origin,
 }
 
 impl<'a> Patient<'a> {
@@ -186,7 +187,8 @@ impl<'a> Patient<'a> {
         let answer = observer.ask(include_str!("queries/settings.sql"), &[]).await.context("read the settings")?;
         let text = |row: &[Cell], at: usize| row[at].text().map(str::to_string);
         let settings = answer.rows.iter().filter_map(|row| {
-            let setting = Setting { value: text(row, 1)?, unit: text(row, 2), pending_restart: row[3] == Cell::Bool(true) };
+            let origin = row[5].text().and_then(Origin::of_source).unwrap_or(Origin::Server);
+            let setting = Setting { value: text(row, 1)?, unit: text(row, 2), pending_restart: row[3] == Cell::Bool(true), origin };
             Some((text(row, 0)?, setting))
         });
         // That nothing is slow is no fault.
@@ -214,8 +216,11 @@ impl<'a> Patient<'a> {
         }
         let said = self.look().server_settings(&own.join(" ")).await?;
         for name in own {
-            match (said.iter().find(|(there, _)| there == name), self.settings.get_mut(*name)) {
-                (Some((_, value)), Some(setting)) => setting.value.clone_from(value),
+            match (said.iter().find(|said| said.name == *name), self.settings.get_mut(*name)) {
+                (Some(said), Some(setting)) => {
+                    setting.value.clone_from(&said.value);
+                    setting.origin = said.origin;
+                }
                 _ => {
                     self.settings.remove(*name);
                     self.masked.insert(name.to_string());
@@ -233,6 +238,18 @@ impl<'a> Patient<'a> {
                 "Ask as a superuser, or as a user who has none of his own.",
             ),
             false => Found::unknown("the setting is hidden from this user", GRANT),
+        }
+    }
+
+    /// What sets it for everybody, where it is set: what says it nearer to a session comes before what the server says.
+    fn remedy(&self, name: &str, value: &str) -> String {
+        match self.settings.get(name).map(|setting| setting.origin) {
+            Some(Origin::Database) => {
+                format!("ALTER DATABASE {} SET {name} = {value}; -- then connect anew", Name::new(&self.observer.server.database))
+            }
+            Some(Origin::AllRoles) => format!("ALTER ROLE ALL SET {name} = {value}; -- then connect anew"),
+            Some(Origin::CommandLine) => format!("-- start the server without -c {name} on its command line, or with another value"),
+            Some(Origin::Server) | None => format!("ALTER SYSTEM SET {name} = {value};\nSELECT pg_reload_conf();"),
         }
     }
 

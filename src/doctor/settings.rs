@@ -30,8 +30,11 @@ pub const DURABILITY: Check = Check {
             let is = |name: &str, value: &str| patient.setting(name) == Some(value);
             // RESET takes away only what ALTER SYSTEM has said: what postgresql.conf says would come back.
             let set = |names: &[&str], bad: &str, good: &str| -> String {
-                let wrong = names.iter().filter(|name| is(name, bad)).map(|name| format!("ALTER SYSTEM SET {name} = {good};\n"));
-                wrong.chain(["SELECT pg_reload_conf();".to_string()]).collect()
+                let each: Vec<String> = names.iter().filter(|name| is(name, bad)).map(|name| patient.remedy(name, good)).collect();
+                // One reload takes them all in.
+                let (reload, lines) = ("SELECT pg_reload_conf();", each.join("\n"));
+                let statements: Vec<&str> = lines.lines().filter(|line| *line != reload).collect();
+                if lines.contains(reload) { format!("{}\n{reload}", statements.join("\n")) } else { lines }
             };
             if is("fsync", "off") || is("full_page_writes", "off") {
                 return Ok(Found::error(
@@ -58,7 +61,7 @@ pub const DURABILITY: Check = Check {
                 return Ok(Found::warning(
                     "synchronous_commit off",
                     "a crash loses what was committed in the last moments",
-                    "ALTER SYSTEM SET synchronous_commit = on;\nSELECT pg_reload_conf();",
+                    patient.remedy("synchronous_commit", "on"),
                 ));
             }
             if is("data_checksums", "off") {
@@ -127,7 +130,7 @@ pub const TIMEOUTS: Check = Check {
                 Some(0.0) => Found::warning(
                     "off",
                     "a client that forgets its transaction keeps its locks, and keeps vacuum from cleaning up, until it ends",
-                    "ALTER SYSTEM SET idle_in_transaction_session_timeout = '5min';\nSELECT pg_reload_conf();",
+                    patient.remedy("idle_in_transaction_session_timeout", "'5min'"),
                 ),
                 Some(ms) => Found::ok(format!("{} s", ms / 1000.0), "idle transactions are ended"),
             })
@@ -146,7 +149,7 @@ pub const IO_TIMING: Check = Check {
                 Some(_) => Found::warning(
                     "off",
                     "statistics cannot say whether a slow statement waits for the disk",
-                    "ALTER SYSTEM SET track_io_timing = on;\nSELECT pg_reload_conf();\n-- pg_test_timing says what it costs",
+                    format!("{}\n-- pg_test_timing says what it costs", patient.remedy("track_io_timing", "on")),
                 ),
                 None => patient.unseen("track_io_timing"),
             })

@@ -20,7 +20,13 @@ pub const STANDBY: Check = Check {
                     "what this standby answers grows older, and the WAL that it has not replayed fills its disk",
                     "SELECT pg_wal_replay_resume(); -- as a superuser; where it pauses again, the server's log says why",
                 )
-            } else if !is("receives") && !is("restores") {
+            } else if !is("receives") && is("restores") {
+                // A command that is there is no proof that it brings anything.
+                Found::unknown(
+                    "no process receives WAL, and whether restore_command brings any is not seen here",
+                    "Compare pg_last_xact_replay_timestamp() with the primary's last commit, and look at this server's log.",
+                )
+            } else if !is("receives") {
                 Found::warning(
                     "receives nothing",
                     "no process receives WAL, and no restore_command fetches it: what this standby answers grows older",

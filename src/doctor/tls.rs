@@ -44,8 +44,7 @@ pub const PASSWORDS: Check = Check {
             let Some(method) = patient.setting("password_encryption").map(str::to_string) else {
                 return Ok(patient.unseen("password_encryption"));
             };
-            let remedy =
-                "ALTER SYSTEM SET password_encryption = 'scram-sha-256';\nSELECT pg_reload_conf();\n-- then set those passwords anew";
+            let remedy = format!("{}\n-- then set those passwords anew", patient.remedy("password_encryption", "'scram-sha-256'"));
             if matches!(method.as_str(), "md5" | "on") {
                 return Ok(Found::warning(method, "new passwords are kept as MD5, which newer servers drop", remedy));
             }

@@ -252,9 +252,14 @@ impl Observer {
         (committed, rolled_back + u64::from(self.looks.is_open.load(Ordering::Relaxed)))
     }
 
+    /// The server counts what is said of transactions by what it does, and so ours with everybody's.
+    pub fn counts_control_with_others(&self) -> bool {
+        self.server.major >= ONE_FOR_ALL
+    }
+
     /// The statements about transactions that the server counts together with those of everybody else.
     pub fn control(&self) -> Control {
-        if self.server.major < ONE_FOR_ALL {
+        if !self.counts_control_with_others() {
             return Control::default();
         }
         let (committed, rollbacks) = self.transactions();

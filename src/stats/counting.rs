@@ -1,5 +1,7 @@
 //! Whether the server counts at all, since when, and whom it leaves out: what was not counted is unknown, and no 0.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use serde_json::{Map, Value};
 
@@ -86,7 +88,41 @@ impl Counting {
 }
 
 const MAY_READ_FILES: &str = "SELECT has_table_privilege('pg_catalog.pg_file_settings', 'SELECT') \
-    AND has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE')";
+    AND has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE') \
+    AND has_function_privilege('pg_catalog.pg_read_file(text)', 'EXECUTE')";
+
+/// Where a setting has its value from, for who has none of his own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// ALTER DATABASE, of this one.
+    Database,
+    /// ALTER ROLE ALL.
+    AllRoles,
+    CommandLine,
+    /// The server's files, or what it was built with.
+    Server,
+}
+
+impl Origin {
+    /// Of pg_settings; None for what is a role's or a connection's own.
+    pub fn of_source(source: &str) -> Option<Self> {
+        match source {
+            "database" => Some(Origin::Database),
+            "global" => Some(Origin::AllRoles),
+            "command line" => Some(Origin::CommandLine),
+            "user" | "database user" | "client" | "session" => None,
+            _ => Some(Origin::Server),
+        }
+    }
+}
+
+/// A setting as it is for who has none of his own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSetting {
+    pub name: String,
+    pub value: String,
+    pub origin: Origin,
+}
 
 impl Look<'_> {
     /// What the counters of this database are worth.
@@ -118,7 +154,7 @@ impl Look<'_> {
                         gaps.push(Gap { setting, whom: Whom::Hidden, remedy: text(4) });
                         continue;
                     }
-                    Some((_, value)) if matches!(value.as_str(), "off" | "none") => Whom::Everybody,
+                    Some(said) if matches!(said.value.as_str(), "off" | "none") => Whom::Everybody,
                     Some(_) => continue,
                 },
             };
@@ -127,23 +163,52 @@ impl Look<'_> {
         Ok(gaps)
     }
 
-    /// What these settings, with blanks between their names, are for who has none of his own: name and value. What this database, or all of them, have said
-    /// comes before the server's files; of settings that only those tell nothing is there where this user may not read them.
-    pub async fn server_settings(&self, settings: &str) -> Result<Vec<(String, String)>> {
+    /// What these settings, with blanks between their names, are for who has none of his own. What this database, or all of them, have said comes before
+    /// the server's files; settings of which only those tell, and this user may not read them, are left out.
+    pub async fn server_settings(&self, settings: &str) -> Result<Vec<ServerSetting>> {
         let said = self.ask(include_str!("queries/settings_of_all.sql"), &[(&settings, Type::TEXT)]).await?;
-        let mut rows = said.rows;
-        if self.ask(MAY_READ_FILES, &[]).await?.rows == [[Cell::Bool(true)]] {
-            let files = self.ask(include_str!("queries/settings_of_files.sql"), &[(&settings, Type::TEXT)]).await?;
-            rows.extend(files.rows);
+        let of_files = self.settings_of_files(settings).await?;
+        let origin = |row: &[Cell]| if row[2] == Cell::Bool(true) { Origin::Database } else { Origin::AllRoles };
+        let said = said.rows.iter().map(|row| (row, origin(row)));
+        self.in_units(said.chain(of_files.iter().map(|row| (row, Origin::Server)))).await
+    }
+
+    /// What the server itself goes by in its background processes, which are in no database: the value, or None where this user does not see it.
+    pub async fn own_setting(&self, setting: &str) -> Result<Option<String>> {
+        let answer = self.ask("SELECT setting, source FROM pg_settings WHERE name = $1", &[(&setting, Type::TEXT)]).await?;
+        let source = answer.value(0, "source").and_then(Cell::text).unwrap_or_default();
+        if matches!(Origin::of_source(source), Some(Origin::CommandLine | Origin::Server)) {
+            return Ok(answer.value(0, "setting").and_then(Cell::text).map(str::to_string));
         }
-        let mut written = Map::new();
-        for row in &rows {
-            if let Some(name) = row[0].text() {
-                written.entry(name).or_insert_with(|| row[1].text().into());
+        let of_files = self.settings_of_files(setting).await?;
+        let known = self.in_units(of_files.iter().map(|row| (row, Origin::Server))).await?;
+        Ok(known.into_iter().next().map(|known| known.value))
+    }
+
+    /// Name, and what is written in the server's files; nothing where this user may not read them.
+    async fn settings_of_files(&self, settings: &str) -> Result<Vec<Vec<Cell>>> {
+        if self.ask(MAY_READ_FILES, &[]).await?.rows != [[Cell::Bool(true)]] {
+            return Ok(Vec::new());
+        }
+        Ok(self.ask(include_str!("queries/settings_of_files.sql"), &[(&settings, Type::TEXT)]).await?.rows)
+    }
+
+    /// What was written, the first of each name, in the units of pg_settings.
+    async fn in_units<'a>(&self, written: impl Iterator<Item = (&'a Vec<Cell>, Origin)>) -> Result<Vec<ServerSetting>> {
+        let (mut texts, mut origins) = (Map::new(), HashMap::new());
+        for (row, origin) in written {
+            if let Some(name) = row[0].text().filter(|name| !texts.contains_key(*name)) {
+                texts.insert(name.to_string(), row[1].text().into());
+                origins.insert(name.to_string(), origin);
             }
         }
-        let written = Value::Object(written).to_string();
-        let answer = self.ask(include_str!("queries/server_settings.sql"), &[(&written, Type::TEXT)]).await?;
-        Ok(answer.rows.iter().filter_map(|row| Some((row[0].text()?.to_string(), row[1].text()?.to_string()))).collect())
+        let texts = Value::Object(texts).to_string();
+        let answer = self.ask(include_str!("queries/server_settings.sql"), &[(&texts, Type::TEXT)]).await?;
+        let setting = |row: &Vec<Cell>| {
+            let (name, value) = (row[0].text()?.to_string(), row[1].text()?.to_string());
+            let origin = origins.get(&name).copied()?;
+            Some(ServerSetting { name, value, origin })
+        };
+        Ok(answer.rows.iter().filter_map(setting).collect())
     }
 }

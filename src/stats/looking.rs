@@ -29,8 +29,8 @@ struct State {
     pending: Option<Pending>,
     /// What has to be taken away of this sample's blocks: they are pending from before it. None where the server had no time to tell.
     base: Option<Blocks>,
-    /// By statistic and column.
-    without: HashMap<(&'static str, &'static str), Others>,
+    /// By statistic, and column or statement.
+    without: HashMap<(&'static str, String), Others>,
 }
 
 /// Blocks found in shared buffers, and read into them.
@@ -197,8 +197,8 @@ impl Looking {
     }
 
     /// The same of a counter of a name: what others counted.
-    pub(super) fn without(&self, stat: &'static str, name: &'static str, all: f64, own: f64) -> f64 {
-        self.state().without.entry((stat, name)).or_default().count(all, own)
+    pub(super) fn without(&self, stat: &'static str, name: &str, all: f64, own: f64) -> f64 {
+        self.state().without.entry((stat, name.to_string())).or_default().count(all, own)
     }
 }
 

@@ -34,7 +34,7 @@ use futures_util::future::BoxFuture;
 pub use crate::model::Cell;
 use crate::postgres::{Answer, Observer, Parameter, ServerFacts};
 pub use around::{Around, PoolerState};
-pub use counting::{Gap, Whom};
+pub use counting::{Gap, Origin, Whom};
 pub use looking::{Looking, Looks, Others};
 pub use pools::PoolUse;
 pub use rates::Rates;

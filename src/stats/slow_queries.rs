@@ -84,21 +84,32 @@ pub const STAT: Stat = Stat {
     },
 };
 
-/// What our own looks say of transactions is counted with what others of this user say; their questions are not in the list.
+/// What our own looks say of transactions is counted with what others of this user say; their questions are not in the list. Where the server tells such
+/// statements apart by their texts, ours are marked, and none of these rows has any.
 fn take_away(reading: &mut Reading, looking: &Looking, observer: &Observer) {
+    if !observer.counts_control_with_others() {
+        return;
+    }
     let (control, me) = (looking.control(observer), observer.server.user.replace('"', ""));
+    let mut is_taken = false;
     for row in reading.rows.iter_mut().filter(|row| row[1].text().is_some_and(|user| user.replace('"', "") == me)) {
-        let (name, own) = match row[14].text().and_then(about_transactions) {
-            Some("begin") => ("begin", control.begins),
-            Some("commit") => ("commit", control.commits),
-            Some("rollback") => ("rollback", control.rollbacks),
-            Some("savepoint") => ("savepoint", control.savepoints),
-            Some("release") => ("release", control.savepoints),
+        let own = match row[14].text().and_then(about_transactions) {
+            Some("begin") => control.begins,
+            Some("commit") => control.commits,
+            Some("rollback") => control.rollbacks,
+            Some("savepoint") => control.savepoints,
+            Some("release") => control.savepoints,
             _ => continue,
         };
-        if let Some(all) = row[2].number() {
-            row[2] = Cell::Real(looking.without(STAT.name, name, all, own as f64));
+        // Each statement of its own: what one has counted is no reset of another.
+        if let (Some(all), Some(id)) = (row[2].number(), row[0].text().map(str::to_string)) {
+            row[2] = Cell::Real(looking.without(STAT.name, &id, all, own as f64));
+            is_taken = true;
         }
+    }
+    if is_taken {
+        let note = "of BEGIN, COMMIT and the like the calls of this watch are taken away; the time that they took, which nobody tells apart, is not";
+        reading.notes.push(note.to_string());
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::server::{Server, machine};
+use crate::server::{Server, machine, versions};
 use crate::stats::{session, session_at, until};
 use crate::support::{Case, Database, addresses, query};
 
@@ -314,6 +314,23 @@ fn only_what_finds_the_rows_of_a_key_serves_it() {
     assert_eq!(shown, [invalid, missing], "{found:#}");
     assert_eq!(found[0]["ddl"], "REINDEX INDEX CONCURRENTLY public.failed_a");
     case.run("stats indexes -d {url}").exit(0).stdout_has("public.failed_a");
+}
+
+/// A period is not found by equality: an index on the rest of a temporal key serves it.
+#[test]
+fn a_temporal_key_is_served_by_what_is_no_period() {
+    for (version, bin) in versions().iter().filter(|(version, _)| version.parse::<u32>().unwrap() >= 18) {
+        let server = Server::start(bin, &[]);
+        server.rows(
+            "CREATE TABLE one (id int4range, during daterange, PRIMARY KEY (id, during WITHOUT OVERLAPS)); \
+             CREATE TABLE many (id int4range, during daterange, FOREIGN KEY (id, PERIOD during) REFERENCES one (id, PERIOD during))",
+        );
+        let case = Case::new("temporal");
+        let found = || case.run_args(["stats", "indexes", "--json", "-d", &server.url()]).exit(0).json()["rows"].clone();
+        assert_eq!(found()[0]["ddl"], "CREATE INDEX CONCURRENTLY ON public.many (id)", "{version}");
+        server.rows(found()[0]["ddl"].as_str().unwrap());
+        assert_eq!(found(), serde_json::json!([]), "{version}");
+    }
 }
 
 /// Of tables that were just made the planner knows next to nothing, and is not to compare each index with each for that.

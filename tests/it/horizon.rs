@@ -100,4 +100,9 @@ async fn who_holds_old_rows_back_is_named_and_a_paused_standby_is_seen() {
     server.stop();
     until(&far, "SELECT count(*) = 0 FROM pg_stat_wal_receiver").await;
     assert_eq!(verdict(&standby.url())["value"], "receives nothing");
+    // A command is no proof that it brings anything.
+    standby.rows("ALTER SYSTEM SET restore_command = '/bin/false'");
+    standby.rows("SELECT pg_reload_conf()");
+    until(&session_at(&standby.url()).await, "SELECT current_setting('restore_command') <> ''").await;
+    assert_eq!(verdict(&standby.url())["verdict"], "unknown");
 }

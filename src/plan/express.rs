@@ -87,7 +87,7 @@ fn relation_column(table: &Table, seen: &ColumnProfile, plan: &TablePlan, column
         hidden: table.rowid_added && table.rowid_alias == Some(column.source_index),
         whole,
         prints: few_digits && whole,
-        reach: Some(seen.integers()),
+        reach: seen.integers(),
         narrow: matches!(kind, TypeKind::Int2 | TypeKind::Int4),
         has_reals: seen.has(Trait::Real) && source.affinity != Affinity::Real,
     }

@@ -307,9 +307,12 @@ impl ColumnProfile {
         self.count(what) > 0
     }
 
-    /// The least and the most of the integers; 0 where there is none.
-    pub fn integers(&self) -> (i128, i128) {
-        if self.has(Trait::Integer) { (self.integer_min.into(), self.integer_max.into()) } else { (0, 0) }
+    /// The least and the most of the values, 0 where there is none; unless one is no integer.
+    pub fn integers(&self) -> Option<(i128, i128)> {
+        match (self.values(), self.count(Trait::Integer)) {
+            (0, _) => Some((0, 0)),
+            (values, integers) => (values == integers).then(|| (self.integer_min.into(), self.integer_max.into())),
+        }
     }
 
     /// Values that are not NULL.

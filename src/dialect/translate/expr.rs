@@ -187,8 +187,9 @@ impl<'c> Translator<'c> {
             Unary::Not => Ok(boolean(format!("NOT {}", typed.condition_operand()?)).from(&[&typed])),
             Unary::Negate => {
                 let number = real_if_numeric(&typed.number()?)?;
-                let growth = overflow::turned(overflow::Turn::Negate, &number);
-                let negated = Typed::new(format!("- {}", number.operand()), number.class).from(&[&number]);
+                let (growth, widen) = overflow::turned(overflow::Turn::Negate, &number);
+                let operand = if widen { number.cast("bigint") } else { number.operand() };
+                let negated = Typed::new(format!("- {operand}"), number.class).from(&[&number]);
                 Ok(if number.class == Class::Integer { Typed { growth, ..negated } } else { negated })
             }
             Unary::BitNot => {

@@ -90,8 +90,9 @@ impl Translator<'_> {
             ("hex", [value]) => self.hex(value),
             ("abs", [value]) => {
                 let number = if value.class == Class::Text { value.real()? } else { value.number()? };
-                let growth = overflow::turned(overflow::Turn::Absolute, &number);
-                Ok(Typed { non_negative: true, growth, ..Typed::atom(format!("abs({})", number.sql), number.class).from(&refs) })
+                let (growth, widen) = overflow::turned(overflow::Turn::Absolute, &number);
+                let operand = if widen { number.cast("bigint") } else { number.sql.clone() };
+                Ok(Typed { non_negative: true, growth, ..Typed::atom(format!("abs({operand})"), number.class).from(&refs) })
             }
             ("round", [value]) => round(value, 0),
             ("round", [value, digits]) => match digits.constant {

@@ -101,8 +101,9 @@ pub fn one_of(values: &[Typed]) -> Growth {
     }
 }
 
-/// That of the value without its sign, or with the other one.
-pub fn turned(operator: Turn, value: &Typed) -> Growth {
+/// That of the value without its sign, or with the other one; and whether PostgreSQL must be told to compute it in 64 bits: the least integer of 32 has no
+/// other there.
+pub fn turned(operator: Turn, value: &Typed) -> (Growth, bool) {
     let reach = reach(value).map(|(least, most)| match operator {
         Turn::Negate => (-most, -least),
         Turn::Absolute => (0, most.abs().max(least.abs())),
@@ -114,7 +115,9 @@ pub fn turned(operator: Turn, value: &Typed) -> Growth {
         Some((_, most)) if most > BIGINT.1 => Leaves::InRows,
         Some(_) => Leaves::Never,
     };
-    Growth { reach: reach.map(within), long: value.growth.long, leaves: leaves.max(value.growth.leaves), unbounded: None }
+    let widen = value.class == Class::Integer && !value.growth.long && !value.small;
+    let long = widen || value.growth.long;
+    (Growth { reach: reach.map(within), long, leaves: leaves.max(value.growth.leaves), unbounded: None }, widen)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,8 +129,10 @@ pub enum Turn {
 /// That of two integers' sum, difference, product, quotient or rest; and whether PostgreSQL must be told to compute it in 64 bits.
 pub fn of(operator: Binary, left: &Typed, right: &Typed) -> (Growth, bool) {
     let grows = matches!(operator, Binary::Add | Binary::Subtract | Binary::Multiply);
-    let far_from_ends = left.small && right.small && operator != Binary::Multiply;
-    let widen = grows && !left.growth.long && !right.growth.long && !far_from_ends;
+    // The least integer divided by -1 is beyond the most.
+    let turns = operator == Binary::Divide && reach(right).is_none_or(|(least, most)| (least..=most).contains(&-1));
+    let far_from_ends = left.small && (turns || right.small && operator != Binary::Multiply);
+    let widen = (grows || turns) && !left.growth.long && !right.growth.long && !far_from_ends;
     let computed = reach(left).zip(reach(right)).map(|((a, b), (c, d))| match operator {
         Binary::Add => (a + c, b + d),
         Binary::Subtract => (a - d, b - c),
@@ -139,7 +144,7 @@ pub fn of(operator: Binary, left: &Typed, right: &Typed) -> (Growth, bool) {
         _ => (a.min(-b).min(0), b.max(-a).max(0)),
     });
     let beyond = match computed {
-        _ if !grows => Leaves::Never,
+        _ if !grows && !turns => Leaves::Never,
         Some((least, most)) if least < BIGINT.0 || most > BIGINT.1 => Leaves::InRows,
         Some(_) => Leaves::Never,
         None => Leaves::Unknown,
@@ -150,8 +155,8 @@ pub fn of(operator: Binary, left: &Typed, right: &Typed) -> (Growth, bool) {
         Binary::Subtract => "-",
         _ => "*",
     };
-    let unbounded =
-        (beyond == Leaves::InRows && before == Leaves::Never).then(|| format!("{} {symbol} {}", left.cast("numeric"), right.operand()));
+    let unbounded = (grows && beyond == Leaves::InRows && before == Leaves::Never)
+        .then(|| format!("{} {symbol} {}", left.cast("numeric"), right.operand()));
     let long = widen || left.growth.long || right.growth.long;
     (Growth { reach: computed.map(within), long, leaves: beyond.max(before), unbounded }, widen)
 }
@@ -202,12 +207,13 @@ mod tests {
                         Binary::Add => l + r,
                         Binary::Subtract => l - r,
                         Binary::Multiply => l * r,
-                        _ if r == 0 || r == -1 => continue,
+                        _ if r == 0 => continue,
                         Binary::Divide => l / r,
                         _ => l % r,
                     };
                     let leaves = answer < BIGINT.0 || answer > BIGINT.1;
-                    assert!(!leaves || growth.leaves == Leaves::InRows && growth.unbounded.is_some(), "{operator:?} of {l} and {r}");
+                    let has_other = growth.unbounded.is_some() || operator == Binary::Divide;
+                    assert!(!leaves || growth.leaves == Leaves::InRows && has_other, "{operator:?} of {l} and {r}");
                     assert!(leaves || (least..=most).contains(&answer), "{operator:?} of {l} and {r} is {answer}, not in {least}..{most}");
                 }
             }
@@ -226,7 +232,14 @@ mod tests {
         let (growth, widened) = of(Binary::Add, &unknown, &literal::constant(Constant::Integer(1)));
         assert!(growth.leaves == Leaves::Unknown && growth.unbounded.is_none() && widened && growth.long);
         assert!(!of(Binary::Add, &Typed { small: true, ..unknown.clone() }, &literal::constant(Constant::Integer(1))).1);
-        assert!(of(Binary::Multiply, &Typed { small: true, ..unknown }, &literal::constant(Constant::Integer(9))).1);
+        assert!(of(Binary::Multiply, &Typed { small: true, ..unknown.clone() }, &literal::constant(Constant::Integer(9))).1);
+        // The least integer has no other sign.
+        assert!(turned(Turn::Negate, &unknown).1 && !turned(Turn::Negate, &column(0, 1)).1);
+        assert!(!turned(Turn::Absolute, &Typed { small: true, ..unknown.clone() }).1);
+        assert!(of(Binary::Divide, &unknown, &literal::constant(Constant::Integer(-1))).1);
+        assert!(!of(Binary::Divide, &unknown, &literal::constant(Constant::Integer(2))).1);
+        assert!(leaves(of(Binary::Divide, &column(i64::MIN, 0), &literal::constant(Constant::Integer(-1)))));
+        assert!(!leaves(of(Binary::Divide, &column(-9, 9), &column(-1, 1))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Times that come into a given column with an offset that it does not keep, or without one where it asks for one: PostgreSQL takes both without a word.
+//! Times that come into a column of a given type with an offset that it does not keep, or without one where it asks for one: PostgreSQL takes both without a word.
 
 use anyhow::{Context as _, Result};
 
@@ -16,16 +16,16 @@ struct Counts {
     naive: u64,
 }
 
-/// A note for each given column that holds its times in another way than the source; blocking.
+/// A note for each column, given by the target or by a mapping, that holds its times in another way than the source; blocking.
 pub fn notes(snapshot: &Snapshot, schema: &Schema, profiles: &[TableProfile], plan: &Plan) -> Result<Vec<Warning>> {
     let mut notes = Vec::new();
-    for table in plan.tables.iter().filter(|table| table.create.is_none() && !table.without_data) {
-        let is_given = |column: &&ColumnPlan| {
+    for table in plan.tables.iter().filter(|table| !table.without_data) {
+        let holds_times = |column: &&ColumnPlan| {
             !column.computed
                 && matches!(column.column_type.kind, TypeKind::Timestamp | TypeKind::TimestampTz)
                 && !table.added_columns.iter().any(|(added, _)| *added == column.target)
         };
-        let columns: Vec<&ColumnPlan> = table.columns.iter().filter(is_given).collect();
+        let columns: Vec<&ColumnPlan> = table.columns.iter().filter(holds_times).collect();
         let profile = &profiles[table.source_index];
         let counts = count(snapshot, schema, profile, table, &columns).with_context(|| format!("read table {:?}", table.source))?;
         notes.extend(columns.iter().zip(counts).filter_map(|(column, counts)| note(table, column, counts)));

@@ -14,7 +14,7 @@ use crate::cli::source::SourceArgs;
 use crate::migrate::{self, OnMisfit};
 use crate::model::Failure;
 use crate::plan::{CopyMap, NameStyle, Options};
-use crate::postgres::{Address, Journal, connect};
+use crate::postgres::{Address, Journal, session};
 use crate::render::{self, Progress, ProgressStyleChoice, Ui};
 use crate::sqlite::Snapshot;
 use crate::verify::{self, Included, Job, Outcome, Sample};
@@ -126,6 +126,14 @@ async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     for note in &report.notes {
         ui.warn(note);
     }
+    for table in &report.tables {
+        if let Some(rows) = table.rows_in_rejects.filter(|rows| *rows < table.rows_set_aside) {
+            let (aside, name) = (table.rows_set_aside, &table.source);
+            ui.warn(&format!(
+                "{aside} rows of {name} are set aside, and the files of rejects have {rows} of them: the others are only in the source"
+            ));
+        }
+    }
     if report.source_changed {
         ui.warn("the source was written to meanwhile; the state before that was compared");
     }
@@ -144,7 +152,7 @@ struct Known {
 impl Known {
     /// What the journal says of the last run into the schema, and of earlier ones for tables that the last one left out; none without a run.
     async fn by_runs(address: &Address, schema: &str, source: &str) -> Result<Option<Self>> {
-        let client = connect(address).await?;
+        let client = session(address, None).await?;
         if !Journal::exists(&client).await? {
             return Ok(None);
         }

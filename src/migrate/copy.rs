@@ -19,8 +19,8 @@ use crate::migrate::proof::ChunkProof;
 use crate::migrate::rejects::{self, Aside, RejectedRow};
 use crate::migrate::run::Run;
 use crate::model::{Event, Failure, Phase};
-use crate::plan::TablePlan;
 use crate::plan::profile::RowRange;
+use crate::plan::{ColumnPlan, TablePlan};
 use crate::postgres::statement::{self, CopyFormat};
 use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, Client, CopySink, LandedChunk, sql_failure};
 use crate::sqlite::Scan;
@@ -162,7 +162,8 @@ async fn copy_chunk(run: &Arc<Run>, client: &Client, chunk: &Chunk) -> Result<Ch
         run.proofs.landed(chunk.table, None)?;
         return careful::copy_chunk(run, client, chunk).await;
     }
-    client.batch_execute("BEGIN").await?;
+    // What is put off to the end would be the chunk's fault there, and no row's.
+    client.batch_execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
     match stream(run, client, chunk).await {
         Ok((count, aside, proof)) => {
             // First the record of what is set aside, on disk; then the rows that go without it.
@@ -281,9 +282,18 @@ async fn send(
     Ok(None)
 }
 
-/// The columns of SQLite that a table's copy needs, each once; a rejected row is written with all of them.
+/// The columns of SQLite that a table's copy needs, each once.
+pub(super) fn copied_columns(table: &TablePlan) -> Vec<usize> {
+    each_once(encode::copied(table))
+}
+
+/// Those and the ones that PostgreSQL computes: a rejected row is written with all of them, and `verify` knows it by them.
 pub(super) fn scanned_columns(table: &TablePlan) -> Vec<usize> {
-    let mut columns: Vec<usize> = encode::copied(table).map(|column| column.source_index).collect();
+    each_once(table.columns.iter())
+}
+
+fn each_once<'a>(columns: impl Iterator<Item = &'a ColumnPlan>) -> Vec<usize> {
+    let mut columns: Vec<usize> = columns.map(|column| column.source_index).collect();
     columns.sort_unstable();
     columns.dedup();
     columns

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::mpsc;
 
 use crate::migrate::careful::{self, BATCH_ROWS, Batch};
-use crate::migrate::copy::{ChunkCount, scanned_columns};
+use crate::migrate::copy::{ChunkCount, copied_columns};
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::{Job, Prepared, finish, prepare, rejects};
@@ -248,7 +248,7 @@ async fn fill(
 /// Rows that encode, in batches; those that do not have been noted before. Blocking.
 fn read(snapshot: &Snapshot, schema: &Schema, plan: &TablePlan, sender: &mpsc::Sender<Batch>) -> Result<()> {
     let table = &schema.tables[plan.source_index];
-    let columns = scanned_columns(plan);
+    let columns = copied_columns(plan);
     let mut encoder = RowEncoder::new(plan, &columns);
     let mut batch = Batch::default();
     let hung_up = |_| anyhow!("the COPY has ended");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value as Json;
 
-use crate::migrate::copy::scanned_columns;
+use crate::migrate::copy::copied_columns;
 use crate::migrate::encode::RowEncoder;
 use crate::migrate::{Job, OnMisfit, Prepared, foretell, rejects};
 use crate::model::{Failure, ForeignKey, Schema, Table};
@@ -116,7 +116,7 @@ fn encode_all(snapshot: &Snapshot, schema: &Schema, plan: &Plan, readers: usize)
 fn encode_piece(reader: &Reader<'_>, schema: &Schema, plan: &Plan, place: usize, range: Option<&RowRange>) -> Result<TableRehearsal> {
     let table_plan = &plan.tables[place];
     let table = &schema.tables[table_plan.source_index];
-    let columns = scanned_columns(table_plan);
+    let columns = copied_columns(table_plan);
     let scan = Scan::table(table, &columns).range(table, range);
     let mut encoder = RowEncoder::new(table_plan, &columns);
     let mut found = TableRehearsal::default();

@@ -84,12 +84,19 @@ impl Rejects {
         }
         let file = files.get_mut(table).context("the file was just opened")?;
         let mut written = || -> std::io::Result<()> {
-            if let Some(spilled) = &mut aside.spilled {
-                spilled.rewind()?;
-                std::io::copy(spilled, file)?;
-            }
-            file.write_all(&aside.lines)?;
-            file.sync_data()
+            let before = file.metadata()?.len();
+            let mut write = || {
+                if let Some(spilled) = &mut aside.spilled {
+                    spilled.rewind()?;
+                    std::io::copy(spilled, file)?;
+                }
+                file.write_all(&aside.lines)?;
+                file.sync_data()
+            };
+            write().inspect_err(|_| {
+                // No half line stays on a disk that is full; where that fails too, whoever goes on takes it out.
+                let _ = file.set_len(before);
+            })
         };
         written().with_context(|| format!("write rejects of {table:?}"))
     }
@@ -202,6 +209,9 @@ pub fn forget_unlanded(from: &Path, into: &Path, run_id: &str, has_landed: impl 
     Ok(())
 }
 
+/// Of every line.
+const BEGINNING: &[u8] = b"{\"table\":";
+
 fn forget_in_file(path: &Path, target: &Path, run_id: &str, has_landed: &impl Fn(&str, usize) -> bool) -> Result<()> {
     let parsed = |line: &[u8]| serde_json::from_slice::<Json>(line).ok();
     let of_run = |row: &Option<Json>| row.as_ref().is_some_and(|row| row["run_id"] == run_id);
@@ -221,8 +231,8 @@ fn forget_in_file(path: &Path, target: &Path, run_id: &str, has_landed: &impl Fn
         let (mut lines, mut line) = (BufReader::new(File::open(from)?), Vec::new());
         while lines.read_until(b'\n', &mut line)? > 0 {
             let row = parsed(&line);
-            // A line that a killed process left half belongs to a chunk that did not land.
-            let half = row.is_none() && !line.ends_with(b"\n") && line.starts_with(b"{\"table\":");
+            // A line that a killed process or a full disk left half, however short, belongs to a chunk that did not land.
+            let half = row.is_none() && !line.ends_with(b"\n") && (line.starts_with(BEGINNING) || BEGINNING.starts_with(&line));
             let stays = !half && wanted(&row);
             changed |= stays != whole;
             if stays {
@@ -307,9 +317,12 @@ mod tests {
         let line = |run: &str, chunk: usize| format!("{}\n", json!({"table": "t", "row": {}, "run_id": run, "chunk": chunk}));
         let (landed, not, other) = (line("r", 0), line("r", 1), line("another", 1));
         let foreign = "somebody's own\n";
-        std::fs::write(&file, format!("{landed}{other}{foreign}{not}{{\"table\":\"t\",\"key")).unwrap();
-        forget_unlanded(&one, &one, "r", |_, chunk| chunk == 0).unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{landed}{other}{foreign}"));
+        // However little of a line there is.
+        for torn in ["{", "{\"tab", "{\"table\":\"t\",\"key"] {
+            std::fs::write(&file, format!("{landed}{other}{foreign}{not}{torn}")).unwrap();
+            forget_unlanded(&one, &one, "r", |_, chunk| chunk == 0).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{landed}{other}{foreign}"));
+        }
         // Brought into another folder, twice: still once there.
         for _ in 0..2 {
             forget_unlanded(&one, &two, "r", |_, chunk| chunk == 0).unwrap();

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::Notify;
 
 use crate::migrate::careful::{self, BATCH_ROWS, Batch};
-use crate::migrate::copy::{ChunkCount, TableCount, scanned_columns};
+use crate::migrate::copy::{ChunkCount, TableCount, copied_columns};
 use crate::migrate::course::{Incident, beat, interrupted, reconnect};
 use crate::migrate::earlier::{DECLARATIONS, LOSSES};
 use crate::migrate::encode::RowEncoder;
@@ -411,7 +411,7 @@ fn changed(error: anyhow::Error) -> anyhow::Error {
 async fn try_rows(run: &Run, client: &Client, table: usize, lines: &[Line], count: &mut ChunkCount) -> Result<Vec<RejectedRow>> {
     let plan = &run.plan.tables[table];
     let source = &run.schema.tables[plan.source_index];
-    let columns = scanned_columns(plan);
+    let columns = copied_columns(plan);
     let mut rejected = Vec::new();
     let rows = KeptRows::new(columns.len())?;
     let mut known: Vec<&Line> = Vec::new();

@@ -51,14 +51,16 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
         let oid: u32 = row.get(0);
         target.tables.push(TargetTable {
             name: QualifiedName::new(schema, row.get::<_, &str>(1)),
-            has_rows: false,
+            // What nobody may look into may have some.
+            has_rows: !row.get::<_, bool>(2),
             replaceable: false,
             columns: columns.remove(&oid).unwrap_or_default(),
             rebuildable: rebuildable.remove(&oid).unwrap_or_default(),
             fires: fires.remove(&oid).unwrap_or_default(),
         });
     }
-    for some in target.tables.chunks_mut(ASKED_TOGETHER) {
+    let mut seen: Vec<&mut TargetTable> = target.tables.iter_mut().filter(|table| !table.has_rows).collect();
+    for some in seen.chunks_mut(ASKED_TOGETHER) {
         let question = statement::have_rows(some.iter().map(|table| &table.name));
         let answer: Vec<bool> = client.query_one(&question, &[]).await?.get(0);
         some.iter_mut().zip(answer).for_each(|(table, has_rows)| table.has_rows = has_rows);

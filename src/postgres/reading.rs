@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Statement};
 
 use crate::model::QualifiedName;
 use crate::plan::target::TargetSchema;
-use crate::postgres::session::MONEY;
+use crate::postgres::session::{MONEY, TEXTS};
 use crate::postgres::{Address, CopyRows, connect, is_about_value, read_schema, session, sql_failure, statement};
 
 /// What a reading session sets for its one transaction: values come in one form whatever the server's defaults, and no row is hidden.
@@ -33,7 +33,7 @@ pub async fn read_sessions(address: &Address, count: usize) -> Result<Vec<ReadSe
     let first = begin(address).await?;
     let exported = first.query_one("SELECT pg_export_snapshot()", &[]).await.context("share one state of the target between sessions")?;
     let snapshot = format!("SET TRANSACTION SNAPSHOT '{}'", exported.get::<_, &str>(0).replace('\'', "''"));
-    let settings = format!("{SETTINGS}; {MONEY}");
+    let settings = format!("{SETTINGS}; {TEXTS}; {MONEY}");
     first.batch_execute(&settings).await?;
     let mut sessions = vec![ReadSession { client: first }];
     while sessions.len() < count {

@@ -10,7 +10,14 @@ use crate::postgres::{Address, connect, is_transient};
 /// Money has a point wherever it keeps cents: in many locales `1.00` is a hundred, and is written `1,00 €`.
 pub(super) const MONEY: &str = "SELECT set_config('lc_monetary', 'C', false) WHERE scale('1'::text::money::numeric) = 2";
 
-/// Connects with the settings that every session of `migrate` and `verify` has: UTC, ISO dates, money as said above, no timeout but for
+/// What a text means as a value, whatever the database's own settings: `NULL` in an array, a piece of XML.
+pub(super) const TEXTS: &str = "SET array_nulls = on; SET xmloption = content";
+
+/// Timeouts that some versions have, and that would end a long copy or a session that waits for its turn.
+const LATER_TIMEOUTS: &str =
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
+
+/// Connects with the settings that every session of `migrate` and `verify` has: UTC, ISO dates, money and texts as said above, no timeout but for
 /// locks; and no compiling of queries that are each run once, and do little with each of many rows.
 pub async fn session(address: &Address, role: Option<&str>) -> Result<Client> {
     let client = connect(address).await?;
@@ -19,7 +26,7 @@ pub async fn session(address: &Address, role: Option<&str>) -> Result<Client> {
             "SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; SET intervalstyle = 'iso_8601'; SET extra_float_digits = 1; \
              SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET client_min_messages = warning; \
              SET statement_timeout = 0; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = 0; SET row_security = off; \
-             SET synchronous_commit = off; SET jit = off; {MONEY}",
+             SET synchronous_commit = off; SET jit = off; {TEXTS}; {MONEY}; {LATER_TIMEOUTS}",
         ))
         .await
         .map_err(|error| sql_failure(error.into()))?;

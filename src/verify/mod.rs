@@ -337,6 +337,7 @@ async fn judge(sides: &Arc<Sides>, place: usize, sums: &PairSums, rejects: rejec
         source_rows: Some(sums.source_rows),
         target_rows: Some(sums.target_rows),
         rows_set_aside: sums.misfits,
+        rows_in_rejects: job.rejects.as_ref().or(pair.map.rejects.as_ref()).map(|_| rejects.rows),
         source_digest: Some(sums.source.to_string()),
         target_digest: Some(sums.target.to_string()),
         differences_exact: true,

@@ -20,7 +20,7 @@ pub struct Rejected {
     pub refused: HashMap<RowDigest, u64>,
     /// Digests of the keys of rows that have no form in PostgreSQL.
     misfits: HashMap<u128, u64>,
-    rows: u64,
+    pub rows: u64,
     /// There are rows that cannot be told by their keys, or too many.
     untold: bool,
 }

@@ -68,6 +68,8 @@ pub struct TableVerdict {
     pub target_rows: Option<u64>,
     /// Rows that have no exact form in the target's types, or stand in the rejects.
     pub rows_set_aside: u64,
+    /// How many rows the rejects have; none where no folder of them is known.
+    pub rows_in_rejects: Option<u64>,
     /// Rows of the target alone in a table whose own rows `--existing keep` has left.
     pub rows_kept: u64,
     /// Columns with values of which their types keep less, as the mapping lets them: compared as rounded.

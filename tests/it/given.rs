@@ -1,6 +1,7 @@
 //! Tables that are there before the run: their types, domains and keys are obeyed, their rows are treated as told, and a dry run knows what
 //! PostgreSQL will refuse.
 
+mod refusals;
 mod rounded;
 mod values;
 

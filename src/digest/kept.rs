@@ -46,36 +46,21 @@ pub fn is_kept(
         }
         Rounding::Network => {
             let address = text.split(|byte| *byte == b'/').next().unwrap_or_default();
-            address.contains(&b':') || address.split(|byte| *byte == b'.').count() == 4
+            let has_digits = matches!(address, [b'0'..=b'9', ..]);
+            !has_digits || address.contains(&b':') || address.split(|byte| *byte == b'.').count() == 4
         }
         Rounding::EightBytes => text.iter().filter(|byte| byte.is_ascii_hexdigit()).count() == 16,
-        Rounding::Words => {
-            let text = String::from_utf8_lossy(text);
-            let mut words = text.split_whitespace();
-            let is_plain = |word: &str| match word.rsplit_once(':') {
-                Some((_, positions)) => {
-                    let mut parts = positions.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
-                    positions.matches(',').count() < 255 && parts.all(|part| part.parse::<u32>().is_ok_and(|position| position < 16_384))
-                }
-                None => true,
-            };
-            let all: Vec<(&str, &str)> = words.clone().filter_map(|word| word.rsplit_once(':')).collect();
-            let one_by_one = all.iter().flat_map(|(word, positions)| {
-                let is_digit = |c: &char| c.is_ascii_digit();
-                positions.split(',').map(move |position| (word.replace('\'', ""), position.chars().filter(is_digit).collect::<String>()))
-            });
-            let mut places: Vec<(String, String)> = one_by_one.collect();
-            let number = places.len();
-            places.sort_unstable();
-            places.dedup();
-            places.len() == number && words.clone().all(is_plain) && (words.clone().count() < 2 || words.all(|word| word.contains(':')))
-        }
         Rounding::Modifier => text.iter().all(|byte| *byte != b'('),
         // What the server makes of it is looked at where that is known.
         Rounding::Asked { .. } => true,
-        Rounding::Elements(element) => all_parts(text, b"{},;", (element, tz, inexact), fits),
+        // Boxes stand between semicolons; of points and the like each number is looked at, wherever it stands.
+        Rounding::Elements(element) if element.rounding == Some(Rounding::Doubles) => {
+            all_parts(text, b"{},;", (element, tz, inexact), fits)
+        }
+        Rounding::Elements(element) => all_parts(text, b"{},", (element, tz, inexact), fits),
         Rounding::Bounds(bound) => {
-            text.trim_ascii().eq_ignore_ascii_case(b"empty") || all_parts(text, b"[](){},", (bound, tz, inexact), fits)
+            let is_empty = text.trim_ascii().eq_ignore_ascii_case(b"empty");
+            is_empty || !holds_nothing(text, &bound.kind) && all_parts(text, b"[](){},", (bound, tz, inexact), fits)
         }
     }
 }
@@ -139,6 +124,10 @@ fn is_kept_interval(text: &[u8], most: usize) -> bool {
     const OF_SECONDS: [&[u8]; 6] = [b"", b"S", b"SEC", b"SECS", b"SECOND", b"SECONDS"];
     let upper = text.to_ascii_uppercase();
     let names = |unit: &str| String::from_utf8_lossy(&upper).contains(unit);
+    // Nor is a number with an exponent kept, whatever it is of.
+    if upper.windows(2).any(|pair| pair[1] == b'E' && (pair[0].is_ascii_digit() || pair[0] == b'.')) {
+        return false;
+    }
     // Thousandths and millionths may be less than the type keeps.
     if most < 6 && ["MS", "US", "MILLI", "MICRO"].into_iter().any(names) {
         return false;
@@ -148,6 +137,9 @@ fn is_kept_interval(text: &[u8], most: usize) -> bool {
 
 /// Every number is the one that the nearest double is written as.
 fn has_exact_doubles(text: &[u8], may_round: bool) -> bool {
+    if text.to_ascii_lowercase().contains(&b'x') {
+        return false;
+    }
     let mut numbers = text.split(|byte| !(byte.is_ascii_digit() || b".eE+-".contains(byte)));
     numbers.all(|number| {
         if !number.iter().any(u8::is_ascii_digit) {
@@ -172,7 +164,7 @@ fn all_parts(
 ) -> bool {
     let conversion = &Conversion { source_tz: tz.clone(), inexact, ..conversion.clone() };
     // Bounds of an array stand before an equals sign, outside of quotes.
-    let is_array = signs.contains(&b';');
+    let is_array = signs.starts_with(b"{");
     let start = if is_array && text.trim_ascii_start().first() == Some(&b'[') {
         text.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1)
     } else {
@@ -210,6 +202,44 @@ fn all_parts(
     end(&mut part, &mut quoted)
 }
 
+/// True where a range of the text has bounds, and nothing between them: it would be given back as `empty`, or not at all.
+fn holds_nothing(text: &[u8], kind: &TypeKind) -> bool {
+    let text = String::from_utf8_lossy(text).replace('"', "");
+    let mut opened = text.split_inclusive([')', ']']).filter_map(|range| {
+        let from = range.rfind(['[', '('])?;
+        let (low, high) = range[from + 1..range.len() - 1].split_once(',')?;
+        Some((range.as_bytes()[from] == b'[', low.trim(), high.trim(), range.ends_with(']')))
+    });
+    opened.any(|(has_low, low, high, has_high)| {
+        let place = |text: &str| match kind {
+            TypeKind::Int4 | TypeKind::Int8 => text.parse::<i64>().ok().map(i128::from),
+            TypeKind::Date => moment::read(text.as_bytes())?.days.map(i128::from),
+            _ => None,
+        };
+        let mark = |text: &str| {
+            let mut bytes = Vec::new();
+            decimal::write_number(text.as_bytes(), &mut bytes)?;
+            Some(bytes)
+        };
+        let time = |text: &str| moment::read(text.as_bytes()).and_then(|moment| moment.utc().or(moment.local()));
+        if low.is_empty() || high.is_empty() {
+            return false;
+        }
+        match (place(low), place(high)) {
+            (Some(low), Some(high)) => {
+                let (first, last) = (if has_low { low } else { low + 1 }, if has_high { high } else { high - 1 });
+                first > last
+            }
+            _ => {
+                let is_one = low == high
+                    || mark(low).is_some_and(|low| Some(low) == mark(high))
+                    || time(low).is_some_and(|low| Some(low) == time(high));
+                is_one && (!has_low || !has_high)
+            }
+        }
+    })
+}
+
 /// `infinity` of times and numbers, `NaN` of numbers.
 fn has_no_end(conversion: &Conversion, part: &[u8]) -> bool {
     let word = part.strip_prefix(b"-").unwrap_or(part).to_ascii_uppercase();
@@ -227,5 +257,38 @@ fn is_read_so(conversion: &Conversion, part: &[u8]) -> bool {
         TypeKind::TimestampTz => conversion.source_tz.is_utc() || moment::read(part).is_some_and(|moment| moment.offset.is_some()),
         TypeKind::Bytea => part.strip_prefix(b"\\x").is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_type_changes_is_seen_a_second_time() {
+        let conversion = |kind| Box::new(Conversion::new(kind));
+        let named = Conversion { rounding: Some(Rounding::Bytes(63)), ..Conversion::new(TypeKind::Other) };
+        let long = format!("{{{};{}}}", "x".repeat(40), "y".repeat(40));
+        for (rounding, kept, changed) in [
+            (
+                Rounding::Bounds(conversion(TypeKind::Int4)),
+                &["[5,6)", "[5,5]", "empty", "(7,9)", "(,5)"][..],
+                &["[5,5)", "(7,8)", "(5,5]"][..],
+            ),
+            (Rounding::Bounds(conversion(TypeKind::Date)), &["[2024-01-01,2024-01-02)"], &["[2024-01-01,2024-01-01)"]),
+            (Rounding::Bounds(conversion(TypeKind::NUMERIC)), &["[1.0,1.00]", "{[1,2),[3,4)}"], &["[1.0,1.00)", "{[1,2),[3,3)}"]),
+            (Rounding::Interval(6), &["1.5 s", "1 minute", "PT1.5S"], &["PT1e-7S", "P1e-1Y", "PT14e-1S"]),
+            (Rounding::Network, &["10.0.0.1/8", "::1"], &["10/8", "10.1/16"]),
+            (Rounding::Doubles, &["(0.5,1)", "(nan,infinity)"], &["(0x1.23456789abcdef12p0,1)", "(0.12345678901234567891,1)"]),
+            (Rounding::Elements(Box::new(named)), &["{a;b}"], &[long.as_str()]),
+        ] {
+            let mut fits = |conversion: &Conversion, part: &[u8]| match &conversion.rounding {
+                Some(rounding) => is_kept(rounding, part, (&SourceTz::Utc, Inexact::Reject), &mut |_, _| true),
+                None => true,
+            };
+            let mut is_kept = |text: &str| is_kept(&rounding, text.as_bytes(), (&SourceTz::Utc, Inexact::Reject), &mut fits);
+            kept.iter().for_each(|text| assert!(is_kept(text), "{rounding:?} keeps {text}"));
+            changed.iter().for_each(|text| assert!(!is_kept(text), "{rounding:?} changes {text}"));
+        }
     }
 }

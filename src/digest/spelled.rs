@@ -13,23 +13,26 @@ const NESTED: u8 = b'(';
 /// are sorted. None for a text whose quotes do not close.
 pub fn spelled(text: &[u8], ordered: bool) -> Option<Vec<Vec<u8>>> {
     let mut pieces = Vec::new();
-    let mut brackets = 0u64;
+    let mut brackets: Vec<u8> = Vec::new();
     let mut rest = text;
     loop {
-        let (said, is_quoted, after) = until_sign(rest)?;
-        // The innermost bracket is the lowest bit: a row's keeps blanks.
-        let keeps_blanks = brackets & 1 == 1 && !after.is_empty();
-        if let Some(piece) = piece(&said, is_quoted, keeps_blanks) {
+        let within = brackets.last().copied();
+        let (said, is_quoted, after) = until_sign(rest, within)?;
+        let within = within.filter(|_| !after.is_empty());
+        if !ordered && within.is_none() && !is_quoted && !said.trim_ascii().eq_ignore_ascii_case(b"null") {
+            // Of a set of words each stands for itself.
+            let words = said.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            pieces.extend(words.map(|word| std::iter::once(TEXT).chain(word.iter().copied().filter(|byte| *byte != b'\'')).collect()));
+        } else if let Some(piece) = piece(&said, is_quoted, within, ordered) {
             pieces.push(piece);
         }
         let Some((sign, later)) = after.split_first() else { break };
         pieces.push(vec![SIGN, *sign]);
-        brackets = match sign {
-            b'(' => brackets << 1 | 1,
-            b'[' | b'{' => brackets << 1,
-            b')' | b']' | b'}' => brackets >> 1,
-            _ => brackets,
-        };
+        match sign {
+            b'(' | b'[' | b'{' => brackets.push(*sign),
+            b')' | b']' | b'}' => drop(brackets.pop()),
+            _ => {}
+        }
         rest = later;
     }
     if !ordered {
@@ -39,8 +42,15 @@ pub fn spelled(text: &[u8], ordered: bool) -> Option<Vec<Vec<u8>>> {
 }
 
 /// What is said before the next sign, whether in quotes, and the text from that sign on.
-fn until_sign(text: &[u8]) -> Option<(Vec<u8>, bool, &[u8])> {
+fn until_sign(text: &[u8], within: Option<u8>) -> Option<(Vec<u8>, bool, &[u8])> {
     let (mut said, mut is_quoted, mut is_open, mut at) = (Vec::new(), false, false, 0);
+    // A row and an array quote no other signs than their own.
+    let signs: &[u8] = match within {
+        Some(b'(') => b"(),",
+        Some(b'{') => b"{},",
+        Some(_) => b"()[],",
+        None => b"()[]{},;<>=",
+    };
     while at < text.len() {
         let byte = text[at];
         if byte == b'\\' {
@@ -60,7 +70,7 @@ fn until_sign(text: &[u8]) -> Option<(Vec<u8>, bool, &[u8])> {
             (is_open, is_quoted) = (!is_open, true);
         } else if is_open {
             said.push(byte);
-        } else if b"()[]{},;<>=".contains(&byte) {
+        } else if signs.contains(&byte) {
             break;
         } else if !(is_quoted && byte.is_ascii_whitespace()) {
             said.push(byte);
@@ -70,7 +80,8 @@ fn until_sign(text: &[u8]) -> Option<(Vec<u8>, bool, &[u8])> {
     (!is_open).then_some((said, is_quoted, &text[at..]))
 }
 
-fn piece(said: &[u8], is_quoted: bool, keeps_blanks: bool) -> Option<Vec<u8>> {
+fn piece(said: &[u8], is_quoted: bool, within: Option<u8>, ordered: bool) -> Option<Vec<u8>> {
+    let keeps_blanks = within == Some(b'(');
     let (head, body) = match (is_quoted, keeps_blanks) {
         (true, _) => (said, said),
         (false, true) => (said.trim_ascii_start(), said),
@@ -87,10 +98,17 @@ fn piece(said: &[u8], is_quoted: bool, keeps_blanks: bool) -> Option<Vec<u8>> {
     let mut piece = vec![NUMBER];
     let digits = head.strip_prefix(b"-").unwrap_or(head);
     let has_zeros = digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit();
-    if !has_zeros && head.first() != Some(&b'+') && digits.first() != Some(&b'+') && decimal::write_number(head, &mut piece).is_some() {
+    if ordered
+        && !has_zeros
+        && head.first() != Some(&b'+')
+        && digits.first() != Some(&b'+')
+        && decimal::write_number(head, &mut piece).is_some()
+    {
         return Some(piece);
     }
-    if is_quoted && let Some(inner) = spelled(said, true).filter(|inner| inner.len() > 1) {
+    if (is_quoted || within.is_some())
+        && let Some(inner) = spelled(body, ordered).filter(|inner| inner.len() > 1)
+    {
         let mut nested = vec![NESTED];
         for part in inner {
             nested.extend_from_slice(&(part.len() as u32).to_le_bytes());
@@ -132,6 +150,11 @@ mod tests {
         ] {
             assert!(!is_same(given, back, true), "{given} {back}");
         }
+        assert!(is_same("{\"bb=>1,a=>2\"}", "{\"\\\"a\\\"=>\\\"2\\\", \\\"bb\\\"=>\\\"1\\\"\"}", false));
+        assert!(!is_same("{\"a=>1, a=>2\"}", "{\"\\\"a\\\"=>\\\"1\\\"\"}", false));
+        assert!(is_same("(\"a=>b\",b)", "(a=>b,b)", true) && is_same("{a=>b}", "{\"a=>b\"}", true));
+        assert!(is_same("'b:y' cat", "'b:y' 'cat'", false) && is_same("b:2 a:1", "'a':1 'b':2", false));
+        assert!(!is_same("a:1A,1B", "'a':1A", false) && !is_same("a:1 a:1", "'a':1", false) && !is_same("a b a", "'a' 'b'", false));
         assert!(is_same("bb=>1,a=>2", "\"a\"=>\"2\", \"bb\"=>\"1\"", false));
         assert!(!is_same("a=>1, a=>1", "\"a\"=>\"1\"", false));
     }

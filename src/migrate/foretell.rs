@@ -70,7 +70,9 @@ fn may_lose_a_key(prepared: &Prepared, place: usize) -> bool {
     let is_long = |column: &ColumnPlan| {
         profile.is_some_and(|profile| profile.columns[column.source_index].max_bytes > KEY_BYTES) && in_index(column.source_index)
     };
-    prepared.plan.warnings.iter().any(merged) || table.columns.iter().any(is_long)
+    // What its type calls equal is the server's to say.
+    let is_foreign = |column: &ColumnPlan| type_from_sql(&column.column_type.sql).kind == TypeKind::Other && in_index(column.source_index);
+    prepared.plan.warnings.iter().any(merged) || table.columns.iter().any(|column| is_long(column) || is_foreign(column))
 }
 
 /// The keys and indexes that a table gets, with their places in the plan.

@@ -16,7 +16,7 @@ pub enum TypeKind {
     Numeric {
         limits: Option<(u16, i16)>,
     },
-    /// text, varchar, name, citext; `max_chars` when the type limits them.
+    /// text, varchar; `max_chars` when the type limits them.
     Text {
         max_chars: Option<u32>,
     },

@@ -1,7 +1,7 @@
 //! PostgreSQL's own text forms of values that have parts: arrays, ranges. What they are made of, or none where PostgreSQL will refuse the text.
 
-/// The elements of an array at whatever depth, without NULLs: `{1,{"a b",NULL}}`, `[2:3]={1,2}`.
-pub fn elements(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+/// The elements of an array at whatever depth, without NULLs: `{1,{"a b",NULL}}`, `[2:3]={1,2}`. They stand between commas, boxes between semicolons.
+pub fn elements(text: &[u8], between: u8) -> Option<Vec<Vec<u8>>> {
     let text = text.trim_ascii();
     // Bounds before the elements.
     let body = if text.first() == Some(&b'[') { &text[text.iter().position(|byte| *byte == b'=')? + 1..] } else { text };
@@ -11,10 +11,10 @@ pub fn elements(text: &[u8]) -> Option<Vec<Vec<u8>>> {
         match body[at] {
             b'{' => (depth, at) = (depth + 1, at + 1),
             b'}' => (depth, at) = (depth.checked_sub(1)?, at + 1),
-            b',' | b';' | b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+            byte if byte == between || byte.is_ascii_whitespace() => at += 1,
             _ if depth == 0 => return None,
             _ => {
-                let (part, is_quoted, end) = part(body, at, b",;{}")?;
+                let (part, is_quoted, end) = part(body, at, &[between, b'{', b'}'])?;
                 if is_quoted || !part.eq_ignore_ascii_case(b"null") {
                     parts.push(part);
                 }
@@ -43,6 +43,26 @@ pub fn bounds(text: &[u8]) -> Option<Vec<Vec<u8>>> {
         }
     }
     Some(parts)
+}
+
+/// A range: its bounds, each with whether it is of the range; none where it is open.
+pub type Range = (Option<Vec<u8>>, bool, Option<Vec<u8>>, bool);
+
+/// A range, or each of several.
+pub fn ranges(text: &[u8]) -> Option<Vec<Range>> {
+    let (mut ranges, mut at) = (Vec::new(), 0);
+    let bound = |(said, is_quoted, end): (Vec<u8>, bool, usize)| (Some(said).filter(|said| is_quoted || !said.is_empty()), end);
+    while at < text.len() {
+        if !matches!(text[at], b'[' | b'(') {
+            at += 1;
+            continue;
+        }
+        let (low, comma) = bound(part(text, at + 1, b",")?);
+        let (high, end) = bound(part(text, comma + 1, b")]")?);
+        ranges.push((low, text[at] == b'[', high, *text.get(end)? == b']'));
+        at = end + 1;
+    }
+    Some(ranges)
 }
 
 /// One part that begins here: what it says, whether any of it was quoted, and where it ends, before one of `ends`.
@@ -97,15 +117,22 @@ mod tests {
             ("[2:3]={a,b}", &["a", "b"]),
             ("{{1,2},{3,4}}", &["1", "2", "3", "4"]),
             (r#"{"a,b","NULL","c\"d ",e\,f}"#, &["a,b", "NULL", "c\"d ", "e,f"]),
-            ("{(1,1);(2,2)}", &["(1", "1)", "(2", "2)"]),
+            ("{a;b,c}", &["a;b", "c"]),
         ] {
             assert_eq!(
-                shown(elements(text.as_bytes())).as_deref(),
+                shown(elements(text.as_bytes(), b',')).as_deref(),
                 Some(expected.iter().map(|part| part.to_string()).collect::<Vec<_>>().as_slice()),
                 "{text}"
             );
         }
-        assert_eq!((elements(b"1,2"), elements(b"{1"), elements(b"{\"a}")), (None, None, None));
+        assert_eq!((elements(b"1,2", b','), elements(b"{1", b','), elements(b"{\"a}", b',')), (None, None, None));
+    }
+
+    #[test]
+    fn boxes_stand_between_semicolons() {
+        assert_eq!(shown(elements(b"{(1,1),(0,0);(2,2),(1,1)}", b';')), Some(vec!["(1,1),(0,0)".into(), "(2,2),(1,1)".into()]));
+        let some = |text: &str| Some(text.as_bytes().to_vec());
+        assert_eq!(ranges(b"{[1,2),(,\"5\"]}"), Some(vec![(some("1"), true, some("2"), false), (None, false, some("5"), true)]));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What a type of PostgreSQL's own would round, cut, leave out or read as something else, without a word: such a value does not fit it.
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::{TypeKind, Value};
@@ -37,12 +35,10 @@ pub enum Rounding {
     Line,
     /// `xml`: the declaration at its beginning is not given back.
     Declaration,
-    /// `cidr`: a network whose address is cut short is guessed by its class.
+    /// `cidr`, `inet`: the rest of an address that is cut short is guessed.
     Network,
     /// `macaddr8`: an address of six bytes becomes one of eight.
     EightBytes,
-    /// `tsvector`: words without their order, each once.
-    Words,
     /// `regtype`: a type without its modifier.
     Modifier,
     /// An array, by what its elements become.
@@ -126,9 +122,9 @@ impl Rounding {
             "point" | "lseg" | "path" | "box" | "polygon" | "circle" | "cube" => Some(Rounding::Doubles),
             "line" => Some(Rounding::Line),
             "xml" => Some(Rounding::Declaration),
-            "cidr" => Some(Rounding::Network),
+            "inet" | "cidr" => Some(Rounding::Network),
             "macaddr8" => Some(Rounding::EightBytes),
-            "tsvector" => Some(Rounding::Words),
+            "tsvector" => Some(Rounding::Asked { ordered: false }),
             "regtype" => Some(Rounding::Modifier),
             _ => None,
         }
@@ -199,19 +195,46 @@ impl Rounding {
             Rounding::Network => {
                 let address = text.split(|byte| *byte == b'/').next().unwrap_or_default();
                 let is_whole = address.contains(&b':') || address.iter().filter(|byte| **byte == b'.').count() == 3;
-                (!is_whole).then(|| "cidr guesses the rest of an address that is cut short".to_string())
+                let is_cut = !is_whole && address.first().is_some_and(u8::is_ascii_digit);
+                is_cut.then(|| "the rest of an address that is cut short is guessed".to_string())
             }
             Rounding::EightBytes => {
                 let digits = text.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
                 (digits != 16).then(|| "macaddr8 makes another address of it".to_string())
             }
-            Rounding::Words => words(text),
             Rounding::Modifier => text.contains(&b'(').then(|| "regtype does not keep the modifier of a type".to_string()),
-            Rounding::Elements(element) => changed_part(&literal::elements(text)?, element, tz, inexact),
-            Rounding::Bounds(bound) => changed_part(&literal::bounds(text)?, bound, tz, inexact),
+            Rounding::Elements(element) => changed_part(&literal::elements(text, between(element))?, element, tz, inexact),
+            Rounding::Bounds(bound) => changed_part(&literal::bounds(text)?, bound, tz, inexact).or_else(|| {
+                let is_emptied = literal::ranges(text)?.iter().any(|range| becomes_empty(range, &bound.kind));
+                is_emptied.then(|| "a range in it that holds nothing would lose its bounds".to_string())
+            }),
             Rounding::Asked { .. } => None,
         }
     }
+}
+
+/// What stands between the elements of an array.
+fn between(element: &Conversion) -> u8 {
+    // Of the types that are made of doubles a box alone has semicolons, and numbers are looked for in whatever part they stand.
+    if element.rounding == Some(Rounding::Doubles) { b';' } else { b',' }
+}
+
+/// A range between whose bounds there is nothing.
+fn becomes_empty((low, has_low, high, has_high): &literal::Range, kind: &TypeKind) -> bool {
+    let (Some(low), Some(high)) = (low, high) else { return false };
+    let whole = |text: &[u8]| match kind {
+        TypeKind::Int4 | TypeKind::Int8 => std::str::from_utf8(text).ok()?.trim().parse::<i64>().ok(),
+        TypeKind::Date => Moment::parse(text)?.days.map(i64::from),
+        _ => None,
+    };
+    if let Some((low, high)) = whole(low).zip(whole(high)) {
+        return low.saturating_add((!has_low).into()) >= high.saturating_add((*has_high).into());
+    }
+    let moment = |text: &[u8]| Moment::parse(text).and_then(|moment| moment.utc_micros().or(moment.local_micros()));
+    let number = |text: &[u8]| Decimal::parse(text.trim_ascii());
+    let is_same =
+        low == high || number(low).is_some_and(|low| Some(low) == number(high)) || moment(low).is_some_and(|low| Some(low) == moment(high));
+    is_same && !(*has_low && *has_high)
 }
 
 impl Conversion {
@@ -260,6 +283,10 @@ fn interval(text: &[u8], digits: u8) -> Option<String> {
             return Some(why);
         }
     }
+    let is_exponent = |at: usize| matches!(text[at], b'e' | b'E') && at > 0 && matches!(text[at - 1], b'0'..=b'9' | b'.');
+    if (0..text.len()).any(is_exponent) {
+        return Some("interval may round a number with an exponent".into());
+    }
     let lower = text.to_ascii_lowercase();
     let has = |unit: &str| lower.windows(unit.len()).any(|window| window == unit.as_bytes());
     let is_small = digits < 6 && ["ms", "us", "msec", "usec", "milli", "micro"].into_iter().any(has);
@@ -297,33 +324,11 @@ fn is_of_fields(text: &[u8], smallest: Unit) -> bool {
     is_any
 }
 
-/// The largest position that a word of a tsvector keeps, and how many.
-const LAST_POSITION: u32 = 16_383;
-const POSITIONS: usize = 256;
-
-fn words(text: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(text);
-    let words: Vec<&str> = text.split(char::is_whitespace).filter(|word| !word.is_empty()).collect();
-    if words.len() > 1 && words.iter().any(|word| !word.contains(':')) {
-        return Some("tsvector keeps neither the order nor the number of words".into());
-    }
-    let mut seen = HashSet::new();
-    for word in words {
-        let Some((word, positions)) = word.rsplit_once(':') else { continue };
-        let numbers = || positions.split(',').map(|position| position.trim_end_matches(|weight: char| weight.is_ascii_alphabetic()));
-        if numbers().count() >= POSITIONS || numbers().any(|number| number.parse::<u64>().is_ok_and(|number| number > LAST_POSITION.into()))
-        {
-            return Some("tsvector keeps no position beyond 16383, and 255 of a word".into());
-        }
-        if !numbers().all(|number| seen.insert((word.trim_matches('\''), number))) {
-            return Some("tsvector keeps each position of a word once, with one weight".into());
-        }
-    }
-    None
-}
-
 /// Numbers that are not what the nearest double is written as.
 fn inexact_double(text: &[u8], inexact: Inexact) -> Option<String> {
+    if text.iter().any(|byte| matches!(byte, b'x' | b'X')) {
+        return Some("a number in it is hexadecimal".into());
+    }
     let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
     let numbers = text.split(|byte| !is_of_number(byte)).filter(|number| number.iter().any(u8::is_ascii_digit));
     for number in numbers {
@@ -394,7 +399,8 @@ mod tests {
             ("timestamp without time zone", None),
             ("numeric(5,2)", None),
             ("character(3)", None),
-            ("inet", None),
+            ("inet", Some(Rounding::Network)),
+            ("macaddr", None),
         ] {
             assert_eq!(Rounding::of(sql), rounding, "{sql}");
         }
@@ -417,7 +423,11 @@ mod tests {
         for (sql, kept, changed) in [
             ("time(3)", &["10:00:00.1230", "10:00"][..], &["10:00:00.1234"][..]),
             ("timetz", &["10:00:00.123456+05:30", "10:00Z"], &["10:00:00.1234567+01", "now", "10:00 PM x"]),
-            ("interval", &["1 day 02:03:04.5", "P1DT1.5S", "1.5 seconds", "1 mon", "1.0 day"], &["1.5 days", "0.1234567 s", "P1.5Y"]),
+            (
+                "interval",
+                &["1 day 02:03:04.5", "1 minute", "P1DT1.5S", "1.5 seconds", "1 mon", "1.0 day"],
+                &["1.5 days", "0.1234567 s", "P1.5Y", "PT1e-7S", "P1e-1Y", "PT14e-1S"],
+            ),
             ("interval(1)", &["1.5 s"], &["1.55 s", "10 ms"]),
             ("interval hour to minute", &["01:30", "1 day 02:00:00", "2 hours"], &["01:00:05", "5 seconds", "1.5 hours", "7"]),
             ("interval year to month", &["1 year 2 mons", "-3 months"], &["1 year 2 days", "1 year 01:00"]),
@@ -425,19 +435,25 @@ mod tests {
             ("tstzrange", &["[2024-01-01 00:00:00Z,infinity)"], &["[now,)"]),
             ("money", &["1.990", "-5", "1000"], &["1.999", "1.0e+300", "1,000.00", "$5"]),
             ("oid", &["4294967295"], &["-1", "4294967296"]),
-            ("point", &["(0.1,-2e3)", "1,2"], &["(0.12345678901234567891,1)"]),
+            ("point", &["(0.1,-2e3)", "1,2"], &["(0.12345678901234567891,1)", "(0x1.23456789abcdef12p0,1)"]),
             ("line", &["{1,2,3}"], &["[(0,0),(1,1)]"]),
             ("xml", &["<a/>", "<?xml-stylesheet href='a'?><a/>"], &["<?xml version=\"1.0\"?><a/>"]),
             ("cidr", &["10.0.0.0/8", "::/0"], &["10", "10.1/16"]),
             ("macaddr8", &["08:00:2b:01:02:03:04:05"], &["08:00:2b:01:02:03"]),
-            ("tsvector", &["'a':1 'b':2", "cat", "a:16383A"], &["a b a", "a:16384 b:1", "a\u{3000}b"]),
+            ("inet", &["10.0.0.1", "10.0.0.1/8", "::1"], &["10/8", "10.1/16"]),
             ("numeric(5,2)[]", &["{{1.25,NULL},{2,3}}", "{}", "[2:3]={1,2}"], &["{1.255}", "{\"1.255\"}"]),
             ("varchar(3)[]", &["{abc,\"a,b\"}"], &["{\"abc  \"}", "{abcd}"]),
             ("real[]", &["{0.5,1.1}"], &["{0.123456789}"]),
             ("timestamp[]", &["{2024-01-02 03:04:05,\"2024-01-02 03:04:05.5\"}"], &["{2024-01-02T03:04:05Z}", "{now}"]),
             ("bytea[]", &["{\"\\\\x00ff\"}"], &["{abc}"]),
+            ("tsmultirange", &["{[2024-01-01 00:00:00,2024-01-02)}"], &["{[2024-01-01,2024-01-01 00:00:00),[2024-01-02,)}"]),
             ("tsrange", &["[2024-01-01 00:00:00,2024-01-02)", "empty", "(,)"], &["[2024-01-01 00:00:00.1234567,)", "[today,)"]),
-            ("daterange", &["[2024-01-01,2024-02-01)"], &["[2024-01-01 10:00:00,)"]),
+            ("name[]", &["{a;b}"], &["{xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx;yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy}"]),
+            (
+                "daterange",
+                &["[2024-01-01,2024-02-01)", "[2024-01-01,2024-01-01]"],
+                &["[2024-01-01 10:00:00,)", "[2024-01-01,2024-01-01)", "(2024-01-01,2024-01-02)"],
+            ),
         ] {
             kept.iter().for_each(|text| assert!(!changes(sql, text), "{sql} keeps {text}"));
             changed.iter().for_each(|text| assert!(changes(sql, text), "{sql} changes {text}"));

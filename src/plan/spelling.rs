@@ -8,12 +8,7 @@ pub fn is_same(given: &str, back: &str, ordered: bool) -> bool {
     if given == back {
         return true;
     }
-    let (Some(mut given), Some(mut back)) = (parts(given), parts(back)) else { return false };
-    if !ordered {
-        given.sort();
-        back.sort();
-    }
-    given == back
+    parts(given, ordered).is_some_and(|given| Some(given) == parts(back, ordered))
 }
 
 /// What a text says, part by part.
@@ -27,10 +22,18 @@ enum Part {
     Inner(Vec<Part>),
 }
 
-const SIGNS: &str = ",;(){}[]<>=";
+/// The signs that part what is within a bracket, or within none. Others are of the words: a row or an array quotes none for their sake.
+fn signs(open: Option<&char>) -> &'static str {
+    match open {
+        Some('(') => ",()",
+        Some('{') => ",{}",
+        Some('[') => ",()[]",
+        _ => ",;(){}[]<>=",
+    }
+}
 
-/// None where a quotation has no end.
-fn parts(text: &str) -> Option<Vec<Part>> {
+/// None where a quotation has no end. Without an order the parts are sorted, and blanks part them too, and single quotes are none of them.
+fn parts(text: &str, ordered: bool) -> Option<Vec<Part>> {
     let (mut parts, mut open) = (Vec::new(), Vec::new());
     let (mut word, mut quoted) = (String::new(), false);
     let mut chars = text.chars().peekable();
@@ -51,8 +54,8 @@ fn parts(text: &str) -> Option<Vec<Part>> {
                     }
                 }
             }
-            sign if SIGNS.contains(sign) => {
-                parts.extend(part(&std::mem::take(&mut word), std::mem::take(&mut quoted), open.last() == Some(&'(')));
+            sign if signs(open.last()).contains(sign) => {
+                add(&std::mem::take(&mut word), std::mem::take(&mut quoted), open.last(), ordered, &mut parts);
                 parts.push(Part::Sign(sign));
                 match sign {
                     '(' | '[' | '{' => open.push(sign),
@@ -65,28 +68,36 @@ fn parts(text: &str) -> Option<Vec<Part>> {
             other => word.push(other),
         }
     }
-    parts.extend(part(&word, quoted, false));
+    add(&word, quoted, None, ordered, &mut parts);
+    if !ordered {
+        parts.sort();
+    }
     Some(parts)
 }
 
-/// A part between signs; in the parentheses of a row its blanks are its own.
-fn part(word: &str, quoted: bool, in_row: bool) -> Option<Part> {
-    if quoted {
-        return Some(match parts(word).filter(|parts| parts.len() > 1) {
-            Some(inner) => Part::Inner(inner),
-            None => number(word).unwrap_or_else(|| Part::Word(word.to_string())),
-        });
+/// What is said between signs; in the parentheses of a row its blanks are its own.
+fn add(word: &str, quoted: bool, open: Option<&char>, ordered: bool, parts: &mut Vec<Part>) {
+    let in_row = open == Some(&'(');
+    let said = if quoted || in_row { word } else { word.trim() };
+    if !quoted {
+        if said.is_empty() {
+            return;
+        }
+        if word.trim().eq_ignore_ascii_case("null") {
+            return parts.push(Part::Nothing);
+        }
+        if !ordered && open.is_none() {
+            return parts.extend(said.split_whitespace().map(|word| Part::Word(word.replace('\'', ""))));
+        }
     }
-    let said = word.trim();
-    match said {
-        "" if !in_row || word.is_empty() => None,
-        _ if said.eq_ignore_ascii_case("null") => Some(Part::Nothing),
-        // Blanks before a number are none of a text that could lose them.
-        _ => Some(number(if in_row { word.trim_start() } else { said }).unwrap_or_else(|| {
-            let word = if in_row { word } else { said };
-            Part::Word(word.to_string())
-        })),
+    // Blanks before a number are none of a text that could lose them.
+    // Keys, values and words without an order are texts.
+    if let Some(number) = number(if quoted { word } else { said.trim_start() }).filter(|_| ordered) {
+        return parts.push(number);
     }
+    // What stands in brackets may have parts of its own, in quotes or without.
+    let inner = if quoted || open.is_some() { self::parts(said, ordered).filter(|inner| inner.len() > 1) } else { None };
+    parts.push(inner.map_or_else(|| Part::Word(said.to_string()), Part::Inner));
 }
 
 /// A number that loses nothing but zeros after its point when it is written anew.
@@ -117,6 +128,9 @@ mod tests {
         }
         assert!(is_same("b=>1, aa=>NULL", "\"b\"=>\"1\", \"aa\"=>NULL", false));
         assert!(is_same("bb=>1,a=>2", "\"a\"=>\"2\", \"bb\"=>\"1\"", false));
+        assert!(is_same("{\"bb=>1,a=>2\"}", "{\"\\\"a\\\"=>\\\"2\\\", \\\"bb\\\"=>\\\"1\\\"\"}", false));
+        assert!(is_same("(\"a=>b\",b)", "(a=>b,b)", true) && is_same("{a=>b}", "{\"a=>b\"}", true));
+        assert!(is_same("'b:y' cat", "'b:y' 'cat'", false) && is_same("b:2 a:1", "'a':1 'b':2", false));
     }
 
     #[test]
@@ -138,6 +152,8 @@ mod tests {
             assert!(!is_same(given, back, true), "{given} {back}");
         }
         assert!(!is_same("a=>1, a=>2", "\"a\"=>\"1\"", false));
+        assert!(!is_same("{\"a=>1, a=>2\"}", "{\"\\\"a\\\"=>\\\"1\\\"\"}", false));
+        assert!(!is_same("a:1A,1B", "'a':1A", false) && !is_same("a:1 a:1", "'a':1", false) && !is_same("a b a", "'a' 'b'", false));
         assert!(!is_same("a=>1, a=>1", "\"a\"=>\"1\"", false));
     }
 }

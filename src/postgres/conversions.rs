@@ -71,7 +71,7 @@ impl Types {
             (element, 0) => Some(Rounding::Elements(part(element, typmod))),
             (_, bound) => Some(Rounding::Bounds(part(bound, -1))),
         };
-        Conversion { rounding, ..Conversion::new(kind(oid, &known.name, typmod)) }
+        Conversion { rounding, ..Conversion::new(kind(oid, typmod)) }
     }
 
     /// What a type that is made of no others does to values.
@@ -86,7 +86,9 @@ impl Types {
                 None => Rounding::Interval(digits.unwrap_or(6)),
             }),
             790 => Some(Rounding::Decimals(self.money_digits)),
-            _ if kind(oid, name, typmod) != TypeKind::Other => None,
+            _ if kind(oid, typmod) != TypeKind::Other => None,
+            // It keeps every text, and compares it in a way of its own.
+            _ if oid >= FIRST_OF_USERS && name == "citext" => None,
             // What is a key twice is one pair less; the pairs come in an order of its own.
             _ if oid >= FIRST_OF_USERS && name == "hstore" => Some(Rounding::Asked { ordered: false }),
             _ if oid < FIRST_OF_USERS && (RESPELLED.contains(&name) || name.starts_with("reg") && name != "regtype") => None,
@@ -115,7 +117,7 @@ pub async fn named_types(client: &impl GenericClient, names: &[&str]) -> Result<
 }
 
 /// Types of PostgreSQL's own that may write a value in another way, and take none for another; so do those that name its objects.
-const RESPELLED: [&str; 7] = ["inet", "macaddr", "bit", "varbit", "pg_lsn", "tsquery", "jsonpath"];
+const RESPELLED: [&str; 6] = ["macaddr", "bit", "varbit", "pg_lsn", "tsquery", "jsonpath"];
 
 /// From this number on types are those of extensions and users, whatever they are called.
 const FIRST_OF_USERS: u32 = 16_384;
@@ -130,8 +132,8 @@ fn smallest_field(typmod: i32) -> Option<Unit> {
     SMALLEST_FIRST.iter().find(|(bit, _)| !has_seconds && fields & bit != 0).map(|(_, unit)| *unit)
 }
 
-/// The kind of a base type by its number, which is the same on every server, or for those of extensions by name.
-fn kind(oid: u32, name: &str, typmod: i32) -> TypeKind {
+/// The kind of a base type by its number, which is the same on every server.
+fn kind(oid: u32, typmod: i32) -> TypeKind {
     // A length is stored with four bytes of header.
     let length = u32::try_from(typmod - 4).ok().filter(|_| typmod >= 4);
     match oid {
@@ -154,7 +156,6 @@ fn kind(oid: u32, name: &str, typmod: i32) -> TypeKind {
         2950 => TypeKind::Uuid,
         114 => TypeKind::Json,
         3802 => TypeKind::Jsonb,
-        _ if name == "citext" => TypeKind::TEXT,
         _ => TypeKind::Other,
     }
 }

@@ -194,10 +194,14 @@ const GIVEN: &[Given] = &[
     ("point", &["'(0.1,2)'"], &["'(0.12345678901234567891,2)'"]),
     ("line", &["'{1,2,3}'"], &["'[(0,0),(1,1)]'"]),
     ("xml", &["'<a b=\"c\"/>'", "'<?xml-stylesheet href=\"a\"?><a/>'"], &["'<?xml version=\"1.0\" encoding=\"UTF-8\"?><a/>'"]),
-    ("inet", &["'10.0.0.1/8'", "'::1'"], &[]),
+    ("inet", &["'10.0.0.1/8'", "'::1'"], &["'10/8'", "'10.1/16'"]),
     ("cidr", &["'10.0.0.0/8'"], &["'10'", "'10.1'"]),
     ("macaddr8", &["'08:00:2b:01:02:03:04:05'"], &["'08:00:2b:01:02:03'"]),
-    ("tsvector", &["'''a'':1 ''b'':2'", "'a:1,2 b:1 a:3'"], &["'a b a'", "'a:16384 b:1'", "'a:1,1'", "'a:1A ''a'':1B'"]),
+    (
+        "tsvector",
+        &["'''a'':1 ''b'':2'", "'b:2 a:1'", "'cat'"],
+        &["'a b a'", "'a:16384 b:1'", "'a:1,1'", "'a:1A ''a'':1B'", "'a:1A,1B'", "'a:1 a:1'"],
+    ),
     ("tsrange", &["'[2024-01-01 00:00:00,2024-01-02)'", "'empty'"], &["'[2024-01-01 00:00:00.1234567,)'", "'[yesterday,)'"]),
     ("daterange", &["'[2024-01-01,2024-02-01)'"], &["'[2024-01-01 10:00:00,)'"]),
     ("numrange", &["'[1.10,2)'"], &[]),
@@ -235,6 +239,51 @@ const GIVEN: &[Given] = &[
     ("macaddr", &["'08-00-2b-01-02-03'"], &[]),
     ("regtype", &["'int4'"], &["'varchar(5)'"]),
     ("regclass", &["'pg_class'"], &[]),
+    ("int4range", &["'[5,6)'", "'[5,5]'", "'empty'", "'(7,9)'"], &["'[5,5)'", "'(7,8)'"]),
+    ("numrange", &["'[1.0,1.00]'"], &["'[1.0,1.00)'"]),
+    ("datemultirange", &["'{[2024-01-01,2024-01-02)}'"], &["'{[2024-01-01,2024-01-02),[2024-02-01,2024-02-01)}'"]),
+    ("interval(0)", &["'PT1S'"], &["'PT14e-1S'", "'PT1e-7S'", "'P1e-1Y'"]),
+    ("name[]", &["'{a;b}'"], &["printf('{%.40c;%.40c}', 'x', 'y')"]),
+    ("point", &["'(1,2)'"], &["'(0x1.23456789abcdef12p0,1)'"]),
+    ("hstore[]", &["'{\"bb=>1,a=>2\"}'", "'{a=>b}'"], &["'{\"a=>1,a=>2\"}'"]),
+    ("box[]", &["'{(1,1),(0,0);(2,2),(1,1)}'"], &["'{(0.12345678901234567891,1),(0,0)}'"]),
+    ("entry", &["'(,,\"=>\")'"], &[]),
+];
+
+/// Which of the values that are kept are written in another way there: the type, as they came, and as PostgreSQL shows them.
+const SPELLED: &[(&str, &str, &str)] = &[
+    ("real", "16777216", "1.6777216e+07"),
+    ("numeric(5,2)[]", "{{1.25},{2}}", "{{1.25},{2.00}}"),
+    ("timestamptz(3)", "2024-01-02 03:04:05.123Z", "2024-01-02 03:04:05.123+00"),
+    ("time(0)", "10:00", "10:00:00"),
+    ("timetz(0)", "10:00:00Z", "10:00:00+00"),
+    ("interval", "P1DT1.5S", "1 day 00:00:01.5"),
+    ("interval", "1.5 seconds", "00:00:01.5"),
+    ("interval year to month", "-3 months", "-3 mons"),
+    ("tstzrange", "[2024-01-01 00:00:00Z,infinity)", "[\"2024-01-01 00:00:00+00\",infinity)"),
+    ("money", "1.25", "$1.25"),
+    ("money", "-3", "-$3.00"),
+    ("inet", "::1", "::1/128"),
+    ("tsvector", "b:2 a:1", "'a':1 'b':2"),
+    ("tsvector", "cat", "'cat'"),
+    ("tsrange", "[2024-01-01 00:00:00,2024-01-02)", "[\"2024-01-01 00:00:00\",\"2024-01-02 00:00:00\")"),
+    ("entry", "(1.50,\"2024-01-02 03:04:05\",ab)", "(1.5,\"2024-01-02 03:04:05\",ab)"),
+    ("entry[]", "{\"(1.0,,x)\"}", "{\"(1,,x)\"}"),
+    ("entries", "{\"(1.0,,x)\"}", "{\"(1,,x)\"}"),
+    ("hstore", "bb=>1, a=>NULL", "\"a\"=>NULL, \"bb\"=>\"1\""),
+    ("cube", "0.1", "(0.1)"),
+    ("pg_lsn", "0/16b3748", "0/16B3748"),
+    ("tsquery", "a & b", "'a' & 'b'"),
+    ("jsonpath", "$.a", "$.\"a\""),
+    ("int4multirange", "{[1,2], [5,)}", "{[1,3),[5,)}"),
+    ("macaddr", "08-00-2b-01-02-03", "08:00:2b:01:02:03"),
+    ("regtype", "int4", "integer"),
+    ("int4range", "[5,5]", "[5,6)"),
+    ("int4range", "(7,9)", "[8,9)"),
+    ("interval(0)", "PT1S", "00:00:01"),
+    ("hstore[]", "{\"bb=>1,a=>2\"}", "{\"\\\"a\\\"=>\\\"2\\\", \\\"bb\\\"=>\\\"1\\\"\"}"),
+    ("hstore[]", "{a=>b}", "{\"\\\"a\\\"=>\\\"b\\\"\"}"),
+    ("entry", "(,,\"=>\")", "(,,=>)"),
 ];
 
 /// What the types above need.
@@ -285,6 +334,21 @@ fn arrives_or_is_named(case: &Case, database: &Database, flags: &str) {
         let there = database.value(&format!("SELECT count(*) FROM t{number}"));
         if set_aside != wanted || there != kept.len().to_string() {
             wrong.push(format!("{sql}: {set_aside:?} instead of {wanted:?}, {there} rows"));
+        }
+    }
+    for (number, (sql, kept, _)) in GIVEN.iter().enumerate() {
+        let came = |literal: &&str| match literal.strip_prefix('\'') {
+            Some(text) => text[..text.len() - 1].replace("''", "'"),
+            None => literal.to_string(),
+        };
+        let spelled = |text: String| match SPELLED.iter().find(|(known, given, _)| (known, *given) == (sql, text.as_str())) {
+            Some((_, _, there)) => there.to_string(),
+            None => text,
+        };
+        let expected: Vec<String> = kept.iter().map(|literal| spelled(came(literal))).collect();
+        let there = database.rows(&format!("SELECT v::text FROM t{number} ORDER BY id"));
+        if there != expected {
+            wrong.push(format!("{sql}: {there:?} instead of {expected:?}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -390,5 +454,53 @@ fn money_is_what_it_was_where_a_comma_is_the_point() {
         assert_eq!(report["outcome"], "rejected", "{report:#}");
         assert_eq!(server.rows("SELECT m::numeric, t::numeric FROM price ORDER BY id"), ["1.00|1.00", "1.50|-2.25", "1000.00|1000.00"]);
         assert_eq!(case.run(&format!("verify {{source}} --to {url} --json")).exit(0).json()["outcome"], "identical", "{locale}");
+    }
+}
+
+#[test]
+fn a_type_that_compares_in_its_own_way_is_none_that_views_are_said_in() {
+    let source = "CREATE TABLE t(id INTEGER PRIMARY KEY, n TEXT); INSERT INTO t VALUES (1, 'abc'), (2, 'ABC'); CREATE VIEW v AS SELECT id FROM t WHERE n = 'abc'";
+    for (name, types, mapped) in
+        [("given", "citext", false), ("mapped", "citext", true), ("given domain", "loose", false), ("mapped domain", "loose", true)]
+    {
+        let database = Database::fresh();
+        database.execute("CREATE EXTENSION citext; CREATE DOMAIN loose AS citext");
+        if !mapped {
+            database.execute(&format!("CREATE TABLE t(id bigint PRIMARY KEY, n {types})"));
+        }
+        let case = Case::new(name).source_sql(source).database(&database);
+        std::fs::write(
+            case.dir().join("m.toml"),
+            if mapped { format!("[tables.t.columns.n]\ntype = \"{types}\"\n") } else { String::new() },
+        )
+        .unwrap();
+        let (plan, report) = foretold(&case, &database, "--mapping {dir}/m.toml");
+        for report in [&plan, &report] {
+            assert!(said(report, &["view_missing"]).contains(&"loss view_missing v".to_string()), "{name}: {report:#}");
+        }
+        assert_eq!(database.rows("SELECT n FROM t ORDER BY id"), ["abc", "ABC"], "{name}");
+        assert_eq!(database.value("SELECT count(*) FROM pg_views WHERE viewname = 'v'"), "0", "{name}");
+    }
+}
+
+#[test]
+fn keys_over_types_that_call_more_values_equal_are_tried() {
+    for (types, values) in
+        [("citext", ["abc", "ABC"]), ("inet", ["10.0.0.1", "10.0.0.1/32"]), ("moment", ["2024-01-02 03:04:05", "2024-01-02T03:04:05"])]
+    {
+        let database = Database::fresh();
+        database.execute("CREATE EXTENSION citext; CREATE DOMAIN moment AS timestamp");
+        let [first, second] = values;
+        let source = format!(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n TEXT UNIQUE); INSERT INTO t VALUES (1, '{first}'), (2, '{second}');
+             CREATE TABLE u(n TEXT PRIMARY KEY); INSERT INTO u VALUES ('{first}'), ('{second}')"
+        );
+        let case = Case::new(types).source_sql(&source).database(&database);
+        let columns = format!("[tables.t.columns.n]\ntype = \"{types}\"\n[tables.u.columns.n]\ntype = \"{types}\"\n");
+        std::fs::write(case.dir().join("m.toml"), columns).unwrap();
+        let (plan, report) = foretold(&case, &database, "--mapping {dir}/m.toml");
+        for report in [&plan, &report] {
+            assert_eq!(said(report, &["unique_missing", "primary_key_missing"]).len(), 2, "{types}: {report:#}");
+        }
     }
 }

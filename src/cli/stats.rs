@@ -120,28 +120,31 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             watching.watch(args.count, &shown, ui).await
         }
         (None, Some(over)) => {
-            let observer = connect(&address).await?;
             let mut samples = Samples::new(stats);
-            Looking::settle(&observer).await.context(READ)?;
-            samples.take(&observer, &options, &neighbours).await?;
-            tokio::time::sleep(over).await;
-            let found = samples.take(&observer, &options, &neighbours).await?;
+            let found = match reach(&address, &neighbours, &samples).await? {
+                Reached::Server(observer, _) => {
+                    Looking::settle(&observer).await.context(READ)?;
+                    samples.take(&observer, &options, &neighbours).await?;
+                    tokio::time::sleep(over).await;
+                    samples.take(&observer, &options, &neighbours).await?
+                }
+                Reached::Around(around, error) => {
+                    samples.take_around(&around, &error);
+                    tokio::time::sleep(over).await;
+                    samples.take_around(&neighbours.look().await, &error)
+                }
+            };
             sheets(ui, &found, &shown)?;
             Ok(exit(&found))
         }
         (None, None) => {
-            // At once: each may hang.
-            let (observer, around) = tokio::join!(Observer::connect(&address, NAME), neighbours.look());
-            let found = match observer {
-                Ok(observer) => {
+            let samples = Samples::new(stats.clone());
+            let found = match reach(&address, &neighbours, &samples).await? {
+                Reached::Server(observer, around) => {
                     let look = Look { observer: &observer, options: &options, around: &around, looking: None };
                     observer.together(read_all(stats, &look)).await?
                 }
-                // Who asks for pools and caches while the server is down asks because of it.
-                Err(error) if is_passing(&error) && stats.iter().any(|stat| stat.is_known_without_server(&around)) => {
-                    stats.into_iter().map(|stat| stat.sheet_without_server(&around, &error)).collect()
-                }
-                Err(error) => return Err(error).context(READ),
+                Reached::Around(around, error) => stats.into_iter().map(|stat| stat.sheet_without_server(&around, &error)).collect(),
             };
             sheets(ui, &found, &shown)?;
             Ok(exit(&found))
@@ -179,8 +182,25 @@ const NAME: &str = "candlefish stats";
 
 const READ: &str = "read the statistics";
 
-async fn connect(address: &Address) -> Result<Observer> {
-    Observer::connect(address, NAME).await.context(READ)
+/// Who answers.
+enum Reached {
+    /// And what those around it say.
+    Server(Observer, Around),
+    /// The server does not, and why; who stands around it does.
+    Around(Around, Error),
+}
+
+/// # Errors
+/// The server does not answer, nor does anybody around it that was asked about.
+async fn reach(address: &Address, neighbours: &Neighbours, samples: &Samples) -> Result<Reached> {
+    // At once: each may hang.
+    let (observer, around) = tokio::join!(Observer::connect(address, NAME), neighbours.look());
+    match observer {
+        Ok(observer) => Ok(Reached::Server(observer, around)),
+        // Who asks for pools and caches while the server is down asks because of it.
+        Err(error) if is_passing(&error) && samples.are_known_without_server(&around) => Ok(Reached::Around(around, error)),
+        Err(error) => Err(error).context(READ),
+    }
 }
 
 /// What stands around the server, as far as the chosen statistics are about it.
@@ -212,7 +232,16 @@ impl Watching<'_> {
             bail!(failure.hint("Use --json: one document a line."));
         }
         let mut samples = Samples::new(self.stats.to_vec());
-        let mut link = self.begin(ui).await?;
+        let mut link = match reach(self.address, self.neighbours, &samples).await? {
+            Reached::Server(observer, _) => {
+                Looking::settle(&observer).await.context(READ)?;
+                Link::Up(observer)
+            }
+            Reached::Around(_, error) => {
+                ui.warn(&format!("{}; connecting again", sentence(&error)));
+                Link::Down(Looker::new(NAME))
+            }
+        };
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last = Exit::Good;
@@ -254,23 +283,6 @@ impl Watching<'_> {
         }
         Ok(last)
     }
-
-    /// # Errors
-    /// The server does not answer, nor does anybody around it that was asked about.
-    async fn begin(&self, ui: &Ui) -> Result<Link> {
-        let (observer, around) = tokio::join!(Observer::connect(self.address, NAME), self.neighbours.look());
-        match observer {
-            Ok(observer) => {
-                Looking::settle(&observer).await.context(READ)?;
-                Ok(Link::Up(observer))
-            }
-            Err(error) if is_passing(&error) && self.stats.iter().any(|stat| stat.is_known_without_server(&around)) => {
-                ui.warn(&format!("{}; connecting again", sentence(&error)));
-                Ok(Link::Down(Looker::new(NAME)))
-            }
-            Err(error) => Err(error).context(READ),
-        }
-    }
 }
 
 /// The connection of a watch.
@@ -304,16 +316,25 @@ impl Samples {
         let look = Look { observer, options, around: &around, looking: Some(looking) };
         let sample = async {
             looking.begin(observer).await.context("see who looks")?;
-            let found = take_each(stats, &look).await?;
+            let mut found = take_each(stats, &look).await?;
             looking.end(observer).await.context("see what looking costs")?;
+            if looking.is_untold() {
+                for sheet in found.iter_mut().filter(|sheet| matches!(sheet.stat, "cache-hit" | "io")) {
+                    sheet.notes.push("what this watch itself reads could not be asked for, and is among what is shown".to_string());
+                }
+            }
             Ok(found)
         };
         observer.together(sample).await
     }
 
+    fn are_known_without_server(&self, around: &Around) -> bool {
+        self.stats.iter().any(|(stat, ..)| stat.is_known_without_server(around))
+    }
+
     /// What is known without the server; nothing where nobody around it answers. What the server would say goes on from its last sample.
     fn take_around(&mut self, around: &Around, error: &Error) -> Vec<Sheet> {
-        if !self.stats.iter().any(|(stat, ..)| stat.is_known_without_server(around)) {
+        if !self.are_known_without_server(around) {
             return Vec::new();
         }
         let sheet = |(stat, rates, taken): &mut (&'static Stat, Rates, Option<Instant>)| {

@@ -21,34 +21,48 @@ pub const SLOTS: Check = Check {
     },
 };
 
-/// Of slots that nobody uses, and those that are lost, which come first: name, literal, lost, bytes retained.
+/// A consumer that is away for a moment is no fault, nor is one that is a little behind.
+const IDLE_BYTES: f64 = 64e6;
+const ACTIVE_BYTES: f64 = 1e9;
+
+/// Those that are lost come first: name, literal, lost, bytes retained, why it was invalidated, and whether somebody uses it.
 fn judge_slots(rows: &[Vec<Cell>], is_unlimited: bool) -> Found {
     let names = |rows: &[&Vec<Cell>]| few(&rows.iter().filter_map(|row| row[0].text()).collect::<Vec<_>>());
     let drop = |row: &[Cell]| format!("SELECT pg_drop_replication_slot({});", row[1].text().unwrap_or_default());
-    let (lost, idle): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[2] == Cell::Bool(true));
-    match (lost.first(), idle.first()) {
-        (Some(first), _) => Found::error(
-            names(&lost),
-            "these are lost: the WAL from which their consumers would go on is gone",
+    let bytes = |row: &[Cell]| row[3].number().unwrap_or_default();
+    let keeps = |row: &[Cell]| row[3].number().map_or(String::new(), |bytes| format!(": the first keeps {:.0} MB", bytes / 1e6));
+    let (lost, there): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[2] == Cell::Bool(true));
+    let (active, idle): (Vec<&Vec<Cell>>, Vec<&Vec<Cell>>) = there.into_iter().partition(|row| row[5] == Cell::Bool(true));
+    let stuck: Vec<&Vec<Cell>> = active.into_iter().filter(|row| bytes(row) >= ACTIVE_BYTES).collect();
+    let large: Vec<&Vec<Cell>> = idle.iter().filter(|row| bytes(row) >= IDLE_BYTES).copied().collect();
+    if let Some(first) = lost.first() {
+        let why = match first[4].text() {
+            None | Some("wal_removed") => "these are lost: the WAL from which their consumers would go on is gone".to_string(),
+            Some(reason) => format!("these were invalidated ({reason}): their consumers cannot go on"),
+        };
+        let remedy = format!(
+            "-- its consumer (a standby, a subscription) has to be made anew; once nobody uses the slot any more:\n{}",
+            drop(first)
+        );
+        return Found::error(names(&lost), why, remedy);
+    }
+    match (large.first(), stuck.first()) {
+        (Some(first), _) if is_unlimited => Found::warning(
+            format!("{}{}", names(&large), keeps(first)),
+            "nobody uses these, and max_slot_wal_keep_size is -1: the WAL that they keep grows until the disk is full",
             format!(
-                "-- its consumer (a standby, a subscription) has to be made anew; once nobody uses the slot any more:\n{}",
+                "-- connect its consumer again; only where it never comes back (it could not go on without the slot):\n{}\n\
+                 -- or let no slot keep more than the disk bears: ALTER SYSTEM SET max_slot_wal_keep_size",
                 drop(first)
             ),
         ),
-        (None, Some(first)) if is_unlimited => {
-            let retained = first[3].number().map_or(String::new(), |bytes| format!(": the first keeps {:.0} MB", bytes / 1e6));
-            Found::warning(
-                format!("{}{retained}", names(&idle)),
-                "nobody uses these, and max_slot_wal_keep_size is -1: the WAL that they keep grows until the disk is full",
-                format!(
-                    "-- connect its consumer again; only where it never comes back (it could not go on without the slot):\n{}\n\
-                     -- or let no slot keep more than the disk bears: ALTER SYSTEM SET max_slot_wal_keep_size",
-                    drop(first)
-                ),
-            )
-        }
-        (None, Some(_)) => Found::ok(names(&idle), "nobody uses these; max_slot_wal_keep_size limits the WAL that they keep"),
-        (None, None) => Found::ok("", "no slot keeps WAL for nobody"),
+        (_, Some(first)) => Found::warning(
+            format!("{}{}", names(&stuck), keeps(first)),
+            "somebody uses these, and is far behind: the WAL that they keep grows for as long as that lasts",
+            "Look at the consumer (its log, a conflict, a long transaction there); `candlefish stats replication --watch` shows whether it comes nearer.",
+        ),
+        (Some(_), None) => Found::ok(names(&large), "nobody uses these; max_slot_wal_keep_size limits the WAL that they keep"),
+        (None, None) => Found::ok(names(&idle), "no slot keeps much WAL for nobody"),
     }
 }
 
@@ -96,13 +110,25 @@ mod tests {
 
     #[test]
     fn slots_that_keep_wal_for_nobody() {
-        let row = |name: &str, is_lost: bool| vec![name.into(), Cell::Text(format!("'{name}'")), Cell::Bool(is_lost), Cell::Int(3 << 20)];
-        let both = judge_slots(&[row("gone", true), row("idle", false)], true);
+        let row = |name: &str, is_lost: bool, megabytes: i64, reason: Option<&str>, is_active: bool| {
+            let texts = [Cell::from(name), Cell::Text(format!("'{name}'"))];
+            let rest = [Cell::Bool(is_lost), Cell::Int(megabytes * 1_000_000), reason.map(str::to_string).into(), Cell::Bool(is_active)];
+            texts.into_iter().chain(rest).collect::<Vec<Cell>>()
+        };
+        let both = judge_slots(&[row("gone", true, 300, None, false), row("idle", false, 300, None, false)], true);
         assert_eq!((both.verdict, both.value.as_str()), (Verdict::Error, "gone"));
-        let idle = judge_slots(&[row("idle", false)], true);
-        assert_eq!((idle.verdict, idle.value.as_str()), (Verdict::Warning, "idle: the first keeps 3 MB"));
+        let timed_out = judge_slots(&[row("gone", true, 0, Some("idle_timeout"), false)], true);
+        assert!(timed_out.verdict == Verdict::Error && timed_out.why.contains("invalidated (idle_timeout)"));
+        let idle = judge_slots(&[row("idle", false, 300, None, false)], true);
+        assert_eq!((idle.verdict, idle.value.as_str()), (Verdict::Warning, "idle: the first keeps 300 MB"));
         assert!(idle.remedy.unwrap().contains("\nSELECT pg_drop_replication_slot('idle');\n"));
-        assert_eq!(judge_slots(&[row("idle", false)], false).verdict, Verdict::Ok);
+        assert_eq!(judge_slots(&[row("idle", false, 300, None, false)], false).verdict, Verdict::Ok);
+        // Away for a moment.
+        assert_eq!(judge_slots(&[row("idle", false, 3, None, false)], true).verdict, Verdict::Ok);
+        // Used, and far behind, or not.
+        let stuck = judge_slots(&[row("stuck", false, 5000, None, true)], false);
+        assert_eq!((stuck.verdict, stuck.value.as_str()), (Verdict::Warning, "stuck: the first keeps 5000 MB"));
+        assert_eq!(judge_slots(&[row("near", false, 300, None, true)], true).verdict, Verdict::Ok);
         assert_eq!(judge_slots(&[], true).verdict, Verdict::Ok);
     }
 

@@ -25,7 +25,7 @@ use crate::monitor::{Monitor, Sample};
 const HELD: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The shape of the file; another one is begun anew.
+/// The shape of the file; another one is begun anew. [`is_ours`] knows how one of it begins.
 const VERSION: u32 = 1;
 
 /// Whoever goes on with what another left, and after what silence, in milliseconds, it says nothing about now: then samples are forgotten, and
@@ -114,11 +114,14 @@ impl Left {
     }
 }
 
-/// What a crash leaves of what [`StateFile::save`] has written: its beginning, or nothing, be it zeros.
+/// What a crash leaves of what [`StateFile::save`] has written: its beginning, perhaps with zeros behind it, or nothing. Others, too, begin their files with
+/// a version.
 fn is_ours(bytes: &[u8]) -> bool {
-    const BEGINS: &[u8] = b"{\"version\":";
-    let is_nothing = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
-    is_nothing || bytes.starts_with(BEGINS) || BEGINS.starts_with(bytes)
+    const BEGINS: &[u8] = b"{\"version\":1,\"at\":";
+    let is_nothing = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
+    let length = bytes.iter().rposition(|byte| !is_nothing(byte)).map_or(0, |last| last + 1);
+    let written = &bytes[..length];
+    written.starts_with(BEGINS) || BEGINS.starts_with(written)
 }
 
 impl StateFile {

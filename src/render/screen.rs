@@ -31,6 +31,8 @@ struct Drawing {
 
 #[derive(Default)]
 struct Ahead {
+    /// What makes the terminal ready: no frame takes its place.
+    first: Option<&'static str>,
     /// The newest frame: one that was not drawn in time is nobody's to see.
     frame: Option<String>,
     /// What puts the terminal back, after which nothing is drawn.
@@ -63,7 +65,8 @@ impl Screen {
         let thread = drawing.clone();
         std::thread::spawn(move || thread.draw(&terminal));
         let screen = Screen { before, drawing };
-        screen.draw("\x1b[?1049h\x1b[?25l\x1b[2J")?;
+        screen.drawing.ahead().first = Some("\x1b[?1049h\x1b[?25l\x1b[2J");
+        screen.drawing.changed.notify_all();
         Ok(screen)
     }
 
@@ -134,14 +137,15 @@ impl Drawing {
         while !is_last {
             let mut ahead = self.ahead();
             let text = loop {
-                let frame = ahead.frame.take();
+                let (first, frame) = (ahead.first.take(), ahead.frame.take());
                 if let Some(last) = ahead.last {
                     is_last = true;
-                    break frame.unwrap_or_default() + last;
+                    break first.unwrap_or_default().to_string() + &frame.unwrap_or_default() + last;
                 }
-                match frame {
-                    Some(frame) => break frame,
-                    None => ahead = self.changed.wait(ahead).unwrap_or_else(PoisonError::into_inner),
+                match (first, frame) {
+                    (Some(first), frame) => break first.to_string() + &frame.unwrap_or_default(),
+                    (None, Some(frame)) => break frame,
+                    (None, None) => ahead = self.changed.wait(ahead).unwrap_or_else(PoisonError::into_inner),
                 }
             };
             drop(ahead);

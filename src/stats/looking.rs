@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Cell;
@@ -29,6 +29,8 @@ struct State {
     pending: Option<Pending>,
     /// What has to be taken away of this sample's blocks: they are pending from before it. None where the server had no time to tell.
     base: Option<Blocks>,
+    /// The server had no time to tell what this sample has read.
+    is_untold: bool,
     /// By statistic, and column or statement.
     without: HashMap<(&'static str, String), Others>,
 }
@@ -68,14 +70,14 @@ impl Blocks {
 impl Pending {
     async fn read(observer: &Observer) -> Result<Self> {
         let answer = observer.ask(include_str!("queries/own_blocks.sql"), &[]).await?;
-        let number = |name: &str| answer.value(0, name).and_then(Cell::number).unwrap_or_default();
+        let number = |name: &str| answer.value(0, name).and_then(Cell::number).with_context(|| format!("the server does not tell {name}"));
         let blocks = Blocks {
-            hits: number("hits"),
-            reads: number("reads"),
-            database_hits: number("database_hits"),
-            database_reads: number("database_reads"),
+            hits: number("hits")?,
+            reads: number("reads")?,
+            database_hits: number("database_hits")?,
+            database_reads: number("database_reads")?,
         };
-        Ok(Pending { pid: number("pid"), blocks })
+        Ok(Pending { pid: number("pid")?, blocks })
     }
 
     /// What of `now`, at the beginning of a sample, the samples before have already counted as theirs.
@@ -131,6 +133,7 @@ impl Looking {
         let mut state = self.state();
         let before = state.pending.take();
         state.base = now.map(|now| Pending::counted_before(before, now));
+        state.is_untold = state.base.is_none();
         Ok(())
     }
 
@@ -144,8 +147,14 @@ impl Looking {
         if let (Some(base), Some(now)) = (state.base, now) {
             state.blocks = state.blocks.plus(now.blocks, 1.0).plus(base, -1.0);
         }
+        state.is_untold |= now.is_none();
         state.pending = now;
         Ok(())
+    }
+
+    /// What the last sample has read itself is not known, and not taken away.
+    pub fn is_untold(&self) -> bool {
+        self.state().is_untold
     }
 
     /// A connection is given up; its successor looks on.

@@ -34,6 +34,8 @@ pub const STAT: Stat = Stat {
             let parameters: [Parameter<'_>; 2] = [(&look.options.limit, Type::INT8), (&counting.of_writes, Type::BOOL)];
             let mut reading = counting.of(Reading::of_limited(look.ask(include_str!("queries/vacuum.sql"), &parameters).await?));
             look.note_hidden_sessions(&mut reading).await?;
+            let note = "of sessions those are named that have held old rows back for a minute, or for 10,000 transactions";
+            reading.notes.push(note.to_string());
             // What is shown does not grow from then on.
             reading.since = None;
             counting.note_writes(&mut reading);

@@ -217,6 +217,10 @@ async fn what_is_kept_for_nobody_is_found_and_let_go() {
     let case = Case::new("kept");
     let url = server.url();
     server.rows("SELECT pg_create_physical_replication_slot('idle', true)");
+    // Some segments of WAL, which is no longer little.
+    for _ in 0..5 {
+        server.rows("SELECT pg_logical_emit_message(false, 'some', 'WAL'); SELECT pg_switch_wal()");
+    }
     server.rows("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
     for (gid, row) in [("it''s 1", 1), ("second", 2), ("reads", 0)] {
         server.rows(&format!("BEGIN; SELECT FROM t WHERE false; UPDATE t SET id = id WHERE id = {row}; PREPARE TRANSACTION '{gid}'"));
@@ -433,6 +437,8 @@ fn what_has_died_is_missed() {
     }
     let pools = case.run(&format!("stats pools cache -d {url} --pooler {} --redis {}", of("POOLER_URL"), of("REDIS_URL"))).exit(0);
     assert!(pools.stderr.contains("PostgreSQL does not answer, and this is what others say"), "{pools}");
+    let over = case.run(&format!("stats cache --over 100ms --json -d {url} --redis {}", of("REDIS_URL"))).exit(0).json();
+    assert!(over["available"] == true && over["server_version"].is_null(), "{over:#}");
     // A watch as well, from the start on.
     let line = format!("stats pools activity --watch 200ms --count 1 --json -d {url} --pooler {}", of("POOLER_URL"));
     let watched = case.run(&line).exit(1);

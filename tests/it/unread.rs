@@ -90,9 +90,12 @@ fn a_slow_reader_has_all_of_it() {
     let mut child =
         command.args(["stats", "tables", "--limit", "10000", "--json", "-d", &database.url()]).stdout(Stdio::piped()).spawn().unwrap();
     wait_until_it_waits(child.id());
+    // Told to end it waits for its reader still, for some seconds from the last that was read on.
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    std::thread::sleep(Duration::from_secs(2));
     let mut text = String::new();
     std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut text).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!([Some(0), Some(143)].contains(&child.wait().unwrap().code()));
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(text.len() > 200_000 && document["rows"].as_array().unwrap().len() == 900, "{}", text.len());
 }

@@ -27,8 +27,8 @@ holders AS (
         nullif(a.application_name, '') AS application, coalesce(a.state, a.backend_type) AS state,
         extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds,
         CASE
-            -- What the server does by itself ends by itself.
-            WHEN a.backend_type <> 'client backend' OR a.xact_start >= clock_timestamp() - interval '1 minute' THEN NULL
+            -- What the server does by itself ends by itself; of whom this user may not look into nobody knows what would end it.
+            WHEN coalesce(a.backend_type, '') <> 'client backend' OR a.xact_start >= clock_timestamp() - interval '1 minute' THEN NULL
             WHEN a.state LIKE 'idle in transaction%' THEN format('SELECT pg_terminate_backend(%s)', a.pid)
             ELSE format('SELECT pg_cancel_backend(%s)', a.pid)
         END || CASE
@@ -38,31 +38,36 @@ holders AS (
             WHEN pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE') THEN ''
             -- A line's end in a name would end the comment.
             ELSE format(' -- as %s, as a superuser, or with pg_signal_backend', regexp_replace(quote_ident(a.usename), '[[:cntrl:]]', '?', 'g'))
-        END AS remedy
+        END AS remedy,
+        true AS is_session
     FROM pg_stat_activity a
     LEFT JOIN pg_roles r ON r.oid = a.usesysid
-    WHERE a.datname = current_database() AND a.backend_type NOT IN ('walsender', 'parallel worker') AND a.pid <> pg_backend_pid()
+    WHERE a.datname = current_database() AND coalesce(a.backend_type, '') NOT IN ('walsender', 'parallel worker') AND a.pid <> pg_backend_pid()
         AND a.pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
     UNION ALL
     SELECT 'standby ' || coalesce(nullif(s.application_name, ''), s.pid::text), age(s.backend_xmin), s.pid, s.usename::text, nullif(s.application_name, ''),
-        'hot_standby_feedback', NULL, '-- its oldest query holds them: end that one there, or set hot_standby_feedback = off there'
+        'hot_standby_feedback', NULL, '-- its oldest query holds them: end that one there, or set hot_standby_feedback = off there',
+        false
     FROM pg_stat_replication s
     UNION ALL
     SELECT 'prepared transaction ' || p.gid, age(p.transaction), NULL, p.owner::text, NULL, 'prepared',
         extract(epoch FROM clock_timestamp() - p.prepared)::float8,
-        regexp_replace(format('COMMIT PREPARED %1$L or ROLLBACK PREPARED %1$L', p.gid), '[[:cntrl:]]', '?', 'g') || ' -- ask the coordinator first'
+        regexp_replace(format('COMMIT PREPARED %1$L or ROLLBACK PREPARED %1$L', p.gid), '[[:cntrl:]]', '?', 'g') || ' -- ask the coordinator first', false
     FROM pg_prepared_xacts p
     WHERE p.database = current_database()
     UNION ALL
     -- What decodes holds the rows of catalogs alone.
     SELECT 'slot ' || s.slot_name, coalesce(age(s.xmin), age(s.catalog_xmin)), s.active_pid, NULL, NULL,
         CASE WHEN s.active THEN 'active' ELSE 'inactive' END || CASE WHEN s.xmin IS NULL THEN ', rows of catalogs alone' ELSE '' END, NULL,
-        CASE WHEN NOT s.active THEN format('SELECT pg_drop_replication_slot(%L) -- only where its consumer never comes back', s.slot_name) END
+        CASE WHEN NOT s.active THEN format('SELECT pg_drop_replication_slot(%L) -- only where its consumer never comes back', s.slot_name) END,
+        false
     FROM pg_replication_slots s
+    -- One that is lost holds nothing any more.
+    WHERE s.wal_status IS DISTINCT FROM 'lost'
 ),
--- One that nothing was changed after holds nothing.
+-- One that nothing was changed after holds nothing. Sessions come and go: those are named that have been in the way for a minute, or for many transactions.
 oldest AS (
-    SELECT * FROM holders WHERE xid_age > 0 ORDER BY xid_age DESC, seconds DESC NULLS LAST, name LIMIT 5
+    SELECT * FROM holders WHERE xid_age > 0 AND (NOT is_session OR seconds >= 60 OR xid_age >= 10000) ORDER BY xid_age DESC, seconds DESC NULLS LAST, name LIMIT 5
 )
 SELECT what, name, xid_age, wraparound_ratio, dead_est, due_at, dead_est / nullif(due_at, 0)::float8 AS due_ratio, vacuumed_seconds, phase, progress_ratio,
     pid, "user", application, state, transaction_seconds, remedy, found

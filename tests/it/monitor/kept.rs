@@ -22,7 +22,7 @@ fn a_damaged_state_file_is_put_aside_and_stops_nobody_for_ever() {
     let line = "monitor --once --rules rules.yaml --state-file state.json -d {url}";
     case.run(line).exit(0);
     let whole = std::fs::read(&state).unwrap();
-    let damages = [&b""[..], b" \n", &[0; 4096], &whole[..9], &whole[..whole.len() / 2], b"{\"version\":1,\xff", b"{\"version\": 1}"];
+    let damages = [&b""[..], b" \n", &[0; 4096], &whole[..9], &whole[..whole.len() / 2], b"{\"version\":1,\"at\":\xff", b"{\"vers\0\0"];
     for damage in damages {
         std::fs::write(&state, damage).unwrap();
         case.run(line).exit(2).stdout_has("inactive").stderr_has("state.json was damaged (").stderr_has("state.json.damaged-2");
@@ -31,7 +31,14 @@ fn a_damaged_state_file_is_put_aside_and_stops_nobody_for_ever() {
     let kept: Vec<Vec<u8>> = aside().iter().map(|path| std::fs::read(path).unwrap()).collect();
     assert!(kept.len() == damages.len() && damages.iter().all(|damage| kept.iter().any(|kept| kept == damage)), "{:?}", aside());
     // What nobody has written as one is not touched.
-    for other in [&b"[1]"[..], b"alerts: {}\n", b"\xff\xfe", b"{\n  \"version\": \"1.2.3\"\n}\n"] {
+    for other in [
+        &b"[1]"[..],
+        b"alerts: {}\n",
+        b"\xff\xfe",
+        b"{\n  \"version\": \"1.2.3\"\n}\n",
+        b"{\"version\":\"1.2.3\",\"mine\":true}",
+        b"{\"version\":1,\"mine\":true}",
+    ] {
         std::fs::write(&state, other).unwrap();
         case.run(line).exit(2).stderr_has("it is none that candlefish has written");
         assert_eq!(std::fs::read(&state).unwrap(), other);

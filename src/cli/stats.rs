@@ -185,7 +185,7 @@ const READ: &str = "read the statistics";
 /// Who answers.
 enum Reached {
     /// And what those around it say.
-    Server(Observer, Around),
+    Server(Box<Observer>, Around),
     /// The server does not, and why; who stands around it does.
     Around(Around, Error),
 }
@@ -196,7 +196,7 @@ async fn reach(address: &Address, neighbours: &Neighbours, samples: &Samples) ->
     // At once: each may hang.
     let (observer, around) = tokio::join!(Observer::connect(address, NAME), neighbours.look());
     match observer {
-        Ok(observer) => Ok(Reached::Server(observer, around)),
+        Ok(observer) => Ok(Reached::Server(Box::new(observer), around)),
         // Who asks for pools and caches while the server is down asks because of it.
         Err(error) if is_passing(&error) && samples.are_known_without_server(&around) => Ok(Reached::Around(around, error)),
         Err(error) => Err(error).context(READ),
@@ -262,7 +262,7 @@ impl Watching<'_> {
                 Link::Down(looker) => match Observer::connect_again(self.address, NAME, looker.clone()).await {
                     Ok(observer) => {
                         ui.say("connected again");
-                        link = Link::Up(observer);
+                        link = Link::Up(Box::new(observer));
                         continue;
                     }
                     Err(error) if is_for_good(&error) => return Err(error).context(READ),
@@ -287,7 +287,7 @@ impl Watching<'_> {
 
 /// The connection of a watch.
 enum Link {
-    Up(Observer),
+    Up(Box<Observer>),
     /// Who looks on when there is one again.
     Down(Looker),
 }

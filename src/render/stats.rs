@@ -125,12 +125,13 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
     // A column that is unknown in every row says nothing; a tree says where its processes stand.
     let is_shown = |at: usize| {
         let name = sheet.columns[at].name.as_str();
-        let in_tree = sheet.stat == "locks" && matches!(name, "pid" | "depth" | "blocked_by");
         // What stands there for programs has its words beside it.
-        !in_tree
-            && !matches!(name, "query_id" | "cause")
-            && !(sheet.stat == "vacuum" && name == "pid")
-            && rows.iter().any(|row| !row[at].is_null())
+        let is_said = match sheet.stat {
+            "locks" => matches!(name, "pid" | "depth" | "blocked_by"),
+            "vacuum" => name == "pid",
+            _ => matches!(name, "query_id" | "cause"),
+        };
+        !is_said && rows.iter().any(|row| !row[at].is_null())
     };
     let columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| is_shown(*at)).collect();
     let header = headings(&columns.iter().map(|at| &sheet.columns[*at]).collect::<Vec<_>>());

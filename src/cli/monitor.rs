@@ -365,7 +365,7 @@ async fn once(args: WatchArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
 /// Tells what there is to tell, and gives back what nobody took and may be taken later; `are_kept` for the next run.
 async fn tell_until(webhook: &Webhook, left: Left, are_kept: bool, ui: &Ui) -> Left {
     let (tellers, _) = tokio::sync::watch::channel(left);
-    tell(webhook, &tellers, Some(tokio::time::Instant::now() + TELLING), |said| ui.warn(said)).await;
+    tell(webhook, &tellers, Some(tokio::time::Instant::now() + TELLING), |said| ui.insist(said)).await;
     let left = tellers.borrow().clone();
     say_untold(&left, are_kept, ui);
     left
@@ -380,7 +380,7 @@ fn say_untold(left: &Left, are_kept: bool, ui: &Ui) {
     let why = if left.asked_to_wait().is_zero() { "" } else { &asked };
     let names: Vec<String> = left.notices.iter().map(Notice::title).collect();
     let then = if are_kept { "the next run tells them" } else { "without a state file they are lost" };
-    ui.warn(&format!("{} not told: {}{why}; {then}", names.len(), names.join(", ")));
+    ui.insist(&format!("{} not told: {}{why}; {then}", names.len(), names.join(", ")));
 }
 
 /// A watch that goes on, with all that it stands on.
@@ -431,7 +431,7 @@ impl Running {
         // A slow receiver holds up no sample.
         let teller = async {
             match webhook {
-                Some(webhook) => tell(webhook, left, None, |said| ui.warn(said)).await,
+                Some(webhook) => tell(webhook, left, None, |said| ui.insist(said)).await,
                 None => std::future::pending().await,
             }
         };

@@ -60,19 +60,13 @@ pub async fn tell(webhook: &Webhook, left: &Sender<Left>, until: Option<Instant>
                     continue;
                 };
                 let times = tried.get(&title).map_or(0, |tried| tried.times) + 1;
-                if untaken.is_final {
-                    tried.remove(&title);
-                    left.send_modify(|left| left.notices.retain(|there| *there != notice));
-                } else {
-                    let pause = PAUSES.get((times - 1) % (PAUSES.len() + 1)).filter(|_| !untaken.is_untrusted).unwrap_or(&AGAIN);
-                    tried.insert(title.clone(), Tried { times, again: turn + *pause });
-                }
+                let pause = PAUSES.get((times - 1) % (PAUSES.len() + 1)).filter(|_| !untaken.is_refused).unwrap_or(&AGAIN);
+                tried.insert(title.clone(), Tried { times, again: turn + *pause });
                 if let Some(wait) = untaken.wait {
                     left.send_modify(|left| left.not_before = now_ms() + wait.as_millis() as i64);
                 }
-                if times == 1 || times.is_multiple_of(PAUSES.len() + 1) || untaken.is_final {
-                    let then = if untaken.is_final { "it is not tried again" } else { "it is tried again" };
-                    warn(&format!("the webhook did not take {title}: {}; {then}", untaken.why));
+                if times == 1 || times.is_multiple_of(PAUSES.len() + 1) {
+                    warn(&format!("the webhook did not take {title}: {}; it is tried again", untaken.why));
                 }
             }
             _ = news.changed() => {}

@@ -45,10 +45,8 @@ pub struct Webhook {
 /// A notice that was not taken.
 pub struct Untaken {
     pub why: String,
-    /// It is of no use to try again later.
-    pub is_final: bool,
     /// It is of no use to try again soon: somebody has to do something first.
-    pub is_untrusted: bool,
+    pub is_refused: bool,
     /// How long the receiver has asked to be left alone.
     pub wait: Option<Duration>,
 }
@@ -57,10 +55,9 @@ pub struct Untaken {
 enum Refusal {
     /// It may take it soon, or after so long, which it has asked for.
     Passing(String, Option<Duration>),
-    /// Somebody has to do something first: its certificate is not trusted.
-    Untrusted(String),
-    /// It never will.
-    Final(String),
+    /// Somebody has to do something first: its certificate is not trusted, or its address, path or password is another now. An alert that nobody has
+    /// taken is kept until somebody does.
+    Refused(String),
 }
 
 impl Notice {
@@ -177,9 +174,8 @@ impl Webhook {
     pub async fn send(&self, notice: &Notice, until: Option<Instant>) -> Result<(), Untaken> {
         let limit = until.map_or(LIMIT, |until| until.saturating_duration_since(Instant::now()).min(LIMIT));
         self.post(notice, limit).await.map_err(|refusal| match refusal {
-            Refusal::Passing(why, wait) => Untaken { why, is_final: false, is_untrusted: false, wait },
-            Refusal::Untrusted(why) => Untaken { why, is_final: false, is_untrusted: true, wait: None },
-            Refusal::Final(why) => Untaken { why, is_final: true, is_untrusted: false, wait: None },
+            Refusal::Passing(why, wait) => Untaken { why, is_refused: false, wait },
+            Refusal::Refused(why) => Untaken { why, is_refused: true, wait: None },
         })
     }
 
@@ -191,14 +187,14 @@ impl Webhook {
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        let request = request.body(Full::new(bytes::Bytes::from(body))).map_err(|error| Refusal::Final(error.to_string()))?;
+        let request = request.body(Full::new(bytes::Bytes::from(body))).map_err(|error| Refusal::Refused(error.to_string()))?;
         let answer = tokio::time::timeout(limit, self.client.request(request)).await;
         let answer = match answer {
             Err(_) => return Err(Refusal::Passing(format!("no answer within {:.0} s", limit.as_secs_f64()), None)),
             Ok(Err(error)) => {
                 let causes = || std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| error.source());
                 let cause = causes().nth(1).map_or_else(|| error.to_string(), ToString::to_string);
-                return Err(if causes().any(is_untrusted) { Refusal::Untrusted(cause) } else { Refusal::Passing(cause, None) });
+                return Err(if causes().any(is_untrusted) { Refusal::Refused(cause) } else { Refusal::Passing(cause, None) });
             }
             Ok(Ok(answer)) => answer,
         };
@@ -211,7 +207,7 @@ impl Webhook {
                 let asks = wait.map_or(String::new(), |wait| format!(" and asks to wait {} s", wait.as_secs()));
                 Err(Refusal::Passing(format!("it answered {status}{asks}"), wait))
             }
-            _ => Err(Refusal::Final(format!("it answered {status}"))),
+            _ => Err(Refusal::Refused(format!("it answered {status}"))),
         }
     }
 }

@@ -176,6 +176,11 @@ impl Ui {
         self.talk(&self.paint("error: ", "31"), line);
     }
 
+    /// What nobody may miss, whatever was silenced.
+    pub fn insist(&self, line: &str) {
+        self.talk(&self.paint("warning: ", "33"), line);
+    }
+
     pub fn warn(&self, line: &str) {
         if !self.quiet {
             self.talk(&self.paint("warning: ", "33"), line);

@@ -151,6 +151,13 @@ fn a_receiver_that_hangs_or_asks_to_wait_holds_up_no_job_and_loses_nothing() {
     run(busy, &kept).0.exit(1).stderr_has("and asks to wait").stderr_has("2 not told: a, b");
     run(busy, &kept).0.exit(1).stderr_has("2 not told: a, b (the webhook has asked to be left alone until ");
     assert_eq!(asked.try_iter().count(), 1);
+    // One that says no, because its path or password is another now, loses nothing either: silenced or not, that is said, and the next run tells it.
+    std::fs::remove_file(case.dir().join("state.json")).unwrap();
+    let (moved, _asked) = plain(vec![Some("404 Not Found"), Some("301 Moved Permanently\r\nlocation: /x"), Some("200 OK"), Some("200 OK")]);
+    let quiet = [&kept[..], &["-q"]].concat();
+    run(moved, &quiet).0.exit(1).stderr_has("it answered 404 Not Found; it is tried again").stderr_has("2 not told: a, b");
+    let (said, _) = run(moved, &quiet);
+    assert!(!said.exit(1).stderr.contains("not told"), "they are told now");
     let (busy, _asked) = plain(vec![Some("503 Service Unavailable\r\nretry-after: 120")]);
     run(busy, &["--ignore-for"]).0.exit(1).stderr_has("without a state file they are lost");
 }

@@ -74,7 +74,7 @@ fn a_database_with_settings_of_its_own_changes_no_value() {
     let database = Database::fresh();
     database.execute("CREATE TABLE t(id int PRIMARY KEY, names text[], x xml)");
     let name = database.value("SELECT quote_ident(current_database())");
-    for setting in ["array_nulls = off", "xmloption = document", "statement_timeout = '20ms'"] {
+    for setting in ["array_nulls = off", "xmloption = document"] {
         database.execute(&format!("ALTER DATABASE {name} SET {setting}"));
     }
     let case = Case::new("own settings")

@@ -4,6 +4,7 @@ mod after;
 mod asked;
 mod careful;
 mod copy;
+mod counted_rows;
 mod course;
 mod earlier;
 mod encode;

@@ -2,28 +2,11 @@
 
 use anyhow::{Context as _, Result};
 
+use crate::migrate::counted_rows::CountedRows;
 use crate::model::{Schema, TypeKind, Value};
 use crate::plan::time::Moment;
 use crate::plan::{ColumnPlan, Odd, Plan, TablePlan, Warning};
 use crate::sqlite::{Reader, Scan, Snapshot};
-
-/// Rows that are named of each column.
-const EXAMPLES: usize = 5;
-
-#[derive(Default)]
-struct Found {
-    count: u64,
-    rows: Vec<String>,
-}
-
-impl Found {
-    fn note(&mut self, row: i64) {
-        self.count += 1;
-        if self.rows.len() < EXAMPLES {
-            self.rows.push(row.to_string());
-        }
-    }
-}
 
 /// A note for each column whose zone did not have some of its times exactly once; blocking. Columns without a zone are not read.
 pub fn notes(snapshot: &Snapshot, schema: &Schema, plan: &Plan) -> Result<Vec<Warning>> {
@@ -40,8 +23,7 @@ pub fn notes(snapshot: &Snapshot, schema: &Schema, plan: &Plan) -> Result<Vec<Wa
             ] {
                 if found.count > 0 {
                     let times = if found.count == 1 { "1 time".to_string() } else { format!("{} times", found.count) };
-                    let more = if found.count > found.rows.len() as u64 { ", …" } else { "" };
-                    let message = format!("{times} in {tz} {what} (rows {}{more})", found.rows.join(", "));
+                    let message = format!("{times} in {tz} {what} ({})", found.named());
                     notes.push(Warning::note(code, &object, message));
                 }
             }
@@ -50,15 +32,15 @@ pub fn notes(snapshot: &Snapshot, schema: &Schema, plan: &Plan) -> Result<Vec<Wa
     Ok(notes)
 }
 
-fn odd_times(reader: &Reader<'_>, schema: &Schema, table: &TablePlan, column: &ColumnPlan) -> Result<(Found, Found)> {
-    let (mut twice, mut never) = (Found::default(), Found::default());
+fn odd_times(reader: &Reader<'_>, schema: &Schema, table: &TablePlan, column: &ColumnPlan) -> Result<(CountedRows, CountedRows)> {
+    let (mut twice, mut never) = (CountedRows::default(), CountedRows::default());
     let columns = [column.source_index];
     reader.scan(&Scan::table(&schema.tables[table.source_index], &columns), |row| {
         let Value::Text(text) = row.value(0) else { return Ok(()) };
         let Some(moment) = Moment::parse(text).filter(|moment| moment.offset.is_none()) else { return Ok(()) };
         match moment.local_micros().and_then(|local| column.conversion.source_tz.odd(local)) {
-            Some(Odd::Twice) => twice.note(row.key),
-            Some(Odd::Never) => never.note(row.key),
+            Some(Odd::Twice) => twice.add(row.key),
+            Some(Odd::Never) => never.add(row.key),
             None => {}
         }
         Ok(())

@@ -7,30 +7,13 @@ use tokio::sync::mpsc;
 
 use crate::migrate::asked;
 use crate::migrate::careful::BATCH_ROWS;
+use crate::migrate::counted_rows::CountedRows;
 use crate::model::{Schema, Table};
 use crate::plan::convert::{Conversion, Datum, Scratch};
 use crate::plan::transform::Inexact;
 use crate::plan::{ColumnPlan, Plan, TablePlan, Warning, spelling};
 use crate::postgres::{Client, database_error};
 use crate::sqlite::{Scan, Snapshot};
-
-/// Rows that are named of each column.
-const EXAMPLES: usize = 5;
-
-#[derive(Default)]
-struct Found {
-    count: u64,
-    rows: Vec<String>,
-}
-
-impl Found {
-    fn note(&mut self, row: i64) {
-        self.count += 1;
-        if self.rows.len() < EXAMPLES {
-            self.rows.push(row.to_string());
-        }
-    }
-}
 
 /// Texts of a type that only the server knows, with their rows.
 type Texts = Vec<(i64, String)>;
@@ -48,8 +31,7 @@ pub async fn notes(client: &Client, snapshot: &Arc<Snapshot>, schema: &Schema, p
                 Some(found) if found.count == 0 => continue,
                 Some(found) => {
                     let values = if found.count == 1 { "1 value is".to_string() } else { format!("{} values are", found.count) };
-                    let more = if found.count > found.rows.len() as u64 { ", …" } else { "" };
-                    format!("{values} rounded to what {sql} keeps, as the mapping lets them (rows {}{more})", found.rows.join(", "))
+                    format!("{values} rounded to what {sql} keeps, as the mapping lets them ({})", found.named())
                 }
                 None => format!("its values are taken as {sql} gives them back, as the mapping lets them"),
             };
@@ -59,7 +41,13 @@ pub async fn notes(client: &Client, snapshot: &Arc<Snapshot>, schema: &Schema, p
     Ok(notes)
 }
 
-async fn find(client: &Client, snapshot: &Arc<Snapshot>, schema: &Schema, table: &TablePlan, column: &ColumnPlan) -> Result<Option<Found>> {
+async fn find(
+    client: &Client,
+    snapshot: &Arc<Snapshot>,
+    schema: &Schema,
+    table: &TablePlan,
+    column: &ColumnPlan,
+) -> Result<Option<CountedRows>> {
     let (sender, mut receiver) = mpsc::channel(1);
     let reading = {
         let (snapshot, source, column) = (Arc::clone(snapshot), schema.tables[table.source_index].clone(), column.clone());
@@ -67,7 +55,7 @@ async fn find(client: &Client, snapshot: &Arc<Snapshot>, schema: &Schema, table:
     };
     let exact = Conversion { inexact: Inexact::Reject, ..column.conversion.clone() };
     client.batch_execute("BEGIN").await?;
-    let mut of_server = Ok(Found::default());
+    let mut of_server = Ok(CountedRows::default());
     while let Some(texts) = receiver.recv().await {
         of_server = match of_server {
             Ok(found) => ask(client, &column.column_type.sql, exact.asked().unwrap_or(true), &texts, found).await,
@@ -78,9 +66,7 @@ async fn find(client: &Client, snapshot: &Arc<Snapshot>, schema: &Schema, table:
     let mut found = reading.await.map_err(|_| anyhow!("a reader of the source panicked"))??;
     match of_server {
         Ok(more) => {
-            found.count += more.count;
-            found.rows.extend(more.rows);
-            found.rows.truncate(EXAMPLES);
+            found.merge(more);
             Ok(Some(found))
         }
         // What only the run's migrations make is not there yet.
@@ -89,21 +75,21 @@ async fn find(client: &Client, snapshot: &Arc<Snapshot>, schema: &Schema, table:
     }
 }
 
-async fn ask(client: &Client, sql_type: &str, ordered: bool, texts: &Texts, mut found: Found) -> Result<Found> {
+async fn ask(client: &Client, sql_type: &str, ordered: bool, texts: &Texts, mut found: CountedRows) -> Result<CountedRows> {
     let known: Vec<(usize, &str)> = texts.iter().enumerate().map(|(place, (_, text))| (place, text.as_str())).collect();
     for (place, back) in asked::ask(client, sql_type, &known).await? {
         if !back.is_some_and(|back| spelling::is_same(&texts[place].1, &back, ordered)) {
-            found.note(texts[place].0);
+            found.add(texts[place].0);
         }
     }
     Ok(found)
 }
 
 /// Finds the values that are rounded here, and sends those of which only the server can tell; blocking.
-fn read(snapshot: &Snapshot, table: &Table, column: &ColumnPlan, sender: &mpsc::Sender<Texts>) -> Result<Found> {
+fn read(snapshot: &Snapshot, table: &Table, column: &ColumnPlan, sender: &mpsc::Sender<Texts>) -> Result<CountedRows> {
     let loose = &column.conversion;
     let exact = Conversion { inexact: Inexact::Reject, ..loose.clone() };
-    let (mut found, mut texts, mut scratch) = (Found::default(), Texts::new(), Scratch::default());
+    let (mut found, mut texts, mut scratch) = (CountedRows::default(), Texts::new(), Scratch::default());
     snapshot.reader()?.scan(&Scan::table(table, &[column.source_index]), |row| {
         match exact.convert(row.value(0), &mut scratch) {
             Ok(Datum::Text(text)) if exact.asked().is_some() => {
@@ -115,7 +101,7 @@ fn read(snapshot: &Snapshot, table: &Table, column: &ColumnPlan, sender: &mpsc::
             Ok(_) => {}
             Err(_) => {
                 if loose.convert(row.value(0), &mut scratch).is_ok() {
-                    found.note(row.key);
+                    found.add(row.key);
                 }
             }
         }

@@ -1,0 +1,31 @@
+//! The rows that a note speaks of: how many there are, and the first by their ids.
+
+/// Rows that are named.
+const EXAMPLES: usize = 5;
+
+#[derive(Default)]
+pub struct CountedRows {
+    pub count: u64,
+    first: Vec<String>,
+}
+
+impl CountedRows {
+    pub fn add(&mut self, row: i64) {
+        self.count += 1;
+        if self.first.len() < EXAMPLES {
+            self.first.push(row.to_string());
+        }
+    }
+
+    pub fn merge(&mut self, more: CountedRows) {
+        self.count += more.count;
+        self.first.extend(more.first);
+        self.first.truncate(EXAMPLES);
+    }
+
+    /// `rows 1, 2, 3, 4, 5, …`
+    pub fn named(&self) -> String {
+        let more = if self.count > self.first.len() as u64 { ", …" } else { "" };
+        format!("rows {}{more}", self.first.join(", "))
+    }
+}

@@ -124,6 +124,11 @@ fn is_kept_interval(text: &[u8], most: usize) -> bool {
     const OF_SECONDS: [&[u8]; 6] = [b"", b"S", b"SEC", b"SECS", b"SECOND", b"SECONDS"];
     let upper = text.to_ascii_uppercase();
     let names = |unit: &str| String::from_utf8_lossy(&upper).contains(unit);
+    // A clock has colons, years and months a hyphen between them, anything else letters: without any of these nobody has said what is counted.
+    let says_what = |(at, byte): (usize, &u8)| *byte == b':' || byte.is_ascii_alphabetic() || *byte == b'-' && at > 0;
+    if !upper.trim_ascii().iter().enumerate().any(says_what) {
+        return false;
+    }
     // Nor is a number with an exponent kept, whatever it is of.
     if upper.windows(2).any(|pair| pair[1] == b'E' && (pair[0].is_ascii_digit() || pair[0] == b'.')) {
         return false;
@@ -277,7 +282,7 @@ mod tests {
             ),
             (Rounding::Bounds(conversion(TypeKind::Date)), &["[2024-01-01,2024-01-02)"], &["[2024-01-01,2024-01-01)"]),
             (Rounding::Bounds(conversion(TypeKind::NUMERIC)), &["[1.0,1.00]", "{[1,2),[3,4)}"], &["[1.0,1.00)", "{[1,2),[3,3)}"]),
-            (Rounding::Interval(6), &["1.5 s", "1 minute", "PT1.5S"], &["PT1e-7S", "P1e-1Y", "PT14e-1S"]),
+            (Rounding::Interval(6), &["1.5 s", "1 minute", "PT1.5S", "1-2"], &["PT1e-7S", "P1e-1Y", "PT14e-1S", "1500", "-1.5 "]),
             (Rounding::Network, &["10.0.0.1/8", "::1"], &["10/8", "10.1/16"]),
             (Rounding::Doubles, &["(0.5,1)", "(nan,infinity)"], &["(0x1.23456789abcdef12p0,1)", "(0.12345678901234567891,1)"]),
             (Rounding::Elements(Box::new(named)), &["{a;b}"], &[long.as_str()]),

@@ -273,6 +273,11 @@ fn fractions(text: &[u8]) -> impl Iterator<Item = (&[u8], bool, &[u8])> {
 
 /// An interval: only seconds have parts that no other unit takes over.
 fn interval(text: &[u8], digits: u8) -> Option<String> {
+    let text = text.trim_ascii();
+    let number = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    if !number.is_empty() && number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
+        return Some("a number without a unit would be taken for seconds".into());
+    }
     for (after, is_of_clock, fraction) in fractions(text).filter(|(_, _, fraction)| needed(fraction) > 0) {
         let after = after.trim_ascii_start();
         let unit: Vec<u8> = after.iter().take_while(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect();
@@ -425,8 +430,8 @@ mod tests {
             ("timetz", &["10:00:00.123456+05:30", "10:00Z"], &["10:00:00.1234567+01", "now", "10:00 PM x"]),
             (
                 "interval",
-                &["1 day 02:03:04.5", "1 minute", "P1DT1.5S", "1.5 seconds", "1 mon", "1.0 day"],
-                &["1.5 days", "0.1234567 s", "P1.5Y", "PT1e-7S", "P1e-1Y", "PT14e-1S"],
+                &["1 day 02:03:04.5", "1 minute", "P1DT1.5S", "1.5 seconds", "1 mon", "1.0 day", "1-2"],
+                &["1.5 days", "0.1234567 s", "P1.5Y", "PT1e-7S", "P1e-1Y", "PT14e-1S", "1500", "-1.5 "],
             ),
             ("interval(1)", &["1.5 s"], &["1.55 s", "10 ms"]),
             ("interval hour to minute", &["01:30", "1 day 02:00:00", "2 hours"], &["01:00:05", "5 seconds", "1.5 hours", "7"]),

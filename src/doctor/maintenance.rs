@@ -4,6 +4,7 @@ use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, Unseen, few};
 use crate::model::Cell;
+use crate::postgres::Type;
 use crate::stats::{Gap, Whom};
 
 pub const AUTOVACUUM: Check = Check {
@@ -88,7 +89,7 @@ pub const WRAPAROUND: Check = Check {
             let used = answer.value(0, "used").and_then(Cell::number).unwrap_or(0.0);
             let value = format!("{}: {:.1} % used", answer.value(0, "database").and_then(Cell::text).unwrap_or_default(), used * 100.0);
             let remedy = "End the sessions, prepared transactions, replication slots and queries of standbys that hold old rows back (`candlefish stats vacuum` \
-                          in each database names them), then VACUUM (FREEZE).";
+                          in each database names them, and the tables to freeze), then VACUUM (FREEZE).";
             Ok(match used {
                 0.7.. => Found::error(value, "the server will refuse to write", remedy),
                 0.3.. => Found::warning(value, "something keeps autovacuum from freezing", remedy),
@@ -104,7 +105,7 @@ pub const SEQUENCES: Check = Check {
     about: "no sequence comes to the end of its column",
     run: |patient| {
         async move {
-            let answer = patient.observer.ask(include_str!("queries/sequences.sql"), &[]).await?;
+            let answer = patient.observer.ask(include_str!("queries/sequences.sql"), &[(&NEAR, Type::FLOAT8)]).await?;
             let (hidden, names) = patient.names(include_str!("queries/hidden_sequences.sql")).await?;
             let unseen = || {
                 let why = format!("how far these are is hidden from this user: {names}");
@@ -116,33 +117,44 @@ pub const SEQUENCES: Check = Check {
                     ),
                 )
             };
-            let Some(row) = answer.rows.first() else {
+            let Some(fullest) = answer.rows.first() else {
                 return Ok(if hidden > 0 { unseen() } else { Found::ok("", "no sequence has been used") });
             };
-            let used = row[1].number().unwrap_or(0.0);
-            let name = row[0].text().unwrap_or_default();
-            // It is not full before its last number is taken.
-            let percent = if used < 1.0 { (used * 100.0).min(99.9) } else { used * 100.0 };
-            let value = format!("{name}: {percent:.1} % used");
-            let remedy = match (row[2].text(), row[3].text()) {
-                (Some(table), Some(column)) => {
-                    format!(
-                        "ALTER TABLE {table} ALTER COLUMN {column} TYPE bigint; ALTER SEQUENCE {name} AS bigint NO MAXVALUE; \
-                         -- it rewrites the table; foreign keys have to follow"
-                    )
-                }
-                _ if row[4] == Cell::Bool(true) => format!("ALTER SEQUENCE {name} AS bigint NO MAXVALUE"),
-                _ => format!(
-                    "ALTER SEQUENCE {name} RESTART; -- no type counts further: only where the numbers from its start on are free again"
-                ),
+            let used = |row: &[Cell]| row[1].number().unwrap_or(0.0);
+            let said = |row: &Vec<Cell>| {
+                // It is not full before its last number is taken.
+                let percent = if used(row) < 1.0 { (used(row) * 100.0).min(99.9) } else { used(row) * 100.0 };
+                format!("{}: {percent:.1} % used", row[0].text().unwrap_or_default())
             };
-            Ok(match used {
-                0.9.. => Found::error(value, "soon no row can be added", remedy),
-                0.7.. => Found::warning(value, "the end of its column can be seen", remedy),
+            let value = answer.rows.iter().map(said).collect::<Vec<_>>().join(", ");
+            let others = if hidden > 0 { format!("; how far these are is hidden from this user: {names}") } else { String::new() };
+            let remedies = || answer.rows.iter().map(|row| more_numbers(row)).collect::<Vec<_>>().join("\n");
+            Ok(match used(fullest) {
+                SOON.. => Found::error(value, format!("soon no row can be added{others}"), remedies()),
+                NEAR.. => Found::warning(value, format!("the end of their columns can be seen{others}"), remedies()),
                 _ if hidden > 0 => unseen(),
-                _ => Found::ok(value, "of the fullest; there is room"),
+                _ => Found::ok(said(fullest), "of the fullest; there is room"),
             })
         }
         .boxed()
     },
 };
+
+/// From which part of its numbers on a sequence is near its end, and soon at it.
+const NEAR: f64 = 0.7;
+const SOON: f64 = 0.9;
+
+/// What lets a sequence count on, on one line: name, part, table and column where a larger type would help, and whether it ends before its type does.
+fn more_numbers(row: &[Cell]) -> String {
+    let name = row[0].text().unwrap_or_default();
+    match (row[2].text(), row[3].text()) {
+        (Some(table), Some(column)) => {
+            format!(
+                "ALTER TABLE {table} ALTER COLUMN {column} TYPE bigint; ALTER SEQUENCE {name} AS bigint NO MAXVALUE; \
+                 -- it rewrites the table; foreign keys have to follow"
+            )
+        }
+        _ if row[4] == Cell::Bool(true) => format!("ALTER SEQUENCE {name} AS bigint NO MAXVALUE;"),
+        _ => format!("ALTER SEQUENCE {name} RESTART; -- no type counts further: only where the numbers from its start on are free again"),
+    }
+}

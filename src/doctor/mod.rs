@@ -286,7 +286,9 @@ impl<'a> Patient<'a> {
     /// The same for a check to which it says something that there is none.
     async fn sheet_or_why(&self, name: &str) -> Result<Sheet> {
         let stat = find(name).with_context(|| format!("there is no statistic {name}"))?;
-        stat.sheet(&self.look()).await
+        // Every finding is a fault; of the statements some are enough.
+        let options = Options { limit: if name == "indexes" { i64::MAX } else { self.options.limit }, ..self.options.clone() };
+        stat.sheet(&Look { options: &options, ..self.look() }).await
     }
 
     fn look(&self) -> Look<'_> {

@@ -3,7 +3,8 @@
 use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, few};
-use crate::model::Cell;
+use crate::model::{Cell, visible};
+use crate::stats::{of_prepared, span};
 
 pub const SLOTS: Check = Check {
     name: "replication-slots",
@@ -81,25 +82,21 @@ pub const PREPARED: Check = Check {
     },
 };
 
-/// gid, literal, owner, database and age of each, the oldest first.
+/// gid, owner, database and age of each, the oldest first.
 fn judge_prepared(rows: &[Vec<Cell>]) -> Found {
-    let age = |row: &[Cell]| row[4].number().unwrap_or_default();
+    let age = |row: &[Cell]| row[3].number().unwrap_or_default();
     let old: Vec<&Vec<Cell>> = rows.iter().filter(|row| age(row) >= LONG_SECONDS).collect();
-    let Some(first) = old.first() else {
+    if old.is_empty() {
         return Found::ok(rows.len().to_string(), "no prepared transaction is older than an hour");
-    };
+    }
     let text = |row: &[Cell], at: usize| row[at].text().unwrap_or_default().to_string();
-    let said: Vec<String> =
-        old.iter().map(|row| format!("{} of {} for {:.1} hours", text(row, 0), text(row, 2), age(row) / 3600.0)).collect();
-    let literal = text(first, 1);
+    let said = |row: &&Vec<Cell>| format!("{} of {} for {}", visible(&text(row, 0)), visible(&text(row, 1)), span(age(row)));
+    let said: Vec<String> = old.iter().map(said).collect();
+    let ends = old.iter().map(|row| format!("-- {}", of_prepared(&text(row, 0), &text(row, 2), &text(row, 1))));
     Found::warning(
         few(&said.iter().map(String::as_str).collect::<Vec<_>>()),
         "each keeps its locks, and keeps vacuum from cleaning up, until somebody ends it",
-        format!(
-            "-- ask its coordinator which: COMMIT PREPARED {literal} or ROLLBACK PREPARED {literal}, in database {} as {} or a superuser",
-            text(first, 3),
-            text(first, 2)
-        ),
+        ends.collect::<Vec<_>>().join("\n"),
     )
 }
 
@@ -134,12 +131,12 @@ mod tests {
 
     #[test]
     fn a_prepared_transaction_is_left_behind_after_an_hour() {
-        let row = |gid: &str, age: f64| vec![gid.into(), Cell::Text(format!("'{gid}'")), "app".into(), "shop".into(), Cell::Real(age)];
+        let row = |gid: &str, age: f64| vec![gid.into(), "app".into(), "shop".into(), Cell::Real(age)];
         assert_eq!(judge_prepared(&[row("young", 3599.0)]).verdict, Verdict::Ok);
-        let old = judge_prepared(&[row("old", 9000.0), row("young", 1.0)]);
-        assert_eq!((old.verdict, old.value.as_str()), (Verdict::Warning, "old of app for 2.5 hours"));
-        let remedy =
-            "-- ask its coordinator which: COMMIT PREPARED 'old' or ROLLBACK PREPARED 'old', in database shop as app or a superuser";
-        assert_eq!(old.remedy.unwrap(), remedy);
+        let old = judge_prepared(&[row("o\nld", 9000.0), row("older", 3600.0), row("young", 1.0)]);
+        assert_eq!((old.verdict, old.value.as_str()), (Verdict::Warning, "o\\nld of app for 2.5 hours, older of app for 1 hour"));
+        let remedies = "-- COMMIT PREPARED E'o\\u000Ald' or ROLLBACK PREPARED E'o\\u000Ald' -- ask the coordinator first; in database shop as app or a superuser\n\
+                        -- COMMIT PREPARED 'older' or ROLLBACK PREPARED 'older' -- ask the coordinator first; in database shop as app or a superuser";
+        assert_eq!(old.remedy.unwrap(), remedies);
     }
 }

@@ -4,6 +4,7 @@ use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found};
 use crate::model::Cell;
+use crate::stats::GRANT;
 
 pub const STATEMENTS: Check = Check {
     name: "pg-stat-statements",
@@ -24,6 +25,13 @@ pub const STATEMENTS: Check = Check {
             if installed != newest {
                 let why = format!("the server has {newest}, and this database still has {installed}: newer columns are missing");
                 return Ok(Found::warning(installed, why, "ALTER EXTENSION pg_stat_statements UPDATE"));
+            }
+            let query = sheet.position("query");
+            let is_hidden = |row: &Vec<Cell>| query.is_some_and(|at| row[at].is_null());
+            if sheet.rows.iter().flatten().any(is_hidden) {
+                let others = sheet.notes.iter().filter(|note| !note.contains("hidden from this one")).map(|note| format!("; {note}"));
+                let why = format!("the texts of other users' statements are hidden from this one{}", others.collect::<String>());
+                return Ok(Found::warning(installed, why, GRANT));
             }
             Ok(match sheet.notes.first() {
                 Some(note) => Found::warning(installed, note.clone(), "See `candlefish stats slow-queries`."),

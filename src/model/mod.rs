@@ -11,6 +11,7 @@ mod name;
 mod query;
 mod schema;
 mod secret;
+mod text;
 mod value;
 
 pub use cell::Cell;
@@ -27,4 +28,5 @@ pub use schema::{
     Table, TableKind, Trigger, View,
 };
 pub use secret::masked;
+pub use text::{is_hidden, pasteable_literal, visible};
 pub use value::{StorageClass, Value};

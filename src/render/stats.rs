@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::render::table::{pasteable, visible};
-use crate::render::{Format, Table, Ui, csv, units};
+use crate::render::{Format, Table, Ui, columns, csv, units};
 use crate::stats::{Cell, Column, Sheet, Stat};
 
 /// How sheets are shown.
@@ -85,9 +85,10 @@ fn tables(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
             None => ui.say(&format!("{} is unavailable", sheet.stat)),
             Some(rows) if rows.is_empty() => ui.say(&format!("{}: nothing to show", sheet.stat)),
             Some(rows) if sheet.stat == "overview" => upright(ui, sheet, rows)?,
+            Some(rows) if sheet.stat == "vacuum" => sections(ui, sheet, rows)?,
             Some(rows) => table(ui, sheet, rows)?,
         }
-        if let Some(more) = more(sheet) {
+        if let Some(more) = more(sheet).filter(|_| sheet.stat != "vacuum") {
             ui.print(&more)?;
         }
         // One reason for many, as when the server is down, is said once.
@@ -103,18 +104,51 @@ fn tables(ui: &Ui, sheets: &[Sheet], shown: &Shown) -> Result<()> {
     Ok(())
 }
 
-/// `… and 13 more tables (--limit)`
+/// `… and 13 more tables (--limit)`, `… and 3 more findings: 1 unused, 2 missing (--limit)`
 fn more(sheet: &Sheet) -> Option<String> {
-    let what = match (sheet.stat, sheet.left_out) {
+    let left_out = &sheet.left_out;
+    let said = match (sheet.stat, left_out.all()) {
         (_, 0) => return None,
-        ("slow-queries", 1) => "statement",
-        ("slow-queries", _) => "statements",
-        ("connections", 1) => "client",
-        ("connections", _) => "clients",
-        (_, 1) => "table",
-        (_, _) => "tables",
+        ("indexes", all) => {
+            let each: Vec<String> = left_out.0.iter().map(|(finding, count)| format!("{} {finding}", units::count(*count))).collect();
+            format!("{}: {}", more_rows(all, "finding"), each.join(", "))
+        }
+        ("slow-queries", all) => more_rows(all, "statement"),
+        ("connections", all) => more_rows(all, "client"),
+        ("vacuum", _) => left_out.0.iter().map(|(section, count)| more_of_vacuum(section, *count)).collect::<Vec<_>>().join(", "),
+        (_, all) => more_rows(all, "table"),
     };
-    Some(format!("… and {} more {what} (--limit)", units::count(sheet.left_out)))
+    Some(format!("… and {said} (--limit)"))
+}
+
+fn more_rows(count: u64, noun: &str) -> String {
+    format!("{} more {noun}{}", units::count(count), if count == 1 { "" } else { "s" })
+}
+
+fn more_of_vacuum(section: &str, count: u64) -> String {
+    match section {
+        "held back by" => format!("{} more who {} old rows back", units::count(count), if count == 1 { "holds" } else { "hold" }),
+        "to freeze" => format!("{} to freeze", more_rows(count, "table")),
+        _ => more_rows(count, "table"),
+    }
+}
+
+/// A table for each kind of row, with the columns that say something of it; the kind stands over the names.
+fn sections(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
+    for (number, rows) in rows.chunk_by(|a, b| a[0] == b[0]).enumerate() {
+        let section = rows[0][0].text().unwrap_or_default();
+        let columns: Vec<Column> = [Column::new(section)].into_iter().chain(sheet.columns.iter().skip(2).cloned()).collect();
+        let rows: Vec<Vec<Cell>> = rows.iter().map(|row| row[1..].to_vec()).collect();
+        if number > 0 {
+            ui.print("")?;
+        }
+        table(ui, &Sheet { rows: None, columns, notes: Vec::new(), ..sheet.clone() }, &rows)?;
+        let left_out = sheet.left_out.of(section);
+        if left_out > 0 {
+            ui.print(&format!("… and {} (--limit)", more_of_vacuum(section, left_out)))?;
+        }
+    }
+    Ok(())
 }
 
 fn notes(ui: &Ui, sheet: &Sheet) {
@@ -156,12 +190,34 @@ fn table(ui: &Ui, sheet: &Sheet, rows: &[Vec<Cell>]) -> Result<()> {
     let names: Vec<&str> = columns.iter().map(|at| sheet.columns[*at].name.as_str()).collect();
     // In the data layer's cache a query goes by its name.
     let statement = names.iter().position(|name| *name == "query").filter(|_| sheet.stat != "cache");
-    let mut cut = cells.clone();
-    let least = if sheet.stat == "vacuum" { &LEAST_OF_VACUUM[..] } else { &LEAST };
-    let kept = fitting(&names, &header, &mut cut, width, statement, least);
-    let table = of(&kept, &cut);
+    let least = match names.first() {
+        Some(&"to freeze") => &LEAST_OF_FREEZE[..],
+        _ if sheet.stat == "vacuum" => &LEAST_OF_VACUUM,
+        _ => &LEAST,
+    };
+    let fitted = |longest: usize| {
+        let mut cut = cells.clone();
+        shorten_names(sheet.stat, &names, &mut cut, longest);
+        let kept = fitting(&names, &header, &mut cut, width, statement, least);
+        let table = of(&kept, &cut);
+        (kept, table)
+    };
+    let (mut kept, mut table) = fitted(usize::MAX);
+    for longest in [24, 16, 10] {
+        if kept.len() == all.len() && table.fits(width) {
+            break;
+        }
+        // Half of a long name is more than a column less.
+        let shorter = fitted(longest);
+        if shorter.0.len() > kept.len() || (shorter.1.fits(width) && !table.fits(width)) {
+            (kept, table) = shorter;
+        }
+    }
     if sheet.stat == "locks" && (kept.len() < all.len() || table.widest() > width) {
         return ui.print(&tree(sheet, rows, width));
+    }
+    if sheet.stat == "activity" && !table.fits(width) {
+        return ui.print(&sessions(sheet, rows, width));
     }
     if !table.fits(width) {
         // A line each cell has room for all of them, and for more of a statement.
@@ -223,16 +279,33 @@ const LEAST: [&str; 42] = [
     "bloat_est_bytes",
 ];
 
-/// The same where nearly every row has columns of its own: who holds old rows back, and what ends that, goes last.
+/// The same of the sections of vacuum: who holds old rows back, and what ends that, goes last; what freezes a table can be made out of its name.
 const LEAST_OF_VACUUM: [&str; 8] =
-    ["phase", "progress_ratio", "vacuumed_seconds", "due_at", "dead_est", "user", "state", "transaction_seconds"];
+    ["phase", "progress_ratio", "vacuumed_seconds", "wraparound_ratio", "due_at", "user", "state", "transaction_seconds"];
+const LEAST_OF_FREEZE: [&str; 5] = ["vacuumed_seconds", "remedy", "wraparound_ratio", "freeze_at", "state"];
+
+/// Names of who is connected, which nobody pastes: of a word of theirs so much is enough, where all of it would leave no room for a table.
+fn shorten_names(stat: &str, names: &[&str], cells: &mut [Vec<String>], longest: usize) {
+    let is_name = |name: &str| matches!(name, "user" | "database" | "application" | "client") || (name, stat) == ("name", "connections");
+    for at in (0..names.len()).filter(|at| is_name(names[*at])) {
+        for cell in cells.iter_mut().map(|row| &mut row[at]) {
+            let words = visible(cell);
+            let shorter = words.split_inclusive([' ', '@']).map(|word| {
+                let bare = word.trim_end_matches([' ', '@']);
+                format!("{}{}", columns::cut(bare, longest), &word[bare.len()..])
+            });
+            *cell = shorter.collect();
+        }
+    }
+}
 
 /// A statement is never cut shorter than this, as long as something else can go.
 const QUERY_LEAST: usize = 40;
 
 /// Which columns fit, and the statements, in column `query`, cut to what is left for them. Names are nobody's to wrap after three letters.
 fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: usize, query: Option<usize>, least: &[&str]) -> Vec<usize> {
-    let widest = |at: usize| cells.iter().map(|row| row[at].chars().count()).chain([header[at].chars().count()]).max().unwrap_or(0) + 2;
+    let widest =
+        |at: usize| cells.iter().map(|row| columns::columns_of(&row[at])).chain([header[at].chars().count()]).max().unwrap_or(0) + 2;
     let widths: Vec<usize> = (0..names.len()).map(|at| if Some(at) == query { widest(at).min(QUERY_LEAST) } else { widest(at) }).collect();
     let mut kept: Vec<usize> = (0..names.len()).collect();
     for name in least {
@@ -245,51 +318,91 @@ fn fitting(names: &[&str], header: &[String], cells: &mut [Vec<String>], width: 
     if let Some(query) = query {
         let others: usize = kept.iter().filter(|at| **at != query).map(|at| widths[*at]).sum();
         let room = width.saturating_sub(others).max(10);
-        for row in cells.iter_mut().filter(|row| row[query].chars().count() > room) {
-            row[query] = format!("{}…", row[query].chars().take(room - 1).collect::<String>());
-        }
+        cells.iter_mut().for_each(|row| row[query] = columns::cut(&row[query], room));
     }
     kept
 }
 
-/// Who waits for whom on a terminal that is too narrow for all columns: a few lines a session, indented as it waits. A statement is cut to one line; a remedy
-/// never is.
+/// Who waits for whom on a terminal that is too narrow for all columns: a few lines a session, indented as it waits.
 fn tree(sheet: &Sheet, rows: &[Vec<Cell>], width: usize) -> String {
-    let mut text = String::new();
-    for row in rows {
-        let cell = |name: &str| sheet.position(name).map_or(String::new(), |at| visible(&shown(&sheet.columns[at], &row[at])));
+    let lines = |row: &Vec<Cell>| {
+        let session = Session { sheet, row, width };
         let depth = sheet.position("depth").and_then(|at| row[at].number()).unwrap_or_default() as usize;
-        let indent = (depth * 2).min(width / 2);
-        let said = |before: &str, name: &str| Some(cell(name)).filter(|said| !said.is_empty()).map(|said| format!("{before}{said}"));
-        let is_root = cell("blocked_by").is_empty();
+        let is_root = session.cell("blocked_by").is_empty();
         let pieces = [
-            Some(cell("pid")),
-            said("", "application").or_else(|| said("", "user")),
-            if is_root { said("", "state") } else { said("waits for ", "wait") },
-            said("for ", "state_seconds"),
-            said("blocks ", "blocks").filter(|_| cell("blocks") != "0"),
+            Some(session.cell("pid")),
+            session.name(),
+            if is_root { session.said("", "state") } else { session.said("waits for ", "wait") },
+            session.said("for ", "state_seconds"),
+            session.said("blocks ", "blocks").filter(|_| session.cell("blocks") != "0"),
         ];
-        let mut line = " ".repeat(indent);
-        for piece in pieces.into_iter().flatten() {
+        session.lines(&pieces, (depth * 2).min(width / 2))
+    };
+    rows.iter().map(lines).collect()
+}
+
+/// What sessions do, in the same way.
+fn sessions(sheet: &Sheet, rows: &[Vec<Cell>], width: usize) -> String {
+    let lines = |row: &Vec<Cell>| {
+        let session = Session { sheet, row, width };
+        let user = session.said("as ", "user").filter(|_| !session.cell("application").is_empty());
+        let pieces = [
+            Some(session.cell("pid")),
+            session.name(),
+            user.map(|user| columns::cut(&user, (width / 2).max(10))),
+            session.said("in ", "database").map(|database| columns::cut(&database, (width / 2).max(10))),
+            session.said("", "state"),
+            session.said("for ", "state_seconds"),
+            session.said("in a transaction for ", "transaction_seconds"),
+            session.said("waits for ", "wait"),
+        ];
+        session.lines(&pieces, 0)
+    };
+    rows.iter().map(lines).collect()
+}
+
+/// A session in a few lines: a statement is cut to one; a remedy never is.
+struct Session<'a> {
+    sheet: &'a Sheet,
+    row: &'a [Cell],
+    width: usize,
+}
+
+impl Session<'_> {
+    fn cell(&self, name: &str) -> String {
+        self.sheet.position(name).map_or(String::new(), |at| visible(&shown(&self.sheet.columns[at], &self.row[at])))
+    }
+
+    fn said(&self, before: &str, name: &str) -> Option<String> {
+        Some(self.cell(name)).filter(|said| !said.is_empty()).map(|said| format!("{before}{said}"))
+    }
+
+    /// What it calls itself, else its user; of a long one the beginning.
+    fn name(&self) -> Option<String> {
+        self.said("", "application").or_else(|| self.said("", "user")).map(|name| columns::cut(&name, (self.width / 2).max(10)))
+    }
+
+    fn lines(&self, pieces: &[Option<String>], indent: usize) -> String {
+        let (mut text, mut line) = (String::new(), " ".repeat(indent));
+        for piece in pieces.iter().flatten() {
             let is_first = line.trim().is_empty();
-            if !is_first && line.chars().count() + 2 + piece.chars().count() > width {
+            if !is_first && columns::columns_of(&line) + 2 + columns::columns_of(piece) > self.width {
                 text.push_str(&format!("{line}\n"));
                 line = " ".repeat(indent + 2);
             } else if !is_first {
                 line.push_str("  ");
             }
-            line.push_str(&piece);
+            line.push_str(piece);
         }
         text.push_str(&format!("{line}\n"));
         for (before, name) in [("", "query"), ("end it: ", "remedy")] {
-            let Some(said) = said(before, name) else { continue };
-            let room = width.saturating_sub(indent + 2);
-            let is_cut = name == "query" && said.chars().count() > room;
-            let said = if is_cut { format!("{}…", said.chars().take(room.saturating_sub(1)).collect::<String>()) } else { said };
+            let Some(said) = self.said(before, name) else { continue };
+            let room = self.width.saturating_sub(indent + 2);
+            let said = if name == "query" { columns::cut(&said, room) } else { said };
             text.push_str(&format!("{}{said}\n", " ".repeat(indent + 2)));
         }
+        text
     }
-    text
 }
 
 /// One row, a line a column.
@@ -321,8 +434,15 @@ fn headings(columns: &[&Column]) -> Vec<String> {
 }
 
 /// Names that without their unit would say something else.
-const SAID: [(&str, &str); 4] =
-    [("rollback_ratio", "rolled back"), ("dead_ratio", "dead rows"), ("due_at", "vacuum from"), ("due_ratio", "vacuum due")];
+const SAID: [(&str, &str); 7] = [
+    ("connections_most", "connections at most"),
+    ("rollback_ratio", "rolled back"),
+    ("dead_ratio", "dead rows"),
+    ("due_at", "vacuum from"),
+    ("due_ratio", "vacuum due"),
+    ("freeze_at", "freeze from"),
+    ("freeze_ratio", "freeze due"),
+];
 
 /// `size_bytes` is `size`, `calls_per_s` is `calls/s`.
 fn heading(column: &Column) -> String {
@@ -342,7 +462,7 @@ fn shown(column: &Column, cell: &Cell) -> String {
     match (column.unit, cell) {
         (_, Cell::Null) => String::new(),
         (_, Cell::Bool(yes)) => if *yes { "yes" } else { "no" }.to_string(),
-        (_, Cell::Text(text)) if column.name == "query" => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        (_, Cell::Text(text)) if column.name == "query" => visible(&text.split_whitespace().collect::<Vec<_>>().join(" ")),
         (_, Cell::Text(text)) => pasteable(text),
         (Some("bytes"), _) => number.map_or(String::new(), |number| units::bytes(number.max(0.0) as u64)),
         (Some("bytes/s"), _) => number.map_or(String::new(), |number| format!("{}/s", units::bytes(number.max(0.0) as u64))),
@@ -399,7 +519,7 @@ fn object(sheet: &Sheet) -> [(&'static str, Value); 8] {
         ("available", json!(sheet.is_available())),
         ("columns", Value::Array(columns)),
         ("rows", rows),
-        ("rows_left_out", json!(sheet.left_out)),
+        ("rows_left_out", json!(sheet.left_out.all())),
         ("notes", json!(sheet.notes)),
     ]
 }
@@ -417,6 +537,7 @@ fn json_of(cell: &Cell) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::LeftOut;
 
     #[test]
     fn no_heading_is_there_twice() {
@@ -453,7 +574,7 @@ mod tests {
             columns: names.map(Column::new).to_vec(),
             notes: Vec::new(),
             skipped: Vec::new(),
-            left_out: 0,
+            left_out: LeftOut::default(),
             passing: false,
         };
         let rows = [

@@ -3,6 +3,8 @@
 use anyhow::Result;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, presets};
 
+use crate::model::is_hidden;
+pub use crate::model::visible;
 use crate::render::Ui;
 
 /// A table for people. The same rows for programs are `csv` and JSON.
@@ -244,27 +246,6 @@ fn csv_line<C: AsRef<str>>(text: &mut String, cells: impl IntoIterator<Item = C>
         }
     }
     text.push('\n');
-}
-
-/// Text that a terminal can be shown: control characters and those that reverse the writing are spelt out, so that a table's name or a value
-/// cannot move the cursor, break a line or disguise itself.
-pub fn visible(text: &str) -> String {
-    if !text.contains(is_hidden) {
-        return text.to_string();
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_hidden(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// SQL that is shown to be copied: a quoted name or literal with characters that a terminal cannot be shown is said as PostgreSQL reads it without

@@ -22,5 +22,12 @@ pub const STAT: Stat = Stat {
         "query",
     ],
     growth: Growth::NONE,
-    read: |look| look.sessions(include_str!("queries/activity.sql")).boxed(),
+    read: |look| {
+        async move {
+            let mut reading = look.sessions(include_str!("queries/activity.sql")).await?;
+            look.say_who_may_end(&STAT, &mut reading.rows).await?;
+            Ok(reading)
+        }
+        .boxed()
+    },
 };

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use crate::model::Cell;
 use crate::postgres::{Parameter, Type};
 use crate::stats::counting::Counting;
+use crate::stats::words::{DAY, span};
 use crate::stats::{Growth, Reading, Skipped, Stat};
 
 pub const STAT: Stat = Stat {
@@ -21,6 +22,7 @@ pub const STAT: Stat = Stat {
             let mut reading = counting.of(Reading::of(look.ask(include_str!("queries/indexes.sql"), &parameters).await?));
             set_skipped_apart(&mut reading);
             judge_unused(&mut reading, &counting, look.options.min_age);
+            reading.limit(look.options.limit);
             Ok(reading)
         }
         .boxed()
@@ -67,17 +69,6 @@ fn judge_unused(reading: &mut Reading, counting: &Counting, min_age: Duration) {
     reading.notes.push("only this server's scans are counted: look at its standbys, too, before an index goes".to_string());
 }
 
-const DAY: f64 = 86_400.0;
-
-/// `3 minutes`, `5.2 hours`, `1.0 days`.
-fn span(seconds: f64) -> String {
-    match seconds {
-        ..3600.0 => format!("{:.0} minutes", seconds / 60.0),
-        ..DAY => format!("{:.1} hours", seconds / 3600.0),
-        _ => format!("{:.1} days", seconds / DAY),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +92,7 @@ mod tests {
         assert_eq!(judged(&counting(31.0)).0, 2);
         assert!(judged(&counting(2.0)).1.contains("that is short"));
         let young = judged(&counting(0.9));
-        assert!(young.0 == 1 && young.1.contains("since 2026-01-01T00:00:00Z, for 21.6 hours, which is less than 1.0 days"), "{young:?}");
+        assert!(young.0 == 1 && young.1.contains("since 2026-01-01T00:00:00Z, for 21.6 hours, which is less than 1 day"), "{young:?}");
         let standby = judged(&Counting { of_writes: false, ..counting(90.0) });
         assert!(standby.0 == 1 && standby.1.contains("standby"), "{standby:?}");
         let gap = Gap { setting: "track_counts".to_string(), whom: Whom::Role("batch".to_string()), remedy: "ALTER ROLE".to_string() };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::FutureExt as _;
 
 use crate::model::Cell;
+use crate::stats::ending::of_prepared;
 use crate::stats::{Growth, Reading, Stat};
 
 pub const STAT: Stat = Stat {
@@ -31,7 +32,9 @@ pub const STAT: Stat = Stat {
     read: |look| {
         async move {
             let sessions = look.sessions(include_str!("queries/locks.sql")).await?;
-            Ok(Reading { rows: rows(sessions.rows), ..sessions })
+            let mut rows = rows(sessions.rows);
+            look.say_who_may_end(&STAT, &mut rows).await?;
+            Ok(Reading { rows, ..sessions })
         }
         .boxed()
     },
@@ -41,8 +44,11 @@ pub const STAT: Stat = Stat {
 const PID: usize = 0;
 const BLOCKERS: usize = 1;
 const HOLDERS: usize = 2;
-const GID: usize = 3;
-const REMEDY: usize = 11;
+/// Of prepared transactions: database, name and owner.
+const DATABASE: usize = 3;
+const GID: usize = 4;
+const OWNER: usize = 5;
+const REMEDY: usize = 12;
 
 /// The sessions in the order of the tree.
 fn rows(sessions: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
@@ -55,19 +61,18 @@ fn rows(sessions: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
     }
     let place = |place: Place| {
         let mut row = sessions.remove(&place.pid)?;
-        if place.depth > 0 {
-            row[REMEDY] = Cell::Null;
-        }
         // A prepared transaction is no process, and is known by its name.
-        let who = match row[GID].text() {
-            Some(gid) => format!("prepared {gid}"),
-            None => process(place.pid).to_string(),
+        let text = |at: usize| row[at].text().unwrap_or_default();
+        let (who, remedy) = match row[GID].text() {
+            Some(gid) => (format!("prepared {gid}"), Cell::Text(of_prepared(gid, text(DATABASE), text(OWNER)))),
+            None => (process(place.pid).to_string(), row[REMEDY].clone()),
         };
+        row[REMEDY] = if place.depth > 0 { Cell::Null } else { remedy };
         let tree = format!("{}{who}", "  ".repeat(place.depth));
         let blocked_by = place.blocked_by.map(process);
         let first =
             [Cell::Text(tree), Cell::Int(place.depth as i64), Cell::Int(process(place.pid)), blocked_by.into(), Cell::Int(place.blocks)];
-        Some(first.into_iter().chain(row.drain(HOLDERS + 1..)).collect())
+        Some(first.into_iter().chain(row.drain(DATABASE + 1..)).collect())
     };
     waits.tree().into_iter().filter_map(place).collect()
 }

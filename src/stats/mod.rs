@@ -10,6 +10,7 @@ mod cache;
 mod cache_hit;
 mod connections;
 mod counting;
+mod ending;
 mod indexes;
 mod io;
 mod locks;
@@ -25,6 +26,7 @@ mod statements;
 mod tables;
 mod unavailable;
 mod vacuum;
+mod words;
 
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ pub use crate::model::Cell;
 use crate::postgres::{Answer, Observer, Parameter, ServerFacts};
 pub use around::{Around, PoolerState};
 pub use counting::{Gap, Origin, Whom};
+pub use ending::of_prepared;
 pub use looking::{Looking, Looks, Others};
 pub use pools::PoolUse;
 pub use rates::Rates;
@@ -42,6 +45,7 @@ pub use sheet::{Column, Sheet};
 pub use slow_queries::Sort;
 pub use statements::Statements;
 pub use unavailable::{Unavailable, console_remedy, explain, redis_remedy, with_stack};
+pub use words::{counted, span};
 
 /// The shelf, in the order in which a person would ask.
 pub const SHELF: [&Stat; 12] = [
@@ -142,9 +146,30 @@ pub struct Reading {
     /// Since when its counters count: RFC 3339; none when nothing was ever reset, or nothing counts.
     pub since: Option<String>,
     pub notes: Vec<String>,
-    /// Rows beyond the limit.
-    pub left_out: u64,
+    pub left_out: LeftOut,
     pub skipped: Vec<Skipped>,
+}
+
+/// Rows beyond the limit, by the list that they are of: the word in the first column of its rows, where that tells lists apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut(pub Vec<(String, u64)>);
+
+impl LeftOut {
+    pub fn all(&self) -> u64 {
+        self.0.iter().map(|(_, rows)| rows).sum()
+    }
+
+    pub fn of(&self, list: &str) -> u64 {
+        self.0.iter().filter(|(of, _)| of == list).map(|(_, rows)| rows).sum()
+    }
+
+    pub(super) fn add(&mut self, list: &str, rows: u64) {
+        match self.0.iter_mut().find(|(of, _)| of == list) {
+            _ if rows == 0 => {}
+            Some((_, there)) => *there += rows,
+            None => self.0.push((list.to_string(), rows)),
+        }
+    }
 }
 
 /// A table that was left alone: to ask for its sizes and expressions would be to wait for a lock.
@@ -173,14 +198,34 @@ impl Reading {
     /// Of a list with a limit: the last column says of how many rows each is one, where it is one of those; that column goes.
     pub fn of_limited(answer: Answer) -> Self {
         let mut reading = Reading::of(answer);
-        let mut listed = 0;
+        let found: Vec<Option<f64>> = reading.rows.iter_mut().map(|row| row.pop().and_then(|found| found.number())).collect();
+        let listed = found.iter().flatten().count() as u64;
+        let all = found.into_iter().flatten().next().unwrap_or_default() as u64;
+        reading.left_out.add("", all.saturating_sub(listed));
+        reading
+    }
+
+    /// The same of several lists with a limit each, which the first column tells apart.
+    pub fn of_lists(answer: Answer) -> Self {
+        let mut reading = Reading::of(answer);
+        let mut lists: Vec<(String, u64, u64)> = Vec::new();
         for row in &mut reading.rows {
-            if let Some(found) = row.pop().and_then(|found| found.number()) {
-                listed += 1;
-                reading.left_out = (found as u64).saturating_sub(listed);
+            let (Some(found), Some(list)) = (row.pop().and_then(|found| found.number()), row[0].text()) else { continue };
+            match lists.iter_mut().find(|(there, ..)| there == list) {
+                Some((.., listed)) => *listed += 1,
+                None => lists.push((list.to_string(), found as u64, 1)),
             }
         }
+        lists.iter().for_each(|(list, found, listed)| reading.left_out.add(list, found.saturating_sub(*listed)));
         reading
+    }
+
+    /// No more rows than that; the others are counted by the first column.
+    pub fn limit(&mut self, most: i64) {
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(self.rows.len());
+        for row in self.rows.split_off(most) {
+            self.left_out.add(row[0].text().unwrap_or_default(), 1);
+        }
     }
 }
 
@@ -216,7 +261,7 @@ impl Look<'_> {
     async fn note_hidden_sessions(&self, reading: &mut Reading) -> Result<()> {
         let answer = self.ask(include_str!("queries/hidden_sessions.sql"), &[]).await?;
         let count = |name: &str| answer.value(0, name).and_then(Cell::number).unwrap_or_default();
-        let said = |count: f64| if count == 1.0 { "1 session".to_string() } else { format!("{count} sessions") };
+        let said = |count: f64| counted(count as u64, "session");
         let hidden = if self.observer.server.sees_all { 0.0 } else { count("hidden") };
         if hidden > 0.0 {
             let are = if hidden == 1.0 { "is" } else { "are" };

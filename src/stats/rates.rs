@@ -124,7 +124,7 @@ mod tests {
             columns: ["what", "hits", "reads", "hit_ratio"].map(Column::new).to_vec(),
             notes: Vec::new(),
             skipped: Vec::new(),
-            left_out: 0,
+            left_out: crate::stats::LeftOut::default(),
             passing: false,
         }
     }

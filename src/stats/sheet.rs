@@ -3,7 +3,7 @@
 use crate::model::Cell;
 use crate::postgres::ServerFacts;
 use crate::stats::unavailable::Lack;
-use crate::stats::{Reading, Skipped, Stat};
+use crate::stats::{LeftOut, Reading, Skipped, Stat};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sheet {
@@ -16,8 +16,7 @@ pub struct Sheet {
     pub rows: Option<Vec<Vec<Cell>>>,
     pub columns: Vec<Column>,
     pub notes: Vec<String>,
-    /// Rows beyond the limit.
-    pub left_out: u64,
+    pub left_out: LeftOut,
     /// Tables that it says nothing of; the notes name them.
     pub skipped: Vec<Skipped>,
     /// Unavailable now, though the server has it: a time limit, or a lock.
@@ -77,7 +76,7 @@ impl Sheet {
     /// Rows beyond so many are left out, and counted.
     pub fn limit(&mut self, most: usize) {
         if let Some(rows) = &mut self.rows {
-            self.left_out += rows.len().saturating_sub(most) as u64;
+            self.left_out.add("", rows.len().saturating_sub(most) as u64);
             rows.truncate(most);
         }
     }

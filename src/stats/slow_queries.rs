@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 
 use crate::model::Cell;
 use crate::postgres::{Observer, Type};
-use crate::stats::{GRANT, Growth, Looking, Reading, Stat, Statements, Unavailable, Whom};
+use crate::stats::{GRANT, Growth, Looking, Reading, Stat, Statements, Unavailable, Whom, counted};
 
 pub const STAT: Stat = Stat {
     name: "slow-queries",
@@ -67,7 +67,8 @@ pub const STAT: Stat = Stat {
             }
             let hidden = reading.rows.iter().filter(|row| row[0].is_null()).count();
             if hidden > 0 {
-                reading.notes.push(format!("the text of {hidden} statements of other users is hidden from this one: {GRANT}"));
+                let statements = counted(hidden as u64, "statement");
+                reading.notes.push(format!("the text of {statements} of other users is hidden from this one: {GRANT}"));
                 reading.rows.iter_mut().filter(|row| row[0].is_null()).for_each(|row| row[14] = Cell::Null);
             }
             if reading.rows.is_empty() && least > 0.0 {
@@ -75,7 +76,8 @@ pub const STAT: Stat = Stat {
             }
             if let Some(evictions) = statements.evictions.filter(|evictions| *evictions > 0) {
                 reading.notes.push(format!(
-                    "statements were thrown out {evictions} times for want of room, so rare ones are missing: raise pg_stat_statements.max"
+                    "statements were thrown out {} for want of room, so rare ones are missing: raise pg_stat_statements.max",
+                    counted(evictions as u64, "time")
                 ));
             }
             Ok(reading)

@@ -9,7 +9,7 @@ use crate::stats::{Growth, Look, Reading, Skipped, Stat};
 
 pub const STAT: Stat = Stat {
     name: "tables",
-    about: "size, rows, dead rows, bloat (estimated) and scans of tables; the age of materialized views",
+    about: "size, rows, dead rows, bloat (estimated) and scans of tables; the age of materialized views; where autovacuum is off",
     columns: &[
         "table",
         "kind",
@@ -29,6 +29,7 @@ pub const STAT: Stat = Stat {
         "vacuumed_seconds",
         "analyzed_seconds",
         "refreshed_seconds",
+        "autovacuum",
         "locked_by",
     ],
     growth: Growth {

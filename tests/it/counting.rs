@@ -58,7 +58,7 @@ async fn what_is_not_counted_is_unknown_and_calls_nothing_unused() {
 
     // They are young.
     let (unused, notes) = asked.unused("");
-    assert!(unused.is_empty() && notes.contains("1 index has no scans") && notes.contains("less than 1.0 days (--min-age 0"), "{notes}");
+    assert!(unused.is_empty() && notes.contains("1 index has no scans") && notes.contains("less than 1 day (--min-age 0"), "{notes}");
     assert_eq!(asked.unused("--min-age 0").0, ["public.idle"]);
 
     // They leave a role out.

@@ -62,6 +62,21 @@ async fn what_is_left_out_of_a_list_is_counted() {
     assert!(of_tables == 2 && vacuum["rows_left_out"].as_u64().unwrap() >= 20, "{vacuum:#}");
     run("tables --format csv --limit 23").stderr_has("… and 1 more table (--limit)");
 
+    // Of findings, which kinds.
+    database.execute(
+        "CREATE INDEX a ON t0 (c0); CREATE INDEX b ON t0 (c0); CREATE INDEX c ON t0 (c0); CREATE INDEX d ON t0 (c0); \
+         ALTER TABLE t1 ADD PRIMARY KEY (c0); ALTER TABLE t2 ADD FOREIGN KEY (c0) REFERENCES t1; ALTER TABLE t3 ADD FOREIGN KEY (c0) REFERENCES t1",
+    );
+    let indexes = json("indexes --limit 1");
+    assert_eq!((indexes["rows"].as_array().unwrap().len(), &indexes["rows_left_out"]), (1, &4.into()), "{indexes:#}");
+    run("indexes --limit 1").stdout_has("… and 4 more findings: 2 duplicate, 2 missing (--limit)");
+    assert_eq!(json("indexes")["rows_left_out"], 0);
+    // `doctor` counts all of them, however many that are.
+    for at in 0..30 {
+        database.execute(&format!("CREATE INDEX more_{at} ON t0 (c0)"));
+    }
+    case.run("doctor -d {url}").stdout_has("33 duplicate, 0 redundant, 2 missing");
+
     // 20 where nothing else is asked for, in every format.
     let tables = json("tables");
     assert_eq!((column(&tables, "table").len(), &tables["rows_left_out"]), (20, &4.into()));

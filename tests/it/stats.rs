@@ -283,6 +283,11 @@ async fn what_is_not_known_is_neither_0_nor_a_finding() {
     holder.batch_execute("COMMIT").await.unwrap();
     build.await.unwrap().unwrap();
 
+    // What shows their texts can be pasted.
+    let verdicts = case.run(&format!("doctor --json -d {}", server.url_as("nobody"))).json();
+    let found = verdicts["checks"].as_array().unwrap().iter().find(|check| check["name"] == "pg-stat-statements").unwrap();
+    assert!(found["verdict"] == "warning" && found["remedy"] == "GRANT pg_monitor TO nobody; -- as a superuser", "{found:#}");
+
     // Hidden statements are one, and grow by what was called.
     let mut command = case.command();
     command.args(["stats", "slow-queries", "--watch", "200ms", "--count", "500", "--min-ms", "0", "--limit", "10000", "--json", "-d"]);
@@ -588,6 +593,38 @@ fn narrow_terminals_break_no_name() {
     assert!(tables.contains("public.a_table_with_quite_a_name ") && !tables.contains("seq scans"), "{tables}");
     let tables = shown(36, &["stats", "tables"]);
     assert!(tables.contains("public.a_table") && tables.contains("seq scans"), "{tables}");
+}
+
+/// Whatever somebody calls himself, a table of who is connected stays one.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_users_and_applications_break_no_table() {
+    let server = Server::start(&machine(), &[]);
+    let (long, hostile) = ("a_role_with_a_very_long_name_indeed_up_to_the_limit_of_63_bytes", "e\nv\u{1b}[2Jil");
+    server.rows(&format!("CREATE DATABASE \"{long}\""));
+    server.rows(&format!("CREATE DATABASE \"{hostile}\""));
+    for role in [long, hostile] {
+        server.rows(&format!("CREATE ROLE \"{role}\" LOGIN"));
+    }
+    let address = server.url().parse::<tokio_postgres::Config>().unwrap();
+    let mut sessions = Vec::new();
+    for (user, application) in [(long, "a report of last month with quite a long name for any application"), (hostile, "x\ty")] {
+        let (client, connection) = address.clone().user(user).dbname(user).application_name(application).connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("BEGIN; SELECT 1").await.unwrap();
+        sessions.push(client);
+    }
+    let case = Case::new("names").env("NO_COLOR", "1");
+    for stat in ["connections", "activity"] {
+        let shown = on_terminal(&case, 80, &["stats", stat, "-d", &server.url()]);
+        let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= 80 && !line.contains('\u{1b}')), "{stat}: {shown}");
+        // A heading once, and not one for each cell.
+        let headings = lines.iter().filter(|line| line.starts_with("scope") || line.starts_with("pid")).count();
+        assert_eq!(headings, usize::from(stat == "connections"), "{stat}: {shown}");
+        assert!(shown.contains("a_role_with_a_") && shown.contains('…') && shown.contains("e\\nv\\u{1b}[2Jil"), "{stat}: {shown}");
+    }
+    let whole = case.run(&format!("stats activity --json -d {}", server.url())).exit(0).json();
+    assert!(rows(&whole).iter().any(|row| row["user"] == long && row["database"] == long), "{whole:#}");
 }
 
 /// What candlefish adds to the queries: loosely here; measured, it is some milliseconds.

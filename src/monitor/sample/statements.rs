@@ -86,7 +86,7 @@ mod tests {
             columns: ["query_id", "user", "calls", "total_ms", "query"].map(Column::new).to_vec(),
             notes: Vec::new(),
             skipped: Vec::new(),
-            left_out: 0,
+            left_out: crate::stats::LeftOut::default(),
             passing: false,
         }
     }

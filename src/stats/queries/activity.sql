@@ -1,4 +1,4 @@
--- What sessions are doing now, the oldest transaction first; those that hold others up come with a remedy. No parameters.
+-- What sessions are doing now, the oldest transaction first; those that hold others up come with a remedy, and without who may do it. No parameters.
 SELECT
     a.pid,
     a.usename::text AS user,
@@ -19,16 +19,8 @@ SELECT
             THEN format('SELECT pg_terminate_backend(%s)', a.pid)
         WHEN a.state = 'active' AND coalesce(a.wait_event_type, '') <> 'Lock' AND a.xact_start < clock_timestamp() - interval '1 minute'
             THEN format('SELECT pg_cancel_backend(%s)', a.pid)
-    END || CASE
-        -- Who may do it, where this user may not.
-        WHEN current_setting('is_superuser') = 'on' THEN ''
-        WHEN a.usesysid IS NULL OR r.rolsuper THEN ' -- as a superuser'
-        WHEN pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE') THEN ''
-        -- A line's end in a name would end the comment.
-        ELSE format(' -- as %s, as a superuser, or with pg_signal_backend', regexp_replace(quote_ident(a.usename), '[[:cntrl:]]', '?', 'g'))
     END AS remedy,
     a.query
 FROM pg_stat_activity a
-LEFT JOIN pg_roles r ON r.oid = a.usesysid
 WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.state NOT IN ('idle', 'disabled')
 ORDER BY a.xact_start NULLS LAST, a.state_change

@@ -51,6 +51,7 @@ SELECT
     c.pid,
     array_to_string(w.blockers, ' ') AS blockers,
     h.holders,
+    p.database,
     p.gid,
     coalesce(a.usename, p.owner)::text AS user,
     nullif(a.application_name, '') AS application,
@@ -68,20 +69,12 @@ SELECT
     ) AS wait,
     extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
     extract(epoch FROM clock_timestamp() - coalesce(a.state_change, p.prepared))::float8 AS state_seconds,
-    -- For whoever turns out to be the root; and who may do it, where this user may not.
+    -- For whoever turns out to be the root. Of a prepared transaction whoever reads this says it.
     CASE
-        WHEN c.pid < 0 THEN format('COMMIT PREPARED %1$s or ROLLBACK PREPARED %1$s -- ask the coordinator first; in database %2$s as %3$s or a superuser',
-            regexp_replace(quote_literal(p.gid), '[[:cntrl:]]', '?', 'g'),
-            regexp_replace(quote_ident(p.database), '[[:cntrl:]]', '?', 'g'), regexp_replace(quote_ident(p.owner), '[[:cntrl:]]', '?', 'g'))
+        WHEN c.pid < 0 THEN NULL
         WHEN c.pid = 0 THEN 'ROLLBACK PREPARED a transaction of pg_prepared_xacts'
         WHEN a.state = 'active' THEN format('SELECT pg_cancel_backend(%s)', c.pid)
         ELSE format('SELECT pg_terminate_backend(%s)', c.pid)
-    END || CASE
-        WHEN c.pid <= 0 OR current_setting('is_superuser') = 'on' THEN ''
-        WHEN a.usesysid IS NULL OR r.rolsuper THEN ' -- as a superuser'
-        WHEN pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE') THEN ''
-        -- A line's end in a name would end the comment.
-        ELSE format(' -- as %s, as a superuser, or with pg_signal_backend', regexp_replace(quote_ident(a.usename), '[[:cntrl:]]', '?', 'g'))
     END AS remedy,
     a.query
 FROM concerned c
@@ -89,5 +82,4 @@ LEFT JOIN waits w ON w.pid = c.pid
 LEFT JOIN holds h ON h.pid = c.pid
 LEFT JOIN prepared p ON p.pid = c.pid
 LEFT JOIN pg_stat_activity a ON a.pid = c.pid
-LEFT JOIN pg_roles r ON r.oid = a.usesysid
 ORDER BY c.pid

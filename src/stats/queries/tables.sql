@@ -83,6 +83,9 @@ SELECT
         WHEN current_setting('track_commit_timestamp') = 'on' AND NOT pg_is_in_recovery()
             THEN extract(epoch FROM clock_timestamp() - pg_xact_commit_timestamp(z.xmin))::float8
     END AS refreshed_seconds,
+    CASE WHEN NOT (current_setting('autovacuum')::boolean AND coalesce((
+        SELECT bool_and(CASE option_name WHEN 'autovacuum_enabled' THEN option_value::boolean END) FROM pg_options_to_table(z.reloptions)), true))
+        THEN 'off' END AS autovacuum,
     z.locked_by, z.found
 FROM sized z
 LEFT JOIN pg_stat_all_tables s ON s.relid = z.oid AND $2

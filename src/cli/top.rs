@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Exit;
 use crate::cli::duration::interval;
@@ -31,7 +33,9 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     until_told(async {
         let mut ticks = tokio::time::interval(watch.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut resized = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
+        let mut resized = signal(SignalKind::window_change())?;
+        // Ctrl-Z.
+        let mut stopped = signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
         // That a sample is waited for is drawn while it is.
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         let mut has_keys = true;
@@ -54,6 +58,7 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
                             None => has_keys = false,
                         },
                         _ = resized.recv() => {}
+                        _ = stopped.recv() => screen.stop()?,
                         _ = seconds.tick() => {}
                     }
                     let asked = asked.get().map(|asked| asked.elapsed()).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The only room that prints: reports to stdout, talk to stderr.
 
 mod bench;
+mod charset;
 mod columns;
 mod doctor;
 pub mod migrate;

@@ -13,6 +13,8 @@ use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::render::charset::shown_on;
+
 /// So many bytes may wait; what is longer waits alone.
 const ROOM: usize = 256 << 10;
 
@@ -235,8 +237,8 @@ impl Outlet {
             };
             drop(waiting);
             let written = piece.parts.iter().try_for_each(|(stream, text)| match stream {
-                Stream::Out => write_whole(io::stdout().as_fd(), text.as_bytes()),
-                Stream::Err => write_whole(io::stderr().as_fd(), text.as_bytes()),
+                Stream::Out => write_whole(io::stdout().as_fd(), shown_on(*stream, text).as_bytes()),
+                Stream::Err => write_whole(io::stderr().as_fd(), shown_on(*stream, text).as_bytes()),
             });
             let end = written.err().map(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => End::Left,
@@ -330,7 +332,9 @@ pub fn left_unsaid() -> Option<u8> {
 }
 
 /// Writes all of it, waiting for its reader, of a command that has nothing else to do; but whoever is told to end waits no more.
-pub fn write_until_told(stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
+pub fn write_until_told(stream: Stream, text: &str) -> io::Result<()> {
+    let text = shown_on(stream, text);
+    let mut bytes = text.as_bytes();
     const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
     let (out, err) = (io::stdout(), io::stderr());
     let file: BorrowedFd<'_> = if stream == Stream::Out { out.as_fd() } else { err.as_fd() };

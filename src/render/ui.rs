@@ -126,7 +126,7 @@ impl Ui {
         if let Some(outlets) = self.outlets.get() {
             return outlets.put(Stream::Out, text);
         }
-        match write_until_told(Stream::Out, text.as_bytes()) {
+        match write_until_told(Stream::Out, &text) {
             // `| head` has seen enough; the exit code still says what was found.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             other => Ok(other.map(|()| true)?),
@@ -242,7 +242,7 @@ impl Ui {
 
 /// A line to stderr. A log that takes no more (its disk is full) stops no work: the answer is on stdout, and the exit code says the rest.
 fn talk(mark: &str, said: &str) {
-    let _ = write_until_told(Stream::Err, line(mark, said).as_bytes());
+    let _ = write_until_told(Stream::Err, &line(mark, said));
 }
 
 /// What names and other programs say in it moves no cursor.

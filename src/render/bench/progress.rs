@@ -65,7 +65,7 @@ impl BenchProgress {
         }
         state.drawn = lines.len();
         // A terminal that is gone is told of by the next real line.
-        let _ = write_until_told(Stream::Err, text.as_bytes());
+        let _ = write_until_told(Stream::Err, &text);
     }
 
     /// Takes the view away.
@@ -74,7 +74,7 @@ impl BenchProgress {
         if state.drawn > 0 {
             let text = over(state.drawn) + "\x1b[J";
             state.drawn = 0;
-            let _ = write_until_told(Stream::Err, text.as_bytes());
+            let _ = write_until_told(Stream::Err, &text);
         }
     }
 }

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::model::Event;
 use crate::render::Ui;
+use crate::render::charset::{drawn_on, shown_on};
 use crate::render::outlet::{Stream, write_until_told};
 use count::Count;
 use frame::Shown;
@@ -64,7 +65,7 @@ impl Progress {
             Style::Silent => return,
             Style::Json(lines) => return lock(lines).write(event, Instant::now()),
             // Not under the lock of the count: drawing takes that one too.
-            Style::Bars(bar) => said(event).into_iter().for_each(|text| bar.println(text)),
+            Style::Bars(bar) => said(event).into_iter().for_each(|text| bar.println(shown_on(Stream::Err, &text))),
             Style::Plain(_) => said(event).into_iter().for_each(|text| say(&text)),
         }
         lock(&self.count).add(event, Instant::now());
@@ -106,7 +107,7 @@ fn said(event: &Event) -> Option<String> {
 
 /// Nobody listens any more: the work goes on.
 fn say(line: &str) {
-    let _ = write_until_told(Stream::Err, format!("{line}\n").as_bytes());
+    let _ = write_until_told(Stream::Err, &format!("{line}\n"));
 }
 
 /// One bar in indicatif's eyes, whose text is the whole frame, made anew for the terminal's size of the moment.
@@ -116,6 +117,7 @@ fn bars(count: &Arc<Mutex<Count>>, color: bool) -> ProgressBar {
     let draw = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
         let (columns, lines) = terminal_size();
         let text = frame::frame(&mut lock(&count), Instant::now(), columns, lines, color);
+        let text = drawn_on(Stream::Err, &text);
         // A terminal that takes no more needs no frame.
         let _ = out.write_str(&lock(&shown).before(&text, columns)).and_then(|()| out.write_str(&text));
     };

@@ -76,7 +76,89 @@ fn top_draws_until_q_and_leaves_the_terminal_as_it_was() {
     drop((command, theirs));
     // Until the reader has read everything.
     seen.extend(frames.iter());
-    assert!(seen.trim_end().ends_with("\x1b[?25h\x1b[?1049l"), "the screen is not given back: {:?}", &seen[seen.len() - 40..]);
+    // Where there is no other screen, the shell goes on in the last line, and nowhere in what was drawn.
+    assert!(seen.ends_with("\x1b[0m\x1b[40;1H\x1b[K\x1b[?25h\x1b[?1049l"), "the screen is not given back: {:?}", &seen[seen.len() - 60..]);
+}
+
+/// Ctrl-Z: while it is stopped the terminal is the shell's, and then its own again.
+#[test]
+fn a_stopped_top_gives_the_terminal_back_until_it_goes_on() {
+    let database = Database::fresh();
+    let case = Case::new("stopped top").database(&database);
+    let (ours, theirs) = terminal(80, 24);
+    let before = tcgetattr(&theirs).unwrap().local_modes;
+    let end = || Stdio::from(theirs.try_clone().unwrap());
+    let mut command = case.command();
+    command.args(["top", "--interval", "200ms", "-d", &database.url()]).env("TERM", "xterm").stdin(end()).stdout(end());
+    let mut child = command.spawn().unwrap();
+    let frames = drawn(&ours);
+    let send =
+        |signal: &str| assert!(std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    let until = |what: &str, is_there: &dyn Fn(&str) -> bool| {
+        let (mut seen, began) = (String::new(), Instant::now());
+        while !is_there(&seen) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{what} never came: {seen:?}");
+            seen.extend(frames.recv_timeout(Duration::from_millis(100)));
+        }
+    };
+    let is_stopped = || {
+        let said = std::process::Command::new("ps").args(["-o", "stat=", "-p", &child.id().to_string()]).output().unwrap().stdout;
+        String::from_utf8_lossy(&said).trim_start().starts_with('T')
+    };
+    until("a frame", &|seen| seen.contains("q quits"));
+    send("-TSTP");
+    until("the shell's screen", &|seen| seen.ends_with("\x1b[?25h\x1b[?1049l") && is_stopped());
+    assert_eq!(tcgetattr(&theirs).unwrap().local_modes, before);
+    send("-CONT");
+    until("another frame", &|seen| seen.contains("\x1b[?1049h") && seen.contains("q quits"));
+    assert!(!tcgetattr(&theirs).unwrap().local_modes.contains(LocalModes::ICANON), "keys come as they are pressed again");
+    File::from(ours.try_clone().unwrap()).write_all(b"q").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// A terminal whose locale is not UTF-8 is shown nothing that it has no letters for.
+#[test]
+fn a_terminal_without_utf8_is_drawn_on_in_ascii() {
+    let database = Database::fresh();
+    let case = Case::new("ascii").database(&database);
+    for (locale, is_ascii) in [("C", true), ("en_US.ISO-8859-1", true), ("C.UTF-8", false)] {
+        let (ours, theirs) = terminal(60, 24);
+        let end = || Stdio::from(theirs.try_clone().unwrap());
+        let mut command = case.command();
+        command
+            .args(["top", "--interval", "200ms", "-d", &database.url()])
+            .env("TERM", "xterm")
+            .env("LC_ALL", locale)
+            .stdin(end())
+            .stdout(end());
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let frames = drawn(&ours);
+        let (mut seen, began) = (String::new(), Instant::now());
+        let has_bars = |seen: &str| seen.lines().any(|line| line.starts_with("connections ") && line.contains(['#', '█']));
+        let is_cut = |seen: &str| seen.contains(['~', '…']);
+        while !(has_bars(&seen) && is_cut(&seen)) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{locale}: {seen}");
+            seen.extend(frames.recv_timeout(Duration::from_millis(100)));
+        }
+        assert_eq!(seen.is_ascii(), is_ascii, "{locale}: {seen}");
+        File::from(ours.try_clone().unwrap()).write_all(b"q").unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    // Tables, too; and a pipe is given what it is given in every locale.
+    let (ours, theirs) = terminal(60, 24);
+    let mut command = case.command();
+    for table in 0..3 {
+        database.execute(&format!("CREATE TABLE t{table} (a int)"));
+    }
+    command.args(["stats", "tables", "--limit", "1", "-d", &database.url()]).env("LC_ALL", "C").stdout(Stdio::from(theirs));
+    let screen = drawn(&ours);
+    assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(0));
+    drop(command);
+    let shown: String = screen.iter().collect();
+    assert!(shown.is_ascii() && shown.contains("... and 2 more tables (--limit)"), "{shown}");
+    let case = case.env("LC_ALL", "C");
+    case.run("stats tables --limit 1 -d {url}").exit(0).stdout_has("… and 2 more tables (--limit)");
 }
 
 #[test]

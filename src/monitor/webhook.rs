@@ -57,7 +57,7 @@ enum Refusal {
     Passing(String, Option<Duration>),
     /// Somebody has to do something first: its certificate is not trusted, or its address, path or password is another now. An alert that nobody has
     /// taken is kept until somebody does.
-    Refused(String),
+    Refused(String, Option<Duration>),
 }
 
 impl Notice {
@@ -175,7 +175,7 @@ impl Webhook {
         let limit = until.map_or(LIMIT, |until| until.saturating_duration_since(Instant::now()).min(LIMIT));
         self.post(notice, limit).await.map_err(|refusal| match refusal {
             Refusal::Passing(why, wait) => Untaken { why, is_refused: false, wait },
-            Refusal::Refused(why) => Untaken { why, is_refused: true, wait: None },
+            Refusal::Refused(why, wait) => Untaken { why, is_refused: true, wait },
         })
     }
 
@@ -187,28 +187,29 @@ impl Webhook {
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        let request = request.body(Full::new(bytes::Bytes::from(body))).map_err(|error| Refusal::Refused(error.to_string()))?;
+        let request = request.body(Full::new(bytes::Bytes::from(body))).map_err(|error| Refusal::Refused(error.to_string(), None))?;
         let answer = tokio::time::timeout(limit, self.client.request(request)).await;
         let answer = match answer {
             Err(_) => return Err(Refusal::Passing(format!("no answer within {:.0} s", limit.as_secs_f64()), None)),
             Ok(Err(error)) => {
                 let causes = || std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| error.source());
                 let cause = causes().nth(1).map_or_else(|| error.to_string(), ToString::to_string);
-                return Err(if causes().any(is_untrusted) { Refusal::Refused(cause) } else { Refusal::Passing(cause, None) });
+                return Err(if causes().any(is_untrusted) { Refusal::Refused(cause, None) } else { Refusal::Passing(cause, None) });
             }
             Ok(Ok(answer)) => answer,
         };
         let status = answer.status();
-        match status.as_u16() {
-            200..=299 => Ok(()),
-            408 | 429 | 500..=599 => {
-                let asked = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
-                let wait = asked.and_then(|asked| wait_of(asked, jiff::Timestamp::now())).map(|wait| wait.min(ASKED_MOST));
-                let asks = wait.map_or(String::new(), |wait| format!(" and asks to wait {} s", wait.as_secs()));
-                Err(Refusal::Passing(format!("it answered {status}{asks}"), wait))
-            }
-            _ => Err(Refusal::Refused(format!("it answered {status}"))),
+        if status.is_success() {
+            return Ok(());
         }
+        let asked = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let wait = asked.and_then(|asked| wait_of(asked, jiff::Timestamp::now())).map(|wait| wait.min(ASKED_MOST));
+        let asks = wait.map_or(String::new(), |wait| format!(" and asks to wait {} s", wait.as_secs()));
+        let why = format!("it answered {status}{asks}");
+        Err(match status.as_u16() {
+            408 | 429 | 500..=599 => Refusal::Passing(why, wait),
+            _ => Refusal::Refused(why, wait),
+        })
     }
 }
 

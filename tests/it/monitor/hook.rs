@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
-use super::Running;
+use super::{Running, alert};
 use crate::connect::make_certificates;
+use crate::server::{Server, machine};
+use crate::stats::session_at;
 use crate::support::{Case, Database};
 
 /// Takes one request and answers it; none where the other side hangs up before it has asked.
@@ -202,4 +205,53 @@ fn an_alert_that_its_receiver_does_not_take_holds_up_no_other() {
     while !(said.contains("did not take a: no answer within 10 s") && said.contains("did not take b: it answered 500")) {
         assert!(running.errors.read_line(&mut said).unwrap() > 0, "{said}");
     }
+}
+
+/// An alert that fires and ends while its receiver refuses everything is told, both of it and in that order, when it is taken again; and a receiver that
+/// refuses is left alone for as long as it asks, whatever it answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_while_a_receiver_refused_is_told_when_it_takes_again() {
+    let server = Server::start(&machine(), &[]);
+    let case = Case::new("refused");
+    std::fs::write(case.dir().join("rules.yaml"), "alerts:\n  many: {condition: pool_usage > 30%}\n").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = format!("http://{}/", listener.local_addr().unwrap());
+    let takes = Arc::new(AtomicBool::new(false));
+    let (sender, told) = channel();
+    let answers = takes.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut said, mut part) = (stream.unwrap(), String::new(), [0; 65536]);
+            while !said.contains("\"version\":\"4\"") {
+                let length = stream.read(&mut part).unwrap();
+                said.push_str(&String::from_utf8_lossy(&part[..length]));
+            }
+            let takes = answers.load(Ordering::SeqCst);
+            let head = if takes { "200 OK" } else { "403 Forbidden\r\nretry-after: 4" };
+            let _ = stream.write_all(format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes());
+            let is_resolved = said.contains("\"status\":\"resolved\"");
+            if sender.send((Instant::now(), takes, is_resolved)).is_err() {
+                return;
+            }
+        }
+    });
+    let url = server.url();
+    let mut many = Vec::new();
+    for _ in 0..12 {
+        many.push(session_at(&url).await);
+    }
+    let words = ["monitor", "--rules", "rules.yaml", "--ignore-for", "--interval", "500ms", "--json", "--webhook", &hook, "-d", &url];
+    let mut running = Running::start(&case, &words);
+    running.until("the alert", || (), |sample| alert(sample, "many")["state"] == "firing");
+    let (first, taken, is_resolved) = told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(!taken && !is_resolved);
+    drop(many);
+    running.until("its end", || (), |sample| alert(sample, "many")["state"] != "firing");
+    takes.store(true, Ordering::SeqCst);
+    let next = || told.recv_timeout(Duration::from_secs(20)).unwrap();
+    let (again, taken, is_resolved) = next();
+    assert!(taken && !is_resolved && again - first >= Duration::from_secs(4), "{:?}", again - first);
+    let (_, taken, is_resolved) = next();
+    assert!(taken && is_resolved);
+    running.stop();
 }

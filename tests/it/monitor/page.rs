@@ -97,6 +97,35 @@ fn the_page_draws_what_is_so() {
     running.stop();
 }
 
+/// Where the line of open connections stands: each piece with the places of its samples from left to right; beside it when samples were known, and when not.
+const LINE: &str = "(async () => {
+    const points = (await (await fetch('/api/v1/history')).json()).points;
+    const at = is => points.filter(p => is(Number.isFinite(p.connections))).map(p => p.at);
+    const pieces = [...document.querySelectorAll('svg[aria-label=Connections] :is(polyline, circle)')]
+        .filter(e => (e.getAttribute('stroke') ?? e.getAttribute('fill')) === 'var(--a)')
+        .map(e => e.tagName === 'circle' ? [+e.getAttribute('cx')] : e.getAttribute('points').split(' ').map(p => +p.split(',')[0]));
+    return { known: at(is => is), unknown: at(is => !is), pieces };
+})()";
+
+/// Between the last sample before the database went away and the first after it came back nothing is drawn, as wide as that was long.
+fn assert_gap(browser: &mut Browser) {
+    let line = browser.value(LINE);
+    let numbers = |value: &serde_json::Value| value.as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect::<Vec<f64>>();
+    let (known, unknown) = (numbers(&line["known"]), numbers(&line["unknown"]));
+    let pieces: Vec<Vec<f64>> = line["pieces"].as_array().unwrap().iter().map(numbers).collect();
+    let away = *unknown.iter().find(|at| **at > known[0]).unwrap_or_else(|| panic!("the database was never away: {line:#}"));
+    let after = known.iter().position(|at| *at > away).unwrap_or_else(|| panic!("it never came back: {line:#}"));
+    // What is drawn may be a sample older than what is known by now; and each sample that is known is one place, and no other is any.
+    let drawn: Vec<(usize, f64)> = pieces.iter().enumerate().flat_map(|(piece, places)| places.iter().map(move |x| (piece, *x))).collect();
+    assert!(drawn.len() > after && drawn.len() <= known.len() && drawn.is_sorted_by(|a, b| a.1 < b.1), "{line:#}");
+    let ((piece, left), (next, right)) = (drawn[after - 1], drawn[after]);
+    assert_ne!(piece, next, "a line is drawn over what was not known: {line:#}");
+    assert!(pieces.iter().all(|places| places[places.len() - 1] <= left || places[0] >= right), "{line:#}");
+    let a_ms = (drawn[drawn.len() - 1].1 - drawn[0].1) / (known[drawn.len() - 1] - known[0]);
+    let wide = (known[after] - known[after - 1]) * a_ms;
+    assert!((right - left - wide).abs() < 0.5 && known[after] - known[after - 1] > 1500.0, "{wide} is {}: {line:#}", right - left);
+}
+
 const WORDS: [&str; 9] = ["monitor", "--serve", "127.0.0.1:0", "--rules", "rules.yaml", "--interval", "1s", "-d", "URL"];
 
 /// One page, never loaded again, while the database and then the monitor itself go away and come back.
@@ -130,6 +159,7 @@ fn the_page_outlives_the_database_and_the_monitor() {
     server.start_again();
     // What was not known stays a gap.
     browser.until("lines that go on", &format!("{banner}.hidden && {drawn} > {before} && document.title === 'candlefish'"));
+    assert_gap(&mut browser);
     running.stop();
     browser.until("that the monitor is away", &format!("!{banner}.hidden && {banner}.textContent.includes('what is shown is old')"));
     let again = WORDS.map(|word| match word {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::Exit;
-use crate::migrate::{self, Job, MigrateReport};
+use crate::migrate::{self, Job, MigrateReport, Purpose};
 use crate::model::Failure;
 use crate::render::{self, Progress, Ui};
 
@@ -29,9 +29,10 @@ pub async fn run(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at:
 
 async fn refreshed(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at: &str, ui: &Ui) -> Result<MigrateReport> {
     let address = job.address.clone();
-    let mut compared = migrate::refresh::compare(job, wishes.of).await?;
+    let purpose = if wishes.dry_run { Purpose::Look } else { Purpose::Run };
+    let mut compared = migrate::refresh::compare(job, wishes.of, purpose).await?;
     if wishes.dry_run {
-        return Ok(compared.into_planned());
+        return compared.rehearse(wishes.allow, wishes.strict).await;
     }
     let mut agreed = Deletes::new();
     loop {
@@ -47,7 +48,7 @@ async fn refreshed(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_a
         let job = compared.let_go();
         agree(&deletes, ui).await?;
         agreed = deletes;
-        compared = migrate::refresh::compare(job, wishes.of).await?;
+        compared = migrate::refresh::compare(job, wishes.of, purpose).await?;
     }
     let report = compared.apply(wishes.allow, wishes.strict).await?;
     migrate::close(&address, &report, &render::migrate::document(&report, started_at)).await?;

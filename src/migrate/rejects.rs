@@ -23,6 +23,8 @@ use crate::sqlite::Row;
 pub struct Rejects {
     folder: PathBuf,
     run_id: String,
+    /// False where nothing is to be left of what is set aside.
+    is_written: bool,
     files: Mutex<HashMap<String, File>>,
 }
 
@@ -40,7 +42,12 @@ pub struct RejectedRow {
 
 impl Rejects {
     pub fn new(folder: PathBuf, run_id: &str) -> Self {
-        Rejects { folder, run_id: run_id.to_string(), files: Mutex::new(HashMap::new()) }
+        Rejects { folder, run_id: run_id.to_string(), is_written: true, files: Mutex::new(HashMap::new()) }
+    }
+
+    /// For a look: no file is made.
+    pub fn unwritten(folder: PathBuf, run_id: &str) -> Self {
+        Rejects { is_written: false, ..Rejects::new(folder, run_id) }
     }
 
     pub fn folder(&self) -> &Path {
@@ -62,6 +69,9 @@ impl Rejects {
 
     /// Writes rows of a chunk, onto the disk.
     pub fn write(&self, table: &str, chunk: usize, rows: &[RejectedRow]) -> Result<()> {
+        if !self.is_written {
+            return Ok(());
+        }
         let mut aside = self.aside(table, chunk);
         rows.iter().try_for_each(|row| aside.add(row))?;
         self.keep(aside)

@@ -220,8 +220,21 @@ fn rows_that_do_not_fit_are_set_aside_and_are_no_differences() {
         "UPDATE purchase SET total = 'unknown' WHERE id = 3; INSERT INTO customer VALUES (10, 'a name that is far too long', NULL), (11, 'fine', NULL);
          UPDATE customer SET name = 'b name that is far too long' WHERE id = 2; INSERT INTO customer VALUES (12, CAST(x'41ff' AS TEXT), NULL)",
     );
+    // A dry run says all of it, and leaves no trace.
+    let before = shop.database.rows("SELECT id, name FROM customer ORDER BY id");
+    let planned = shop.refresh("--dry-run --json").exit(1).json();
+    assert_eq!(
+        (&planned["outcome"], &planned["rejects_dir"], &planned["tables"][0]["verified"]),
+        (&json!("planned"), &Json::Null, &Json::Null)
+    );
+    assert_eq!(shop.database.rows("SELECT id, name FROM customer ORDER BY id"), before);
+    assert!(!shop.case.dir().join("candlefish-rejects").exists(), "{planned:#}");
     let report = shop.refresh("--yes --json").exit(1).json();
     assert_eq!(report["outcome"], "rejected", "{report:#}");
+    assert_eq!((&planned["rows_rejected"], &planned["warnings"]), (&report["rows_rejected"], &report["warnings"]), "{planned:#}");
+    for table in ["customer", "purchase"] {
+        assert_eq!(changes(&planned, table), changes(&report, table), "{planned:#}");
+    }
     assert_eq!(changes(&report, "customer"), (1, 0, 1));
     assert_eq!(changes(&report, "purchase"), (0, 0, 1));
     assert_eq!(report["rows_rejected"], 4);

@@ -38,14 +38,8 @@ pub struct Written {
     pub rejected: u64,
     /// The rows that were written read back as the source has them.
     pub identical: bool,
-    /// Nothing was done: this is what would be.
+    /// It is taken back: this is what would be.
     pub planned: bool,
-}
-
-impl Written {
-    pub fn planned(staged: &Staged) -> Self {
-        Written { inserted: staged.missing, updated: staged.changed, deleted: staged.gone, planned: true, ..Written::default() }
-    }
 }
 
 /// Makes the tables equal; the answers are in their order. Parents stand before their children in `tables`.

@@ -25,7 +25,7 @@ use crate::migrate::rejects::Rejects;
 use crate::migrate::report::{MigrateReport, Outcome, PhaseClock, RowChanges, TableReport};
 use crate::migrate::run::Run;
 use crate::migrate::standing::Standing;
-use crate::migrate::{Job, RunSections, peak_rss_bytes, target};
+use crate::migrate::{Job, Purpose, RunSections, peak_rss_bytes, target};
 use crate::model::{ColumnType, Event, Failure, Name, Phase, QualifiedName, Schema};
 use crate::plan::target::TargetSchema;
 use crate::plan::{ColumnPlan, CopyMap, Existing, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning, existing_rows, wanted};
@@ -58,6 +58,7 @@ impl Shared {
 /// Both sides compared, with what differs lying ready on the server; nothing has been changed. Dropped, it leaves no trace.
 pub struct Compared {
     job: Job,
+    purpose: Purpose,
     shared: Arc<Shared>,
     /// Its transaction holds the locks and the temporary tables.
     control: Client,
@@ -73,7 +74,7 @@ pub struct Compared {
 }
 
 /// Compares every row of both sides and brings what differs to the server. `of` is the run that is followed, where the source has another name by now.
-pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
+pub async fn compare(job: Job, of: Option<&str>, purpose: Purpose) -> Result<Compared> {
     let started = Instant::now();
     let mut clock = PhaseClock::default();
     damage::refuse_salvage(&job)?;
@@ -93,7 +94,7 @@ pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     said.extend(damage::by_indexes(&job, &schema, &pairs).await?);
     let sequences = sequences(&job, &schema, &target, &pairs)?;
     let keys = refresh_keys(&control, &job.options.schema).await?;
-    let shared = Arc::new(share(&job, schema, pairs, &keys).await?);
+    let shared = Arc::new(share(&job, schema, pairs, &keys, purpose).await?);
 
     shared.run.send(Event::PhaseStarted(Phase::Compare));
     let compare_started = Instant::now();
@@ -108,7 +109,7 @@ pub async fn compare(job: Job, of: Option<&str>) -> Result<Compared> {
     shared.sides.leave_target()?;
     clock.note(Phase::Compare, compare_started);
     shared.run.send(Event::PhaseEnded { phase: Phase::Compare, seconds: compare_started.elapsed().as_secs_f64() });
-    Ok(Compared { job, shared, control, tables, ledgers, sequences, said, before, clock, started })
+    Ok(Compared { job, purpose, shared, control, tables, ledgers, sequences, said, before, clock, started })
 }
 
 /// The path of this source, or of that of the run that is followed, and how runs have copied its tables.
@@ -277,7 +278,7 @@ fn sequences(job: &Job, schema: &Schema, target: &TargetSchema, pairs: &[Pair]) 
     Ok(sequences)
 }
 
-async fn share(job: &Job, schema: Schema, mut pairs: Vec<Pair>, keys: &HashMap<String, RefreshKeys>) -> Result<Shared> {
+async fn share(job: &Job, schema: Schema, mut pairs: Vec<Pair>, keys: &HashMap<String, RefreshKeys>, purpose: Purpose) -> Result<Shared> {
     let sizes = compare::sizes(&job.snapshot.reader()?, &schema, &pairs, keys);
     pairs.iter_mut().zip(&sizes).for_each(|(pair, size)| pair.ordered = size.bounds.is_some());
     let sessions = read_sessions(&job.address, job.jobs.max(1)).await?;
@@ -296,7 +297,10 @@ async fn share(job: &Job, schema: Schema, mut pairs: Vec<Pair>, keys: &HashMap<S
         snapshot: Arc::clone(&job.snapshot),
         address: job.address.clone(),
         role: job.role.clone(),
-        rejects: Rejects::new(job.rejects_dir.clone(), &job.run_id),
+        rejects: match purpose {
+            Purpose::Look => Rejects::unwritten(job.rejects_dir.clone(), &job.run_id),
+            Purpose::Run | Purpose::Retry => Rejects::new(job.rejects_dir.clone(), &job.run_id),
+        },
         on_misfit: job.on_misfit,
         max_rejects: job.max_rejects,
         proofs: Default::default(),
@@ -423,27 +427,40 @@ impl Compared {
         self.job
     }
 
-    /// The report of a dry run. The transaction ends with it, and nothing was changed.
-    pub fn into_planned(self) -> MigrateReport {
-        let written: Vec<Written> = self.tables.iter().map(|table| Written::planned(&table.staged)).collect();
-        MigrateReport { outcome: Outcome::Planned, ..self.report(&written, Built::default()) }
+    /// The report of a dry run: everything is done as a refresh does it, and taken back, but for what no rollback takes back (sequences, the rejects).
+    pub async fn rehearse(mut self, allow: &[String], strict: bool) -> Result<MigrateReport> {
+        let mut report = self.carry_out(allow, strict).await?;
+        self.control.batch_execute("ROLLBACK").await.map_err(|error| sql_failure(error.into())).context("take everything back")?;
+        report.elapsed = self.started.elapsed();
+        Ok(MigrateReport { outcome: Outcome::Planned, rejects_dir: None, ..report })
     }
 
-    /// Makes the target equal, all at once. `allow` and `strict` weigh what came out, as for a copy.
-    pub async fn apply(mut self, allow: &[String], strict: bool) -> Result<MigrateReport> {
+    /// What a refresh does within its transaction. `allow` and `strict` weigh what came out, as for a copy.
+    async fn carry_out(&mut self, allow: &[String], strict: bool) -> Result<MigrateReport> {
         let started = Instant::now();
         self.shared.run.send(Event::PhaseStarted(Phase::Apply));
         let rows = self.tables.iter().map(|table| table.staged.rows() + table.staged.gone).sum();
         self.shared.run.send(Event::Total { phase: Phase::Apply, tables: self.tables.len() as u64, rows, rows_done: 0 });
-        let (written, mut built) = match self.tables.is_empty() {
+        let (mut written, mut built) = match self.tables.is_empty() {
             true => (Vec::new(), Built::default()),
             false => apply::apply(&self.shared, &self.control, &self.tables).await.context("apply what differs")?,
         };
+        if self.purpose == Purpose::Look {
+            // Nothing of it stays to be called proved.
+            written.iter_mut().filter(|written| written.identical).for_each(|written| written.planned = true);
+        }
         built.merge(self.set_sequences().await?);
         built.warnings.extend(self.say_not_valid(&built.warnings).await?);
         self.clock.note(Phase::Apply, started);
         let mut report = self.report(&written, built);
         report.judge(allow, strict);
+        self.shared.run.send(Event::PhaseEnded { phase: Phase::Apply, seconds: started.elapsed().as_secs_f64() });
+        Ok(report)
+    }
+
+    /// Makes the target equal, all at once.
+    pub async fn apply(mut self, allow: &[String], strict: bool) -> Result<MigrateReport> {
+        let mut report = self.carry_out(allow, strict).await?;
         self.note_in_journal(&report).await?;
         self.control
             .batch_execute("SET LOCAL synchronous_commit = on; COMMIT")
@@ -451,7 +468,6 @@ impl Compared {
             .map_err(|error| sql_failure(error.into()))
             .context("commit")?;
         report.elapsed = self.started.elapsed();
-        self.shared.run.send(Event::PhaseEnded { phase: Phase::Apply, seconds: started.elapsed().as_secs_f64() });
         Ok(report)
     }
 
@@ -484,6 +500,10 @@ impl Compared {
                 built.warnings.push(finish::untold_sequence(&pair.map.source, &sequence.column));
                 continue;
             };
+            // No rollback takes back what a sequence was set to.
+            if self.purpose == Purpose::Look {
+                continue;
+            }
             self.control.batch_execute("SAVEPOINT sequence").await?;
             // What a run has made goes on where the source does; any other may have given out ids that no row has any more.
             let there = Some(&drawn).filter(|drawn| !drawn.is_own || !made.contains(&pair.target));

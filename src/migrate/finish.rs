@@ -15,7 +15,7 @@ use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{Case, ObjectKind, ObjectPlan, Offenders, Otherwise, Plan, SequencePlan, Todo, Warning};
 use crate::postgres::{
     Client, ColumnSequence, ForeignKeySides, Journal, SqlError, column_sequence, foreign_key_sides, foreign_keys_not_valid,
-    is_about_object, is_beyond_limit, is_hash_index, is_partitioned, sql_failure, statement,
+    is_about_object, is_beyond_limit, is_hash_index, is_partitioned, partitions, sql_failure, statement,
 };
 
 /// What became of the objects.
@@ -425,7 +425,8 @@ async fn put_back(run: &Run, client: &Client, table: usize, object: &Rebuildable
 async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable, step: &str) -> Result<Built> {
     let plan = &run.plan.tables[table];
     let mut built = Built { created: u64::from(object.kind != RebuildKind::Trigger), ..Built::default() };
-    let checks_at_once = object.kind == RebuildKind::ForeignKey && is_partitioned(client, &plan.target).await?;
+    let on = object.on(&plan.target);
+    let checks_at_once = object.kind == RebuildKind::ForeignKey && is_partitioned(client, on).await?;
     let statements = statement::rebuild_object(&plan.target, object, checks_at_once);
     let (make, validate) = statements.split_first().context("an object has a statement")?;
     let half = begun(step);
@@ -442,6 +443,9 @@ async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable,
             if !is_about_object(&error) {
                 return Err(sql_failure(error.into()));
             }
+            if checks_at_once && let Some(back) = put_back_by_partition(run, client, table, object, step).await? {
+                return Ok(back);
+            }
             let (reason, object) = (sql_failure(error.into()).to_string(), format!("{}.{}", plan.source, object.name.as_str()));
             built.created = 0;
             built.warnings.push(Warning::loss(kind, &object, format!("could not be put back: {reason}")));
@@ -456,12 +460,43 @@ async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable,
             return Err(sql_failure(error.into()));
         }
         let label = format!("{}.{}", plan.source, object.name.as_str());
-        built.warnings.push(foreign_key_not_valid(client, &plan.target, &object.name, &label).await?);
+        built.warnings.push(foreign_key_not_valid(client, on, &object.name, &label).await?);
     }
     if !validate.is_empty() {
         Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
     }
     Ok(built)
+}
+
+/// The foreign key of a table that is made of partitions, when rows break it: PostgreSQL has none there that is NOT VALID before version 18, but
+/// each partition can have one. None where that is refused too.
+async fn put_back_by_partition(run: &Run, client: &Client, table: usize, object: &Rebuildable, step: &str) -> Result<Option<Built>> {
+    let plan = &run.plan.tables[table];
+    let whole = object.on(&plan.target);
+    let with_rows: Vec<QualifiedName> =
+        partitions(client, whole).await?.into_iter().filter(|part| part.by.is_none()).map(|part| part.name).collect();
+    let Some(first) = with_rows.first() else { return Ok(None) };
+    let one = Rebuildable { partition: None, ..object.clone() };
+    let each = with_rows.iter().filter_map(|part| statement::rebuild_object(part, &one, false).into_iter().next());
+    let each: Vec<String> = each.chain([statement::journal_rebuilt(&plan.target, object)]).collect();
+    client.batch_execute("BEGIN").await.map_err(|error| sql_failure(error.into()))?;
+    if let Err(error) = client.batch_execute(&each.join(";\n")).await {
+        if !is_about_object(&error) {
+            return Err(sql_failure(error.into()));
+        }
+        client.batch_execute("ROLLBACK").await.map_err(|error| sql_failure(error.into()))?;
+        return Ok(None);
+    }
+    let mut sides = foreign_key_sides(client, first, &object.name).await?;
+    sides.child = whole.to_string();
+    let (count, texts) = sides.orphans(client).await?;
+    let label = format!("{}.{}", plan.source, object.name.as_str());
+    let message = "stands on each partition by itself, and not on one that is added: no row is to lack its parent when the whole gets it";
+    let mut built = Built { warnings: vec![not_valid_key(count, texts, &label)], ..Built::one() };
+    built.warnings.push(Warning::note("foreign_key_by_partition", label, message));
+    Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
+    client.batch_execute("COMMIT").await.map_err(|error| sql_failure(error.into()))?;
+    Ok(Some(built))
 }
 
 /// Foreign keys of this run's tables that old rows kept NOT VALID: those that nothing breaks any more become whole. Returns how many.

@@ -19,7 +19,7 @@ use crate::plan::mapping::type_from_sql;
 use crate::plan::target::{RebuildKind, TargetSchema};
 use crate::plan::{ColumnPlan, KEY_BYTES, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
 use crate::postgres::{
-    SqlError, Transaction, database_error, foreign_key_sides, is_about_object, read_schema, regclass, sql_failure, statement,
+    SqlError, Transaction, database_error, foreign_key_sides, is_about_object, partitions, read_schema, regclass, sql_failure, statement,
 };
 use crate::sqlite::{Scan, Snapshot};
 
@@ -31,7 +31,9 @@ struct Try {
     with_keys: bool,
     /// The plan, into the temporary table.
     plan: TablePlan,
-    /// What PostgreSQL calls the temporary table and its indexes, and what a person knows them by.
+    /// The table's partitions, and what stands for them.
+    partitions: Vec<(QualifiedName, QualifiedName)>,
+    /// What PostgreSQL calls the temporary tables and their indexes, and what a person knows them by.
     names: Vec<(String, String)>,
 }
 
@@ -102,10 +104,13 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
         let mut tries = Vec::new();
         for (place, with_keys) in places {
             let plan = &prepared.plan.tables[place];
-            let temporary = make(&transaction, place, plan, &target).await.with_context(|| format!("try table {}", plan.target))?;
-            let names = known_names(&transaction, plan, &temporary).await?;
-            tries.push(Try { place, with_keys, plan: TablePlan { target: temporary, ..plan.clone() }, names });
+            let (temporary, partitions) =
+                make(&transaction, place, plan, &target).await.with_context(|| format!("try table {}", plan.target))?;
+            let names = known_names(&transaction, plan, &temporary, &partitions).await?;
+            tries.push(Try { place, with_keys, plan: TablePlan { target: temporary, ..plan.clone() }, partitions, names });
         }
+        // As in the run: a key that is put off to the end would never be checked here.
+        transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
         for one in tries.iter().filter(|one| !one.plan.without_data) {
             fill(&transaction, &job.snapshot, &prepared.schema, one, rehearsal)
                 .await
@@ -140,18 +145,38 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
     Ok(())
 }
 
-/// An empty temporary table like the one of the plan, with the rows that stay in that.
-async fn make(transaction: &Transaction<'_>, place: usize, plan: &TablePlan, target: &TargetSchema) -> Result<QualifiedName> {
+/// A table or a partition, and the temporary one that stands for it.
+type StandIn = (QualifiedName, QualifiedName);
+
+/// An empty temporary table like the one of the plan, with its partitions, and with the rows that stay in that.
+async fn make(
+    transaction: &Transaction<'_>,
+    place: usize,
+    plan: &TablePlan,
+    target: &TargetSchema,
+) -> Result<(QualifiedName, Vec<StandIn>)> {
     let name = QualifiedName::new("pg_temp", Name::new(format!("candlefish_try_{place}")));
     if let Some(create) = &plan.create {
         transaction.batch_execute(&statement::create_table(&name, create, false)).await?;
-        return Ok(name);
+        return Ok((name, Vec::new()));
     }
     let given = target.tables.iter().find(|table| table.name == plan.target).context("the table is there")?;
     let filled = |column: &Name| encode::copied(plan).any(|copied| copied.target == *column);
     let drawn: Vec<&Name> =
         given.columns.iter().filter(|column| column.sequence && !filled(&column.name)).map(|column| &column.name).collect();
-    transaction.batch_execute(&statement::create_like(&name, &plan.target, &drawn)).await?;
+    let parts = partitions(transaction, &plan.target).await?;
+    let by = parts.first().and_then(|whole| whole.by.as_deref());
+    transaction.batch_execute(&statement::create_like(&name, &plan.target, by, &drawn)).await?;
+    let mut stand_ins = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        let Some((of, bounds)) = &part.part else { continue };
+        let temporary = QualifiedName::new("pg_temp", Name::new(format!("{}_part_{number}", name.name.as_str())));
+        let whole = stand_ins.iter().find(|(known, _): &&StandIn| known == of).map_or(&name, |(_, temporary)| temporary);
+        let attach = statement::attach_partition(whole, &temporary, bounds);
+        let like = statement::create_like(&temporary, &part.name, part.by.as_deref(), &[]);
+        transaction.batch_execute(&format!("{like}; {attach}")).await.with_context(|| format!("try partition {}", part.name))?;
+        stand_ins.push((part.name.clone(), temporary));
+    }
     for (column, column_type) in &plan.added_columns {
         transaction.batch_execute(&statement::add_column(&name, column, &column_type.sql)).await?;
     }
@@ -159,17 +184,24 @@ async fn make(transaction: &Transaction<'_>, place: usize, plan: &TablePlan, tar
         let kept: Vec<&Name> = given.columns.iter().filter(|column| !column.generated).map(|column| &column.name).collect();
         transaction.batch_execute(&statement::insert_all(&name, &plan.target, &kept)).await?;
     }
-    Ok(name)
+    Ok((name, stand_ins))
 }
 
-/// The names of the temporary table and its indexes with those that they stand for; one that begins with another comes first.
-async fn known_names(transaction: &Transaction<'_>, plan: &TablePlan, temporary: &QualifiedName) -> Result<Vec<(String, String)>> {
-    let mut names = vec![(temporary.name.as_str().to_string(), plan.target.name.as_str().to_string())];
-    if plan.create.is_none() {
-        let sql = include_str!("queries/copied_indexes.sql");
-        let copied =
-            transaction.query(sql, &[&temporary.to_string(), &plan.target.to_string()]).await.context("read the copied indexes")?;
-        names.extend(copied.iter().map(|row| (row.get(0), row.get(1))));
+/// The names of the temporary tables and their indexes with those that they stand for; one that begins with another comes first.
+async fn known_names(
+    transaction: &Transaction<'_>,
+    plan: &TablePlan,
+    temporary: &QualifiedName,
+    partitions: &[StandIn],
+) -> Result<Vec<(String, String)>> {
+    let mut names = Vec::new();
+    for (known, ours) in partitions.iter().map(|(known, ours)| (known, ours)).chain([(&plan.target, temporary)]) {
+        names.push((ours.name.as_str().to_string(), known.name.as_str().to_string()));
+        if plan.create.is_none() {
+            let sql = include_str!("queries/copied_indexes.sql");
+            let copied = transaction.query(sql, &[&ours.to_string(), &known.to_string()]).await.context("read the copied indexes")?;
+            names.extend(copied.iter().map(|row| (row.get(0), row.get(1))));
+        }
     }
     names.sort_by_key(|(ours, _)| std::cmp::Reverse(ours.len()));
     Ok(names)
@@ -273,14 +305,18 @@ fn read(snapshot: &Snapshot, schema: &Schema, plan: &TablePlan, sender: &mpsc::S
 async fn orphans(transaction: &Transaction<'_>, tables: &[TablePlan], one: &Try, tries: &[Try], rehearsal: &mut Rehearsal) -> Result<()> {
     let planned = &tables[one.place];
     for key in planned.rebuild.iter().filter(|object| object.kind == RebuildKind::ForeignKey) {
-        let mut sides = foreign_key_sides(transaction, &planned.target, &key.name).await?;
+        let child = key.on(&planned.target);
+        let mut sides = foreign_key_sides(transaction, child, &key.name).await?;
         for other in tries {
-            let known = regclass(transaction, &tables[other.place].target).await?;
-            if sides.parent == known {
-                sides.parent = other.plan.target.to_string();
+            let whole = (&tables[other.place].target, &other.plan.target);
+            for (known, ours) in other.partitions.iter().map(|(known, ours)| (known, ours)).chain([whole]) {
+                if sides.parent == regclass(transaction, known).await? {
+                    sides.parent = ours.to_string();
+                }
             }
         }
-        sides.child = one.plan.target.to_string();
+        let partition = one.partitions.iter().find(|(known, _)| known == child);
+        sides.child = partition.map_or(&one.plan.target, |(_, ours)| ours).to_string();
         let label = format!("{}.{}", planned.source, key.name.as_str());
         rehearsal.broken.extend(finish::broken_key(transaction.client(), &sides, &label).await?);
     }

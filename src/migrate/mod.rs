@@ -432,7 +432,14 @@ async fn copy_and_index(run: &Arc<Run>, control: &Client, jobs: usize, finishing
 }
 
 fn ddl(plan: &Plan) -> Vec<Option<String>> {
-    plan.tables.iter().map(|table| table.create.as_ref().map(|create| statement::create_table(&table.target, create, false))).collect()
+    let of_table = |table: &TablePlan| match &table.create {
+        Some(create) => Some(statement::create_table(&table.target, create, false)),
+        None => {
+            let added = table.added_columns.iter().map(|(name, column_type)| statement::add_column(&table.target, name, &column_type.sql));
+            Some(added.collect::<Vec<_>>().join(";\n")).filter(|statements| !statements.is_empty())
+        }
+    };
+    plan.tables.iter().map(of_table).collect()
 }
 
 fn table_reports(plan: &Plan, counts: &[TableCount], proved: &HashMap<usize, String>) -> Vec<TableReport> {

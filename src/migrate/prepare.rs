@@ -13,7 +13,7 @@ use crate::plan::mapping::{Mapping, type_from_sql};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Options, Plan, Problem, Warning, build, wanted};
-use crate::postgres::{Client, GenericClient, Journal, PARTIAL, Transaction, named_types, read_schema, statement};
+use crate::postgres::{Client, GenericClient, Journal, PARTIAL, Transaction, named_types, partition_root, read_schema, statement};
 use crate::sqlite::{self, Snapshot};
 
 /// What one chunk of a big table holds, in bytes of its values, unless a job says otherwise.
@@ -233,9 +233,15 @@ async fn add_kept(client: &impl GenericClient, target: &mut TargetSchema, schema
     if !Journal::exists(client).await? {
         return Ok(());
     }
-    for (table, object) in Journal::kept(client, schema).await? {
+    for (mut table, mut object) in Journal::kept(client, schema).await? {
+        if let Some(whole) = partition_root(client, &table).await? {
+            object.partition = Some(std::mem::replace(&mut table, whole));
+        }
         if let Some(known) = target.tables.iter_mut().find(|known| known.name == table)
-            && known.rebuildable.iter().all(|other| (other.kind, &other.name) != (object.kind, &object.name))
+            && known
+                .rebuildable
+                .iter()
+                .all(|other| (other.kind, &other.name, &other.partition) != (object.kind, &object.name, &object.partition))
         {
             known.rebuildable.push(object);
         }

@@ -22,7 +22,7 @@ pub struct MigrateReport {
     /// `derive`, `registry`, or the mapping file.
     pub mapping: String,
     pub plan: Arc<Plan>,
-    /// CREATE TABLE of each planned table, in the plan's order; none for a table that is there already.
+    /// CREATE TABLE of each planned table, in the plan's order; of one that is there already what adds the columns that it lacks, none where it lacks none.
     pub ddl: Vec<Option<String>>,
     pub tables: Vec<TableReport>,
     pub phases: Vec<PhaseTime>,

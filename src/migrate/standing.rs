@@ -66,7 +66,8 @@ pub fn object_step(object: usize) -> String {
 }
 
 pub fn rebuild_step(table: usize, object: &Rebuildable) -> String {
-    format!("rebuild {table} {} {}", object.kind.as_str(), object.name.as_str())
+    let partition = object.partition.as_ref().map_or(String::new(), |partition| format!(" of {partition}"));
+    format!("rebuild {table} {} {}{partition}", object.kind.as_str(), object.name.as_str())
 }
 
 const BEGUN: &str = " begun";

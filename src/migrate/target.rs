@@ -322,7 +322,7 @@ async fn ready_table(transaction: &Transaction<'_>, run_id: &str, table: &TableP
     let execute = async |sql: String| transaction.batch_execute(&sql).await.map_err(|error| sql_failure(error.into()));
     // Triggers are silenced here too: they must not fire when the table is emptied.
     for object in &table.rebuild {
-        Journal::keep(transaction, run_id, &table.target, object).await?;
+        Journal::keep(transaction, run_id, object.on(&table.target), object).await?;
         execute(statement::drop_object(&table.target, object)).await?;
     }
     Ok(())

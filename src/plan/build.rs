@@ -12,7 +12,7 @@ use crate::plan::source_tz::SourceTz;
 use crate::plan::table::TableBuilder;
 use crate::plan::target::{Lookup, TargetSchema};
 use crate::plan::unify::unify_foreign_keys;
-use crate::plan::{limits, objects, views};
+use crate::plan::{given, limits, objects, views};
 
 /// What a person asked for, as far as the plan goes.
 #[derive(Clone, Debug)]
@@ -127,6 +127,7 @@ pub fn build(input: &Input<'_>) -> Plan {
         let built = TableBuilder { input, index, table, profile: &input.profiles[index], filters: &filters, there: &there, named: &named };
         built.build(&mut plan, &mut relations, &mut taken);
     }
+    given::refuse_referenced(input.target, &mut plan);
     note_shadow_tables(input.source, &mut plan);
     for (object, reason) in &input.source.unreadable {
         plan.warnings.push(Warning::loss(ObjectKind::Table, object, format!("cannot be read: {reason}")));

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Column, Name};
+use crate::model::{Column, Name, QualifiedName};
 use crate::plan::build::{Existing, OnExtra};
 use crate::plan::convert::Conversion;
 use crate::plan::decision::{Plan, Problem, TablePlan, Warning};
 use crate::plan::derive::{Decision, derive};
+use crate::plan::long_keys::KEY_BYTES;
 use crate::plan::mapping::TableMapping;
 use crate::plan::names::Namespace;
 use crate::plan::table::{TableBuilder, Wish};
-use crate::plan::target::{TargetColumn, TargetTable};
+use crate::plan::target::{RebuildKind, Rebuildable, TargetColumn, TargetSchema, TargetTable};
 
 /// What is said of a column that PostgreSQL computes.
 const COMPUTED: &str =
@@ -26,7 +27,6 @@ impl TableBuilder<'_> {
         // Without its rows a table that is there is left as it is.
         if !built.without_data {
             self.decide_about_rows(plan, built, existing);
-            built.rebuild = existing.rebuildable.clone();
         }
         let columns = existing.lookup();
         let find = |name: &str| columns.find(name).map(|place| &existing.columns[place]);
@@ -77,6 +77,10 @@ impl TableBuilder<'_> {
                 None => self.extra_column(plan, built, index, name, &wish, existing),
             }
         }
+        if !built.without_data {
+            let goes = |object: &&Rebuildable| object.kind != RebuildKind::Index || !self.may_refuse(built, object, existing);
+            built.rebuild = existing.rebuildable.iter().filter(goes).cloned().collect();
+        }
         for column in &existing.columns {
             if column.not_null && !column.has_default && !column.sequence && !column.generated && !filled.contains(&column.name) {
                 plan.problems.push(Problem {
@@ -86,6 +90,19 @@ impl TableBuilder<'_> {
                 });
             }
         }
+    }
+
+    /// An index at which a row may fail stays: taken away, it could not be put back over that row.
+    fn may_refuse(&self, built: &TablePlan, index: &Rebuildable, existing: &TargetTable) -> bool {
+        let Some(long) = &index.long else { return true };
+        let bytes_of = |name: &Name| {
+            if existing.columns.iter().any(|column| column.name == *name && column.generated) {
+                return u64::MAX;
+            }
+            let copied = built.columns.iter().find(|column| column.target == *name);
+            copied.map_or(0, |column| self.profile.columns[column.source_index].max_bytes)
+        };
+        long.iter().map(bytes_of).fold(0, u64::saturating_add) > KEY_BYTES
     }
 
     fn two_into_one(&self, plan: &mut Plan, built: &TablePlan, target: &TargetColumn) {
@@ -166,6 +183,23 @@ impl TableBuilder<'_> {
         self.refuse_idle_rounding(plan, column, &conversion, &decision.column_type.sql);
         built.columns.push(self.column_plan(index, name, decision, conversion));
     }
+}
+
+/// A table is not emptied while another references it, unless its key is taken away for the copy.
+pub(super) fn refuse_referenced(target: &TargetSchema, plan: &mut Plan) {
+    let is_emptied = |name: &QualifiedName| plan.tables.iter().any(|table| table.truncate && table.target == *name);
+    let mut problems = Vec::new();
+    for table in target.tables.iter().filter(|table| is_emptied(&table.name)) {
+        let is_taken_away = |child: &QualifiedName| plan.tables.iter().any(|table| table.target == *child && !table.without_data);
+        for (child, key) in table.referenced_by.iter().filter(|(child, _)| !is_taken_away(child)) {
+            problems.push(Problem {
+                code: "referenced_elsewhere",
+                message: format!("table {} cannot be emptied: {child}, which this run does not fill, references it by {key}", table.name),
+                hint: "Drop that key and put it back after the run, or keep the rows with --existing keep.".into(),
+            });
+        }
+    }
+    plan.problems.extend(problems);
 }
 
 /// The name that a table's source or mapping asks for.

@@ -20,6 +20,8 @@ pub struct TargetSchema {
     pub other_relations: Vec<Name>,
     /// Those of them that are views.
     pub views: Vec<Name>,
+    /// Functions without arguments, as those of triggers are.
+    pub functions: Vec<Name>,
     /// What the types are that a mapping names and only the server knows, by those names: domains are their base types.
     pub named: HashMap<String, Conversion>,
 }
@@ -35,6 +37,8 @@ pub struct TargetTable {
     pub rebuildable: Vec<Rebuildable>,
     /// When its triggers fire: `AFTER INSERT`.
     pub fires: Vec<String>,
+    /// Tables that reference it, each with the foreign key.
+    pub referenced_by: Vec<(QualifiedName, Name)>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +66,19 @@ pub struct Rebuildable {
     /// What COMMENT ON says of a foreign key.
     #[serde(default)]
     pub comment: Option<String>,
+    /// The partition that it is on, where that alone has it, and not the whole table.
+    #[serde(default)]
+    pub partition: Option<QualifiedName>,
+    /// Of an index, the columns whose values may be long; none of one that computes, and may fail at any row.
+    #[serde(default)]
+    pub long: Option<Vec<Name>>,
+}
+
+impl Rebuildable {
+    /// What it is on, of this table.
+    pub fn on<'a>(&'a self, table: &'a QualifiedName) -> &'a QualifiedName {
+        self.partition.as_ref().unwrap_or(table)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,7 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
         }
     }
     let mut functions = Namespace::default();
+    input.target.functions.iter().for_each(|name| functions.reserve(name));
     let mut stand_ins: HashMap<String, usize> = HashMap::new();
     for trigger in input.source.triggers.iter().filter(|trigger| translate::stands_in_for_update(&trigger.sql)) {
         *stand_ins.entry(trigger.table.to_ascii_lowercase()).or_default() += 1;
@@ -47,7 +48,12 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
             plan.warnings.push(Warning::note("trigger_left_out", &label, message));
             continue;
         }
-        let name = functions.take(&input.options.names.apply(&trigger.name));
+        let wanted = input.options.names.apply(&trigger.name);
+        let name = functions.take(&wanted);
+        if name.as_str() != wanted {
+            let why = if wanted.len() > MAX_NAME_BYTES { "names end at 63 bytes there" } else { "a function of that name is there" };
+            plan.warnings.push(Warning::note("trigger_renamed", &label, format!("is {name} in PostgreSQL: {why}")));
+        }
         let alone = stand_ins.get(&trigger.table.to_ascii_lowercase()).is_none_or(|number| *number < 2);
         triggers.push((trigger, label, translate::trigger(&trigger.sql, &catalog, &name, alone), name));
     }

@@ -29,6 +29,9 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     target.other_relations = others.iter().map(|row| Name::new(row.get::<_, &str>(0))).collect();
     target.views = others.iter().filter(|row| row.get(1)).map(|row| Name::new(row.get::<_, &str>(0))).collect();
 
+    let functions = client.query(include_str!("queries/functions.sql"), &[&schema]).await?;
+    target.functions = functions.iter().map(|row| Name::new(row.get::<_, &str>(0))).collect();
+
     let mut columns: HashMap<u32, Vec<TargetColumn>> = HashMap::new();
     let rows = client.query(include_str!("queries/columns.sql"), &[&schema]).await?;
     // An empty schema asks for no types.
@@ -40,12 +43,25 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
     let mut fires: HashMap<u32, Vec<String>> = HashMap::new();
     for row in client.query(include_str!("queries/rebuildable.sql"), &[&schema]).await? {
         let kind = RebuildKind::of(row.get(1));
-        let object =
-            Rebuildable { kind, name: Name::new(row.get::<_, &str>(2)), definition: row.get(3), valid: row.get(4), comment: row.get(5) };
+        let partition = row.get::<_, Option<&str>>(7).zip(row.get::<_, Option<&str>>(8));
+        let object = Rebuildable {
+            kind,
+            name: Name::new(row.get::<_, &str>(2)),
+            definition: row.get(3),
+            valid: row.get(4),
+            comment: row.get(5),
+            partition: partition.map(|(schema, name)| QualifiedName::new(schema, name)),
+            long: row.get::<_, Option<Vec<&str>>>(9).map(|columns| columns.into_iter().map(Name::new).collect()),
+        };
         rebuildable.entry(row.get(0)).or_default().push(object);
         if let Some(moments) = row.get::<_, Option<Vec<String>>>(6) {
             fires.entry(row.get(0)).or_default().extend(moments);
         }
+    }
+    let mut referenced_by: HashMap<u32, Vec<(QualifiedName, Name)>> = HashMap::new();
+    for row in client.query(include_str!("queries/referenced_by.sql"), &[&schema]).await? {
+        let child = QualifiedName::new(row.get::<_, &str>(1), row.get::<_, &str>(2));
+        referenced_by.entry(row.get(0)).or_default().push((child, Name::new(row.get::<_, &str>(3))));
     }
     for row in client.query(include_str!("queries/tables.sql"), &[&schema]).await? {
         let oid: u32 = row.get(0);
@@ -57,6 +73,7 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
             columns: columns.remove(&oid).unwrap_or_default(),
             rebuildable: rebuildable.remove(&oid).unwrap_or_default(),
             fires: fires.remove(&oid).unwrap_or_default(),
+            referenced_by: referenced_by.remove(&oid).unwrap_or_default(),
         });
     }
     let mut seen: Vec<&mut TargetTable> = target.tables.iter_mut().filter(|table| !table.has_rows).collect();
@@ -116,6 +133,39 @@ pub async fn regclass(client: &impl GenericClient, table: &QualifiedName) -> Res
 pub async fn is_partitioned(client: &impl GenericClient, table: &QualifiedName) -> Result<bool> {
     let kind = client.query_one("SELECT relkind = 'p' FROM pg_class WHERE oid = $1::text::regclass", &[&table.to_string()]).await;
     Ok(kind.with_context(|| format!("ask what {table} is"))?.get(0))
+}
+
+/// The whole table that a partition belongs to; none for any other table, and for one that is not there.
+pub async fn partition_root(client: &impl GenericClient, table: &QualifiedName) -> Result<Option<QualifiedName>> {
+    let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE c.oid = pg_partition_root(to_regclass($1)) AND c.oid <> to_regclass($1)";
+    let root = client.query_opt(sql, &[&table.to_string()]).await.with_context(|| format!("ask what {table} belongs to"))?;
+    Ok(root.map(|row| QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))))
+}
+
+/// One of the tables that a partitioned one is made of, or that itself.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    pub name: QualifiedName,
+    /// What it is a part of, and which: `FOR VALUES FROM (1) TO (9)`. None for the whole.
+    pub part: Option<(QualifiedName, String)>,
+    /// How it is divided itself: `RANGE (id)`.
+    pub by: Option<String>,
+}
+
+/// The whole and its partitions, each after what it is a part of; nothing for a table that has none.
+pub async fn partitions(client: &impl GenericClient, table: &QualifiedName) -> Result<Vec<Partition>> {
+    let rows = client.query(include_str!("queries/partitions.sql"), &[&table.to_string()]).await;
+    let partition = |row: &Row| Partition {
+        name: QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
+        part: row
+            .get::<_, Option<&str>>(2)
+            .zip(row.get::<_, Option<&str>>(3))
+            .zip(row.get(4))
+            .map(|((schema, name), bounds)| (QualifiedName::new(schema, name), bounds)),
+        by: row.get(5),
+    };
+    Ok(rows.with_context(|| format!("read the partitions of {table}"))?.iter().map(partition).collect())
 }
 
 /// True of an index that is there, and is a hash index.

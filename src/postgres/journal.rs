@@ -360,6 +360,9 @@ impl<'a> Journal<'a> {
                     definition: row.get(3),
                     valid: row.get(4),
                     comment: row.get(5),
+                    partition: None,
+                    // It is away already, and refuses nothing.
+                    long: Some(Vec::new()),
                 };
                 (QualifiedName::new(target_schema, row.get::<_, &str>(0)), object)
             })

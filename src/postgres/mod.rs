@@ -32,7 +32,10 @@ mod tls;
 pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, LOCAL_STACK, SslMode, Tls};
 pub use argument::Argument;
 pub use cancel::cancel;
-pub use catalog::{ForeignKeySides, foreign_key_sides, foreign_keys_not_valid, is_hash_index, is_partitioned, read_schema, regclass};
+pub use catalog::{
+    ForeignKeySides, foreign_key_sides, foreign_keys_not_valid, is_hash_index, is_partitioned, partition_root, partitions, read_schema,
+    regclass,
+};
 pub use connect::{Connected, connect, describe, is_passing, is_transient, open};
 pub use console::{Console, ConsoleRow};
 pub use conversions::named_types;

@@ -50,6 +50,8 @@ pub async fn foreign_keys_of(client: &impl GenericClient, tables: &[String]) -> 
             definition: row.get(3),
             valid: row.get(4),
             comment: row.get(8),
+            partition: None,
+            long: None,
         },
         acts_on_delete: row.get(5),
         acts_on_update: row.get(6),

@@ -70,10 +70,11 @@ fn column_definition(column: &CreateColumn, plain: bool) -> String {
     sql
 }
 
-/// An empty copy of a table with everything that rows must obey. Columns that draw from a sequence of the original have one of their own, which
-/// goes away from the numbers that there are.
-pub fn create_like(name: &QualifiedName, original: &QualifiedName, drawn: &[&Name]) -> String {
-    let mut sql = format!("CREATE TABLE {name} (LIKE {original} INCLUDING ALL EXCLUDING IDENTITY EXCLUDING COMMENTS)");
+/// An empty copy of a table with everything that rows must obey, divided as it is said. Columns that draw from a sequence of the original have one of
+/// their own, which goes away from the numbers that there are.
+pub fn create_like(name: &QualifiedName, original: &QualifiedName, by: Option<&str>, drawn: &[&Name]) -> String {
+    let by = by.map_or(String::new(), |by| format!(" PARTITION BY {by}"));
+    let mut sql = format!("CREATE TABLE {name} (LIKE {original} INCLUDING ALL EXCLUDING IDENTITY EXCLUDING COMMENTS){by}");
     for (number, column) in drawn.iter().enumerate() {
         let sequence = QualifiedName { schema: name.schema.clone(), name: Name::with_suffix(name.name.as_str(), &format!("_{number}")) };
         sql.push_str(&format!(
@@ -82,6 +83,10 @@ pub fn create_like(name: &QualifiedName, original: &QualifiedName, drawn: &[&Nam
         ));
     }
     sql
+}
+
+pub fn attach_partition(whole: &QualifiedName, partition: &QualifiedName, bounds: &str) -> String {
+    format!("ALTER TABLE {whole} ATTACH PARTITION {partition} {bounds}")
 }
 
 /// All rows of one table into its copy.
@@ -113,6 +118,7 @@ pub fn truncate(tables: &[(&QualifiedName, bool)]) -> String {
 }
 
 pub fn drop_object(table: &QualifiedName, object: &Rebuildable) -> String {
+    let table = object.on(table);
     match object.kind {
         RebuildKind::Index => format!("DROP INDEX IF EXISTS {}", QualifiedName { schema: table.schema.clone(), name: object.name.clone() }),
         RebuildKind::ForeignKey => format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {}", object.name),
@@ -122,6 +128,7 @@ pub fn drop_object(table: &QualifiedName, object: &Rebuildable) -> String {
 
 /// What builds a dropped object again, statement by statement; `checks_at_once` is for a table whose foreign keys cannot be NOT VALID.
 pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable, checks_at_once: bool) -> Vec<String> {
+    let table = object.on(table);
     match object.kind {
         RebuildKind::Index => vec![object.definition.clone()],
         RebuildKind::Trigger => vec![format!("ALTER TABLE {table} {} TRIGGER {}", object.definition, object.name)],
@@ -158,6 +165,7 @@ pub fn journal_chunk(run_id: &str, chunk: &LandedChunk) -> String {
 
 /// The journal's note that a kept definition is in place again; sent together with what puts it back.
 pub fn journal_rebuilt(table: &QualifiedName, object: &Rebuildable) -> String {
+    let table = object.on(table);
     format!(
         "UPDATE candlefish.kept_definition SET rebuilt_at = now() WHERE target_schema = {} AND target = {} AND kind = {} AND name = {} AND rebuilt_at IS NULL",
         literal(table.schema.as_str()),

@@ -419,9 +419,11 @@ pub fn plan_text(report: &MigrateReport) -> String {
     for ((table, ddl), found) in plan.tables.iter().zip(&report.ddl).zip(&rehearsed(report)) {
         let size = if found.rows_read > 0 { format!(", {}", units::bytes(found.bytes)) } else { String::new() };
         text.push_str(&format!("-- {}: {}{size}\n", visible(&table.source), units::counted(table.rows, "row")));
-        match ddl {
-            Some(ddl) => text.push_str(&format!("{ddl};\n")),
-            None => text.push_str(&format!("-- into {}, which is there\n", visible(&table.target.to_string()))),
+        if table.create.is_none() {
+            text.push_str(&format!("-- into {}, which is there\n", visible(&table.target.to_string())));
+        }
+        if let Some(ddl) = ddl {
+            text.push_str(&format!("{ddl};\n"));
         }
         for column in table.columns.iter().filter(|column| !column.reason.is_empty() && table.create.is_some()) {
             let rows = column.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -1,13 +1,14 @@
--- Foreign keys of or into some tables, with what builds them again and what they would do to other rows by themselves.
+-- Foreign keys of or into some tables or their partitions, with what builds them again and what they would do to other rows by themselves.
 -- $1 text[]: the tables, qualified and quoted
 SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid), k.convalidated,
-       k.confrelid = ANY (t.oids) AND k.confdeltype IN ('c', 'n', 'd') AS acts_on_delete,
-       k.confrelid = ANY (t.oids) AND k.confupdtype IN ('c', 'n', 'd') AS acts_on_update,
-       (SELECT x.name FROM unnest($1::text[]) AS x(name) WHERE x.name::regclass = k.confrelid) AS parent,
+       parent.oid = ANY (t.oids) AND k.confdeltype IN ('c', 'n', 'd') AS acts_on_delete,
+       parent.oid = ANY (t.oids) AND k.confupdtype IN ('c', 'n', 'd') AS acts_on_update,
+       (SELECT x.name FROM unnest($1::text[]) AS x(name) WHERE x.name::regclass = parent.oid) AS parent,
        obj_description(k.oid, 'pg_constraint') AS comment
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class parent ON parent.oid = coalesce(pg_partition_root(k.confrelid), k.confrelid)
 CROSS JOIN (SELECT array_agg(name::regclass::oid) AS oids FROM unnest($1::text[]) AS name) t
-WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid = ANY (t.oids) OR k.confrelid = ANY (t.oids))
+WHERE k.contype = 'f' AND k.conparentid = 0 AND (coalesce(pg_partition_root(k.conrelid), k.conrelid) = ANY (t.oids) OR parent.oid = ANY (t.oids))
 ORDER BY k.oid

@@ -74,6 +74,8 @@ pub(super) async fn prove(
                 return Ok(());
             }
             for table in migrate::through_cuts(async || verify::run(job()).await).await?.tables {
+                let problem = |message: &String| Warning::note("difference", &table.source, message.as_str());
+                report.warnings.extend(table.problems.iter().map(problem));
                 report.verified(&table.source, table.identical, (table.source_digest, table.target_digest));
             }
         }

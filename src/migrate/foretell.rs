@@ -2,6 +2,7 @@
 //! tables with the same types, constraints and unique indexes, in a transaction that is rolled back. So are tables with columns of types that
 //! only PostgreSQL knows, or that it computes, tables whose rows may be in the way of their keys, and those that views read.
 
+mod computed;
 mod views;
 
 use std::sync::Arc;
@@ -115,6 +116,10 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
             fill(&transaction, &job.snapshot, &prepared.schema, one, rehearsal)
                 .await
                 .with_context(|| format!("try table {}", prepared.plan.tables[one.place].target))?;
+            let plan = &prepared.plan.tables[one.place];
+            rehearsal.tables[one.place].differences = computed::differences(&transaction, job, &prepared.schema, plan, one)
+                .await
+                .with_context(|| format!("compare what {} computes", plan.target))?;
         }
         let mut tried = Vec::new();
         for one in tries.iter().filter(|one| one.with_keys) {

@@ -15,7 +15,7 @@ use crate::plan::{ObjectKind, ObjectPlan, Plan, Warning};
 use crate::sqlite::{Reader, Scan, Snapshot, share};
 
 /// Examples that are kept of each column's misfits.
-const EXAMPLES: usize = 5;
+pub(super) const EXAMPLES: usize = 5;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,23 @@ pub struct TableRehearsal {
     /// Bytes of COPY data.
     pub bytes: u64,
     pub misfits: Vec<Misfits>,
+    pub differences: Differences,
+}
+
+/// What would be other than in the source, since PostgreSQL computes it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Differences {
+    pub rows: u64,
+    /// The first of them, by their keys.
+    pub keys: Vec<Json>,
+    /// Columns, by their names in SQLite, that PostgreSQL cannot compute for some row when it is read, and why.
+    pub unreadable: Vec<(String, String)>,
+}
+
+impl Differences {
+    pub fn any(&self) -> bool {
+        self.rows > 0 || !self.unreadable.is_empty()
+    }
 }
 
 /// The values of one column that do not fit it.

@@ -51,6 +51,10 @@ pub struct TargetColumn {
     /// Identity, or a default that draws from a sequence of its own.
     pub sequence: bool,
     pub generated: bool,
+    /// It is computed whenever it is read, and may fail then.
+    pub is_virtual: bool,
+    /// Why PostgreSQL cannot read all of its values; none where it can, or was not asked.
+    pub unreadable: Option<String>,
 }
 
 /// A constraint, index or trigger with what puts it back.

@@ -196,5 +196,7 @@ fn column(row: &Row, types: &Types) -> TargetColumn {
         has_default: row.get(6),
         generated: row.get(7),
         sequence: row.get(8),
+        is_virtual: row.get(9),
+        unreadable: None,
     }
 }

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Statement};
 use crate::model::QualifiedName;
 use crate::plan::target::TargetSchema;
 use crate::postgres::session::{MONEY, TEXTS};
-use crate::postgres::{Address, CopyRows, connect, is_about_value, read_schema, session, sql_failure, statement};
+use crate::postgres::{Address, CopyRows, connect, is_about_object, is_about_value, read_schema, session, sql_failure, statement};
 
 /// What a reading session sets for its one transaction: values come in one form whatever the server's defaults, and no row is hidden.
 const SETTINGS: &str = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'iso_8601'; \
@@ -53,8 +53,22 @@ async fn begin(address: &Address) -> Result<Client> {
 }
 
 impl ReadSession {
+    /// What is in a schema, and which of the columns that are computed when they are read cannot be.
     pub async fn schema(&self, schema: &str) -> Result<TargetSchema> {
-        read_schema(&self.client, schema).await
+        let mut target = read_schema(&self.client, schema).await?;
+        for table in &mut target.tables {
+            for column in table.columns.iter_mut().filter(|column| column.is_virtual) {
+                self.client.batch_execute("SAVEPOINT computed").await?;
+                if let Err(error) = self.client.batch_execute(&statement::compute(&table.name, &column.name)).await {
+                    if !is_about_object(&error) {
+                        return Err(sql_failure(error.into())).with_context(|| format!("read {}.{}", table.name, column.name));
+                    }
+                    column.unreadable = Some(sql_failure(error.into()).to_string());
+                    self.client.batch_execute("ROLLBACK TO SAVEPOINT computed").await?;
+                }
+            }
+        }
+        Ok(target)
     }
 
     /// How many pages each table has that can be read by pages; else 0.

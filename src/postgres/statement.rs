@@ -221,6 +221,11 @@ pub fn texts_changed(sql_type: &str) -> String {
     )
 }
 
+/// Computes every value of a column, and sends none of them.
+pub fn compute(table: &QualifiedName, column: &Name) -> String {
+    format!("SELECT count({column}) FROM {table}")
+}
+
 /// `COPY (SELECT …) TO STDOUT`, binary; each item is a column or an expression over one.
 pub fn copy_out(table: &QualifiedName, items: &[String]) -> String {
     // A table may have no column that is compared; then its rows are still counted.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Value as Json, json};
 
-use crate::migrate::{MigrateReport, Outcome, Redone, RowChanges, RunSection, RunSections, TableRehearsal, TableReport};
+use crate::migrate::{Differences, MigrateReport, Outcome, Redone, RowChanges, RunSection, RunSections, TableRehearsal, TableReport};
 use crate::plan::{Case, Otherwise, Severity, TablePlan, Warning};
 use crate::render::{Format, Table, Ui, csv, units, visible};
 
@@ -378,9 +378,12 @@ fn planned_table(table: &TablePlan, ddl: Option<&str>, found: &TableRehearsal) -
             })
         })
         .collect();
+    let unreadable = found.differences.unreadable.iter().map(|(column, reason)| json!({"column": column, "reason": reason}));
+    let unreadable: Vec<Json> = unreadable.collect();
     json!({
         "source": table.source, "target": table.target.to_string(), "rows": table.rows, "rows_rejected": found.rows_rejected,
         "bytes": found.bytes, "columns": columns, "misfits": misfits(""), "ddl": ddl,
+        "differences": {"count": found.differences.rows, "keys": found.differences.keys, "unreadable": unreadable},
     })
 }
 
@@ -412,6 +415,20 @@ fn misfits(found: &TableRehearsal) -> String {
     text
 }
 
+/// Rows and columns that would be other than the source's, since PostgreSQL computes them.
+fn differences(found: &Differences) -> String {
+    let mut text = String::new();
+    if found.rows > 0 {
+        let keys: Vec<String> = found.keys.iter().map(|key| visible(&key.to_string()).to_string()).collect();
+        let rows = units::counted(found.rows, "row");
+        text.push_str(&format!("-- different: {rows} by what PostgreSQL computes: {}\n", keys.join("; ")));
+    }
+    for (column, reason) in &found.unreadable {
+        text.push_str(&format!("-- different: {} cannot be read in PostgreSQL: {}\n", visible(column), visible(reason)));
+    }
+    text
+}
+
 /// What a dry run shows a person: the DDL, why each column is what it is, and what will be made after the rows.
 pub fn plan_text(report: &MigrateReport) -> String {
     let plan = &report.plan;
@@ -435,6 +452,7 @@ pub fn plan_text(report: &MigrateReport) -> String {
             }
         }
         text.push_str(&misfits(found));
+        text.push_str(&differences(&found.differences));
         text.push('\n');
     }
     for object in &plan.objects {

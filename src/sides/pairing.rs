@@ -3,7 +3,7 @@
 use crate::digest::Layout;
 use crate::model::{Name, QualifiedName, Schema, Table, TypeKind};
 use crate::plan::CopyMap;
-use crate::plan::target::TargetSchema;
+use crate::plan::target::{TargetColumn, TargetSchema};
 
 /// One table of the source and its place in the target.
 pub struct Pair {
@@ -48,6 +48,10 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
             return false;
         }
         match relation.columns.iter().find(|target| target.name.as_str() == column.target) {
+            Some(TargetColumn { unreadable: Some(reason), .. }) => {
+                problems.push(format!("column {:?} cannot be read in PostgreSQL: {reason}", column.source));
+                false
+            }
             Some(actual) => {
                 // The type may have been changed since: what counts is what stands there now.
                 column.conversion.kind = actual.column_type.kind.clone();

@@ -440,7 +440,8 @@ async fn dry_run(job: &Job, mut prepared: Prepared, args: &Args, started_at: &st
         Severity::Weaker => args.values.strict && !allowed(&warning.class),
         Severity::Loss => !allowed(&warning.class),
     };
-    let set_aside = report.rehearsal.iter().flat_map(|rehearsal| &rehearsal.tables).any(|table| table.rows_rejected > 0);
+    let tables = || report.rehearsal.iter().flat_map(|rehearsal| &rehearsal.tables);
+    let set_aside = tables().any(|table| table.rows_rejected > 0 || table.differences.any());
     debug_assert_eq!(report.outcome, Outcome::Planned);
     Ok(if set_aside || report.plan.warnings.iter().any(|warning| counts(&warning)) { Exit::Bad } else { Exit::Good })
 }

@@ -1,6 +1,7 @@
 //! What a given schema has that a run meets and a dry run must know: partitions, keys that are put off, indexes that compute, names that are taken.
 
 use super::{aside, foretold, losses};
+use crate::server::{Server, versions};
 use crate::support::{Case, Database};
 
 #[test]
@@ -176,4 +177,54 @@ fn an_index_at_which_a_row_may_fail_stays_and_the_row_is_set_aside() {
     assert_eq!(aside(&case, &report, "t"), ["{\"id\":2} - 22012", "{\"id\":3} - 22012", "{\"id\":4} - 54000"]);
     assert!(losses(&report).iter().all(|loss| loss.contains("object_not_in_target")), "{report:#}");
     assert_eq!(database.rows("SELECT id FROM t ORDER BY id"), ["1", "5"]);
+}
+
+#[test]
+fn what_a_given_table_computes_otherwise_is_foretold() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE TABLE t(id int PRIMARY KEY, n int CHECK (n < 100), twice int GENERATED ALWAYS AS (n * 3) STORED, at text, day text GENERATED ALWAYS AS (left(at, 4)) STORED);
+         INSERT INTO t(id, n) VALUES (90, 1)",
+    );
+    let case = Case::new("computed otherwise")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, twice INTEGER AS (n * 2), at TEXT, day TEXT AS (substr(at, 1, 4)) STORED);
+             INSERT INTO t(id, n, at) VALUES (1, 0, '2024-01-01'), (2, 5, NULL), (3, 7, '2024-01-02'), (4, 500, NULL)",
+        )
+        .database(&database);
+    let (plan, report) = foretold(&case, &database, "--existing keep");
+    assert_eq!((&report["outcome"], &report["rows_rejected"]), (&"mismatch".into(), &1.into()), "{report:#}");
+    let differences = &plan["tables"][0]["differences"];
+    assert_eq!((&differences["count"], differences["keys"].to_string().as_str()), (&2.into(), "[{\"id\":2},{\"id\":3}]"), "{plan:#}");
+    assert_eq!(case.run("verify {source} {url} --json").exit(1).json()["differences_total"], differences["count"]);
+    let text = case.run("migrate {source} {url} --existing truncate --dry-run").exit(1);
+    text.stdout_has("-- different: 2 rows by what PostgreSQL computes: {\"id\":2}; {\"id\":3}\n");
+}
+
+#[test]
+fn a_column_that_fails_when_it_is_read_is_a_difference_and_no_failure() {
+    for (_, bin) in versions().into_iter().filter(|(version, _)| version == "18") {
+        let server = Server::start(&bin, &[]);
+        server.rows("CREATE TABLE t(id int PRIMARY KEY, n int, twice int GENERATED ALWAYS AS (n * 2) VIRTUAL)");
+        let case = Case::new("virtual").source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, twice INTEGER AS (n * 2)); INSERT INTO t(id, n) VALUES (1, 7), (2, 2000000000)",
+        );
+        let url = server.url();
+        let plan = case.run(&format!("migrate {{source}} {url} --dry-run --json")).exit(1).json();
+        let unreadable = &plan["tables"][0]["differences"]["unreadable"];
+        assert_eq!((&unreadable[0]["column"], &unreadable[0]["reason"]), (&"twice".into(), &"integer out of range".into()), "{plan:#}");
+        let report = case.run(&format!("migrate {{source}} {url} --json")).exit(1).json();
+        assert_eq!((&report["outcome"], &report["rows_written"]), (&"mismatch".into(), &2.into()), "{report:#}");
+        assert!(
+            report["warnings"].to_string().contains("column \\\"twice\\\" cannot be read in PostgreSQL: integer out of range"),
+            "{report:#}"
+        );
+        case.run(&format!("verify {{source}} {url}")).exit(1).stdout_has("cannot be read in PostgreSQL: integer out of range");
+        // With values that fit, every one of them is compared.
+        server.rows("TRUNCATE t; DROP SCHEMA candlefish CASCADE");
+        let case = Case::new("virtual").source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, twice INTEGER AS (n * 2)); INSERT INTO t(id, n) VALUES (1, 7), (2, -4)",
+        );
+        case.run(&format!("migrate {{source}} {url}")).exit(0);
+    }
 }

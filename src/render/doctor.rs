@@ -19,7 +19,8 @@ pub fn doctor(ui: &Ui, reports: &[Report]) -> Result<()> {
             }),
         )),
         Format::Table => {
-            let mut table = Table::new(&["verdict", "check", "value", "why"]);
+            // A check goes by its name: whole, for --ignore.
+            let mut table = Table::new(&["verdict", "check", "value", "why"]).whole(1);
             // The worst first; else in the shelf's order.
             let mut sorted: Vec<&Report> = reports.iter().collect();
             sorted.sort_by_key(|report| std::cmp::Reverse(report.verdict));

@@ -25,6 +25,9 @@ use crate::postgres::{
 };
 use crate::sqlite::Fingerprint;
 
+/// Under which of a run's settings the state is that it has read of its source.
+pub const FINGERPRINT: &str = "fingerprint";
+
 /// Writes the run into the journal: its plan, its source's fingerprint, how it was called. What `--replace` takes away goes in the same transaction.
 pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) -> Result<()> {
     Journal::open(control).await.map_err(|error| sql_failure(error).context("prepare the journal"))?;
@@ -42,7 +45,7 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
         settings: json!({
             "mapping": job.mapping_name,
             "source_path": job.call.source_path,
-            "fingerprint": fingerprint,
+            FINGERPRINT: fingerprint,
             DECLARATIONS: earlier.declarations,
             "flags": job.call.flags,
             "sections": job.sections.words(),
@@ -88,6 +91,7 @@ pub async fn look_for_run(job: &Job, wanted: Option<&str>) -> Result<Resumable> 
     let client = session(&job.address, job.role.as_deref()).await?;
     let runs = Journal::runs(&client).await?;
     let schema = &job.options.schema;
+    let mut others = None;
     let found = match wanted {
         Some(run_id) => {
             let Some(run) = runs.into_iter().find(|run| run.record.run_id == run_id) else {
@@ -113,13 +117,16 @@ pub async fn look_for_run(job: &Job, wanted: Option<&str>) -> Result<Resumable> 
                 .filter(|run| run.record.target_schema == *schema && run.record.status != "given_up" && !is_retry(run))
                 .collect();
             let of_source = into.iter().position(|run| run.record.settings["source_path"] == job.call.source_path.as_str());
-            let place = of_source.or_else(|| into.iter().position(RunState::is_unfinished));
-            place.map(|place| into.swap_remove(place))
+            match of_source.or_else(|| into.iter().position(RunState::is_unfinished)) {
+                Some(place) => Some(into.swap_remove(place)),
+                None => {
+                    others = into.into_iter().next();
+                    None
+                }
+            }
         }
     };
-    let Some(run) = found else {
-        return Ok(Resumable::Nothing(format!("no run has been begun into schema {schema:?}")));
-    };
+    let Some(run) = found else { return Ok(Resumable::Nothing(why_nothing(schema, others.as_ref()))) };
     if is_retry(&run) {
         bail!(
             Failure::new("run_not_resumable", format!("run {} tried rejects again", run.record.run_id))
@@ -139,6 +146,16 @@ pub async fn look_for_run(job: &Job, wanted: Option<&str>) -> Result<Resumable> 
     Ok(Resumable::Unfinished(Box::new(run)))
 }
 
+/// `newest` is the last run into the schema, of another file: it may be this one under another name.
+fn why_nothing(schema: &str, newest: Option<&RunState>) -> String {
+    let Some(run) = newest else { return format!("no run has been begun into schema {schema:?}") };
+    let run_id = &run.record.run_id;
+    let path = run.record.settings["source_path"].as_str().unwrap_or(&run.record.source);
+    format!(
+        "no run of this file has been begun into schema {schema:?} (run {run_id} was of {path}: if that is this file, say --resume={run_id})"
+    )
+}
+
 /// A run of `--retry-rejects`.
 fn is_retry(run: &RunState) -> bool {
     run.record.settings.get("retry_rejects").is_some()
@@ -147,12 +164,18 @@ fn is_retry(run: &RunState) -> bool {
 /// The rows that are there already came from another state of the source; the two would not go together.
 async fn refuse_another_source(job: &Job, run: &RunState) -> Result<()> {
     let run_id = &run.record.run_id;
-    let then: Fingerprint = serde_json::from_value(run.record.settings["fingerprint"].clone())
+    let then: Option<Fingerprint> = Journal::setting(&run.record.settings, FINGERPRINT)
         .with_context(|| format!("read the fingerprint of run {run_id}'s source from the journal"))?;
+    // A refresh by an older candlefish has noted none; it is whole, and nothing of it is left to do.
+    let Some(then) = then else { return Ok(()) };
     let (snapshot, like) = (job.snapshot.clone(), then.clone());
     let now = tokio::task::spawn_blocking(move || snapshot.fingerprint(Some(&like))).await.context("a reader of the source panicked")??;
     let Some(difference) = then.difference(&now) else { return Ok(()) };
-    let hint = if run.is_unfinished() { "Begin anew with --replace --yes." } else { "Copy it again with --replace --yes." };
+    let hint = if run.is_unfinished() {
+        "Begin anew with --replace --yes."
+    } else {
+        "--refresh brings what has changed since; --replace --yes copies it again."
+    };
     bail!(Failure::new("source_changed", format!("the source has changed since run {run_id} began: {difference}")).hint(hint))
 }
 

@@ -101,6 +101,23 @@ fn what_was_changed_in_the_target_is_a_difference_too() {
 }
 
 #[test]
+fn a_resume_after_a_refresh_has_nothing_to_do() {
+    for mode in ["DELETE", "WAL"] {
+        let shop = Followed::new("refresh-resume", &format!("PRAGMA journal_mode={mode}; {SHOP}"));
+        shop.source("UPDATE customer SET name = 'Lovelace' WHERE id = 1");
+        shop.refresh("--yes").exit(0);
+        let resume = || shop.case.run("migrate {source} {url} --resume");
+        resume().exit(0).stderr_has("there is nothing left to do");
+        shop.source("UPDATE customer SET name = 'Ada' WHERE id = 1");
+        resume().exit(2).stderr_has("the source has changed since run").stderr_has("hint: --refresh brings what has changed since");
+        // A refresh that an older candlefish has noted knows nothing of its source's state.
+        shop.database
+            .execute("UPDATE candlefish.run SET settings = (settings::jsonb - 'fingerprint')::text WHERE settings LIKE '%\"refresh\"%'");
+        resume().exit(0).stderr_has("there is nothing left to do");
+    }
+}
+
+#[test]
 fn without_yes_nothing_but_a_delete_is_held_up() {
     let shop = Followed::new("refresh-no-delete", SHOP);
     shop.source("UPDATE customer SET name = 'Lovelace' WHERE id = 1; INSERT INTO customer VALUES (9, 'Kofi', 'k')");

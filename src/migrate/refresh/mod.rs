@@ -23,6 +23,7 @@ use crate::migrate::earlier::{DECLARATIONS, LOSSES};
 use crate::migrate::finish::{self, Built};
 use crate::migrate::rejects::Rejects;
 use crate::migrate::report::{MigrateReport, Outcome, PhaseClock, RowChanges, TableReport};
+use crate::migrate::resume::FINGERPRINT;
 use crate::migrate::run::Run;
 use crate::migrate::standing::Standing;
 use crate::migrate::{Job, Purpose, RunSections, peak_rss_bytes, target};
@@ -35,6 +36,7 @@ use crate::postgres::{
     session, sql_failure,
 };
 use crate::sides::{Pair, Sides, pair};
+use crate::sqlite::Fingerprint;
 use apply::{Table, Written};
 use compare::{Size, TableLedger};
 use stage::Staged;
@@ -69,6 +71,8 @@ pub struct Compared {
     said: Vec<Warning>,
     /// The settings of the run that is followed.
     before: Json,
+    /// The state of the source that was read; none of a look, which the journal is told nothing of.
+    fingerprint: Option<Fingerprint>,
     clock: PhaseClock,
     started: Instant,
 }
@@ -78,6 +82,11 @@ pub async fn compare(job: Job, of: Option<&str>, purpose: Purpose) -> Result<Com
     let started = Instant::now();
     let mut clock = PhaseClock::default();
     damage::refuse_salvage(&job)?;
+    // Before anything is locked: of a file in WAL mode every page is read for it.
+    let fingerprint = match purpose {
+        Purpose::Look => None,
+        Purpose::Run | Purpose::Retry => Some(fingerprint(&job).await?),
+    };
     let control = session(&job.address, job.role.as_deref()).await?;
     target::refuse_pooler_and_standby(&control, &job.address).await?;
     target::lock_schema(&control, &job.options.schema).await?;
@@ -109,7 +118,13 @@ pub async fn compare(job: Job, of: Option<&str>, purpose: Purpose) -> Result<Com
     shared.sides.leave_target()?;
     clock.note(Phase::Compare, compare_started);
     shared.run.send(Event::PhaseEnded { phase: Phase::Compare, seconds: compare_started.elapsed().as_secs_f64() });
-    Ok(Compared { job, purpose, shared, control, tables, ledgers, sequences, said, before, clock, started })
+    Ok(Compared { job, purpose, shared, control, tables, ledgers, sequences, said, before, fingerprint, clock, started })
+}
+
+/// What tells this state of the source from every other.
+async fn fingerprint(job: &Job) -> Result<Fingerprint> {
+    let snapshot = Arc::clone(&job.snapshot);
+    tokio::task::spawn_blocking(move || snapshot.fingerprint(None)).await.context("a reader of the source panicked")?
 }
 
 /// The path of this source, or of that of the run that is followed, and how runs have copied its tables.
@@ -541,6 +556,7 @@ impl Compared {
             status: "running".into(),
             settings: json!({
                 "mapping": report.mapping, "source_path": self.job.call.source_path, "refresh": tables, "rejects_dir": rejects,
+                FINGERPRINT: self.fingerprint,
                 // A refresh brings rows alone: what else the run before it left out or lost is so still.
                 DECLARATIONS: declared::baseline(before, &self.job)?, LOSSES: before.get(LOSSES), "left_out": before.get("left_out"), "names": before.get("names"),
                 "made_by": before.get("made_by").or(before.get("mapping")),

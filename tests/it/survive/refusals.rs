@@ -62,6 +62,20 @@ fn a_snapshot_is_the_same_source() {
 }
 
 #[test]
+fn a_run_of_the_same_file_under_another_name_is_offered() {
+    let database = Database::fresh();
+    let case = Case::new("renamed").source_sql("CREATE TABLE a(x INTEGER PRIMARY KEY); INSERT INTO a VALUES(1)").database(&database);
+    case.run("migrate {source} {url}").exit(0);
+    let run = database.value("SELECT run_id FROM candlefish.run");
+    std::fs::copy(case.source_path(), case.dir().join("copy.db")).unwrap();
+    case.run("migrate {dir}/copy.db {url} --resume")
+        .exit(2)
+        .stderr_has("nothing to resume: no run of this file has been begun into schema \"public\"")
+        .stderr_has(&format!("if that is this file, say --resume={run})"));
+    case.run(&format!("migrate {{dir}}/copy.db {{url}} --resume={run}")).exit(0).stderr_has("there is nothing left to do");
+}
+
+#[test]
 fn other_settings_are_refused_and_named() {
     let database = Database::fresh();
     let case = Case::new("settings").source_sql(SOURCE).database(&database);

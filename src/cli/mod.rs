@@ -223,6 +223,7 @@ pub fn run(cli: Cli, ui: &Ui) -> Result<Exit> {
     let result = runtime.block_on(dispatch(cli, ui));
     // A reader of the source may still stand in a long step; the process's end is its end too.
     runtime.shutdown_background();
+    crate::sqlite::remove_private_copies();
     // It stood in the middle of what it had to say, and that nobody reads it is no failure of its own.
     left_unsaid().map_or(result, |signal| Ok(Exit::Signal(signal)))
 }

@@ -7,7 +7,7 @@ use crate::sqlite::OpenOptions;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Source")]
 pub struct SourceArgs {
-    /// Read a private copy of the file, made in this folder
+    /// Read a private copy of the file, made in this folder and removed in the end
     #[arg(long, value_name = "DIR")]
     pub snapshot: Option<PathBuf>,
     /// Let writers of a rollback-journal database wait until the reading is done

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::model::Failure;
 use crate::sqlite::file::{self, FileKind, Held, sibling};
 use crate::sqlite::fingerprint::{self, Fingerprint, LogMark};
+use crate::sqlite::private_copy::{self, PrivateCopy};
 use crate::sqlite::salvage::{Damage, Salvage};
 
 /// How a source may be opened.
@@ -59,6 +60,7 @@ pub struct Snapshot {
     salvage: Option<Salvage>,
     /// After the connections: fields are dropped in this order.
     held: Held,
+    copy: Option<PrivateCopy>,
 }
 
 /// Size and time of the file and its log: when they change, somebody wrote.
@@ -121,6 +123,7 @@ impl Snapshot {
             clean_up: None,
             salvage: None,
             held: Held::default(),
+            copy: None,
         };
         let connections = match (kind, &options.snapshot) {
             (FileKind::Empty, _) => (0..options.readers.max(1))
@@ -131,8 +134,9 @@ impl Snapshot {
                 let (copy, counter) = copy_into(path, folder, options)?;
                 snapshot.stamp = None;
                 snapshot.change_counter = counter.filter(|_| kind == FileKind::Journal);
-                let (connections, log) = open_readers(&copy, "mode=ro", options, &snapshot.held)?;
-                (snapshot.read_path, snapshot.log) = (copy, log);
+                let (connections, log) = open_readers(copy.path(), "mode=ro", options, &snapshot.held)?;
+                (snapshot.read_path, snapshot.log) = (copy.path().to_owned(), log);
+                snapshot.copy = Some(copy);
                 connections
             }
             (FileKind::Journal, None) => {
@@ -406,12 +410,12 @@ fn others_with_file_open(path: &Path) -> Vec<String> {
 }
 
 /// File by file, again until nobody wrote meanwhile: files of two moments are no state.
-fn copy_files(path: &Path, copy: &Path) -> Result<()> {
+fn copy_files(path: &Path, copy: &PrivateCopy) -> Result<()> {
     for _ in 0..10 {
         let before = Stamp::of(path);
         for suffix in ["", "-wal", "-journal"] {
             if sibling(path, suffix).exists() {
-                fs::copy(sibling(path, suffix), sibling(copy, suffix)).context("copy the source into the snapshot folder")?;
+                copy.copy_file(path, suffix)?;
             }
         }
         if Stamp::of(path) == before {
@@ -426,17 +430,8 @@ fn copy_files(path: &Path, copy: &Path) -> Result<()> {
 
 /// A private, consistent copy in `folder`: by SQLite's own backup, or file by file where SQLite cannot open the original in place.
 /// With it comes the original's change counter, where SQLite itself has read the original.
-fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<(PathBuf, Option<u32>)> {
-    fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
-    let name = path.file_name().map_or_else(|| "source.db".into(), |name| name.to_string_lossy().into_owned());
-    let copy = folder.join(format!("candlefish-{}-{name}", std::process::id()));
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        if let Err(error) = fs::remove_file(sibling(&copy, suffix))
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error).with_context(|| format!("clear {}", copy.display()));
-        }
-    }
+fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<(PrivateCopy, Option<u32>)> {
+    let copy = PrivateCopy::begin(folder, path)?;
     // Before the connection, so that it is dropped after it.
     let held = Held::default();
     let source = open(path, "mode=ro", options).and_then(|source| {
@@ -444,25 +439,29 @@ fn copy_into(path: &Path, folder: &Path, options: &OpenOptions) -> Result<(PathB
         begun.map_err(|error| explain(error.into()))?;
         Ok(source)
     });
+    let full = |error| private_copy::explain(error, folder);
     match source {
         Ok(source) => {
             let counter = fingerprint::change_counter(path, &held)?;
-            let mut target = Connection::open(&copy)?;
-            rusqlite::backup::Backup::new(&source, &mut target)?
-                .run_to_completion(i32::MAX, Duration::ZERO, None)
-                .context("copy the source into the snapshot folder")?;
-            return Ok((copy, Some(counter)));
+            back_up(&source, copy.path()).map_err(full).context("copy the source into the snapshot folder")?;
+            Ok((copy, Some(counter)))
         }
-        Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "source_locked") => return Err(error),
+        Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "source_locked") => Err(error),
         Err(_) => {
-            copy_files(path, &copy)?;
-            // The copy is ours: opening it for writing replays its log or rolls its journal back.
-            let recovered = Connection::open(&copy)?;
-            recovered
-                .query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
-                .map_err(|error| explain(error.into()))
-                .context("recover the copy")?;
+            copy_files(path, &copy).map_err(full).context("copy the source into the snapshot folder")?;
+            recover(copy.path()).map_err(full).map_err(explain).context("recover the copy")?;
+            Ok((copy, None))
         }
     }
-    Ok((copy, None))
+}
+
+fn back_up(source: &Connection, copy: &Path) -> Result<()> {
+    let mut target = Connection::open(copy)?;
+    Ok(rusqlite::backup::Backup::new(source, &mut target)?.run_to_completion(i32::MAX, Duration::ZERO, None)?)
+}
+
+/// The copy is ours: opening it for writing replays its log or rolls its journal back.
+fn recover(copy: &Path) -> Result<()> {
+    let recovered = Connection::open(copy)?;
+    Ok(recovered.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?)
 }

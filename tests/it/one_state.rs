@@ -93,6 +93,7 @@ fn a_private_copy_of_a_file_in_wal_mode_is_one_state_too() {
     let case = Case::new("copied").source_sql(&format!("PRAGMA journal_mode = WAL; {PAIRS}")).database(&database);
     let writer = Writer::start(&case);
     case.run("migrate {source} --to {url} --snapshot {dir}/copies").exit(0);
+    assert_eq!(fs::read_dir(case.dir().join("copies")).unwrap().count(), 0, "the copy is left");
     assert_one_state(&database);
     writer.await_more();
 }

@@ -104,6 +104,22 @@ fn a_full_disk_is_said_and_made_good() {
     drop(database);
 }
 
+#[test]
+fn a_full_disk_under_the_snapshot_is_said_once_and_nothing_is_left_there() {
+    let Some(folder) = mount("snapshot-room", "256k") else {
+        eprintln!("this user may not mount a file system: a full disk was not tried");
+        return;
+    };
+    let database = Database::fresh();
+    let case = Case::new("snapshot-room").source_sql(SOURCE).database(&database);
+    let output = case.run(&format!("migrate {{source}} {{url}} --snapshot {}", folder.display()));
+    let left = fs::read_dir(&folder).unwrap().count();
+    assert!(Command::new("umount").arg("-l").arg(&folder).status().unwrap().success());
+    fs::remove_dir(&folder).unwrap();
+    let output = output.exit(2).stderr_has("hint: Make room there, or name a folder on another disk with --snapshot DIR.");
+    assert_eq!((output.stderr.matches("full").count(), left), (1, 0), "{output}");
+}
+
 /// PostgreSQL cannot go on without its log: it goes down, and stays down until there is room.
 #[test]
 fn a_full_disk_under_the_write_ahead_log_is_said_and_made_good() {

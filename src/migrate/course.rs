@@ -307,6 +307,10 @@ pub async fn wait_for(address: &Address, patience: Duration) -> Result<()> {
     loop {
         let Err(error) = connect(address).await else { return Ok(()) };
         match incident.next_pause().filter(|_| is_passing(&error)) {
+    if !patience.is_zero() {
+        // A proxy before a server that is still to come takes the connection and hangs up.
+        address.is_postgresql();
+    }
             Some(pause) => tokio::time::sleep(pause).await,
             None if is_passing(&error) => return Err(error),
             None => return Ok(()),

@@ -1,5 +1,7 @@
 //! The target made ready: rights checked, schema and tables made, what would slow or stop the copy taken away.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, bail};
 
 use crate::migrate::finish::Built;
@@ -43,16 +45,28 @@ pub async fn refuse_pooler_and_standby(client: &Client, address: &Address) -> Re
     Ok(())
 }
 
-/// One run at a time into a schema. The lock ends with its session, so a killed run never leaves it behind.
+/// How long a session may take to end whose candlefish has gone already: it rolls back first.
+const LAST_ONES_END: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(100);
+
+/// One run at a time into a schema. The lock ends with its session, so a killed run never leaves it behind for long.
 pub async fn lock_schema(client: &Client, schema: &str) -> Result<()> {
-    let row = client.query_one(include_str!("queries/lock_schema.sql"), &[&schema]).await.context("take the lock of the target schema")?;
-    if !row.get::<_, bool>(0) {
+    let deadline = Instant::now() + LAST_ONES_END;
+    loop {
+        let row =
+            client.query_one(include_str!("queries/lock_schema.sql"), &[&schema]).await.context("take the lock of the target schema")?;
+        if row.get(0) {
+            return Ok(());
+        }
+        if Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+            continue;
+        }
         bail!(
             Failure::new("run_in_progress", format!("another candlefish is migrating into schema {schema:?} right now"))
                 .hint("Wait until it has ended; pg_stat_activity shows it as application candlefish.")
         );
     }
-    Ok(())
 }
 
 /// The rights that the plan needs, asked for before anything is changed.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -35,9 +37,21 @@ pub struct Address {
     pub parameters: Parameters,
     /// Settings of the session, set right after connecting: (`statement_timeout`, `5s`).
     pub session: Vec<(String, String)>,
+    /// PostgreSQL has answered here, or somebody waits for it: who hangs up now is one that comes or goes. Shared by all copies of the address.
+    known: Arc<AtomicBool>,
 }
 
 impl Address {
+    /// From here on whoever hangs up here is PostgreSQL, on its way up or down, or a proxy before it.
+    pub fn is_postgresql(&self) {
+        self.known.store(true, Ordering::Relaxed);
+    }
+
+    /// True when that was said.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
     /// The same, where every session works as this role.
     pub fn with_role(mut self, role: Option<&str>) -> Self {
         self.session.extend(role.map(|role| ("role".to_string(), role.to_string())));
@@ -102,6 +116,7 @@ impl Address {
             tls: tls(&parameters)?,
             parameters: Parameters::default(),
             session: Vec::new(),
+            known: Arc::default(),
         };
         address.config.connect_timeout(CONNECT_TIMEOUT).application_name(APPLICATION_NAME);
         for (name, value, _) in parameters.iter().filter(|(_, value, _)| !value.is_empty()) {

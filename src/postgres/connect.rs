@@ -35,6 +35,7 @@ async fn connect_bare(address: &Address) -> Result<Client> {
     let hosts = u32::try_from(address.config.get_hosts().len()).unwrap_or(1);
     match tokio::time::timeout(limit * hosts, attempts(address, &connector)).await {
         Ok(Ok((client, wire))) => {
+            address.is_postgresql();
             spawn(wire);
             Ok(client)
         }
@@ -186,10 +187,21 @@ fn is_tls(error: &tokio_postgres::Error) -> bool {
     error.to_string() == "error performing TLS handshake"
 }
 
+/// True when the other end closed the connection while it was made, as a server does that shuts down.
+fn is_hung_up(error: &tokio_postgres::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&cause.kind()))
+}
+
 /// Why no connection came about, for a person.
 pub fn describe(error: &tokio_postgres::Error, address: &Address, limit: Duration) -> Failure {
     if let Some(refusal) = error.as_db_error() {
+        address.is_postgresql();
         return describe_refusal(refusal, address);
+    }
+    if address.is_known() && (error.is_closed() || is_hung_up(error)) {
+        return unreachable(address, "it takes the connection and hangs up".to_string());
     }
     if is_tls(error) {
         return describe_tls(error, address);

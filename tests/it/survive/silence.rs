@@ -3,8 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Child;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::{Case, Database, addresses};
@@ -14,6 +14,9 @@ use crate::survive::{CHUNKS, Gate, SET_ASIDE, SOURCE, STANDING, ended, rejects, 
 struct Proxy {
     port: u16,
     silent: Arc<AtomicBool>,
+    /// Whoever comes is hung up on, as by a server that shuts down or is still to come.
+    closed: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Proxy {
@@ -21,8 +24,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, silent) = (listener.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
         let shared = Arc::clone(&silent);
+        let (closed, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (shut, held) = (Arc::clone(&closed), Arc::clone(&open));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                if shut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                held.lock().unwrap().push(client.try_clone().unwrap());
                 let Ok(server) = TcpStream::connect(("127.0.0.1", addresses().postgres_port)) else { continue };
                 for (from, to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
                     let silent = Arc::clone(&shared);
@@ -30,7 +39,18 @@ impl Proxy {
                 }
             }
         });
-        Proxy { port, silent }
+        Proxy { port, silent, closed, open }
+    }
+
+    /// `url` by way of the proxy.
+    fn before(&self, url: &str) -> String {
+        url.replace(&format!(":{}/", addresses().postgres_port), &format!(":{}/", self.port))
+    }
+
+    /// Hangs up on everybody, and on whoever comes from now on.
+    fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.open.lock().unwrap().drain(..).for_each(|stream| drop(stream.shutdown(std::net::Shutdown::Both)));
     }
 }
 
@@ -83,6 +103,32 @@ fn a_network_that_falls_silent_is_taken_for_cut() {
     assert_eq!(database.rows("SELECT count(*), count(DISTINCT id) FROM visit"), [format!("{0}|{0}", 12000 - SET_ASIDE)]);
     assert_eq!(rejects(&case).len(), SET_ASIDE);
     case.run("verify {source} {url}").exit(0);
+}
+
+/// A server that shuts down takes connections and hangs up; so does a proxy before one that is still to come.
+#[test]
+fn who_hangs_up_and_has_answered_before_is_asked_again() {
+    let database = Database::fresh();
+    let proxy = Proxy::start();
+    let case = Case::new("hung-up").source_sql(SOURCE).database(&database);
+    let gate = Gate::at(&database, "visit", 3);
+    let mut command = case.command();
+    command.arg("migrate").arg(case.source_path()).arg(proxy.before(&database.url())).args([CHUNKS, "--jobs=1", "--wait=30"]);
+    proxy.close();
+    let mut child = command.stdin(std::process::Stdio::null()).spawn().unwrap();
+    // Three tries at least.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(child.try_wait().unwrap().is_none(), "it waits");
+    proxy.closed.store(false, Ordering::SeqCst);
+    gate.await_somebody(&database);
+    proxy.close();
+    let said = await_said(&mut child, "takes the connection and hangs up; trying again in");
+    proxy.closed.store(false, Ordering::SeqCst);
+    gate.await_somebody(&database);
+    gate.open(&database);
+    let (code, _, stderr) = ended(child);
+    assert_eq!(code, Some(1), "{said}{stderr}");
+    assert_eq!(database.rows("SELECT count(*), count(DISTINCT id) FROM visit"), [format!("{0}|{0}", 12000 - SET_ASIDE)]);
 }
 
 #[test]

@@ -200,6 +200,7 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
     }
     let mut copied = Copied { counts: copy::left(run).1, built: Built::default(), proved: HashMap::new() };
     if todo.has(RunSection::Data) {
+        run.phase_ended(Phase::Schema, schema_started);
         target::ready_tables(&mut control, run).await?;
     }
     if todo.has(RunSection::Data) || todo.has(RunSection::PostData) {

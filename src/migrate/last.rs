@@ -45,6 +45,7 @@ pub async fn constraints_and_views(run: &Arc<Run>, control: &Client, jobs: usize
     built.merge(validate_and_analyze(run, control, jobs, begun, analyze, clock).await?);
     built.merge(finish::put_back_the_rest(run, control).await?);
     clock.span(Phase::Constraints, started, Instant::now());
+    run.phase_ended(Phase::Constraints, started);
     let views_started = Instant::now();
     let late = |kind: ObjectKind| matches!(kind, ObjectKind::View | ObjectKind::Trigger);
     if run.plan.objects.iter().any(|object| late(object.kind)) {
@@ -53,6 +54,7 @@ pub async fn constraints_and_views(run: &Arc<Run>, control: &Client, jobs: usize
             built.merge(finish::build(run, control, place).await?);
         }
         clock.note(Phase::Views, views_started);
+        run.phase_ended(Phase::Views, views_started);
     }
     Ok(built)
 }
@@ -124,6 +126,8 @@ async fn validate_and_analyze(
         worker.context("a worker panicked")??;
     }
     if analyze {
+        let began = lock(&items.spans)?.iter().filter(|(phase, ..)| *phase == Phase::Analyze).map(|(_, started, _)| *started).min();
+        run.phase_ended(Phase::Analyze, began.unwrap_or_else(Instant::now));
         Journal::steps_done(control, &run.id, &[(ANALYZE_STEP.to_string(), Built::default().said()?)]).await?;
     }
     for (phase, started, ended) in std::mem::take(&mut *lock(&items.spans)?) {

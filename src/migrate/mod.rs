@@ -412,17 +412,21 @@ async fn copy_and_index(run: &Arc<Run>, control: &Client, jobs: usize, finishing
         copier.context("a copy worker panicked")??;
     }
     clock.note(Phase::Copy, started);
-    run.send(Event::PhaseEnded { phase: Phase::Copy, seconds: started.elapsed().as_secs_f64() });
+    run.phase_ended(Phase::Copy, started);
     let sequences = finish::set_sequences(run, control).await?;
     run.section_done(control, RunSection::Data).await?;
     if finishing {
         run.send(Event::PhaseStarted(Phase::Indexes));
+    let indexes_started = Instant::now();
     }
     while let Some(builder) = builders.join_next().await {
         builder.context("an index worker panicked")??;
     }
     if proving {
-        run.send(Event::PhaseEnded { phase: Phase::Verify, seconds: started.elapsed().as_secs_f64() });
+        run.phase_ended(Phase::Verify, started);
+    if finishing {
+        run.phase_ended(Phase::Indexes, indexes_started);
+    }
     }
     let After { mut built, spans, proved } = after.end()?;
     built.merge(sequences);

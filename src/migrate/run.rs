@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use tokio::sync::Notify;
@@ -76,6 +77,10 @@ impl Run {
             self.phase_began.notify_one();
         }
         (self.events)(event);
+    }
+
+    pub fn phase_ended(&self, phase: Phase, started: Instant) {
+        self.send(Event::PhaseEnded { phase, seconds: started.elapsed().as_secs_f64() });
     }
 
     /// Something new is in the journal.

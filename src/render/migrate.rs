@@ -21,6 +21,7 @@ pub fn report(report: &MigrateReport, started_at: &str, ui: &Ui) -> Result<()> {
         Format::Table => ui.print(&table(report))?,
     }
     ui.say(&next_step(report));
+    ui.ended(report.outcome.as_str());
     Ok(())
 }
 
@@ -252,6 +253,7 @@ pub fn stopped_before_it_began(source: &str, started_at: &str, ui: &Ui) -> Resul
         }))?;
     }
     ui.say("stopped: nothing was begun yet, and nothing is changed; the same command begins");
+    ui.ended(Outcome::Stopped.as_str());
     Ok(())
 }
 

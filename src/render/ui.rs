@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -46,6 +47,46 @@ pub struct Ui {
     pub started_at: String,
     /// Of a command that waits for no reader; of all clones.
     outlets: Arc<OnceLock<Outlets>>,
+    /// Where stderr is for programs: since when; of all clones.
+    events: Arc<OnceLock<Instant>>,
+}
+
+/// What a line of talk is.
+#[derive(Clone, Copy)]
+enum Talk {
+    Note,
+    Warning,
+    Error,
+    /// What a command failed with.
+    Failure,
+    Hint,
+}
+
+impl Talk {
+    /// Its mark on a line, and the colour of that.
+    fn mark(self) -> (&'static str, &'static str) {
+        match self {
+            Talk::Note => ("", ""),
+            Talk::Warning => ("warning: ", "33"),
+            Talk::Error => ("error: ", "31"),
+            Talk::Failure => ("error: ", "1;31"),
+            Talk::Hint => ("hint: ", "1;36"),
+        }
+    }
+
+    fn event(self) -> &'static str {
+        match self {
+            Talk::Note => "note",
+            Talk::Warning => "warning",
+            Talk::Error | Talk::Failure => "error",
+            Talk::Hint => "hint",
+        }
+    }
+}
+
+/// To the millisecond.
+fn seconds_since(started: Instant) -> f64 {
+    started.elapsed().as_millis() as f64 / 1000.0
 }
 
 impl Ui {
@@ -69,6 +110,7 @@ impl Ui {
             live: io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             started_at: jiff::Timestamp::now().to_string(),
             outlets: Arc::default(),
+            events: Arc::default(),
         }
     }
 
@@ -149,14 +191,14 @@ impl Ui {
     /// Talk: a line to stderr, unless `-q`.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            self.talk("", line);
+            self.talk(Talk::Note, line);
         }
     }
 
     /// Talk that only `-v` wants.
     pub fn explain(&self, line: &str) {
         if self.verbose > 0 && !self.quiet {
-            self.talk("", line);
+            self.talk(Talk::Note, line);
         }
     }
 
@@ -173,17 +215,17 @@ impl Ui {
 
     /// Why a command ends as it does, where data was printed all the same: said with `-q`, too.
     pub fn error(&self, line: &str) {
-        self.talk(&self.paint("error: ", "31"), line);
+        self.talk(Talk::Error, line);
     }
 
     /// What nobody may miss, whatever was silenced.
     pub fn insist(&self, line: &str) {
-        self.talk(&self.paint("warning: ", "33"), line);
+        self.talk(Talk::Warning, line);
     }
 
     pub fn warn(&self, line: &str) {
         if !self.quiet {
-            self.talk(&self.paint("warning: ", "33"), line);
+            self.talk(Talk::Warning, line);
         }
     }
 
@@ -209,15 +251,38 @@ impl Ui {
             // The exit code says the rest when even this cannot be written.
             let _ = self.print_json(&document);
         }
-        self.talk(&self.paint("error: ", "1;31"), &message);
+        self.talk(Talk::Failure, &message);
         if let Some(hint) = hint {
-            self.talk(&self.paint("hint: ", "1;36"), &hint);
+            self.talk(Talk::Hint, &hint);
         }
+        self.ended("failed");
         ExitCode::from(2)
     }
 
+    /// From here on every line on stderr is an event, as those of `--progress json` are; their seconds count from `started`.
+    pub fn talk_in_events(&self, started: Instant) {
+        let _ = self.events.set(started);
+    }
+
+    /// The last event: how the command ended. Nothing where talk is for people.
+    pub fn ended(&self, outcome: &str) {
+        if let Some(started) = self.events.get() {
+            self.put_event(json!({"event": "ended", "seconds": seconds_since(*started), "outcome": outcome}));
+        }
+    }
+
+    fn put_event(&self, event: serde_json::Value) {
+        let _ = write_until_told(Stream::Err, &format!("{event}\n"));
+    }
+
     /// A line to stderr, behind a mark of ours.
-    fn talk(&self, mark: &str, said: &str) {
+    fn talk(&self, what: Talk, said: &str) {
+        if let Some(started) = self.events.get() {
+            return self.put_event(json!({"event": what.event(), "seconds": seconds_since(*started), "text": masked(said)}));
+        }
+        let (mark, code) = what.mark();
+        let mark = if mark.is_empty() { String::new() } else { self.paint(mark, code) };
+        let mark = mark.as_str();
         match self.outlets.get() {
             // Nobody is told that a log ends: stdout has the answer.
             Some(outlets) => drop(outlets.put(Stream::Err, line(mark, said))),

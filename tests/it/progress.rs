@@ -22,8 +22,8 @@ fn migrate(flags: &str) -> Output {
 #[test]
 fn events_are_lines_of_json_that_add_up() {
     let output = migrate("--progress json");
-    let events: Vec<Json> =
-        output.stderr.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Every line, also those that say where the target is and what comes next.
+    let events: Vec<Json> = output.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |name: &'static str| events.iter().filter(move |event| event["event"] == name);
     let mut rows: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for event in of("table_advanced") {
@@ -42,9 +42,25 @@ fn events_are_lines_of_json_that_add_up() {
     }
     for phase in ["inspect", "schema", "copy", "indexes", "constraints", "analyze", "verify"] {
         assert!(of("phase_started").any(|event| event["phase"] == *phase), "{phase}: {output}");
+        let ended = of("phase_ended").find(|event| event["phase"] == *phase);
+        assert!(ended.is_some_and(|event| event["took_seconds"].as_f64().unwrap() >= 0.0), "{phase}: {output}");
     }
+    assert!(of("note").any(|event| event["text"].as_str().unwrap().starts_with("target: ")), "{output}");
+    let last = events.last().unwrap();
+    assert_eq!((&last["event"], &last["outcome"]), (&"ended".into(), &"clean".into()), "{output}");
     let seconds: Vec<f64> = events.iter().map(|event| event["seconds"].as_f64().unwrap()).collect();
     assert!(seconds.is_sorted(), "{output}");
+}
+
+#[test]
+fn a_failure_is_an_event_and_the_end_says_so() {
+    let database = Database::fresh();
+    let case = Case::new("progress").source_sql(SOURCE).database(&database);
+    let output = case.run("migrate {source} --to {url} --schema nowhere --progress json").exit(2);
+    let events: Vec<Json> = output.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = events.iter().rev().take(3).map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["ended", "hint", "error"], "{output}");
+    assert_eq!(events.last().unwrap()["outcome"], "failed", "{output}");
 }
 
 #[test]

@@ -185,6 +185,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
                     ui.print_json(&migrate::answer(&job.address, &run.record.run_id).await?)?;
                 }
                 return Ok(Begun::Ended(Exit::Good));
+                ui.ended(&run.record.status);
             }
             Resumable::Unfinished(run) => {
                 job.run_id = run.record.run_id.clone();
@@ -245,6 +246,7 @@ async fn complete(args: &Args, address: &Address, run: &RunState, ui: &Ui) -> Re
     }
     ui.say(&format!("run {run_id} has come to its end, and its outcome was {outcome}; there is nothing left to do"));
     if args.drop_journal && outcome == Outcome::Clean.as_str() {
+    ui.ended(outcome);
         migrate::forget(address, run_id).await?;
     }
     Ok(Begun::Ended(if outcome == Outcome::Mismatch.as_str() { Exit::Bad } else { Exit::Good }))
@@ -445,3 +447,4 @@ async fn dry_run(job: &Job, mut prepared: Prepared, args: &Args, started_at: &st
     debug_assert_eq!(report.outcome, Outcome::Planned);
     Ok(if set_aside || report.plan.warnings.iter().any(|warning| counts(&warning)) { Exit::Bad } else { Exit::Good })
 }
+            ui.ended(report.outcome.as_str());

@@ -52,7 +52,11 @@ impl Progress {
         let style = match choice {
             _ if ui.quiet => Style::Silent,
             ProgressStyleChoice::None => Style::Silent,
-            ProgressStyleChoice::Json => Style::Json(Mutex::new(JsonLines::new(Instant::now()))),
+            ProgressStyleChoice::Json => {
+                let now = Instant::now();
+                ui.talk_in_events(now);
+                Style::Json(Mutex::new(JsonLines::new(now)))
+            }
             ProgressStyleChoice::Auto if ui.live => Style::Bars(bars(&count, ui.color_err)),
             ProgressStyleChoice::Auto | ProgressStyleChoice::Plain => Style::Plain(Ticker::start(Arc::clone(&count))),
         };

@@ -46,6 +46,8 @@ pub struct TableCount {
     pub rows_written: u64,
     pub rows_rejected: u64,
     pub bytes: u64,
+    /// Of the rows that were written, those that another process has brought.
+    pub rows_before: u64,
     pub chunks_left: usize,
     pub started: Option<Instant>,
     pub ended: Option<Instant>,
@@ -56,6 +58,7 @@ impl TableCount {
     pub fn add(&mut self, landed: &LandedChunk) {
         self.rows_read += landed.rows_written + landed.rows_rejected;
         self.rows_written += landed.rows_written;
+        self.rows_before += landed.rows_written;
         self.rows_rejected += landed.rows_rejected;
         self.bytes += landed.bytes;
     }

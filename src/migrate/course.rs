@@ -73,7 +73,11 @@ pub async fn carry_through(work: &Work<'_>, mut keeper: Client, clock: &mut Phas
         let ended = part.await;
         first = false;
         let error = match ended {
-            Ok((run, copied, mut built)) => {
+            Ok((run, mut copied, mut built)) => {
+                if work.fresh {
+                    // What landed before a connection broke was this process's too.
+                    copied.counts.iter_mut().for_each(|count| count.rows_before = 0);
+                }
                 let left = RunSections::ALL.without(RunSections::done(&run.standing)).without(work.job.sections);
                 if left.is_empty() && !work.fresh {
                     // Other processes have built too.

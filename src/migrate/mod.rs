@@ -109,6 +109,8 @@ pub struct Call {
     pub source_path: String,
     /// What decides what is copied, by flag, in words: a run goes on only when all of them are the same.
     pub flags: BTreeMap<String, String>,
+    /// What decides how the outcome is judged (`--allow`, `--strict`), in words: a run may go on under others.
+    pub judged: String,
     /// The command line without `--resume`, `--section` and secrets, and the folder in which it was said.
     pub line: String,
     pub folder: String,
@@ -454,7 +456,8 @@ fn table_reports(plan: &Plan, counts: &[TableCount], proved: &HashMap<usize, Str
         rows_written: count.rows_written,
         rows_rejected: count.rows_rejected,
         bytes: count.bytes,
-        seconds: count.started.zip(count.ended).map_or(0.0, |(start, end)| (end - start).as_secs_f64()),
+        rows_before: count.rows_before,
+        seconds: (count.rows_before == 0).then(|| count.started.zip(count.ended).map_or(0.0, |(start, end)| (end - start).as_secs_f64())),
         verified: proved.contains_key(&place).then_some(true),
         source_digest: proved.get(&place).cloned(),
         target_digest: proved.get(&place).cloned(),

@@ -96,8 +96,10 @@ pub struct TableReport {
     pub rows_rejected: u64,
     /// Bytes of COPY data.
     pub bytes: u64,
-    /// From the table's first chunk to its last.
-    pub seconds: f64,
+    /// Of the rows that were written, those that other processes of the run have brought.
+    pub rows_before: u64,
+    /// From the table's first chunk to its last; none where that was not all in this process.
+    pub seconds: Option<f64>,
     /// None when nobody asked.
     pub verified: Option<bool>,
     pub source_digest: Option<String>,
@@ -185,6 +187,8 @@ impl MigrateReport {
             sections_left: RunSections::ALL,
             plan: Arc::new(plan),
         };
+        // What was rolled back took time too, and nobody knows how much of it was which table's.
+        report.tables.iter_mut().for_each(|table| table.seconds = None);
         report.rejects_dir = (report.rows_rejected() > 0).then(|| job.rejects_dir.clone());
         let left = rows.saturating_sub(report.rows_read());
         report.exit_reasons.push(ExitReason { code: "stopped".into(), object: report.run_id.clone(), count: left });
@@ -247,6 +251,13 @@ impl MigrateReport {
 
     pub fn rows_written(&self) -> u64 {
         self.tables.iter().map(|table| table.rows_written).sum()
+    }
+
+    /// How many rows this process has written in how long; none of a run that was stopped, where nobody knows what was still under way.
+    pub fn pace(&self) -> Option<(u64, Duration)> {
+        let before: u64 = self.tables.iter().map(|table| table.rows_before).sum();
+        let rows = self.rows_written().saturating_sub(before);
+        (self.outcome != Outcome::Stopped && (rows > 0 || before == 0)).then_some((rows, self.elapsed))
     }
 
     pub fn rows_rejected(&self) -> u64 {

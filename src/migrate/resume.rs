@@ -25,6 +25,8 @@ use crate::postgres::{
 };
 use crate::sqlite::Fingerprint;
 
+/// Under which of a run's settings the words are by which its outcome is judged.
+const JUDGED: &str = "judged";
 /// Under which of a run's settings the state is that it has read of its source.
 pub const FINGERPRINT: &str = "fingerprint";
 
@@ -48,6 +50,7 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
             FINGERPRINT: fingerprint,
             DECLARATIONS: earlier.declarations,
             "flags": job.call.flags,
+            JUDGED: job.call.judged,
             "sections": job.sections.words(),
             "command": job.call.line,
             "folder": job.call.folder,
@@ -204,6 +207,11 @@ pub async fn reopen(job: &Job, run: &RunState) -> Result<Prepared> {
     job.sections.refuse_out_of_order(done, &format!("run {run_id} has not done"))?;
     let rows: u64 = standing.chunks().map(|chunk| chunk.rows_written).sum();
     (job.events)(Event::Note(format!("run {run_id} goes on: {rows} of its rows are in PostgreSQL")));
+    if let Some(then) = Journal::setting::<String>(&run.record.settings, JUDGED)?.filter(|then| *then != job.call.judged) {
+        let word = |words: &str| if words.is_empty() { "neither --strict nor --allow".to_string() } else { words.to_string() };
+        let now = word(&job.call.judged);
+        (job.events)(Event::Note(format!("the outcome is judged by {now}, as said now; run {run_id} was begun with {}", word(&then))));
+    }
     if run.record.status != PARTIAL {
         plan.warnings.push(Warning::note(
             "resumed",
@@ -214,7 +222,7 @@ pub async fn reopen(job: &Job, run: &RunState) -> Result<Prepared> {
     bring_rejects(job, run, &standing, &client).await?;
     let journal = Journal::open(&client).await?;
     // What is interrupted from here on is gone on with as it was called now.
-    let called = json!({"sections": job.sections.words(), "command": job.call.line, "folder": job.call.folder});
+    let called = json!({"sections": job.sections.words(), JUDGED: job.call.judged, "command": job.call.line, "folder": job.call.folder});
     journal.note(run_id, &called).await?;
     // From here on the run is this process's.
     Journal::beat(&client, run_id, &process::this(), Phase::Plan.as_str()).await?;

@@ -35,7 +35,7 @@ fn csv_row(table: &TableReport) -> [String; 8] {
         table.rows_written.to_string(),
         table.rows_rejected.to_string(),
         table.bytes.to_string(),
-        format!("{:.3}", table.seconds),
+        table.seconds.map_or(String::new(), |seconds| format!("{seconds:.3}")),
         table.verified.map_or(String::new(), |verified| verified.to_string()),
     ]
 }
@@ -148,7 +148,7 @@ fn table(report: &MigrateReport) -> String {
             units::count(table.rows_written),
             if table.rows_rejected == 0 { "-".into() } else { units::count(table.rows_rejected) },
             units::bytes(table.bytes),
-            units::seconds(table.seconds),
+            table.seconds.map_or(String::new(), units::seconds),
             match table.verified {
                 Some(true) => "yes".into(),
                 Some(false) => "DIFFERENT".to_string(),
@@ -159,7 +159,7 @@ fn table(report: &MigrateReport) -> String {
     let mut text = if rows.is_empty() { "no tables\n".to_string() } else { rows.text() };
     text.push('\n');
     text.push_str(&warnings(&report.warnings));
-    let rate = units::rows_per_second(report.rows_written(), report.elapsed).map_or(String::new(), |rate| format!(", {rate}"));
+    let rate = report.pace().and_then(|(rows, time)| units::rows_per_second(rows, time)).map_or(String::new(), |rate| format!(", {rate}"));
     let of_all = match report.outcome {
         Outcome::Stopped => {
             let planned = report.plan.tables.iter().filter(|table| !table.without_data).map(|table| table.rows).sum();

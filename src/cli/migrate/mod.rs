@@ -139,6 +139,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         call: Call {
             source_path: std::path::absolute(&args.source)?.display().to_string(),
             flags: flags(args, &chosen)?,
+            judged: judged(args),
             line: command_line(std::env::args_os(), &address),
             folder: std::env::current_dir().context("find the current folder")?.display().to_string(),
         },
@@ -293,6 +294,9 @@ fn flags(args: &Args, chosen: &Chosen) -> Result<BTreeMap<String, String>> {
     say("--data-only", if args.what.data_only { "given".into() } else { String::new() });
     say("--names", value(args.what.names.to_possible_value()));
     say("--collation", value(args.what.collation.to_possible_value()));
+    if !matches!(args.values.on_misfit, Misfits::Widen) {
+        say("--on-misfit", value(args.values.on_misfit.to_possible_value()));
+    }
     say("--source-tz", args.what.source_tz.to_string());
     let existing = args.into.existing.iter().map(|(glob, what)| format!("{glob}={what:?}").to_lowercase());
     say("--existing", existing.collect::<Vec<_>>().join(" "));
@@ -301,6 +305,16 @@ fn flags(args: &Args, chosen: &Chosen) -> Result<BTreeMap<String, String>> {
     let grants = args.into.grant.iter().map(|grant| format!("{}={}", grant.role, if grant.write { "rw" } else { "ro" }));
     say("--grant", grants.collect::<Vec<_>>().join(" "));
     Ok(flags)
+}
+
+/// What decides how the outcome is judged, in words.
+fn judged(args: &Args) -> String {
+    let strict = args.values.strict.then(|| "--strict".to_string());
+    let mut allowed = args.values.allow.clone();
+    allowed.sort_unstable();
+    allowed.dedup();
+    let allow = (!allowed.is_empty()).then(|| format!("--allow {}", allowed.join(",")));
+    strict.into_iter().chain(allow).collect::<Vec<_>>().join(" ")
 }
 
 fn exit(report: &MigrateReport) -> Exit {

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::support::{Case, Database};
-use crate::survive::{CHUNKS, SOURCE, killed_at};
+use crate::survive::{CHUNKS, Gate, SOURCE, ended, killed_at, send, start};
 
 fn refused(case: &Case, line: &str, code: &str, said: &str) {
     let output = case.run(line).exit(2);
@@ -83,6 +83,7 @@ fn other_settings_are_refused_and_named() {
     for (flags, said) in [
         ("--exclude setting", "--exclude was not given and is \"setting\""),
         ("--names snake", "--names was \"exact\" and is \"snake\""),
+        ("--on-misfit reject", "--on-misfit was not given and is \"reject\""),
         ("--source-tz +02:00", "--source-tz was \"UTC\" and is \"+02:00\""),
     ] {
         refused(&case, &format!("migrate {{source}} {{url}} --resume --json {flags}"), "settings_changed", said);
@@ -90,7 +91,10 @@ fn other_settings_are_refused_and_named() {
     std::fs::write(case.dir().join("m.toml"), "[tables.setting]\nskip = true\n").unwrap();
     refused(&case, "migrate {source} {url} --resume --json --mapping m.toml", "settings_changed", "--mapping was \"derive\" and is");
     // What only concerns how, not what.
-    case.run("migrate {source} {url} --resume --jobs 2 --verify counts --max-rejects 4 --progress none").exit(1);
+    case.run("migrate {source} {url} --resume --jobs 2 --verify counts --max-rejects 4 --progress plain --strict --allow views")
+        .exit(1)
+        .stderr_has("the outcome is judged by --strict --allow views, as said now; run")
+        .stderr_has("was begun with neither --strict nor --allow");
 }
 
 #[test]
@@ -114,4 +118,23 @@ fn verify_takes_the_last_run_of_this_very_source() {
     two.run("migrate {source} {url}").exit(0);
     assert_eq!(one.run("verify {source} {url} --json").exit(0).json()["tables"][0]["source"], "a");
     assert_eq!(two.run("verify {source} {url} --json").exit(0).json()["tables"][0]["source"], "b");
+}
+
+#[test]
+fn a_run_that_went_on_makes_up_no_times_of_what_others_did() {
+    let database = Database::fresh();
+    let case = Case::new("paces").source_sql(SOURCE).database(&database);
+    killed_at(&case, &database, &[CHUNKS, "--jobs=1"], "visit", 3);
+    let gate = Gate::at(&database, "visit", 6);
+    let child = start(&case, &database, &[CHUNKS, "--jobs=1", "--resume"]);
+    gate.await_somebody(&database);
+    send(&child, "-INT");
+    let (code, stdout, stderr) = ended(child);
+    gate.open(&database);
+    assert_eq!(code, Some(130), "{stderr}");
+    assert!(stdout.contains("stopped, ") && !stdout.contains("rows/s") && !stdout.contains("0 ms"), "{stdout}{stderr}");
+    let report = case.run("migrate {source} {url} --resume --json").exit(1).json();
+    let seconds =
+        |table: &str| report["tables"].as_array().unwrap().iter().find(|known| known["source"] == table).unwrap()["seconds"].clone();
+    assert!(seconds("visit").is_null() && seconds("setting").is_number(), "{report:#}");
 }

@@ -86,12 +86,12 @@ fn facts(work: &mut Work, now: Instant) -> Vec<(String, u8)> {
     let (rows, bytes, eta) = work.pace(now);
     let mut facts = vec![(percent(work.rows_done, work.rows), 0)];
     facts.extend(eta.map(|eta| (format!("{} left", about(eta)), 3)));
+    facts.push((format!("{} of {} rows", units::count(work.rows_done.min(work.rows)), units::count(work.rows)), 1));
     if bytes > 0.0 {
         facts.push((format!("{}/s", units::bytes(bytes as u64)), 2));
     } else if rows > 0.0 {
         facts.push((format!("{}/s", units::counted(rows as u64, "row")), 2));
     }
-    facts.push((format!("{} of {} rows", units::count(work.rows_done.min(work.rows)), units::count(work.rows)), 1));
     facts
 }
 
@@ -225,6 +225,8 @@ mod tests {
              orders  ━━━━━━━━━━━          62 %  5,000 rows\n  index orders_by_day  5.0 s"
         );
         assert_eq!(frame(&mut half_way(start), now, 40, 24, false).lines().next(), Some("copy        ━━━━━        50 %  6 s left"));
+        let narrow = frame(&mut half_way(start), now, 60, 24, false);
+        assert_eq!(narrow.lines().next(), Some("copy        ━━━━       50 %  5,000 of 10,000 rows  6 s left"));
         for columns in 1..200 {
             for line in frame(&mut half_way(start), now, columns, 24, false).lines() {
                 assert!(columns_of(line) < columns.max(11), "{columns}: {line:?}");

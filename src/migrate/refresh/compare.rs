@@ -18,8 +18,9 @@ use crate::postgres::{Client, CopyRows, Fields, RefreshKeys, refresh_statement};
 use crate::sides::{Pair, SourceRow};
 use crate::sqlite::Reader;
 
-/// Rows of both sides whose digests and places are held at once: at most 56 bytes each.
-const ROWS_AT_ONCE: u64 = 300_000;
+/// Rows of both sides whose digests and places are held at once. Each is in two maps and two lists for a moment, some 240 bytes of them in all; half of
+/// this many, the rows of one side, fill a map of 65,536 places and no larger one.
+const ROWS_AT_ONCE: u64 = 112_000;
 /// Places of rows without a key that are held at once.
 const GONE_AT_ONCE: usize = 500_000;
 /// Of all rows: when more than this share is to be read again, reading all is quicker than reading by key.

@@ -44,7 +44,7 @@ pub(super) async fn prove(
             // What was there before is not in the run's counts.
             for map in maps.iter().filter(|map| !retry && !map.kept) {
                 let table = QualifiedName::new(map.schema.as_str(), map.target.as_str());
-                let rows = migrate::through_cuts(async || crate::postgres::count_rows(address, &table).await).await?;
+                let rows = migrate::through_cuts(&events, async || crate::postgres::count_rows(address, &table).await).await?;
                 let written = report.tables.iter().find(|table| table.source == map.source).map(|table| table.rows_written);
                 report.verified(&map.source, Some(written == Some(rows)), (None, None));
             }
@@ -73,7 +73,7 @@ pub(super) async fn prove(
                 report.elapsed += started.elapsed();
                 return Ok(());
             }
-            for table in migrate::through_cuts(async || verify::run(job()).await).await?.tables {
+            for table in migrate::through_cuts(&events, async || verify::run(job()).await).await?.tables {
                 let problem = |message: &String| Warning::note("difference", &table.source, message.as_str());
                 report.warnings.extend(table.problems.iter().map(problem));
                 report.verified(&table.source, table.identical, (table.source_digest, table.target_digest));

@@ -1,12 +1,14 @@
 //! `candlefish migrate --refresh`: what differs is said first, deletes are agreed to, then the target is made equal.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::Exit;
 use crate::migrate::{self, Job, MigrateReport, Purpose};
 use crate::model::Failure;
+use crate::postgres::{is_passing, sql_failure};
 use crate::render::{self, Progress, Ui};
 
 /// What the person said besides.
@@ -27,14 +29,36 @@ pub async fn run(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at:
     Ok(if report.exit_reasons.is_empty() { Exit::Good } else { Exit::Bad })
 }
 
+/// All of it is one transaction: when its connection breaks, nothing was changed, and it begins anew.
 async fn refreshed(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at: &str, ui: &Ui) -> Result<MigrateReport> {
-    let address = job.address.clone();
+    let job = Arc::new(job);
+    let mut agreed = Deletes::new();
+    let done = migrate::through_cuts(&job.events, async || attempt(&job, wishes, &mut agreed, progress, ui).await).await;
+    let report = done.map_err(nothing_changed)?;
+    if !wishes.dry_run {
+        migrate::close(&job.address, &report, &render::migrate::document(&report, started_at), &job.events).await?;
+    }
+    Ok(report)
+}
+
+/// A refresh that its connection has left for good is said to have changed nothing.
+fn nothing_changed(error: anyhow::Error) -> anyhow::Error {
+    let mut error = sql_failure(error);
+    if is_passing(&error)
+        && let Some(failure) = error.downcast_mut::<Failure>()
+    {
+        let hint = failure.hint.take().map_or(String::new(), |hint| format!("{} ", hint.trim_end()));
+        failure.hint = Some(format!("{hint}Nothing was changed; the same command does it all."));
+    }
+    error
+}
+
+async fn attempt(job: &Arc<Job>, wishes: &Wishes<'_>, agreed: &mut Deletes, progress: &Progress, ui: &Ui) -> Result<MigrateReport> {
     let purpose = if wishes.dry_run { Purpose::Look } else { Purpose::Run };
-    let mut compared = migrate::refresh::compare(job, wishes.of, purpose).await?;
+    let mut compared = migrate::refresh::compare(Arc::clone(job), wishes.of, purpose).await?;
     if wishes.dry_run {
         return compared.rehearse(wishes.allow, wishes.strict).await;
     }
-    let mut agreed = Deletes::new();
     loop {
         let changes = compared.changes();
         let counts = render::migrate::what_differs(&changes);
@@ -45,14 +69,12 @@ async fn refreshed(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_a
         }
         // The bars would write over the question, and a person who thinks is not to keep others from writing: what was found is found once more.
         progress.finish();
-        let job = compared.let_go();
+        compared.let_go();
         agree(&deletes, ui).await?;
-        agreed = deletes;
-        compared = migrate::refresh::compare(job, wishes.of, purpose).await?;
+        *agreed = deletes;
+        compared = migrate::refresh::compare(Arc::clone(job), wishes.of, purpose).await?;
     }
-    let report = compared.apply(wishes.allow, wishes.strict).await?;
-    migrate::close(&address, &report, &render::migrate::document(&report, started_at)).await?;
-    Ok(report)
+    compared.apply(wishes.allow, wishes.strict).await
 }
 
 /// Rows to be deleted, by table.

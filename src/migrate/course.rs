@@ -22,7 +22,7 @@ use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::standing::Standing;
 use crate::migrate::target::Redo;
 use crate::migrate::{Job, copy_and_index, last, process, readable, resume, target};
-use crate::model::{Event, Failure, Name, Phase, Schema, Section};
+use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section};
 use crate::plan::Plan;
 use crate::postgres::{
     Address, Client, Journal, connect, end_run_sessions, is_passing, patience_with_silence, run_session, session, sql_failure,
@@ -118,8 +118,7 @@ pub(super) async fn reconnect(job: &Job, mut error: anyhow::Error, incident: &mu
             return Err(error);
         }
         let Some(pause) = incident.next_pause() else { return Err(error) };
-        let error_text = format!("{:#}", sql_failure(error));
-        (job.events)(Event::Warning(format!("{error_text}; trying again in {:.1} s", pause.as_secs_f64())));
+        (job.events)(trying_again(error, pause));
         tokio::time::sleep(pause).await;
         match take_up_again(job).await {
             Ok(session) => return Ok(session),
@@ -201,10 +200,10 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
         built.merge(target::make_tables(&mut control, run).await?);
         run.section_done(&control, RunSection::PreData).await?;
         clock.note(Phase::Schema, schema_started);
+        run.phase_ended(Phase::Schema, schema_started);
     }
     let mut copied = Copied { counts: copy::left(run).1, built: Built::default(), proved: HashMap::new() };
     if todo.has(RunSection::Data) {
-        run.phase_ended(Phase::Schema, schema_started);
         target::ready_tables(&mut control, run).await?;
     }
     if todo.has(RunSection::Data) || todo.has(RunSection::PostData) {
@@ -308,14 +307,14 @@ pub fn interrupted(error: anyhow::Error) -> anyhow::Error {
 
 /// Waits until the target can be connected to, for at most `patience`; what waiting does not heal is left to whoever connects next.
 pub async fn wait_for(address: &Address, patience: Duration) -> Result<()> {
-    let mut incident = Incident::lasting(patience);
-    loop {
-        let Err(error) = connect(address).await else { return Ok(()) };
-        match incident.next_pause().filter(|_| is_passing(&error)) {
     if !patience.is_zero() {
         // A proxy before a server that is still to come takes the connection and hangs up.
         address.is_postgresql();
     }
+    let mut incident = Incident::lasting(patience);
+    loop {
+        let Err(error) = connect(address).await else { return Ok(()) };
+        match incident.next_pause().filter(|_| is_passing(&error)) {
             Some(pause) => tokio::time::sleep(pause).await,
             None if is_passing(&error) => return Err(error),
             None => return Ok(()),
@@ -323,19 +322,30 @@ pub async fn wait_for(address: &Address, patience: Duration) -> Result<()> {
     }
 }
 
-/// Does what changes nothing twice, again and again while connections break, for up to a minute.
-pub async fn through_cuts<T>(work: impl AsyncFn() -> Result<T>) -> Result<T> {
+/// Does what changes nothing twice, again and again while connections break, for up to a minute; each time it is said.
+pub async fn through_cuts<T>(events: &Events, mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let mut incident = Incident::new();
     loop {
+        let began = Instant::now();
         let error = match work().await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        match incident.next_pause().filter(|_| is_passing(&error)) {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => return Err(error),
+        if began.elapsed() > PATIENCE {
+            // It had a connection for so long that this is another incident.
+            incident = Incident::new();
         }
+        if !is_passing(&error) {
+            return Err(error);
+        }
+        let Some(pause) = incident.next_pause() else { return Err(error) };
+        events(trying_again(error, pause));
+        tokio::time::sleep(pause).await;
     }
+}
+
+fn trying_again(error: anyhow::Error, pause: Duration) -> Event {
+    Event::Warning(format!("{:#}; trying again in {:.1} s", sql_failure(error), pause.as_secs_f64()))
 }
 
 /// From the first error to the next success: pauses that grow, each with a part left to chance, until the patience is at its end.

@@ -305,13 +305,13 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
 }
 
 /// Writes into the journal how the run ended, once that is known, with the whole answer as a document.
-pub async fn close(address: &Address, report: &MigrateReport, document: &impl Serialize) -> Result<()> {
+pub async fn close(address: &Address, report: &MigrateReport, document: &impl Serialize, events: &Events) -> Result<()> {
     let is_lost = |warning: &&crate::plan::Warning| warning.severity == Severity::Loss || warning.code == NOT_IN_TARGET;
     let losses: Vec<_> = report.warnings.iter().filter(is_lost).collect();
     let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
     let said = serde_json::json!({LOSSES: losses, "rejects_dir": rejects.map(|folder| folder.display().to_string())});
     let document = serde_json::to_string(document)?;
-    through_cuts(async || {
+    through_cuts(events, async || {
         let client = session(address, None).await?;
         // Nothing after this commit says that the run is done.
         client.batch_execute("SET synchronous_commit = on").await?;
@@ -417,18 +417,18 @@ async fn copy_and_index(run: &Arc<Run>, control: &Client, jobs: usize, finishing
     run.phase_ended(Phase::Copy, started);
     let sequences = finish::set_sequences(run, control).await?;
     run.section_done(control, RunSection::Data).await?;
+    let indexes_started = Instant::now();
     if finishing {
         run.send(Event::PhaseStarted(Phase::Indexes));
-    let indexes_started = Instant::now();
     }
     while let Some(builder) = builders.join_next().await {
         builder.context("an index worker panicked")??;
     }
-    if proving {
-        run.phase_ended(Phase::Verify, started);
     if finishing {
         run.phase_ended(Phase::Indexes, indexes_started);
     }
+    if proving {
+        run.phase_ended(Phase::Verify, started);
     }
     let After { mut built, spans, proved } = after.end()?;
     built.merge(sequences);

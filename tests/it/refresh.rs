@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
 use crate::support::{Case, Database, Output};
+use crate::survive::{Session, ended, start};
 
 /// A copied source that can move on.
 struct Followed {
@@ -115,6 +116,24 @@ fn a_resume_after_a_refresh_has_nothing_to_do() {
             .execute("UPDATE candlefish.run SET settings = (settings::jsonb - 'fingerprint')::text WHERE settings LIKE '%\"refresh\"%'");
         resume().exit(0).stderr_has("there is nothing left to do");
     }
+}
+
+#[test]
+fn a_refresh_whose_connection_breaks_begins_anew() {
+    let shop = Followed::new("refresh-cut", SHOP);
+    shop.source("UPDATE customer SET name = 'Lovelace' WHERE id = 1; INSERT INTO customer VALUES (9, 'Kofi', 'k')");
+    let other = Session::of(&shop.database);
+    other.execute("BEGIN; LOCK TABLE customer IN ACCESS EXCLUSIVE MODE");
+    let refresh = start(&shop.case, &shop.database, &["--refresh", "--yes"]);
+    let waiting = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    shop.database.until(&format!("SELECT count(*) > 0 {waiting}"));
+    shop.database.execute(&format!("SELECT pg_terminate_backend(pid) {waiting}"));
+    shop.database.until(&format!("SELECT count(*) = 0 {waiting}"));
+    other.execute("ROLLBACK");
+    let (code, _, stderr) = ended(refresh);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("; trying again in 0.1 s"), "{stderr}");
+    assert_eq!(shop.database.rows("SELECT id, name FROM customer ORDER BY id"), ["1|Lovelace", "2|Grace", "3|Zoë", "9|Kofi"]);
 }
 
 #[test]
@@ -338,7 +357,7 @@ fn the_registry_follows_through_its_own_mapping() {
 
 #[test]
 fn a_table_that_is_wholly_another_is_followed_in_bounded_memory() {
-    let rows = if crate::support::long() { 3_000_000 } else { 60_000 };
+    let rows = if crate::support::long() { 3_000_000 } else { 160_000 };
     let fill = |text: &str| {
         format!(
             "DELETE FROM item; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})

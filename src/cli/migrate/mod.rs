@@ -176,7 +176,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
     let continues = !job.sections.has(RunSection::PreData);
     if args.resume.is_some() || continues {
         let wanted = args.resume.as_deref().filter(|wanted| !wanted.is_empty());
-        match migrate::through_cuts(async || migrate::look_for_run(&job, wanted).await).await? {
+        match migrate::through_cuts(&job.events, async || migrate::look_for_run(&job, wanted).await).await? {
             Resumable::Nothing(_) if continues => own_tables(&mut job)?,
             Resumable::Nothing(why) => ui.say(&format!("nothing to resume: {why}; the run begins")),
             Resumable::Complete(run) => return complete(args, &job.address, &run, ui).await,
@@ -185,13 +185,13 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
                 if ui.format == Format::Json {
                     ui.print_json(&migrate::answer(&job.address, &run.record.run_id).await?)?;
                 }
-                return Ok(Begun::Ended(Exit::Good));
                 ui.ended(&run.record.status);
+                return Ok(Begun::Ended(Exit::Good));
             }
             Resumable::Unfinished(run) => {
                 job.run_id = run.record.run_id.clone();
                 job.rejects_dir = args.values.rejects.clone().unwrap_or_else(|| migrate::rejects_folder(&run, &job.rejects_dir));
-                let prepared = migrate::through_cuts(async || migrate::reopen(&job, &run).await).await?;
+                let prepared = migrate::through_cuts(&job.events, async || migrate::reopen(&job, &run).await).await?;
                 return Ok(Begun::Ready(Box::new((job, prepared))));
             }
         }
@@ -209,7 +209,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         None if args.dry_run => Purpose::Look,
         None => Purpose::Run,
     };
-    let prepared = migrate::through_cuts(async || migrate::prepare(&job, purpose).await).await?;
+    let prepared = migrate::through_cuts(&job.events, async || migrate::prepare(&job, purpose).await).await?;
     if let Some(file) = &args.write_mapping {
         migrate::refuse_problems(&prepared.plan)?;
         write_mapping(file, &prepared, args, ui)?;
@@ -246,8 +246,8 @@ async fn complete(args: &Args, address: &Address, run: &RunState, ui: &Ui) -> Re
         ui.print_json(&migrate::answer(address, run_id).await?)?;
     }
     ui.say(&format!("run {run_id} has come to its end, and its outcome was {outcome}; there is nothing left to do"));
-    if args.drop_journal && outcome == Outcome::Clean.as_str() {
     ui.ended(outcome);
+    if args.drop_journal && outcome == Outcome::Clean.as_str() {
         migrate::forget(address, run_id).await?;
     }
     Ok(Begun::Ended(if outcome == Outcome::Mismatch.as_str() { Exit::Bad } else { Exit::Good }))
@@ -269,7 +269,7 @@ async fn carry_out(args: &Args, job: &Job, prepared: Prepared, started_at: &str)
     proved.context("verify the copy").map_err(migrate::interrupted)?;
     report.judge(&args.values.allow, args.values.strict);
     let document = render::migrate::document(&report, started_at);
-    migrate::close(&job.address, &report, &document).await.map_err(migrate::interrupted)?;
+    migrate::close(&job.address, &report, &document, &job.events).await.map_err(migrate::interrupted)?;
     Ok(report)
 }
 
@@ -447,6 +447,7 @@ async fn dry_run(job: &Job, mut prepared: Prepared, args: &Args, started_at: &st
         Format::Table => {
             ui.print(&render::migrate::plan_text(&report))?;
             ui.say("next: run the same command without --dry-run");
+            ui.ended(report.outcome.as_str());
         }
         _ => render::migrate::report(&report, started_at, ui)?,
     }
@@ -461,4 +462,3 @@ async fn dry_run(job: &Job, mut prepared: Prepared, args: &Args, started_at: &st
     debug_assert_eq!(report.outcome, Outcome::Planned);
     Ok(if set_aside || report.plan.warnings.iter().any(|warning| counts(&warning)) { Exit::Bad } else { Exit::Good })
 }
-            ui.ended(report.outcome.as_str());

@@ -19,11 +19,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value as Json, json};
 
+use crate::migrate::course::{take_over, through_cuts};
 use crate::migrate::earlier::{DECLARATIONS, LOSSES};
 use crate::migrate::finish::{self, Built};
-use crate::migrate::rejects::Rejects;
+use crate::migrate::rejects::{self, Rejects};
 use crate::migrate::report::{MigrateReport, Outcome, PhaseClock, RowChanges, TableReport};
-use crate::migrate::resume::FINGERPRINT;
+use crate::migrate::resume::{self, FINGERPRINT};
 use crate::migrate::run::Run;
 use crate::migrate::standing::Standing;
 use crate::migrate::{Job, Purpose, RunSections, peak_rss_bytes, target};
@@ -32,8 +33,8 @@ use crate::plan::target::TargetSchema;
 use crate::plan::{ColumnPlan, CopyMap, Existing, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning, existing_rows, wanted};
 use crate::postgres::refresh_statement::{RefreshStatements, lock_for_refresh};
 use crate::postgres::{
-    Client, Journal, RefreshKeys, RunRecord, TypeReader, column_sequence, foreign_keys_not_valid, read_schema, read_sessions, refresh_keys,
-    session, sql_failure,
+    Client, Journal, RefreshKeys, RunRecord, TypeReader, column_sequence, foreign_keys_not_valid, is_passing, read_schema, read_sessions,
+    refresh_keys, session, sql_failure,
 };
 use crate::sides::{Pair, Sides, pair};
 use crate::sqlite::Fingerprint;
@@ -59,7 +60,7 @@ impl Shared {
 
 /// Both sides compared, with what differs lying ready on the server; nothing has been changed. Dropped, it leaves no trace.
 pub struct Compared {
-    job: Job,
+    job: Arc<Job>,
     purpose: Purpose,
     shared: Arc<Shared>,
     /// Its transaction holds the locks and the temporary tables.
@@ -78,7 +79,7 @@ pub struct Compared {
 }
 
 /// Compares every row of both sides and brings what differs to the server. `of` is the run that is followed, where the source has another name by now.
-pub async fn compare(job: Job, of: Option<&str>, purpose: Purpose) -> Result<Compared> {
+pub async fn compare(job: Arc<Job>, of: Option<&str>, purpose: Purpose) -> Result<Compared> {
     let started = Instant::now();
     let mut clock = PhaseClock::default();
     damage::refuse_salvage(&job)?;
@@ -87,9 +88,13 @@ pub async fn compare(job: Job, of: Option<&str>, purpose: Purpose) -> Result<Com
         Purpose::Look => None,
         Purpose::Run | Purpose::Retry => Some(fingerprint(&job).await?),
     };
-    let control = session(&job.address, job.role.as_deref()).await?;
-    target::refuse_pooler_and_standby(&control, &job.address).await?;
-    target::lock_schema(&control, &job.options.schema).await?;
+    // A pooler would keep the locks of the next session for somebody else.
+    target::refuse_pooler_and_standby(&session(&job.address, job.role.as_deref()).await?, &job.address).await?;
+    let control = take_over(&job).await?;
+    if purpose == Purpose::Run {
+        // What was set aside before a connection broke, or before a question was answered, is found once more.
+        rejects::forget_unlanded(&job.rejects_dir, &job.rejects_dir, &job.run_id, |_, _| false)?;
+    }
     let schema = job.snapshot.reader()?.schema()?;
     let (path, known) = known(&control, &job, of).await?;
     let before = Journal::last_settings(&control, &job.options.schema, &path).await?;
@@ -438,9 +443,7 @@ impl Compared {
     }
 
     /// Ends the transaction, and with it every lock; what was found is forgotten.
-    pub fn let_go(self) -> Job {
-        self.job
-    }
+    pub fn let_go(self) {}
 
     /// The report of a dry run: everything is done as a refresh does it, and taken back, but for what no rollback takes back (sequences, the rejects).
     pub async fn rehearse(mut self, allow: &[String], strict: bool) -> Result<MigrateReport> {
@@ -477,13 +480,27 @@ impl Compared {
     pub async fn apply(mut self, allow: &[String], strict: bool) -> Result<MigrateReport> {
         let mut report = self.carry_out(allow, strict).await?;
         self.note_in_journal(&report).await?;
-        self.control
-            .batch_execute("SET LOCAL synchronous_commit = on; COMMIT")
-            .await
-            .map_err(|error| sql_failure(error.into()))
-            .context("commit")?;
+        let committed = self.control.batch_execute("SET LOCAL synchronous_commit = on; COMMIT").await;
+        if let Err(error) = committed.map_err(|error| sql_failure(error.into())) {
+            // The commit may have come through, and only the word of it not.
+            if !is_passing(&error) || !self.has_committed().await? {
+                return Err(error.context("commit"));
+            }
+        }
         report.elapsed = self.started.elapsed();
         Ok(report)
+    }
+
+    /// Asked of the journal, when the session that committed has ended.
+    async fn has_committed(&self) -> Result<bool> {
+        let asked = through_cuts(&self.job.events, async || resume::has_begun(&take_over(&self.job).await?, &self.job.run_id).await).await;
+        asked.map_err(|error| {
+            let message = format!("the connection broke while the changes were committed, and whether they were is not known ({error:#})");
+            Failure::new("commit_unknown", message)
+                .hint("The same command does what is left; nothing is done twice.")
+                .target_changed()
+                .into()
+        })
     }
 
     /// Foreign keys that rows without a parent have kept from being whole, unless that was said.

@@ -17,10 +17,11 @@ use crate::migrate::rehearse::Rehearsal;
 use crate::migrate::{Job, Prepared, finish, prepare, rejects};
 use crate::model::{Name, QualifiedName, Schema, TypeKind};
 use crate::plan::mapping::type_from_sql;
-use crate::plan::target::{RebuildKind, TargetSchema};
+use crate::plan::target::{RebuildKind, Rebuildable, TargetSchema};
 use crate::plan::{ColumnPlan, KEY_BYTES, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
 use crate::postgres::{
-    SqlError, Transaction, database_error, foreign_key_sides, is_about_object, partitions, read_schema, regclass, sql_failure, statement,
+    ForeignKeySides, SqlError, Transaction, database_error, find_foreign_key, foreign_key_sides, is_about_object, is_partitioned,
+    partitions, read_schema, regclass, sql_failure, statement,
 };
 use crate::sqlite::{Scan, Snapshot};
 
@@ -311,7 +312,7 @@ async fn orphans(transaction: &Transaction<'_>, tables: &[TablePlan], one: &Try,
     let planned = &tables[one.place];
     for key in planned.rebuild.iter().filter(|object| object.kind == RebuildKind::ForeignKey) {
         let child = key.on(&planned.target);
-        let mut sides = foreign_key_sides(transaction, child, &key.name).await?;
+        let mut sides = sides_of(transaction, &planned.target, key).await?;
         for other in tries {
             let whole = (&tables[other.place].target, &other.plan.target);
             for (known, ours) in other.partitions.iter().map(|(known, ours)| (known, ours)).chain([whole]) {
@@ -326,4 +327,18 @@ async fn orphans(transaction: &Transaction<'_>, tables: &[TablePlan], one: &Try,
         rehearsal.broken.extend(finish::broken_key(transaction.client(), &sides, &label).await?);
     }
     Ok(())
+}
+
+/// What a foreign key joins. One that an interrupted run took away is put back for a moment, over whatever rows there are.
+async fn sides_of(transaction: &Transaction<'_>, table: &QualifiedName, key: &Rebuildable) -> Result<ForeignKeySides> {
+    let child = key.on(table);
+    if let Some(sides) = find_foreign_key(transaction, child, &key.name).await? {
+        return Ok(sides);
+    }
+    let add = statement::rebuild_object(table, key, is_partitioned(transaction, child).await?).into_iter().next();
+    transaction.batch_execute("SAVEPOINT put_back").await?;
+    transaction.batch_execute(&add.context("a foreign key has a statement")?).await?;
+    let sides = foreign_key_sides(transaction, child, &key.name).await?;
+    transaction.batch_execute("ROLLBACK TO SAVEPOINT put_back").await?;
+    Ok(sides)
 }

@@ -111,17 +111,23 @@ impl ForeignKeySides {
 
 /// What a foreign key of `table` joins.
 pub async fn foreign_key_sides(client: &impl GenericClient, table: &QualifiedName, foreign_key: &Name) -> Result<ForeignKeySides> {
+    let sides = find_foreign_key(client, table, foreign_key).await?;
+    sides.with_context(|| format!("read the columns of foreign key {foreign_key}: it is not there"))
+}
+
+/// The same of one that may have been taken away.
+pub async fn find_foreign_key(client: &impl GenericClient, table: &QualifiedName, foreign_key: &Name) -> Result<Option<ForeignKeySides>> {
     let sides = client
-        .query_one(include_str!("queries/foreign_key_columns.sql"), &[&table.to_string(), &foreign_key.as_str()])
+        .query_opt(include_str!("queries/foreign_key_columns.sql"), &[&table.to_string(), &foreign_key.as_str()])
         .await
         .with_context(|| format!("read the columns of foreign key {foreign_key}"))?;
-    Ok(ForeignKeySides {
+    Ok(sides.map(|sides| ForeignKeySides {
         child: sides.get(0),
         parent: sides.get(1),
         child_columns: sides.get(2),
         parent_columns: sides.get(3),
         key: sides.get(4),
-    })
+    }))
 }
 
 /// A table as PostgreSQL writes it in this session.

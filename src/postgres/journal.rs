@@ -364,7 +364,7 @@ impl<'a> Journal<'a> {
                     // It is away already, and refuses nothing.
                     long: Some(Vec::new()),
                 };
-                (QualifiedName::new(target_schema, row.get::<_, &str>(0)), object)
+                (QualifiedName::new(row.get::<_, &str>(6), row.get::<_, &str>(0)), object)
             })
             .collect())
     }

@@ -31,6 +31,8 @@ pub async fn refresh_keys(client: &impl GenericClient, schema: &str) -> Result<H
 #[derive(Clone, Debug)]
 pub struct ForeignKeyFacts {
     pub child: QualifiedName,
+    /// The table that the child is a partition of; else the child itself.
+    pub whole: QualifiedName,
     pub key: Rebuildable,
     /// The parent as it was asked for, when it is one of those.
     pub parent: Option<String>,
@@ -44,6 +46,7 @@ pub async fn foreign_keys_of(client: &impl GenericClient, tables: &[String]) -> 
     let rows = client.query(sql, &[&tables]).await.context("read the foreign keys of the target")?;
     let facts = |row: &tokio_postgres::Row| ForeignKeyFacts {
         child: QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
+        whole: QualifiedName::new(row.get::<_, &str>(9), row.get::<_, &str>(10)),
         key: Rebuildable {
             kind: RebuildKind::ForeignKey,
             name: row.get::<_, &str>(2).into(),

@@ -287,7 +287,7 @@ async fn put_back(shared: &Shared, control: &Client, keys: &[ForeignKeyFacts]) -
                 Err(error) if error.as_db_error().is_some() && !is_transient(&error) => {
                     execute(control, "ROLLBACK TO SAVEPOINT validate; RELEASE SAVEPOINT validate").await?;
                     let label = format!("{}.{}", key.child.name.as_str(), key.key.name.as_str());
-                    if shared.sides.pairs.iter().all(|pair| pair.target != key.child) {
+                    if shared.sides.pairs.iter().all(|pair| pair.target != key.whole) {
                         let reason = sql_failure(error.into());
                         bail!(
                             Failure::new(

@@ -4,11 +4,13 @@ SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid), k.convalida
        parent.oid = ANY (t.oids) AND k.confdeltype IN ('c', 'n', 'd') AS acts_on_delete,
        parent.oid = ANY (t.oids) AND k.confupdtype IN ('c', 'n', 'd') AS acts_on_update,
        (SELECT x.name FROM unnest($1::text[]) AS x(name) WHERE x.name::regclass = parent.oid) AS parent,
-       obj_description(k.oid, 'pg_constraint') AS comment
+       obj_description(k.oid, 'pg_constraint') AS comment, whole_n.nspname, whole.relname
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class whole ON whole.oid = coalesce(pg_partition_root(k.conrelid), k.conrelid)
+JOIN pg_namespace whole_n ON whole_n.oid = whole.relnamespace
 JOIN pg_class parent ON parent.oid = coalesce(pg_partition_root(k.confrelid), k.confrelid)
 CROSS JOIN (SELECT array_agg(name::regclass::oid) AS oids FROM unnest($1::text[]) AS name) t
-WHERE k.contype = 'f' AND k.conparentid = 0 AND (coalesce(pg_partition_root(k.conrelid), k.conrelid) = ANY (t.oids) OR parent.oid = ANY (t.oids))
+WHERE k.contype = 'f' AND k.conparentid = 0 AND (whole.oid = ANY (t.oids) OR parent.oid = ANY (t.oids))
 ORDER BY k.oid

@@ -216,6 +216,9 @@ impl Claim {
         if report.interrupted {
             return Assertion { actual: Some(actual), passed: None, ..self.unknown("the run was interrupted") };
         }
+        if layers.iter().any(|layer| layer.is_empty()) {
+            return Assertion { actual: Some(actual), ..self.unknown("nothing was measured") };
+        }
         if let Some(failed) = self.mostly_failed(&layers) {
             let about = format!("{:.0} % of the transactions failed, and latencies are of those that succeeded", failed * 100.0);
             return Assertion { actual: Some(actual), ..self.unknown(&about) };

@@ -116,10 +116,8 @@ impl Client {
             let workload = &shared.plan.workload;
             let number = if filling { workload.draw_read(&mut self.random) } else { workload.draw(&mut self.random) };
             let under_way = &shared.under_way[self.place];
-            if measured {
-                self.done += 1;
-                under_way.begin(number, due, &window);
-            }
+            self.done += u64::from(measured);
+            under_way.begin(number, due, &window);
             let (result, retries) = self.transact(&workload.scripts[number], measured).await;
             under_way.end();
             now = Instant::now();

@@ -278,8 +278,17 @@ impl LayerReport {
             .then(|| format!("clients were without a connection for {:.1} % of the time", connections.away_ratio * 100.0))
     }
 
-    /// Why not one transaction succeeded, where all that were tried failed.
+    /// Not one transaction ended within the measured time, well or badly.
+    pub fn is_empty(&self) -> bool {
+        self.transactions + self.errors == 0
+    }
+
+    /// Why not one transaction succeeded, where all that were tried failed, or none was.
     pub fn nothing_succeeded(&self) -> Option<Failure> {
+        if self.is_empty() {
+            let failure = Failure::new("nothing_measured", "not one transaction began and ended within the measured time");
+            return Some(failure.hint("Measure for longer with -T, or see with `candlefish psql` what its statements wait for."));
+        }
         let error = self.errors_by_code.iter().max_by_key(|error| error.count).filter(|_| self.transactions == 0)?;
         let failure = Failure::new("nothing_succeeded", format!("not one of {} transactions succeeded: {}", self.errors, error.message));
         let failure = if error.code.len() == 5 { failure.sqlstate(error.code.as_str()) } else { failure };

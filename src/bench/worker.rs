@@ -165,7 +165,8 @@ async fn end_of(shared: &Shared, running: &mut JoinSet<Result<()>>, stop: &mut w
                         broken: true,
                     };
                     for (script, due) in shared.under_way.iter().filter_map(|under_way| under_way.get(&shared.window)) {
-                        lock(&shared.recorder).unanswered(script, &refusal, 1, due, now);
+                        // One that was begun in the warm-up kept its client from all that was to be measured.
+                        lock(&shared.recorder).unanswered(script, &refusal, 1, due.max(shared.window.measured_from), now);
                     }
                     return Ok(now);
                 }
@@ -201,7 +202,7 @@ impl Shared {
     }
 }
 
-/// The transaction that a client is in, where it counts.
+/// The transaction that a client is in.
 pub struct UnderWay {
     script: AtomicUsize,
     /// Nanoseconds since the run began.

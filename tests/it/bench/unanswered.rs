@@ -112,6 +112,34 @@ fn what_was_due_and_never_sent_has_failed_and_took_its_time() {
     assert_eq!(in_series, failed);
 }
 
+#[test]
+fn clients_that_never_come_out_of_the_warm_up_are_counted_and_nothing_measured_is_no_verdict() {
+    let database = Database::fresh();
+    let scripts = [("never.sql", "SELECT pg_sleep(60 * (:client_id = 0)::int + 0.01);\n"), ("long.sql", "SELECT pg_sleep(2);\n")];
+    let case = case("never out of the warm-up", &database, &scripts);
+    let line = |script: &str| {
+        format!(
+            "bench --to {{url}} -f {{dir}}/{script} --layer direct -c 2 -T 500ms --warmup 300ms --assert error_rate<99% --assert p95<100s --json"
+        )
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let output = case.run(&line("never.sql")).exit(1).stderr_has("1 of 2 clients had no answer");
+            let report = output.json();
+            let layer = &report["layers"][0];
+            assert_eq!(
+                (&layer["errors_by_code"][0]["code"], number(layer, "/errors_by_code/0/count")),
+                (&"unfinished".into(), 1.0),
+                "{layer:#}"
+            );
+            assert!(number(layer, "/transactions") > 5.0, "{layer:#}");
+            assert!(report["assertions"].as_array().unwrap().iter().all(|one| one["passed"] == false), "{:#}", report["assertions"]);
+        });
+        // They begin before the measured time and end after it.
+        case.run(&line("long.sql")).exit(2).stderr_has("not one transaction began and ended within the measured time");
+    });
+}
+
 /// Runs this until it says so on stderr, does something to it, and waits for the end: its exit code, what it said, its report.
 fn once_it_says(case: &Case, line: &str, words: &str, then: impl FnOnce()) -> (Option<i32>, String, Json) {
     let mut command = case.command();

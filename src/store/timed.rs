@@ -44,6 +44,16 @@ pub(super) enum Failed {
     Unknown(String),
 }
 
+impl Failed {
+    /// What its caller is told.
+    pub fn error(self) -> StoreError {
+        match self {
+            Failed::NotDone(error) => error,
+            Failed::Unknown(why) => StoreError::OutcomeUnknown(why),
+        }
+    }
+}
+
 impl Flight<'_> {
     /// Runs it on this connection.
     pub async fn run_on(&self, mut lease: Lease) -> Result<Answer, Failed> {

@@ -1,7 +1,7 @@
 //! Several statements as one transaction: past every cache, retried as a whole where that is safe, and its tags are made old with its COMMIT.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -61,7 +61,7 @@ pub struct Committed<T> {
 
 impl Store {
     /// Runs `work` in a transaction and commits it. `work` runs again, from its beginning, when the transaction failed to serialize or met a
-    /// deadlock, or its connection broke before COMMIT; so it must change nothing but the database. When `work` gives an error, everything is
+    /// deadlock, or its connection broke before COMMIT, and once where [`Transaction::invalidate`] is the first to need the outbox; so it must change nothing but the database. When `work` gives an error, everything is
     /// rolled back.
     ///
     /// ```no_run
@@ -111,6 +111,14 @@ impl Store {
                     let result = work(transaction.clone()).await;
                     let mut open = transaction.0.lock().await.take().expect("only this takes it");
                     match (result, open.failed.take()) {
+                        (Ok(_), None) if open.lacks_outbox() => {
+                            // Making it takes a connection, and nobody waits for one while he holds another.
+                            open.rollback().await;
+                            match inner.prepare_outbox(deadline).await {
+                                Ok(()) => continue,
+                                Err(failed) => (None, failed),
+                            }
+                        }
                         (Ok(value), None) => match open.commit().await {
                             Ok(invalidation) => {
                                 inner.budget.succeeded();
@@ -136,12 +144,7 @@ impl Store {
             };
             let Some(pause) = pause else {
                 // What `work` made of the statement's error is what its caller waits for.
-                return Err(error.unwrap_or_else(|| {
-                    E::from(match failed {
-                        Failed::NotDone(error) => error,
-                        Failed::Unknown(why) => StoreError::OutcomeUnknown(why),
-                    })
-                }));
+                return Err(error.unwrap_or_else(|| E::from(failed.error())));
             };
             tokio::time::sleep(pause).await;
         }
@@ -231,6 +234,11 @@ impl Open {
         StoreError::DeadlineExceeded { waiting_for, after: self.began.elapsed() }
     }
 
+    /// Tags of no declared write were made old: nobody foresaw that the outbox would be needed.
+    fn lacks_outbox(&self) -> bool {
+        !self.tags.is_empty() && !self.inner.outbox_ready.initialized()
+    }
+
     async fn commit(mut self) -> Result<Invalidation, Failed> {
         let inner = self.inner.clone();
         #[cfg(debug_assertions)]
@@ -243,11 +251,7 @@ impl Open {
             return Ok(Invalidation::Applied);
         }
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let marked = async {
-            inner.prepare_outbox(&tags).await?;
-            inner.mark(&tags, self.required, left).await
-        };
-        let mark = match marked.await {
+        let mark = match inner.mark(&tags, self.required, left).await {
             Ok(mark) => mark,
             Err(failed) => {
                 self.rollback().await;
@@ -306,8 +310,19 @@ impl Open {
 }
 
 impl Inner {
+    /// True when a write is declared whose tags others must hear of.
+    fn may_tell(&self) -> bool {
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        declared.iter().any(|declared| declared.query.kind == QueryKind::Write && !declared.query.tags.is_empty())
+    }
+
     async fn begin(self: &Arc<Self>, options: TransactionOptions, deadline: Instant) -> Result<Open, Failed> {
         let began = Instant::now();
+        let read_only = options.read_only || self.config.pool.read_only;
+        // Before it holds a connection: behind a pooler all of them may be held by those who wait for one more.
+        if !read_only && self.may_tell() {
+            self.prepare_outbox(deadline).await?;
+        }
         let mut lease = self.pool.acquire(deadline).await.map_err(Failed::NotDone)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let limit = left.min(self.config.pool.statement_timeout).max(Duration::from_millis(1)).as_millis();
@@ -316,7 +331,6 @@ impl Inner {
             Isolation::RepeatableRead => "REPEATABLE READ",
             Isolation::Serializable => "SERIALIZABLE",
         };
-        let read_only = options.read_only || self.config.pool.read_only;
         let access = if read_only { "READ ONLY" } else { "READ WRITE" };
         let sql = format!(
             "BEGIN ISOLATION LEVEL {isolation} {access}; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}{}",

@@ -98,10 +98,7 @@ impl Store {
             attempt += 1;
             let Some(pause) = self.0.budget.pause(&declared.query, &failed, attempt, &limits) else {
                 declared.metrics.errors.fetch_add(1, Ordering::Relaxed);
-                return Err(match failed {
-                    Failed::NotDone(error) => error,
-                    Failed::Unknown(why) => StoreError::OutcomeUnknown(why),
-                });
+                return Err(failed.error());
             };
             declared.metrics.retries.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(pause).await;
@@ -132,7 +129,9 @@ impl Inner {
         let written = |answer: Answer, invalidation| Written { affected: answer.affected, rows: answer.rows, invalidation };
         #[cfg(debug_assertions)]
         let tags = if self.config.sabotage == crate::store::Sabotage::NoInvalidation { &[] } else { tags };
-        self.prepare_outbox(tags).await?;
+        if !tags.is_empty() {
+            self.prepare_outbox(deadline).await?;
+        }
         let lease = self.pool.acquire(deadline).await.map_err(Failed::NotDone)?;
         let mut flight = Flight { pool: &self.pool, declared, params, deadline, limit: usize::MAX, also: None };
         if tags.is_empty() {
@@ -152,12 +151,16 @@ impl Inner {
         tags.iter().map(|tag| tag.text.to_string()).chain(whose).collect()
     }
 
-    /// The outbox's table is there, before anything needs it.
-    pub(super) async fn prepare_outbox(&self, tags: &[Tag]) -> Result<(), Failed> {
-        if tags.is_empty() || self.outbox_ready.initialized() {
+    /// The outbox's table is there, before anything needs it. By a connection of its own: to be called by who holds none.
+    pub(super) async fn prepare_outbox(&self, deadline: Instant) -> Result<(), Failed> {
+        if self.outbox_ready.initialized() {
             return Ok(());
         }
-        let ready = self.outbox_ready.get_or_try_init(|| async { Outbox::prepare(self.config.own_address()).await.map(drop) }).await;
+        let began = Instant::now();
+        let ready = self.outbox_ready.get_or_try_init(|| async { Outbox::prepare(self.config.own_address()).await.map(drop) });
+        let Ok(ready) = tokio::time::timeout_at(deadline.into(), ready).await else {
+            return Err(Failed::NotDone(StoreError::DeadlineExceeded { waiting_for: "the outbox", after: began.elapsed() }));
+        };
         ready.map(drop).map_err(|error| {
             Failed::NotDone(match error.downcast::<Failure>() {
                 Ok(failure) => StoreError::Unreachable(failure),
@@ -218,10 +221,7 @@ impl Inner {
     /// Commits the tags to the outbox by themselves.
     pub(super) async fn leave_in_outbox(&self, tags: &[Tag]) -> Result<(), StoreError> {
         let deadline = Instant::now() + Duration::from_secs(2);
-        self.prepare_outbox(tags).await.map_err(|failed| match failed {
-            Failed::NotDone(error) => error,
-            Failed::Unknown(why) => StoreError::OutcomeUnknown(why),
-        })?;
+        self.prepare_outbox(deadline).await.map_err(Failed::error)?;
         let mut lease = self.pool.acquire(deadline).await?;
         lease.busy();
         let added =

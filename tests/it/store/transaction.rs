@@ -170,3 +170,42 @@ fn who_keeps_nothing_and_writes_nothing_needs_no_outbox() {
         assert_eq!(database.value("SELECT to_regnamespace('candlefish') IS NULL"), "t");
     });
 }
+
+/// As many as the pooler has servers, all of them open before one commits: nobody may want a connection more.
+#[test]
+fn transactions_that_hold_every_server_of_the_pooler_commit() {
+    let database = accounts();
+    database.execute("INSERT INTO accounts SELECT id, 0 FROM generate_series(3, 20) id");
+    run(async {
+        let begin = async |writes: bool| {
+            let store = Store::open(config(&database.pooler_url()).layers(Layers::Pooled)).await.unwrap();
+            let set = store.declare(if writes { SET } else { SET.tags(&[]) }).unwrap();
+            let (open, set) = (&tokio::sync::Barrier::new(20), &set);
+            let options = TransactionOptions { deadline: Some(Instant::now() + Duration::from_secs(10)), ..Default::default() };
+            let all = (1..=20_i64).map(|id| {
+                let (store, first) = (store.clone(), AtomicU32::new(0));
+                async move {
+                    let first = &first;
+                    let done = store.transaction(options, |t| async move {
+                        t.run(set, &[&id, &id]).await?;
+                        if first.fetch_add(1, Ordering::Relaxed) == 0 {
+                            open.wait().await;
+                        }
+                        if !writes {
+                            t.invalidate(&["account:1"]).await?;
+                        }
+                        Ok::<_, StoreError>(())
+                    });
+                    done.await.map(|done| done.invalidation)
+                }
+            });
+            futures_util::future::join_all(all).await
+        };
+        for writes in [true, false] {
+            let ended = begin(writes).await;
+            assert!(ended.iter().all(|end| *end.as_ref().unwrap() == Invalidation::Pending), "{writes}: {ended:?}");
+            assert_eq!(database.value("SELECT count(*) FROM candlefish.cache_outbox"), "20");
+            database.execute("DROP SCHEMA candlefish CASCADE");
+        }
+    });
+}

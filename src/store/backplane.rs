@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use globset::GlobMatcher;
 use redis::Msg;
+use redis::aio::MultiplexedConnection;
 
 use crate::store::l1::L1;
 use crate::store::outbox::Outbox;
@@ -40,10 +42,8 @@ impl Backplane {
     }
 
     async fn hear(&self) -> Result<()> {
-        let config = redis::AsyncConnectionConfig::new().set_connection_timeout(Some(TRY)).set_response_timeout(None);
         let connect = async {
-            let mut connection = self.link.client.get_multiplexed_async_connection_with_config(&config).await?;
-            let epoch = epoch_of(&mut connection, [self.link.key("e"), self.link.key("q")]).await?;
+            let (connection, epoch) = self.reach().await?;
             let mut hearing = self.link.client.get_async_pubsub().await?;
             hearing.subscribe(&[self.link.key("b"), self.link.own_channel()]).await?;
             Ok::<_, redis::RedisError>((connection, epoch, hearing))
@@ -58,15 +58,26 @@ impl Backplane {
         let mut heard = tokio::time::Instant::now();
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut again: Option<BoxFuture<'_, Result<()>>> = None;
         loop {
+            let back = async {
+                match &mut again {
+                    Some(again) => again.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 message = messages.next() => {
                     heard = self.handle(&message.context("Redis hung up")?, &mut last)?.unwrap_or(heard);
                 }
+                back = back => {
+                    back?;
+                    again = None;
+                }
                 () = self.link.down.notified() => {
                     if !self.link.is_up() {
-                        bail!("the breaker opened");
+                        again = Some(self.connect_again(epoch).boxed());
                     }
                 }
                 _ = beat.tick() => {
@@ -83,6 +94,30 @@ impl Backplane {
                 }
             }
         }
+    }
+
+    async fn reach(&self) -> redis::RedisResult<(MultiplexedConnection, u64)> {
+        let config = redis::AsyncConnectionConfig::new().set_connection_timeout(Some(TRY)).set_response_timeout(None);
+        let mut connection = self.link.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let epoch = epoch_of(&mut connection, [self.link.key("e"), self.link.key("q")]).await?;
+        Ok((connection, epoch))
+    }
+
+    /// The connection for values was given up, and the one that hears was not: it has missed nothing as long as no heartbeat shows a gap, so what is in
+    /// memory stays good. Until a heartbeat comes through again nothing is proved by it. An error where the server is another, or empty.
+    async fn connect_again(&self, epoch: u64) -> Result<()> {
+        let (connection, now) = loop {
+            tokio::time::sleep(PAUSE).await;
+            if let Ok(Ok(reached)) = tokio::time::timeout(TRY, self.reach()).await {
+                break reached;
+            }
+        };
+        if now != epoch {
+            bail!("another epoch began");
+        }
+        self.link.connected(connection, epoch);
+        self.outbox.tell_what_is_left(&self.link).await;
+        Ok(())
     }
 
     /// `H SENT COUNT`, on this instance's own channel; or `COUNT ACK T HASH…`, `COUNT ACK G GLOB`, `COUNT ACK A`. Gives when a heartbeat was heard.

@@ -38,10 +38,13 @@
 //! 3. *A load is kept only if its tags' tokens are still those of before* (`keep.lua`), so a slow read cannot bring back what a write made old.
 //! 4. *L1 is used only under a current [`validity::Stamp`]*, taken before the load: no tag has moved, the epoch is the same, and the instance heard
 //!    its own heartbeat through the channel of invalidations less than 0.7 s ago. Redis delivers in order or hangs up; a gap in the count, a silence
-//!    or a reconnection ends the epoch. A process that was stopped has no fresh heartbeat either.
+//!    or a reconnection ends the epoch. A process that was stopped has no fresh heartbeat either. That the connection for
+//!    values is given up and made anew ends nothing: what counts is what the one that hears has heard.
 //! 5. *Without that proof an answer is used for 0.8 s from when its load began*: then its age alone keeps the promise. So memory still shields the
 //!    database while Redis is down.
-//! 6. *What Redis could not take stands in the outbox*, committed with the write; every instance replays it three times a second, and uses nothing
+//! 6. *What Redis could not take stands in the outbox*, committed with the write; or right after it, where Redis took the mark and then not the token:
+//!    until then, and without that row too, the mark keeps what was before from being used. No row goes before Redis has been told of it, or has
+//!    nothing left that is so old; every instance replays it three times a second, and uses nothing
 //!    from L1 or L2 when its last reading is 1.5 s old, and nothing from L2 while Redis has yet to be told of a row. That reading is one short query by
 //!    a connection of its own; behind a pooler whose servers are all busy it waits like any other, and while it waits for a second, answers are used
 //!    within their grace only. Queries that matter then want a grace, and the pooler a `reserve_pool_size`.

@@ -1,9 +1,9 @@
 //! The way to Redis: one connection for values, a deadline of its own for every call, and a breaker. While the link is down every call is refused
 //! at once; whoever heals it ([`backplane`](super::backplane)) puts a connection in again, after making sure of the server's epoch.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
@@ -48,12 +48,39 @@ pub(super) struct Link {
     connection: RwLock<Option<MultiplexedConnection>>,
     /// The server's; entries of another one are not used.
     epoch: AtomicU64,
-    failures: AtomicU32,
+    silence: Mutex<Option<Silence>>,
+    /// There is one: asked with every answer.
+    is_silent: AtomicBool,
     /// Times that the breaker opened.
     pub opened: AtomicU64,
     /// Woken when the link goes down.
     pub down: Notify,
     giving_back: Arc<Semaphore>,
+}
+
+/// Calls that failed, and none between them that did not.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    /// When the first of them began.
+    since: Instant,
+    /// When the last that counts had failed.
+    last: Instant,
+    failures: u32,
+}
+
+impl Silence {
+    /// With one more call that failed.
+    fn and(silence: Option<Silence>, began: Instant, now: Instant) -> Silence {
+        match silence {
+            None => Silence { since: began, last: now, failures: 1 },
+            Some(silence) if began >= silence.last => Silence { last: now, failures: silence.failures + 1, ..silence },
+            Some(silence) => silence,
+        }
+    }
+
+    fn is_loss(&self, now: Instant) -> bool {
+        self.failures >= FAILURES && now.saturating_duration_since(self.since) >= PATIENCE
+    }
 }
 
 /// Redis did not do it, or not in time.
@@ -128,7 +155,8 @@ impl Link {
             deadline,
             connection: RwLock::new(None),
             epoch: AtomicU64::new(0),
-            failures: AtomicU32::new(0),
+            silence: Mutex::new(None),
+            is_silent: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             down: Notify::new(),
             giving_back: Arc::new(Semaphore::new(GIVEN_BACK)),
@@ -175,7 +203,7 @@ impl Link {
     /// To be called when this connection's server has said its epoch.
     pub fn connected(&self, connection: MultiplexedConnection, epoch: u64) {
         self.epoch.store(epoch, Ordering::Release);
-        self.failures.store(0, Ordering::Relaxed);
+        self.answered();
         *self.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(connection);
     }
 
@@ -190,18 +218,36 @@ impl Link {
         self.connection.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Unavailable::NotDone)
     }
 
+    fn answered(&self) {
+        if self.is_silent.load(Ordering::Relaxed) {
+            *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.is_silent.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// A call that began then has failed: is that one too many?
+    fn is_lost_with(&self, began: Instant) -> bool {
+        let now = Instant::now();
+        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        let grown = Silence::and(*silence, began, now);
+        *silence = Some(grown);
+        self.is_silent.store(true, Ordering::Relaxed);
+        grown.is_loss(now)
+    }
+
     /// One command, within the deadline.
     async fn call<T: FromRedisValue>(&self, command: &Cmd, deadline: Duration) -> Result<T, Unavailable> {
         let mut connection = self.connection()?;
+        let began = Instant::now();
         let answer: Option<RedisResult<T>> = tokio::time::timeout(deadline, command.query_async(&mut connection)).await.ok();
         match answer {
             Some(Ok(answer)) => {
-                self.failures.store(0, Ordering::Relaxed);
+                self.answered();
                 Ok(answer)
             }
             failed => {
                 let is_broken = matches!(&failed, Some(Err(error)) if error.is_connection_dropped() || error.is_io_error());
-                if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES || is_broken {
+                if self.is_lost_with(began) || is_broken {
                     self.disconnect();
                 }
                 Err(if failed.is_none() || is_broken { Unavailable::Unheard } else { Unavailable::NotDone })
@@ -468,4 +514,27 @@ fn told(tags: &[Tag]) -> String {
     let mut text = "T".to_string();
     tags.iter().for_each(|tag| text.push_str(&format!(" {:x}", tag.hash)));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_were_under_way_together_count_once_and_a_short_stall_is_no_loss() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let after = |calls: &[(u64, u64)]| {
+            calls.iter().fold(None, |silence, (began, failed)| Some(Silence::and(silence, at(*began), at(*failed)))).unwrap()
+        };
+        // A hundred in flight when it stalled for 30 ms.
+        let together: Vec<(u64, u64)> = (0..100).map(|call| (call / 10, 15 + call / 10)).collect();
+        assert_eq!(after(&together).failures, 1);
+        assert!(!after(&together).is_loss(at(500)));
+        // One after another, but all of them within a moment.
+        let quick = after(&[(0, 15), (15, 30), (30, 45), (45, 60)]);
+        assert!(quick.failures == 4 && !quick.is_loss(at(60)) && quick.is_loss(at(100)));
+        // Few calls, far apart, and none answered.
+        assert!(after(&[(0, 60), (200, 260), (400, 460)]).is_loss(at(460)));
+    }
 }

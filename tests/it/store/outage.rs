@@ -147,6 +147,58 @@ fn without_redis_reads_go_on_and_it_is_used_again_when_it_is_back() {
     });
 }
 
+/// Redis stops for a moment, as it does on a busy machine, while many ask it: what memory holds is good after it, whether the breaker opened or not.
+#[test]
+fn a_redis_that_stalls_costs_memory_nothing() {
+    let database = Database::fresh();
+    database.execute(NUMBERS);
+    run(async {
+        for (stall, times) in [(Duration::from_millis(40), 10), (Duration::from_millis(400), 1)] {
+            let redis = Redis::start();
+            let mut config = config(&database.url()).redis(redis.url());
+            config.namespace = "stall".to_string();
+            let store = Store::open(config).await.unwrap();
+            settled(&store).await;
+            let kept = store.declare(KEPT).unwrap();
+            let in_memory = async || {
+                let mut there = Vec::new();
+                for n in 0..200_i64 {
+                    if store.fetch(&kept, &[&n]).await.unwrap().source == Source::L1 {
+                        there.push(n);
+                    }
+                }
+                there
+            };
+            in_memory().await;
+            // What a slow answer of Redis left unproven is no longer used by then.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let before = in_memory().await;
+            assert!(before.len() > 150, "{stall:?}: {} of 200 are in memory", before.len());
+            // These are never answered by memory.
+            let asking = Query { name: "asks Redis", ..KEPT }.required();
+            let loads = [Load::of(&store, asking), Load::of(&store, asking), Load::of(&store, asking)];
+            for _ in 0..times {
+                redis.signal(Signal::STOP);
+                tokio::time::sleep(stall).await;
+                redis.signal(Signal::CONT);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            for load in loads {
+                assert!(load.end().await.iter().all(|(.., source)| source.is_ok()));
+            }
+            let until = Instant::now() + Duration::from_secs(2);
+            while !store.has_redis() {
+                assert!(Instant::now() < until, "{stall:?}: Redis is not back");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(stall < Duration::from_millis(400) || store.status().breaker_opened > 0, "{stall:?}: the breaker never opened");
+            let after = in_memory().await;
+            let lost = before.iter().filter(|n| !after.contains(n)).count();
+            assert_eq!(lost, 0, "{stall:?}: {lost} of {} were lost from memory", before.len());
+        }
+    });
+}
+
 fn newest_bin() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
     versions.filter(|folder| folder.join("initdb").exists()).max().expect("PostgreSQL is installed")

@@ -156,6 +156,37 @@ impl Address {
         self
     }
 
+    /// The same with what its `options` set (`-c search_path=a,b`) as settings of the session: a pooler takes none at the start of a connection.
+    pub fn with_options_as_settings(&self) -> Result<Self> {
+        let Some(settings) = settings_of(self.config.get_options().unwrap_or_default()) else {
+            let failure = Failure::new("options_refused", "a pooler takes no options, and these set more than parameters");
+            bail!(
+                failure.hint("Of options only -c NAME=VALUE can be set for each transaction; leave the others out (options=…, PGOPTIONS).")
+            );
+        };
+        let mut address = self.without_options();
+        // What else is set holds over it.
+        address.session.splice(0..0, settings);
+        Ok(address)
+    }
+
+    /// The same without its `options`.
+    pub fn without_options(&self) -> Self {
+        let mut address = self.clone();
+        if self.config.get_options().is_none() {
+            return address;
+        }
+        // What is set of a tokio-postgres Config cannot be unset.
+        let mut config = Config::new();
+        for (name, value, _) in self.parameters.iter().filter(|(name, value, _)| *name != "options" && !value.is_empty()) {
+            apply(&mut config, name, value).expect("it was applied before");
+        }
+        config.dbname(self.database()).application_name(self.config.get_application_name().unwrap_or(APPLICATION_NAME));
+        config.connect_timeout(self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT));
+        address.config = config;
+        address
+    }
+
     pub fn user(&self) -> &str {
         self.config.get_user().unwrap_or_default()
     }
@@ -316,6 +347,40 @@ fn tls(parameters: &Parameters) -> Result<Tls> {
     Ok(Tls { mode, authorities, identity })
 }
 
+/// The parameters that `options` set: `-c name=value`, `-cname=value`, `--name=value`; a backslash takes the next character as it is. None where
+/// they say anything else.
+fn settings_of(options: &str) -> Option<Vec<(String, String)>> {
+    let mut words: Vec<String> = Vec::new();
+    let (mut characters, mut in_word) = (options.chars(), false);
+    while let Some(character) = characters.next() {
+        if character.is_ascii_whitespace() {
+            in_word = false;
+            continue;
+        }
+        if !in_word {
+            words.push(String::new());
+            in_word = true;
+        }
+        let character = if character == '\\' { characters.next()? } else { character };
+        words.last_mut()?.push(character);
+    }
+    let (mut settings, mut words) = (Vec::new(), words.into_iter());
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c")) {
+            Some("") if word == "-c" => words.next()?,
+            Some(setting) => setting.to_string(),
+            None => return None,
+        };
+        let (name, value) = setting.split_once('=')?;
+        let name = name.replace('-', "_");
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.') {
+            return None;
+        }
+        settings.push((name, value.to_string()));
+    }
+    Some(settings)
+}
+
 fn apply(config: &mut Config, name: &str, value: &str) -> Result<()> {
     match name {
         "user" => drop(config.user(value)),
@@ -463,6 +528,23 @@ mod tests {
         assert_eq!(tls("host=h sslmode=verify-ca sslrootcert=ca.pem").unwrap(), (SslMode::VerifyCa, Authorities::File("ca.pem".into())));
         assert!(tls("postgresql://h/d?sslrootcert=system&sslmode=require").is_err());
         assert!(tls("postgresql://h/d?sslcert=a.pem").is_err());
+    }
+
+    #[test]
+    fn options_become_settings_of_the_session() {
+        let settings = |options: &str| {
+            let address = Address::parse(&format!("postgresql://app@h/d?options={}&connect_timeout=3", encoded(options)), "--to").unwrap();
+            let address = address.with_database("other").with_setting("role", "teller").with_options_as_settings().ok()?;
+            let config = &address.config;
+            assert_eq!((config.get_options(), config.get_dbname(), config.get_user()), (None, Some("other"), Some("app")));
+            assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(3)));
+            Some(address.session.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; "))
+        };
+        assert_eq!(settings("-csearch_path=sa,sb").as_deref(), Some("search_path=sa,sb; role=teller"));
+        assert_eq!(settings("-c a.b=1  --work-mem=4MB -c c=x\\ y=z").as_deref(), Some("a.b=1; work_mem=4MB; c=x y=z; role=teller"));
+        for other in ["-B 100", "-c", "-c x", "-c 'a'=1", "-e", "x=1", "-c a=1\\"] {
+            assert_eq!(settings(other), None, "{other}");
+        }
     }
 
     #[test]

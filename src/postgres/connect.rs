@@ -251,6 +251,11 @@ fn describe_refusal(refusal: &tokio_postgres::error::DbError, address: &Address)
             Name::new(address.database()),
             Name::new(address.user())
         )),
+        _ if said.starts_with("unsupported startup parameter") => Failure::new(
+            "target_refused",
+            format!("{} refuses: {said}", at(address)),
+        )
+        .hint("It is a pooler, whose sessions set nothing: leave options=… out of its address, and PGOPTIONS; or go to PostgreSQL itself."),
         _ => Failure::new("target_refused", format!("{} refuses: {said}", at(address))),
     };
     failure.sqlstate(code.code())

@@ -19,7 +19,8 @@ pub type ConsoleRow = HashMap<String, String>;
 
 impl Console {
     pub async fn connect(pooler: &Address) -> Result<Self> {
-        let mut address = pooler.console().with_connect_timeout(Duration::from_secs(5)).with_application_name("candlefish");
+        let mut address =
+            pooler.without_options().console().with_connect_timeout(Duration::from_secs(5)).with_application_name("candlefish");
         // The console refuses SET, and startup options with it.
         address.session.clear();
         Ok(Console { client: connect(&address).await.context("open PgBouncer's console")? })

@@ -130,7 +130,7 @@ impl StoreConfig {
     /// Where the store itself connects, for its outbox: as the user who logs in, without the settings of the application's sessions, which
     /// through a pooler would reach the next client.
     pub(super) fn own_address(&self) -> Address {
-        let mut address = self.address.clone();
+        let mut address = self.address.without_options();
         address.session.clear();
         address
     }

@@ -25,7 +25,7 @@ struct Inner {
     pool: deadpool_postgres::Pool,
     address: Address,
     route: Route,
-    /// What every transaction sets for itself behind a pooler, where sessions set nothing: `; SET LOCAL …`.
+    /// What every transaction sets for itself behind a pooler, where sessions set nothing: `; SELECT set_config(…)`.
     settings: String,
     config: PoolConfig,
     waiting: AtomicUsize,
@@ -87,8 +87,12 @@ impl Pool {
         let mut address = address.clone();
         let mut settings = String::new();
         if route != Route::Direct {
-            for (name, value) in &address.session {
-                settings.push_str(&format!("; SET LOCAL {name} TO '{}'", value.replace('\'', "''")));
+            address = address.with_options_as_settings()?;
+            let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+            // By the function, which reads a list as the start of a session does: SET would take it for one name.
+            let set = |(name, value): &(String, String)| format!("set_config({}, {}, true)", literal(name), literal(value));
+            if !address.session.is_empty() {
+                settings = format!("; SELECT {}", address.session.iter().map(set).collect::<Vec<_>>().join(", "));
             }
         } else {
             // A pooler refuses such parameters; there, each transaction sets its own limit.

@@ -100,7 +100,17 @@ pub fn check(key: usize, value: &str) -> Result<(), String> {
 impl Settings {
     /// What a store is opened with: PostgreSQL through `pooler` where there is one, the shared cache at `redis`, and the file's settings.
     pub fn store(&self, address: Address, pooler: Option<Address>, redis: Option<&RedisUrl>) -> Result<StoreConfig> {
-        let mut config = StoreConfig::new(pooler.unwrap_or(address));
+        let mut config = StoreConfig::new(match pooler {
+            Some(pooler) => {
+                // What the target's sessions are to have, the pooler's transactions have too, where its own address does not say otherwise.
+                let (target, mut pooler) = (address.with_options_as_settings()?, pooler.with_options_as_settings()?);
+                let of_target = target.session.into_iter().filter(|(name, _)| pooler.session.iter().all(|(said, _)| said != name));
+                let of_target: Vec<(String, String)> = of_target.collect();
+                pooler.session.splice(0..0, of_target);
+                pooler
+            }
+            None => address,
+        });
         config.redis = redis.map(|redis| redis.secret().to_string());
         for said in &self.file.store {
             if let Err(why) = (KEYS[said.key].set)(&mut config, &said.value) {

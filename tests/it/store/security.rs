@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::cache::{cached, settled};
 use super::{config, run};
 use crate::allocations;
-use crate::support::Database;
+use crate::support::{Case, Database};
 
 const ITEM: Query = Query::cached("item", "SELECT $1 AS id, 'of ' || $1 AS name", &[ParamType::Int8]).tags(&["item:{1}"]);
 
@@ -186,4 +186,39 @@ fn a_hit_in_memory_allocates_nothing() {
         drop(std::hint::black_box(vec![1_u8; 100]));
         assert_eq!(allocations::count() - before, 1);
     });
+}
+
+/// What the address's options set holds in every transaction, through a pooler as directly: else a table of the same name in another schema answers.
+#[test]
+fn the_search_path_of_an_address_holds_through_a_pooler() {
+    let database = Database::fresh();
+    database.execute(
+        "CREATE SCHEMA sa; CREATE SCHEMA sb; CREATE TABLE public.mine AS SELECT 'public' AS whose; CREATE TABLE sb.mine AS SELECT 'sb' AS whose",
+    );
+    run(async {
+        for url in [database.url(), database.pooler_url()] {
+            let with = |options: &str| config(&format!("{url}?options={options}"));
+            let store = Store::open(with("-csearch_path%3Dsa,sb")).await.unwrap();
+            let mine = store.declare(Query::read("mine", "SELECT whose FROM mine", &[])).unwrap();
+            assert_eq!(store.fetch(&mine, &[]).await.unwrap().rows().row(0).get::<&str>(0).unwrap(), "sb", "{url}");
+            let mine = &mine;
+            let read = store.transaction(TransactionOptions::default(), |t| async move { t.run(mine, &[]).await });
+            assert_eq!(read.await.unwrap().value.row(0).get::<&str>(0).unwrap(), "sb", "{url}");
+        }
+        let other = Store::open(config(&format!("{}?options=-e", database.pooler_url()))).await.err().unwrap();
+        assert!(format!("{other:#}").contains("a pooler takes no options"), "{other:#}");
+    });
+    // What was said of the target is not lost with the pooler in front of it.
+    let case = Case::new("options").database(&database);
+    std::fs::write(case.dir().join("mine.sql"), "SELECT 1 / (whose = 'sb')::int FROM mine;\n").unwrap();
+    let line = format!(
+        "bench --to {}?options=-csearch_path%3Dsa,sb --pooler {{pooler}} -f {{dir}}/mine.sql --layer pooled -c 2 -t 5 --warmup 0 --json",
+        database.url()
+    );
+    let report = case.run(&line).exit(0).json();
+    assert_eq!((&report["layers"][0]["transactions"], &report["layers"][0]["errors"]), (&10.into(), &0.into()), "{report:#}");
+    case.run("doctor --to {pooler}?options=-csearch_path%3Dsa")
+        .exit(2)
+        .stderr_has("unsupported startup parameter")
+        .stderr_has("leave options=");
 }

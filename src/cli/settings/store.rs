@@ -1,5 +1,7 @@
 //! The settings of the data layer: `[pool]` and `[cache]` of `candlefish.toml`, over the defaults, which are the strategy's numbers.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 
 use crate::cli::duration::duration;
@@ -38,16 +40,32 @@ macro_rules! span {
     };
 }
 
+/// A limit that something is held to: none at all, or less than PostgreSQL counts in, would fail every call, or hold nothing.
+macro_rules! limit {
+    ($name:literal, $($field:ident).+) => {
+        StoreKey { set: |config, text| time_limit(text).map(|span| config.$($field).+ = span), ..span!($name, $($field).+) }
+    };
+}
+
 pub const KEYS: [StoreKey; 16] = [
-    number!("pool.max", pool.max),
+    StoreKey {
+        set: |config, text| match text.parse() {
+            Ok(0) | Err(_) => Err("must be a whole number, 1 or more".to_string()),
+            Ok(max) => {
+                config.pool.max = max;
+                Ok(())
+            }
+        },
+        ..number!("pool.max", pool.max)
+    },
     number!("pool.min", pool.min),
     span!("pool.idle_timeout", pool.idle_timeout),
     span!("pool.max_lifetime", pool.max_lifetime),
-    span!("pool.acquire_timeout", pool.acquire_timeout),
+    limit!("pool.acquire_timeout", pool.acquire_timeout),
     number!("pool.max_waiting", pool.max_waiting),
     span!("pool.reconnect_timeout", pool.reconnect_timeout),
-    span!("pool.statement_timeout", pool.statement_timeout),
-    span!("pool.query_timeout", query_timeout),
+    limit!("pool.statement_timeout", pool.statement_timeout),
+    limit!("pool.query_timeout", query_timeout),
     number!("pool.retries", retries),
     StoreKey {
         name: "cache.prefix",
@@ -65,11 +83,29 @@ pub const KEYS: [StoreKey; 16] = [
         set: |config, text| bytes(text).map(|bytes| config.l1_bytes = bytes),
         get: |config| config.l1_bytes.to_string(),
     },
-    span!("cache.l2_deadline", l2_deadline),
+    limit!("cache.l2_deadline", l2_deadline),
     number!("cache.max_entry_bytes", max_entry_bytes),
-    number!("cache.jitter", jitter),
+    StoreKey {
+        name: "cache.jitter",
+        set: |config, text| match text.parse() {
+            Ok(share) if (0.0..=1.0).contains(&share) => {
+                config.jitter = share;
+                Ok(())
+            }
+            _ => Err("must be a share from 0 to 1, like 0.1".to_string()),
+        },
+        get: |config| config.jitter.to_string(),
+    },
     number!("cache.schema_epoch", schema_epoch),
 ];
+
+/// At least the millisecond that PostgreSQL counts in: its 0 is no limit.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        span if span < Duration::from_millis(1) => Err("must be 1ms or more: it is a limit, and there is no word for none".to_string()),
+        span => Ok(span),
+    }
+}
 
 /// `100MB`, `1GB`, `64kB`; a bare number is bytes. 1 MB is 1,048,576 bytes, as in PostgreSQL's settings.
 fn bytes(text: &str) -> Result<u64, String> {
@@ -188,6 +224,22 @@ mod tests {
         for text in ["", "MB", "1TB", "-1", "99999999999999999999", "99999999999GB"] {
             assert!(bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_would_fail_every_call_or_hold_nothing_is_refused() {
+        let why = |name: &str, value: &str| check(find(name).unwrap(), value).err();
+        for limit in ["pool.acquire_timeout", "pool.statement_timeout", "pool.query_timeout", "cache.l2_deadline"] {
+            assert!(why(limit, "0").is_some_and(|why| why.starts_with("must be 1ms or more")), "{limit}");
+            assert_eq!(why(limit, "1ms"), None);
+        }
+        for share in ["5", "-0.1", "1.01", "NaN", "inf", "much"] {
+            assert_eq!(why("cache.jitter", share).as_deref(), Some("must be a share from 0 to 1, like 0.1"), "{share}");
+        }
+        assert_eq!((why("cache.jitter", "0"), why("cache.jitter", "1")), (None, None));
+        assert!(why("pool.max", "0").is_some() && why("pool.max", "1").is_none());
+        // None of these is a limit.
+        assert_eq!((why("pool.min", "0"), why("pool.reconnect_timeout", "0"), why("cache.l1_bytes", "0")), (None, None, None));
     }
 
     #[test]

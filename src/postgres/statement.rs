@@ -187,8 +187,8 @@ pub fn cache_trigger(table: &QualifiedName, tags: &[&str], enable: bool) -> Stri
     }
     let tags: Vec<String> = tags.iter().map(|tag| literal(tag)).collect();
     format!(
-        "BEGIN; {drop}; CREATE TRIGGER candlefish_cache AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
-         FOR EACH STATEMENT EXECUTE FUNCTION candlefish.cache_changed({}); COMMIT",
+        "{drop}; CREATE TRIGGER candlefish_cache AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
+         FOR EACH STATEMENT EXECUTE FUNCTION candlefish.cache_changed({})",
         tags.join(", ")
     )
 }

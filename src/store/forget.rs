@@ -7,6 +7,7 @@ use crate::postgres::statement;
 use crate::store::backplane::{forget_glob, matcher};
 use crate::store::declared::Tag;
 use crate::store::redis_link::{Link, escaped};
+use crate::store::timed::Failed;
 use crate::store::{Store, StoreError, chance};
 
 /// Who heard of an invalidation.
@@ -19,6 +20,9 @@ pub struct Told {
     /// Those that said, within two seconds, that they have forgotten.
     pub acknowledged: usize,
 }
+
+/// How long a trigger may wait for its table, in whose way it stands meanwhile.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long instances have to say so.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -70,19 +74,38 @@ impl Store {
 
     /// From now on every statement that changes this table, whoever sends it, makes what is kept under these tags old: within two seconds, by a
     /// statement-level trigger that writes the outbox. For tables that others change. Without tags: no longer.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] with SQLSTATE `55P03` when others held the table for a second: who waits for its lock keeps out all who come after.
     pub async fn watch_table(&self, table: &QualifiedName, tags: &[&str]) -> Result<(), StoreError> {
-        let mut lease = self.0.pool.acquire(Instant::now() + self.0.config.query_timeout).await?;
+        let began = Instant::now();
+        let deadline = began + self.0.config.query_timeout;
+        // The trigger's function comes with the outbox.
+        self.0.prepare_outbox(deadline).await.map_err(Failed::error)?;
+        let mut lease = self.0.pool.acquire(deadline).await?;
         lease.busy();
-        let done = lease.client().batch_execute(&statement::cache_trigger(table, tags, !tags.is_empty())).await;
+        let limit = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
+        let sql = format!(
+            "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {limit}; {}; COMMIT",
+            LOCK_PATIENCE.as_millis(),
+            statement::cache_trigger(table, tags, !tags.is_empty())
+        );
+        let done = tokio::time::timeout_at(deadline.into(), lease.client().batch_execute(&sql)).await;
         match done {
-            Ok(()) => lease.idle(),
+            Ok(Ok(())) => {
+                lease.idle();
+                Ok(())
+            }
             // It may stand in a transaction that failed.
-            Err(error) => {
+            Ok(Err(error)) => {
                 lease.discard();
-                return Err(StoreError::of(&error));
+                Err(StoreError::of(&error))
+            }
+            Err(_) => {
+                lease.discard();
+                Err(StoreError::DeadlineExceeded { waiting_for: "the table", after: began.elapsed() })
             }
         }
-        Ok(())
     }
 
     /// How many answers of this namespace are kept in Redis.
@@ -102,6 +125,13 @@ impl Store {
     pub async fn flush(&self) -> Result<(u64, Told), StoreError> {
         let link = self.redis()?;
         let refused = |_| StoreError::InvalidationRefused;
+        let forget = || {
+            self.0.validity.invalidate_all();
+            self.0.l1.clear();
+        };
+        // Before the walk, so that nothing loaded until now is kept behind it; and after it for what came from Redis meanwhile.
+        forget();
+        link.tell(None, "A").await.map_err(refused)?;
         let (mut cursor, mut gone) = (0, 0);
         loop {
             // Values only: tokens and marks of writes under way stay, and so does what they protect.
@@ -114,8 +144,7 @@ impl Store {
                 break;
             }
         }
-        self.0.validity.invalidate_all();
-        self.0.l1.clear();
+        forget();
         let ack = format!("{:016x}", chance::token());
         let instances = link.tell(Some(&ack), "A").await.map_err(refused)?;
         Ok((gone, Told { tags: 0, instances, acknowledged: acknowledged(link, &ack, instances).await }))

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use candlefish::model::{Name, ParamType, QualifiedName, Query};
-use candlefish::store::{Call, Invalidation, Sabotage, Source, Store, StoreConfig, StoreError};
+use candlefish::store::{Call, Invalidation, Layers, Sabotage, Source, Store, StoreConfig, StoreError};
 
 use super::{config, run};
 use crate::support::{Database, addresses};
@@ -292,6 +292,8 @@ fn a_glob_means_the_same_in_both_layers_and_the_answer_says_who_heard() {
     let database = items();
     run(async {
         let config = cached(&database);
+        let redis = redis::Client::open(config.redis.clone().unwrap()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let count = format!("{}:n", config.namespace);
         let (here, there) = (Store::open(config.clone()).await.unwrap(), Store::open(config).await.unwrap());
         settled(&here).await;
         settled(&there).await;
@@ -314,8 +316,12 @@ fn a_glob_means_the_same_in_both_layers_and_the_answer_says_who_heard() {
         assert_eq!((told.instances, told.acknowledged), (2, 2));
         assert_eq!(name(&here.fetch(&item, &[&1_i64, &12_i64]).await.unwrap()), "behind");
         database.execute("UPDATE items SET name = 'flushed'");
+        let messages = async || -> u64 { redis::cmd("GET").arg(&count).query_async(&mut redis.clone()).await.unwrap() };
+        let before = messages().await;
         let (keys, told) = here.flush().await.unwrap();
         assert!(keys >= 2 && told.acknowledged == 2, "{keys} {told:?}");
+        // Before the walk, for loads under way, and after it.
+        assert_eq!(messages().await - before, 2);
         assert_eq!(name(&there.fetch(&item_there, &[&1_i64, &1_i64]).await.unwrap()), "flushed");
     });
 }
@@ -335,6 +341,27 @@ fn a_watched_table_tells_of_changes_that_others_make() {
         assert!(took < Duration::from_secs(2), "{took:?}");
         store.watch_table(&table, &[]).await.unwrap();
         assert_eq!(database.value("SELECT count(*) FROM pg_trigger WHERE tgname = 'candlefish_cache'"), "0");
+    });
+}
+
+/// Nobody who reads or writes a table waits for long behind its watcher, who needs it alone; and a store that keeps nothing can watch one, too.
+#[test]
+fn a_table_that_others_hold_is_not_waited_for() {
+    let database = items();
+    run(async {
+        let store = Store::open(config(&database.pooler_url()).layers(Layers::Pooled)).await.unwrap();
+        let table = QualifiedName { schema: Name::new("public"), name: Name::new("items") };
+        let address = candlefish::postgres::Address::parse(&database.url(), "the test").unwrap();
+        let holder = candlefish::postgres::connect(&address).await.unwrap();
+        holder.batch_execute("BEGIN; UPDATE items SET price = 2 WHERE id = 1").await.unwrap();
+        let began = Instant::now();
+        let error = store.watch_table(&table, &["items"]).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Database { sqlstate, .. } if sqlstate == "55P03"), "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        holder.batch_execute("COMMIT").await.unwrap();
+        store.watch_table(&table, &["items"]).await.unwrap();
+        database.execute("UPDATE items SET price = 3 WHERE id = 1");
+        assert_eq!(database.rows("SELECT unnest(tags) FROM candlefish.cache_outbox"), ["items"]);
     });
 }
 

@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 
 use crate::postgres::{self, Address};
 use crate::store::declared::Tag;
-use crate::store::redis_link::Link;
+use crate::store::redis_link::{Link, TOKEN_MS};
 use crate::store::validity::{Validity, now_ms};
 use crate::store::{chance, outbox_table};
 
@@ -44,6 +44,11 @@ const SILENCE_MS: u64 = 60_000;
 
 /// Rounds between two prunings: three minutes. Longer than [`SILENCE_MS`].
 const PRUNE_EVERY: u32 = 600;
+
+/// How old a row is that goes when Redis knows all that is known here; and one that goes in any case: its tags' tokens of before have ended by
+/// themselves, and what was kept under them.
+const TOLD: Duration = Duration::from_secs(3600);
+const TOKENS_ENDED: Duration = Duration::from_millis(TOKEN_MS + 2 * 3600 * 1000);
 
 /// Where reading has come to.
 struct Progress {
@@ -132,7 +137,7 @@ impl Outbox {
                     _ => postgres::connect(&address).await?,
                 };
                 self.replay(&connected, &mut progress).await?;
-                prune(&connected, &mut progress).await?;
+                self.prune(&connected, &mut progress).await?;
                 if !backlog.is_read && self.is_empty() {
                     self.read_backlog(&connected, &mut backlog).await?;
                 }
@@ -190,16 +195,42 @@ impl Outbox {
         backlog.is_read = rows.len() < usize::try_from(PAGE)?;
         Ok(())
     }
+
+    /// Removes old rows, of transactions that had ended when the last pruning was due: every instance that still reads has seen them.
+    async fn prune(&self, client: &Client, progress: &mut Progress) -> Result<()> {
+        if progress.rounds.is_multiple_of(PRUNE_EVERY) {
+            if let Some(ended) = &progress.ended {
+                let age = self.age_to_prune().as_secs_f64();
+                client.execute_typed(include_str!("queries/outbox_prune.sql"), &[(ended, Type::TEXT), (&age, Type::FLOAT8)]).await?;
+            }
+            progress.ended = Some(progress.next.clone());
+        }
+        progress.rounds = progress.rounds.wrapping_add(1);
+        Ok(())
+    }
+
+    /// From when on nobody needs a row. Whoever comes new tells Redis what it finds; so what Redis may not have been told stays until nothing there
+    /// can be older than it.
+    fn age_to_prune(&self) -> Duration {
+        if self.has_redis && self.is_told() { TOLD } else { TOKENS_ENDED }
+    }
 }
 
-/// Removes old rows, of transactions that had ended when the last pruning was due: every instance that still reads has seen them.
-async fn prune(client: &Client, progress: &mut Progress) -> Result<()> {
-    if progress.rounds.is_multiple_of(PRUNE_EVERY) {
-        if let Some(ended) = &progress.ended {
-            client.execute_typed(include_str!("queries/outbox_prune.sql"), &[(ended, Type::TEXT)]).await?;
-        }
-        progress.ended = Some(progress.next.clone());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_row_goes_that_redis_may_not_have_been_told_of() {
+        let outbox = |has_redis| Outbox::new(Arc::new(Validity::new(has_redis)), has_redis);
+        let (with, without) = (outbox(true), outbox(false));
+        // What was there before its own time it has not read yet.
+        assert_eq!(with.age_to_prune(), TOKENS_ENDED);
+        with.caught_up.store(true, Ordering::SeqCst);
+        assert_eq!(with.age_to_prune(), TOLD);
+        with.leave(vec![Tag::new("user:1")]);
+        assert_eq!(with.age_to_prune(), TOKENS_ENDED);
+        // Others may have one.
+        assert_eq!(without.age_to_prune(), TOKENS_ENDED);
     }
-    progress.rounds = progress.rounds.wrapping_add(1);
-    Ok(())
 }

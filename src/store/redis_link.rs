@@ -14,11 +14,15 @@ use crate::store::chance;
 use crate::store::config::Announce;
 use crate::store::declared::Tag;
 
-/// Failures in a row after which Redis is given a rest.
+/// Failures in a row after which Redis is given a rest, each of a call that began when the one before had failed: calls that were under way together
+/// met the same stall, and say so once.
 const FAILURES: u32 = 3;
 
+/// And how long there was no answer. A shorter stall is none: a busy machine has them all the time.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// How long a token lives that nobody bumps; entries live shorter.
-const TOKEN_MS: u64 = 48 * 3600 * 1000;
+pub(super) const TOKEN_MS: u64 = 48 * 3600 * 1000;
 
 /// How long a lease lives; its holder makes it live on.
 pub(super) const LEASE_MS: u64 = 2000;

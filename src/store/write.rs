@@ -23,7 +23,10 @@ use crate::store::{Declared, Inner, Store, StoreError, chance, outbox_table};
 pub enum Invalidation {
     /// Redis has it: a second from now nobody reads what was before.
     Applied,
-    /// The database has it, committed with the write: two seconds from now nobody reads what was before.
+    /// Redis has not heard how it ended: two seconds from now nobody reads what was before. The database has its tags: committed with the write where
+    /// Redis did not answer before COMMIT either. Where it did, the tags have been pending there since before COMMIT and stay so, nothing under them is
+    /// used or kept, and the row follows the write in a transaction of its own, for a Redis that loses its memory. Should the database not take
+    /// that row either, this process remembers it and tells Redis as soon as it can; if it ends before, the mark in Redis ends what was before.
     Pending,
 }
 

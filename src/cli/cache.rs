@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::Exit;
 use crate::cli::settings::{Settings, TargetArgs, say_target};
-use crate::model::{Failure, Query, Uuid};
+use crate::model::{Failure, Query, QueryKind, Uuid};
 use crate::postgres::Argument;
 use crate::registry::queries;
 use crate::render::{Format, Table, Ui, csv};
@@ -147,7 +147,7 @@ fn document(ui: &Ui, name: &str, content: Json) -> Json {
 }
 
 fn list(ui: &Ui) -> Result<Exit> {
-    let kept: Vec<&Query> = queries::QUERIES.iter().filter(|query| query.kind == crate::model::QueryKind::Cached).collect();
+    let kept: Vec<&Query> = queries::QUERIES.iter().filter(|query| query.kind == QueryKind::Cached).collect();
     let cells = |query: &&Query| [query.name.to_string(), query.params.len().to_string(), query.tags.join(" "), format!("{:?}", query.ttl)];
     let columns = ["query", "parameters", "tags", "ttl"];
     match ui.format {
@@ -187,16 +187,22 @@ async fn explain(store: &Store, name: &str, parameters: &[String], scope: &str, 
 
 fn show(explained: &Explanation, query: &Query, ui: &Ui) -> Result<()> {
     let (columns, tags) = (["tag", "state"], explained.tags.iter().map(|tag| [tag.tag.clone(), tag.state.to_string()]));
+    let kept = query.kind == QueryKind::Cached;
     // An instance's memory is its own; what this process knows is Redis.
-    let (served_by, why) =
-        if explained.in_l2 { ("l2", "Redis has it, and no tag has changed") } else { ("database", explained.in_l2_why.as_str()) };
+    let (served_by, why) = match query.kind {
+        QueryKind::Write => ("database", "a write never goes through a cache; with its COMMIT everything kept under its tags is old"),
+        QueryKind::Read => ("database", "its answers are not kept"),
+        QueryKind::Cached if explained.in_l2 => ("l2", "Redis has it, and no tag has changed"),
+        QueryKind::Cached => ("database", explained.in_l2_why.as_str()),
+    };
     match ui.format {
         Format::Json => ui.print_json(&document(
             ui,
             "explanation",
             json!({
-                "query": explained.query, "key": explained.key, "ttl_ms": explained.ttl_ms, "grace_ms": explained.grace_ms,
-                "memory": !query.required, "in_l2": explained.in_l2, "served_by": served_by, "why": why, "tags": explained.tags,
+                "query": explained.query, "key": kept.then_some(&explained.key), "ttl_ms": kept.then_some(explained.ttl_ms),
+                "grace_ms": kept.then_some(explained.grace_ms), "memory": kept && !query.required, "in_l2": kept && explained.in_l2,
+                "served_by": served_by, "why": why, "tags": explained.tags,
             }),
         )),
         Format::Csv => ui.print(&csv(&columns, tags)),
@@ -205,13 +211,16 @@ fn show(explained: &Explanation, query: &Query, ui: &Ui) -> Result<()> {
                 true => "never kept in memory: every use is checked in Redis",
                 false => "an instance that has it in memory answers by itself, while no tag changes",
             };
-            ui.print(&format!(
-                "query      {}\nkey        {}\nfresh for  {} s, and {} s more while the database is down\nmemory     {memory}\notherwise  {served_by}: {why}\n\n",
-                explained.query,
-                explained.key,
-                explained.ttl_ms / 1000,
-                explained.grace_ms / 1000,
-            ))?;
+            ui.print(&match kept {
+                false => format!("query      {}\nanswers    {served_by}: {why}\n\n", explained.query),
+                true => format!(
+                    "query      {}\nkey        {}\nfresh for  {} s, and {} s more while the database is down\nmemory     {memory}\notherwise  {served_by}: {why}\n\n",
+                    explained.query,
+                    explained.key,
+                    explained.ttl_ms / 1000,
+                    explained.grace_ms / 1000,
+                ),
+            })?;
             let mut table = Table::new(&columns);
             tags.for_each(|cells| table.push(cells));
             table.print(ui)

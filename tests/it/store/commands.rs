@@ -59,6 +59,16 @@ fn an_operator_sees_what_is_kept_and_makes_it_go() {
         case.run("cache explain").exit(0).stdout_has("health metrics").stdout_has("session:{1} sessions");
         case.run(&format!("cache {at} explain servise 1")).exit(2).stderr_has("no query");
         case.run(&format!("cache {at} explain service x")).exit(2);
+        // A write is no answer that anybody keeps.
+        let write = case.run_args(
+            format!("cache {at} explain")
+                .replace("{url}", &database.url())
+                .replace("{redis}", &addresses().redis_url())
+                .split(' ')
+                .chain(["set status", "7", "running"]),
+        );
+        let write = write.exit(0).stdout_has("a write never goes through a cache");
+        assert!(!write.stdout.contains("fresh for") && !write.stdout.contains("answers by itself"), "{write}");
 
         // Changed behind the caches' back.
         let change =

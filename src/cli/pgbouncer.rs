@@ -33,6 +33,9 @@ pub struct Args {
     /// Overwrite files that say otherwise, after showing the difference
     #[arg(long)]
     force: bool,
+    /// Let the target's login also administer the pooler (PAUSE, RELOAD, KILL, SHUTDOWN); else it may only look
+    #[arg(long)]
+    admin: bool,
 }
 
 /// What every PgBouncer since then understands.
@@ -50,7 +53,7 @@ pub async fn run(command: Command, settings: &Settings, ui: &Ui) -> Result<Exit>
     let version = stack::pgbouncer_version().unwrap_or(OLDEST);
     fs::create_dir_all(&args.out).with_context(|| format!("make {}", args.out.display()))?;
     let folder = fs::canonicalize(&args.out).with_context(|| format!("find {}", args.out.display()))?;
-    let files = facts.files(&address, &sizes, args.port, version, &folder)?;
+    let files = facts.files(&address, &sizes, args.port, version, &folder, args.admin)?;
     let (ini, users) = (folder.join("pgbouncer.ini"), folder.join("userlist.txt"));
     let changes = [differs(&ini, &files.ini)?, differs(&users, &files.users)?];
     if let Some(there) = &changes[0] {
@@ -75,8 +78,20 @@ pub async fn run(command: Command, settings: &Settings, ui: &Ui) -> Result<Exit>
         }))?,
         _ => ui.print(&format!("{}\n{}\n", ini.display(), users.display()))?,
     }
-    ui.say(&format!("next: pgbouncer -d {}   (as the user who owns both files, not root)", ini.display()));
+    ui.say(&next(&folder, &ini, &users, rustix::process::geteuid().is_root()));
     Ok(Exit::Good)
+}
+
+/// How to start it. PgBouncer refuses to run as root, and what root wrote nobody else can read.
+fn next(folder: &Path, ini: &Path, users: &Path, as_root: bool) -> String {
+    let (folder, ini, users) = (folder.display(), ini.display(), users.display());
+    match as_root {
+        false => format!("next: pgbouncer -d {ini}   (as the user who owns both files)"),
+        true => format!(
+            "next, as root, for the user who is to run it, such as postgres: chown postgres {folder} {ini} {users}\n\
+             then: runuser -u postgres -- pgbouncer -d {ini}   (PgBouncer does not run as root; its log and pid file stand beside the two)"
+        ),
+    }
 }
 
 /// What the file says, where that is something else.

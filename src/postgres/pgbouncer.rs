@@ -94,8 +94,16 @@ impl PoolerFacts {
         })
     }
 
-    /// The files, as they stand in `folder`. `version`: of the PgBouncer that will read them.
-    pub fn files(&self, address: &Address, sizes: &PoolerSizes, port: u16, version: (u32, u32), folder: &Path) -> Result<PoolerFiles> {
+    /// The files, as they stand in `folder`. `version`: of the PgBouncer that will read them. `admin`: the role may stop it, too.
+    pub fn files(
+        &self,
+        address: &Address,
+        sizes: &PoolerSizes,
+        port: u16,
+        version: (u32, u32),
+        folder: &Path,
+        admin: bool,
+    ) -> Result<PoolerFiles> {
         let (host, server_port) = address.endpoints().next().context("the address names no host")?;
         for text in [address.user(), address.database(), &host] {
             // 1.18 reads no quoted names.
@@ -143,8 +151,7 @@ pool_mode = transaction
 ; As PostgreSQL itself asks (md5 cannot log in to a server that keeps SCRAM secrets).
 auth_type = scram-sha-256
 auth_file = {users}
-admin_users = {user}
-; May read SHOW POOLS, SHOW STATS: what `candlefish stats pools` and `monitor` ask.
+{administers}; May read SHOW POOLS, SHOW STATS: what `candlefish stats pools` and `monitor` ask.
 stats_users = {user}
 
 ; {instances} instances with a pool of 20 each. It needs as many descriptors: ulimit -n {descriptors}.
@@ -169,6 +176,10 @@ server_reset_query_always = 0
 ignore_startup_parameters = extra_float_digits
 {prepared}{tls}",
             shown = address.shown(),
+            administers = match admin {
+                true => format!("; May PAUSE, RELOAD, KILL and SHUTDOWN.\nadmin_users = {user}\n"),
+                false => "; An application's login has no business stopping the pooler: nobody administers it by its console (--admin).\n".to_string(),
+            },
             rest = match max_connections - reserved - direct - most {
                 0 => String::new(),
                 rest => format!(" + {rest} to spare"),

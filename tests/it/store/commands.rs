@@ -133,16 +133,21 @@ fn a_configuration_of_pgbouncer_starts_and_lets_in_by_scram_alone() {
     let folder = case.dir().join("pool");
     let users = fs::read_to_string(folder.join("userlist.txt")).unwrap();
     assert!(users.contains("\"SCRAM-SHA-256$"), "a secret, not a password");
+    let is_root = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0;
+    let ini = fs::read_to_string(folder.join("pgbouncer.ini")).unwrap();
+    assert!(!ini.contains("\nadmin_users"), "an application does not stop its pooler: {ini}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(folder.join("userlist.txt")).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     // Again is nothing new; another port is, and is not written over what is there.
-    case.run(&format!("pgbouncer config --out pool --port {port} --to {{url}}")).exit(0);
+    let again = case.run(&format!("pgbouncer config --out pool --port {port} --to {{url}}")).exit(0);
+    again.stderr_has(if is_root { "chown postgres" } else { "next: pgbouncer -d" });
+    let admin = case.run(&format!("pgbouncer config --out admin --admin --port {port} --to {{url}}")).exit(0);
+    assert!(fs::read_to_string(case.dir().join("admin/pgbouncer.ini")).unwrap().contains("\nadmin_users = "), "{admin}");
     case.run("pgbouncer config --out pool --port 6432 --to {url}").exit(2).stderr_has("+ listen_port = 6432").stderr_has("--force");
     assert!(fs::read_to_string(folder.join("pgbouncer.ini")).unwrap().contains(&format!("listen_port = {port}")));
 
     // As whoever runs it: it refuses root.
     let nobody = 65_534;
-    let is_root = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0;
     let mut command = std::process::Command::new("pgbouncer");
     command.arg("-q").arg(folder.join("pgbouncer.ini"));
     if is_root {
@@ -161,9 +166,15 @@ fn a_configuration_of_pgbouncer_starts_and_lets_in_by_scram_alone() {
         }
     };
     let wrong = query(&url.replacen('@', "x@", 1), "SELECT 1");
-    let console = query(&url.replace(&database.name, "pgbouncer"), "SHOW POOLS");
+    let console_url = url.replace(&database.name, "pgbouncer");
+    let console = query(&console_url, "SHOW POOLS");
+    let route = run(candlefish::postgres::route(&candlefish::postgres::Address::parse(&url, "the test").unwrap()));
+    let stopped = query(&console_url, "SHUTDOWN");
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(answer, std::slice::from_ref(&database.name));
     assert!(wrong.is_err() && console.is_ok(), "{wrong:?} {console:?}");
+    // Who may look finds out all that the data layer asks; and stops nothing.
+    assert!(matches!(&route, Ok(candlefish::postgres::Route::Pooled { version: Some(_), .. })), "{route:?}");
+    assert!(stopped.is_err(), "{stopped:?}");
 }

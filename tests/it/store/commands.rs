@@ -168,7 +168,7 @@ fn a_configuration_of_pgbouncer_starts_and_lets_in_by_scram_alone() {
     let wrong = query(&url.replacen('@', "x@", 1), "SELECT 1");
     let console_url = url.replace(&database.name, "pgbouncer");
     let console = query(&console_url, "SHOW POOLS");
-    let route = run(candlefish::postgres::route(&candlefish::postgres::Address::parse(&url, "the test").unwrap()));
+    let route = run(candlefish::postgres::route(&Address::parse(&url, "the test").unwrap()));
     let stopped = query(&console_url, "SHUTDOWN");
     child.kill().unwrap();
     child.wait().unwrap();

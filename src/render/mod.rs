@@ -18,7 +18,7 @@ pub(crate) mod ui;
 pub mod units;
 mod verify;
 
-pub use bench::{BenchProgress, bench, bench_comparison, bench_find_max, bench_html};
+pub use bench::{BENCH_PAGE_HEAD, BenchProgress, bench, bench_comparison, bench_find_max, bench_html, is_bench_page};
 pub use doctor::doctor;
 pub use outlet::{left_unsaid, told_to_end};
 pub use progress::{Progress, ProgressStyleChoice};

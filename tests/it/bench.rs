@@ -190,7 +190,7 @@ fn nothing_is_written_where_nobody_allowed_it() {
 #[test]
 fn what_cannot_be_is_refused_before_anything_is_run() {
     let database = Database::fresh();
-    let case = case("refused", &database, &[("one.sql", "SELECT 1;\n"), ("there.json", "kept\n")]);
+    let case = case("refused", &database, &[("one.sql", "SELECT 1;\n"), ("there.json", "")]);
     let refused = |words: &str, said: &str| {
         let line = format!("bench --to {{url}} --layer direct -f {{dir}}/one.sql -t 1 -c 1 --warmup 0 {words}");
         let output = case.run(&line).exit(2).stderr_has(said);
@@ -215,12 +215,42 @@ fn what_cannot_be_is_refused_before_anything_is_run() {
         .exit(2)
         .stderr_has("no layer in common: direct and pooled");
     // What stood there still does, and nothing else does.
-    assert_eq!(fs::read_to_string(case.dir().join("there.json")).unwrap(), "kept\n");
+    assert_eq!(fs::read_to_string(case.dir().join("there.json")).unwrap(), "");
     let mut files: Vec<_> = fs::read_dir(case.dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
     assert_eq!(files, ["one.sql", "there.json"]);
     case.run("bench --to {url} -f {dir}/one.sql -t 1 -c 1 --warmup 0 --save {dir}/there.json").exit(0);
     assert!(fs::read_to_string(case.dir().join("there.json")).unwrap().starts_with("{\n"));
+}
+
+#[test]
+fn a_result_replaces_an_earlier_one_and_nothing_else() {
+    let database = Database::fresh();
+    let others = [("one.sql", "SELECT 1;\n"), ("notes.txt", "mine\n"), ("other.json", "{\"layers\": []}\n"), ("index.html", "<!DOCTYPE html>\n")];
+    let case = case("overwriting", &database, &others);
+    rusqlite::Connection::open(case.dir().join("src.db")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    let run = |words: &str| case.run(&format!("bench --to {{url}} --layer direct -f {{dir}}/one.sql -t 1 -c 1 --warmup 0 {words}"));
+    let refused = |words: &str, said: &str| {
+        let output = run(words).exit(2).stderr_has(said).stderr_has("move this one away");
+        assert!(!output.stderr.contains("warming up"), "{}", output.stderr);
+    };
+    refused("--save {dir}/one.sql", "one.sql is what the run reads");
+    refused("--source {dir}/src.db --save {dir}/src.db", "src.db is what the run reads");
+    refused("--html {dir}/./one.sql", "one.sql is what the run reads");
+    refused("--save {dir}/src.db", "is not what `bench --save` writes");
+    for file in ["notes.txt", "other.json", "index.html"] {
+        refused(&format!("--save {{dir}}/{file}"), "is not what `bench --save` writes");
+        refused(&format!("--html {{dir}}/{file}"), "is not what `bench --html` writes");
+    }
+    for (file, text) in others {
+        assert_eq!(fs::read_to_string(case.dir().join(file)).unwrap(), text);
+    }
+    run("--save {dir}/a --html {dir}/./a").exit(2).stderr_has("name the same file");
+    for _ in 0..2 {
+        run("--save {dir}/a.json --html {dir}/a.html").exit(0);
+    }
+    refused("--save {dir}/a.html", "is not what `bench --save` writes");
+    refused("--html {dir}/a.json", "is not what `bench --html` writes");
 }
 
 #[test]

@@ -82,7 +82,15 @@ impl Choice {
     }
 
     pub fn is_built_in(&self) -> bool {
-        !matches!(self.source, Source::File(_))
+        self.file().is_none()
+    }
+
+    /// Where its script stands, unless it is built in.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(path) => Some(path),
+            _ => None,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 pub use args::Args;
 use args::{CleanArgs, CompareArgs, FindMaxArgs, InitArgs, Interleaved, Layers, RunArgs, Task};
-use result_file::ResultFile;
+use result_file::{Kind, ResultFile};
 
 use crate::bench::{self, BenchReport, Choice, Comparison, Job, Layer, Length, Verdict};
 use crate::cli::settings::{Settings, say_target};
@@ -66,9 +66,11 @@ async fn clean(args: &CleanArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
 }
 
 async fn load(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
-    let save = args.save.as_deref().map(ResultFile::prepare).transpose()?;
-    let page = args.html.as_deref().map(ResultFile::prepare).transpose()?;
-    if args.save.is_some() && args.save == args.html {
+    let scripts = args.workload.iter().filter_map(Choice::file);
+    let inputs: Vec<&Path> = scripts.chain(args.source.as_deref()).collect();
+    let save = args.save.as_deref().map(|path| ResultFile::prepare(path, Kind::Result, &inputs)).transpose()?;
+    let page = args.html.as_deref().map(|path| ResultFile::prepare(path, Kind::Page, &inputs)).transpose()?;
+    if matches!((&save, &page), (Some(save), Some(page)) if save.is_same(page)) {
         bail!(Failure::new("usage", "--save and --html name the same file").hint("Give each its own."));
     }
     let claims: Vec<bench::Claim> = args.asserts.iter().flat_map(|claims| claims.0.clone()).collect();

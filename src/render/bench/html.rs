@@ -8,6 +8,15 @@ use crate::bench::BenchReport;
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "/*REPORT*/";
 
+/// So many first bytes of a file say whether it is such a page.
+pub const BENCH_PAGE_HEAD: usize = 1024;
+
+/// True of what begins as a page of any version does.
+pub fn is_bench_page(start: &[u8]) -> bool {
+    let start = String::from_utf8_lossy(start);
+    start.starts_with("<!DOCTYPE html>") && start.contains("<title>candlefish bench</title>")
+}
+
 /// The report as a page of its own.
 pub fn bench_html(report: &BenchReport) -> Result<String> {
     // Who opens the page has not seen what was said beside the run.
@@ -35,6 +44,7 @@ mod tests {
         report.ended_early = Some("the server has gone".to_string());
         report.notes.push("</script><script>alert(1)</script><!--".to_string());
         let page = bench_html(&report).unwrap();
+        assert!(is_bench_page(&page.as_bytes()[..BENCH_PAGE_HEAD]));
         assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
         assert!(page.contains("\"warnings\":[\"the run ended early: the server has gone\"]"));
         assert!(page.contains("\\u003c/script>") && !page.contains("<!--") && !page.contains(PLACE));

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::bench::{BenchReport, Improvement, LatencyReport, LayerReport, ServerReport};
 use crate::render::{Format, Table, Ui, csv, units};
 
-pub use html::bench_html;
+pub use html::{BENCH_PAGE_HEAD, bench_html, is_bench_page};
 pub use progress::BenchProgress;
 pub use verdict::{bench_comparison, bench_find_max};
 

@@ -97,7 +97,7 @@ impl Client {
             }
             let filling = shared.plan.fills && now < window.measured_from;
             let due = match &shared.schedule {
-                Some(schedule) if !filling => lock(schedule).take_before(window.end),
+                Some(schedule) if !filling => shared.next_due(schedule, now),
                 _ => Some(now).filter(|now| !is_over(*now)),
             };
             let Some(due) = due else { return Ok(()) };

@@ -369,7 +369,7 @@ mod tests {
         }
         // What was never sent is no better than what failed.
         b.layers = layers;
-        let open = OpenReport { target_tps: 1.0, not_sent: 1_000_000, lag_ms: LatencyReport::default() };
+        let open = OpenReport { target_tps: 1.0, not_sent: 1_000_000, dropped_with_warmup: 0, lag_ms: LatencyReport::default() };
         b.layers.iter_mut().for_each(|layer| layer.open = Some(open.clone()));
         assert_eq!(compare(&a, &b, 0.0, false).unwrap().verdict, Verdict::Worse);
     }

@@ -452,7 +452,12 @@ fn report(job: &Job, layer: Layer, round: u32, plan: &Plan, measured: Measured) 
         writes: part(false),
         operations: scripts.iter().zip(&record.scripts).map(|(script, tally)| OperationReport::of(&script.name, tally)).collect(),
         statements,
-        open: job.rate.map(|target_tps| OpenReport { target_tps, not_sent: record.not_sent, lag_ms: LatencyReport::of(&record.lag) }),
+        open: job.rate.map(|target_tps| OpenReport {
+            target_tps,
+            not_sent: record.not_sent,
+            dropped_with_warmup: record.dropped_with_warmup,
+            lag_ms: LatencyReport::of(&record.lag),
+        }),
         connections: (layer != Layer::Sqlite).then(|| ConnectionsReport::of(&record.connections, job.clients, seconds)),
         rss_bytes,
         client_cpu_us_per_transaction: cpu.filter(|_| transactions > 0).map(|cpu| cpu.as_secs_f64() * 1e6 / (transactions + errors) as f64),

@@ -161,6 +161,8 @@ pub struct Record {
     pub answered: [u64; 5],
     /// Due within the window, and never begun.
     pub not_sent: u64,
+    /// Due within the warm-up, and not begun when it ended: nothing of it was measured.
+    pub dropped_with_warmup: u64,
     /// How long after their due time transactions began.
     pub lag: Latencies,
     pub connections: Connections,
@@ -186,6 +188,7 @@ impl Record {
         self.retries += other.retries;
         self.answered.iter_mut().zip(&other.answered).for_each(|(mine, other)| *mine += other);
         self.not_sent += other.not_sent;
+        self.dropped_with_warmup += other.dropped_with_warmup;
         self.lag.add(&other.lag);
         self.connections.add(&other.connections);
     }

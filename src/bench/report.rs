@@ -206,6 +206,9 @@ pub struct OpenReport {
     pub target_tps: f64,
     /// Due, and never begun: the clients were too few or the system too slow.
     pub not_sent: u64,
+    /// Due within the warm-up, and not begun when it ended: in no other number.
+    #[serde(default)]
+    pub dropped_with_warmup: u64,
     /// From due time to when a client was free for it.
     pub lag_ms: LatencyReport,
 }

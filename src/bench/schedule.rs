@@ -46,6 +46,17 @@ impl Schedule {
         end.is_none_or(|end| self.next < end).then(|| self.take())
     }
 
+    /// Begins anew at `at`, unless it is there already; how many were due before and not taken, which nobody will take any more.
+    pub fn begin_anew(&mut self, at: Instant) -> u64 {
+        if self.next >= at {
+            return 0;
+        }
+        let dropped = Schedule { random: self.random.clone(), ..*self }.left(at).map(|(_, count)| count).sum();
+        self.next = at;
+        self.take();
+        dropped
+    }
+
     /// What was due before `end` and not taken: when, and how many. Far too high a rate leaves more than one would draw one by one: of those, each
     /// hundred-thousandth part is taken together, in its middle.
     pub fn left(mut self, end: Instant) -> impl Iterator<Item = (Instant, u64)> {
@@ -141,6 +152,19 @@ mod tests {
             assert!(left.len() <= 100_000 && left.iter().all(|(due, _)| (start..end).contains(due)), "{}", left.len());
             let count = left.iter().map(|(_, count)| count).sum::<u64>();
             assert!(counts.contains(&count), "{count} at {rate}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_begins_anew_owes_nothing() {
+        let start = Instant::now();
+        let at = start + Duration::from_secs(10);
+        for (rate, counts) in [(100.0, 900..1100), (1e6, 9_990_000..10_010_000)] {
+            let mut schedule = Schedule::new(rate, start, Random::new(1));
+            assert!(counts.contains(&schedule.begin_anew(at)), "{rate}");
+            assert_eq!(schedule.begin_anew(at), 0);
+            let next = schedule.take();
+            assert!(next >= at && next < at + Duration::from_secs(1), "{rate}");
         }
     }
 

@@ -185,6 +185,19 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The next due time; none at the end of the window. A system that was behind its rate when the warm-up ended owes nothing of that any more: its
+    /// queue is no part of what is measured.
+    pub fn next_due(&self, schedule: &Mutex<Schedule>, now: Instant) -> Option<Instant> {
+        let mut schedule = lock(schedule);
+        if now >= self.window.measured_from {
+            let dropped = schedule.begin_anew(self.window.measured_from);
+            if dropped > 0 {
+                lock(&self.recorder).record.dropped_with_warmup += dropped;
+            }
+        }
+        schedule.take_before(self.window.end)
+    }
+
     /// Transactions that were due at `due` and that nobody has begun by `until`.
     pub fn not_sent(&self, random: &mut Random, due: Instant, count: u64, until: Instant) {
         if due < self.window.measured_from {

@@ -298,6 +298,18 @@ fn tries_and_statements_are_counted_apart_and_the_warm_up_not_at_all() {
 }
 
 #[test]
+fn the_queue_of_the_warm_up_is_not_measured() {
+    let database = Database::fresh();
+    let case = case("overload", &database, &[("sleep.sql", "SELECT pg_sleep(0.01);\n")]);
+    // Twice what one client bears: when the warm-up ends, two seconds of work stand in its queue.
+    let line = "bench --to {url} --layer direct -f {dir}/sleep.sql -c 1 -R 200 -T 500ms --warmup 4 --json";
+    let output = case.run(line).exit(0).stderr_has("due in the warm-up were not begun when it ended, and were dropped");
+    let layer = &output.json()["layers"][0];
+    assert!(layer["open"]["dropped_with_warmup"].as_u64().unwrap() > 300, "{layer:#}");
+    assert!(layer["transactions"].as_u64().unwrap() > 30 && layer["latency_ms"]["max"].as_f64().unwrap() < 1600.0, "{layer:#}");
+}
+
+#[test]
 fn a_missed_assertion_is_exit_1_with_its_value() {
     let database = Database::fresh();
     let case = case("assertions", &database, &[("sleep.sql", "SELECT pg_sleep(0.06);\n")]);

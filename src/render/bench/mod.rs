@@ -385,6 +385,14 @@ fn warnings(report: &BenchReport) -> Vec<String> {
                 units::counted(layer.transactions + layer.errors, "transaction")
             ));
         }
+        // A healthy system has a few of them under way at any moment.
+        if let Some(open) = layer.open.as_ref().filter(|open| open.dropped_with_warmup > layer.clients as u64) {
+            warnings.push(format!(
+                "layer {}: {} that were due in the warm-up were not begun when it ended, and were dropped: the rate was not reached there either",
+                layer.layer,
+                units::counted(open.dropped_with_warmup, "transaction")
+            ));
+        }
         if let Some(connections) = layer.connections.as_ref().filter(|connections| connections.lost + connections.failed_attempts > 0) {
             warnings.push(format!(
                 "layer {}: {} broke, {} found none; the clients were without for {} of their time, and {} of {} had none at the end",

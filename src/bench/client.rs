@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::bench::layer::Connection;
 use crate::bench::recorder::{NOT_SENT, lock};
@@ -37,6 +39,26 @@ pub struct Client {
     never_waits: bool,
     /// Of the transactions that it has, where it has a number of them.
     done: u64,
+    /// In the middle of a transaction: who drops the client now leaves a statement behind.
+    is_at_work: bool,
+}
+
+/// So many requests to end a statement are under way at once.
+static ENDED_AT_ONCE: Semaphore = Semaphore::const_new(32);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if !self.is_at_work {
+            return;
+        }
+        self.shared.left_at_work.store(true, Ordering::Relaxed);
+        if let (Some(leaving), Ok(runtime)) = (self.connection.leaving(), Handle::try_current()) {
+            runtime.spawn(async move {
+                let _turn = ENDED_AT_ONCE.acquire().await;
+                leaving.await;
+            });
+        }
+    }
 }
 
 /// Why a transaction did not come to its end.
@@ -79,6 +101,7 @@ impl Client {
             alarm,
             shared,
             done: 0,
+            is_at_work: false,
         })
     }
 
@@ -94,6 +117,9 @@ impl Client {
                 // The others of this thread want their turn.
                 tokio::task::yield_now().await;
                 now = Instant::now();
+            }
+            if shared.is_leaving.load(Ordering::Relaxed) {
+                return Ok(());
             }
             let filling = shared.plan.fills && now < window.measured_from;
             let due = match &shared.schedule {
@@ -118,7 +144,9 @@ impl Client {
             let under_way = &shared.under_way[self.place];
             self.done += u64::from(measured);
             under_way.begin(number, due, &window);
+            self.is_at_work = true;
             let (result, retries) = self.transact(&workload.scripts[number], measured).await;
+            self.is_at_work = false;
             under_way.end();
             now = Instant::now();
             let refusal = match result {

@@ -1,6 +1,7 @@
 //! The way from a client to its data: `direct` is one connection a client, `sqlite` the one connection that an application on a file has; the others
 //! are the data layer, with more and more of it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -180,6 +181,15 @@ impl Connection {
                 Ok(Answer::default())
             }
             Connection::Store { instance, open } => instance.execute(open, statement, variables).await,
+        }
+    }
+
+    /// What ends the statement that runs here, after the client has been dropped in the middle of it. The data layer does that by itself.
+    pub fn leaving(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        match self {
+            Connection::Direct(driver) => Some(Box::pin(driver.leaving())),
+            Connection::Reading(reading) => Some(Box::pin(reading.leaving())),
+            Connection::Sqlite { .. } | Connection::Store { .. } => None,
         }
     }
 

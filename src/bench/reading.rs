@@ -17,6 +17,11 @@ impl Reading {
         Reading { driver, in_transaction: false }
     }
 
+    /// Of a driver: what ends the statement that runs here.
+    pub fn leaving(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.driver.leaving()
+    }
+
     /// Runs a statement that nothing was to be said against when the script was read.
     pub async fn execute(&mut self, statement: &Statement, variables: &[Value], protocol: Protocol) -> Result<Answer, Refusal> {
         if let Some(control) = statement.control {

@@ -1,12 +1,13 @@
 //! One thread with its clients: a runtime of its own, connections pinned to it, nothing shared with other threads but the end.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures_util::stream::{self, StreamExt as _};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -49,6 +50,29 @@ pub struct Outcome {
     pub record: Record,
     /// When the window was over, and the last answer had come.
     pub ended: Instant,
+    /// Statements were under way that nobody waited for.
+    pub left_at_work: bool,
+}
+
+impl Outcome {
+    /// Of a worker that has done nothing.
+    fn nothing() -> Self {
+        Outcome { record: Record::default(), ended: Instant::now(), left_at_work: false }
+    }
+}
+
+/// How long clients in the middle of a transaction may take to end it, when a signal ends the run.
+const FINISHES_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long the server may take to hear that nobody waits for a statement any more.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Waits until what clients have left behind is ended: each is a task of this runtime. Stores have tasks that never end.
+async fn statements_end() {
+    let until = Instant::now() + ENDS_WITHIN;
+    while Handle::current().metrics().num_alive_tasks() > 0 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Runs clients until the window ends, their transactions are done, or `stop` says so. Blocks: it is a thread's whole life.
@@ -63,6 +87,9 @@ pub fn work(
     let working = plan.working.subscribe();
     let outcome = runtime.block_on(async {
         let outcome = run(plan, clients, ready, start, stop).await;
+        if outcome.as_ref().is_ok_and(|outcome| outcome.left_at_work) {
+            statements_end().await;
+        }
         // Others may be asking a store that lives here.
         drop(working);
         plan.working.closed().await;
@@ -93,11 +120,11 @@ async fn run(
                 Some(Err(error)) => {
                     // The receiver tells of the first such error and ends the others.
                     let _ = ready.send(Err(error)).await;
-                    return Ok(Outcome { record: Record::default(), ended: Instant::now() });
+                    return Ok(Outcome::nothing());
                 }
                 None => break,
             },
-            _ = stop.wait_for(|stop| *stop) => return Ok(Outcome { record: Record::default(), ended: Instant::now() }),
+            _ = stop.wait_for(|stop| *stop) => return Ok(Outcome::nothing()),
         }
     }
     drop(opening);
@@ -106,7 +133,7 @@ async fn run(
         window = start.wait_for(Option::is_some) => match window { Ok(window) => *window, Err(_) => None },
         _ = stop.wait_for(|stop| *stop) => None,
     };
-    let Some(window) = window else { return Ok(Outcome { record: Record::default(), ended: Instant::now() }) };
+    let Some(window) = window else { return Ok(Outcome::nothing()) };
 
     let statements = if plan.per_statement { plan.workload.statements } else { 0 };
     let record = Record::new(plan.workload.scripts.len(), statements);
@@ -119,12 +146,20 @@ async fn run(
             Mutex::new(Schedule::new(rate, start, Random::stream(plan.seed, !thread)))
         }),
         under_way: clients.clone().map(|_| UnderWay::default()).collect(),
+        is_leaving: AtomicBool::new(false),
+        left_at_work: AtomicBool::new(false),
     });
     let mut running = JoinSet::new();
     for (place, (client, connection)) in clients.zip(connections).enumerate() {
         running.spawn(Client::new(client, place, connection, alone, Arc::clone(&shared))?.run());
     }
     let ended = end_of(&shared, &mut running, &mut stop).await;
+    if *stop.borrow() {
+        shared.is_leaving.store(true, Ordering::Relaxed);
+        let all = async { while running.join_next().await.is_some() {} };
+        // Whoever has not ended by then is left in the middle.
+        let _ = tokio::time::timeout(FINISHES_WITHIN, all).await;
+    }
     running.abort_all();
     while running.join_next().await.is_some() {}
     let ended = ended?;
@@ -136,11 +171,12 @@ async fn run(
             shared.not_sent(&mut random, due, count, ended);
         }
     }
+    let left_at_work = *shared.left_at_work.get_mut();
     let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
     let over = window.end.map_or(ended, |end| end.min(ended));
     // Waiting for what never came is no part of the time in which the others had their answers.
     let ended = if window.end.is_some() { recorder.last_answer.map_or(over, |last| last.max(over)) } else { ended };
-    Ok(Outcome { record: recorder.end(over), ended })
+    Ok(Outcome { record: recorder.end(over), ended, left_at_work })
 }
 
 /// Waits for the clients; hands on the seconds meanwhile, so that progress sees them while a server is silent.
@@ -182,6 +218,10 @@ pub struct Shared {
     pub recorder: Mutex<Recorder>,
     pub schedule: Option<Mutex<Schedule>>,
     pub under_way: Vec<UnderWay>,
+    /// No client begins anything any more.
+    pub is_leaving: AtomicBool,
+    /// A client was dropped in the middle of a transaction.
+    pub left_at_work: AtomicBool,
 }
 
 impl Shared {

@@ -1,13 +1,14 @@
 //! One client of a load test: statements by each of the three ways to send one, parameters as text, errors by their code.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tokio_postgres::types::{Kind, ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use crate::postgres::connect::{connect_lean, settings};
-use crate::postgres::{Address, Argument, is_transient};
+use crate::postgres::{Address, Argument, cancel, is_transient};
 
 /// How statements are sent; pgbench's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ impl Refusal {
 
 /// A connection and what it has prepared.
 pub struct Driver {
-    client: Client,
+    client: Arc<Client>,
+    address: Arc<Address>,
     protocol: Protocol,
     prepared: Vec<Option<Statement>>,
     /// The type of a parameter that PostgreSQL is to find out.
@@ -87,7 +89,14 @@ impl Driver {
         if let Some(sql) = settings(address) {
             client.batch_execute(&sql).await.context("set up the session")?;
         }
-        Ok(Driver { client, protocol, prepared: Vec::new(), unspecified: Type::new(String::new(), 0, Kind::Simple, String::new()) })
+        let (client, address) = (Arc::new(client), Arc::new(address.clone()));
+        Ok(Driver {
+            client,
+            address,
+            protocol,
+            prepared: Vec::new(),
+            unspecified: Type::new(String::new(), 0, Kind::Simple, String::new()),
+        })
     }
 
     /// Runs one statement, by the extended protocol, and reads all of its answer; how many rows it returned or changed. `number` tells
@@ -160,6 +169,17 @@ impl Driver {
 
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Ends what runs here, whatever becomes of the driver: PostgreSQL does not see that a connection is closed before its statement has ended.
+    pub fn leaving(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (client, address) = (Arc::clone(&self.client), Arc::clone(&self.address));
+        async move {
+            if !client.is_closed() {
+                // A server that does not take it has nobody who waits for it any more.
+                let _ = cancel(&client, &address).await;
+            }
+        }
     }
 }
 

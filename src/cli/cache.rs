@@ -1,17 +1,17 @@
 //! `candlefish cache`: look into the caches of the registry's application, and make them forget.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value as Json, json};
 
 use crate::cli::Exit;
-use crate::cli::settings::{Settings, TargetArgs, say_target};
+use crate::cli::settings::{RedisUrl, Settings, say_target};
 use crate::model::{Failure, Query, QueryKind, Uuid};
 use crate::postgres::Argument;
 use crate::registry::queries;
 use crate::render::{Format, Table, Ui, csv};
-use crate::store::{Call, Explanation, Invalidation, Layers, Store, ToSql, Told};
+use crate::store::{Call, Explanation, Invalidation, Layers, REDIS_REFUSED, RedisFacts, Store, ToSql, Told};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,15 +21,17 @@ pub struct Args {
     task: Task,
 }
 
+/// Before the task or behind it.
 #[derive(Debug, clap::Args)]
 struct At {
-    #[command(flatten)]
-    target: TargetArgs,
+    /// PostgreSQL: postgresql://user@host:5432/database, or a list of key=value [default: DATABASE_URL, PG_HOST …, PGHOST …, candlefish.toml, the local stack]
+    #[arg(short = 'd', long, value_name = "URL", global = true)]
+    to: Option<String>,
     /// PgBouncer: postgresql://user@host:6432/database [default: POOLER_URL, candlefish.toml, the local stack's]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     pooler: Option<String>,
     /// Redis: redis://host:6379 [default: REDIS_URL, REDIS_HOST …, candlefish.toml, the local stack's]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     redis: Option<String>,
 }
 
@@ -62,7 +64,7 @@ struct Invalidate {
     #[command(subcommand)]
     whose: Option<Whose>,
     /// What is kept under this tag (repeatable)
-    #[arg(long, value_name = "TAG", value_parser = tag)]
+    #[arg(long, value_name = "TAG", value_parser = tag, global = true)]
     tag: Vec<String>,
     /// What is kept under every tag that matches: *, ?, [abc]
     #[arg(long, value_name = "GLOB", conflicts_with = "tag", value_parser = tag)]
@@ -92,21 +94,30 @@ enum Whose {
 /// How long Redis may take to be heard.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// One that refuses a question has that long to take another.
+const WHILE_REFUSED: Duration = Duration::from_millis(300);
+
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     if let Task::Explain { query: None, .. } = &args.task {
         return list(ui);
     }
-    let store = open(&args.at, settings, !matches!(args.task, Task::Explain { .. }), ui).await?;
+    if let Task::Invalidate(Invalidate { whose: None, tag, pattern: None }) = &args.task
+        && tag.is_empty()
+    {
+        let hint = "Name it: `user ID`, `service ID`, --tag TAG or --pattern GLOB.";
+        bail!(Failure::new("usage", "nothing is named that is to be forgotten").hint(hint));
+    }
+    let (store, redis) = open(&args.at, settings, !matches!(args.task, Task::Explain { .. }), ui).await?;
     match args.task {
-        Task::Explain { query, parameters, scope } => explain(&store, &query.unwrap_or_default(), &parameters, &scope, ui).await,
-        Task::Invalidate(what) => invalidate(&store, what, ui).await,
-        Task::Flush { yes } => flush(&store, yes, ui).await,
+        Task::Explain { query, parameters, scope } => explain(&store, &redis, &query.unwrap_or_default(), &parameters, &scope, ui).await,
+        Task::Invalidate(what) => invalidate(&store, &redis, what, ui).await,
+        Task::Flush { yes } => flush(&store, &redis, yes, ui).await,
     }
 }
 
 /// The way that the application goes, so that keys are the application's.
-async fn open(at: &At, settings: &Settings, changes: bool, ui: &Ui) -> Result<Store> {
-    let address = settings.address(at.target.to.as_deref(), ui)?;
+async fn open(at: &At, settings: &Settings, changes: bool, ui: &Ui) -> Result<(Store, RedisUrl)> {
+    let address = settings.address(at.to.as_deref(), ui)?;
     if changes {
         say_target(&address, ui);
     }
@@ -121,15 +132,32 @@ async fn open(at: &At, settings: &Settings, changes: bool, ui: &Ui) -> Result<St
     // A person waits, not a request.
     config.l2_deadline = Duration::from_millis(500);
     config.pool.min = 0;
-    Store::open(config).await.context("open the data layer")
+    Ok((Store::open(config).await.context("open the data layer")?, redis))
 }
 
-async fn hears(store: &Store) -> bool {
-    let until = Instant::now() + PATIENCE;
-    while !store.has_redis() && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+/// Whether Redis is heard; an error when it says that it lets nobody in.
+async fn hears(store: &Store, redis: &RedisUrl) -> Result<bool> {
+    let heard = async {
+        while !store.has_redis() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // A user who may not ask what Redis is may use it all the same.
+    let refused = async {
+        match RedisFacts::read(redis.secret()).await {
+            Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == REDIS_REFUSED) => {
+                tokio::time::sleep(WHILE_REFUSED).await;
+                error
+            }
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = heard => Ok(true),
+        error = refused => Err(error),
+        () = tokio::time::sleep(PATIENCE) => Ok(false),
     }
-    store.has_redis()
 }
 
 fn no_answer() -> Failure {
@@ -165,7 +193,7 @@ fn list(ui: &Ui) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
-async fn explain(store: &Store, name: &str, parameters: &[String], scope: &str, ui: &Ui) -> Result<Exit> {
+async fn explain(store: &Store, redis: &RedisUrl, name: &str, parameters: &[String], scope: &str, ui: &Ui) -> Result<Exit> {
     let Some(query) = queries::QUERIES.iter().find(|query| query.name == name) else {
         let names: Vec<&str> = queries::QUERIES.iter().map(|query| query.name).collect();
         bail!(Failure::new("no_query", format!("the registry has no query {name:?}")).hint(format!("It has {}.", names.join(", "))));
@@ -174,7 +202,7 @@ async fn explain(store: &Store, name: &str, parameters: &[String], scope: &str, 
         let message = format!("query {name:?} takes {} parameters, and {} are given", query.params.len(), parameters.len());
         bail!(Failure::new("usage", message).hint(format!("They are {:?}.", query.params)));
     }
-    if !hears(store).await {
+    if !hears(store, redis).await? {
         bail!(no_answer());
     }
     let declared = store.declare(*query)?;
@@ -228,18 +256,18 @@ fn show(explained: &Explanation, query: &Query, ui: &Ui) -> Result<()> {
     }
 }
 
-async fn invalidate(store: &Store, what: Invalidate, ui: &Ui) -> Result<Exit> {
+async fn invalidate(store: &Store, redis: &RedisUrl, what: Invalidate, ui: &Ui) -> Result<Exit> {
     let tags = match (what.whose, what.tag) {
         (Some(Whose::User { id }), more) => [queries::user_tags(id), more].concat(),
         (Some(Whose::Service { id }), more) => [queries::service_tags(id), more].concat(),
         (None, tags) => tags,
     };
     let names: Vec<&str> = tags.iter().map(String::as_str).collect();
-    let hears = hears(store).await;
+    let heard = hears(store, redis).await?;
     let told = match &what.pattern {
-        Some(_) if !hears => bail!(no_answer()),
+        Some(_) if !heard => bail!(no_answer()),
         Some(glob) => store.forget_glob(glob).await?,
-        None if hears => store.forget_tags(&names).await?,
+        None if heard => store.forget_tags(&names).await?,
         None => {
             // Redis is down: the database takes it, and every instance reads it there within two seconds.
             let invalidation = store.invalidate(&names).await?;
@@ -281,13 +309,13 @@ fn heard_by<N: std::fmt::Display + Default + PartialEq>(instances: N, acknowledg
     }
 }
 
-async fn flush(store: &Store, yes: bool, ui: &Ui) -> Result<Exit> {
-    if !hears(store).await {
+async fn flush(store: &Store, redis: &RedisUrl, yes: bool, ui: &Ui) -> Result<Exit> {
+    if !hears(store, redis).await? {
         bail!(no_answer());
     }
     let count = store.count_kept().await?;
     ui.say(&format!("{count} kept answers in Redis"));
-    if !yes && !ui.ask("Remove them, and what every live instance has in memory?")? {
+    if !yes && !ui.ask("Remove them, and what every live instance has in memory?").await? {
         bail!(Failure::new("not_confirmed", "nothing was removed").hint("Without a question: candlefish cache flush --yes"));
     }
     let (removed, told) = store.flush().await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::cli::Exit;
 use crate::migrate::{self, Job, MigrateReport, Purpose};
@@ -85,11 +85,7 @@ async fn agree(deletes: &Deletes, ui: &Ui) -> Result<()> {
     let deleted: u64 = deletes.values().sum();
     let rows = if deleted == 1 { "1 row".to_string() } else { format!("{deleted} rows") };
     let tables: Vec<&str> = deletes.keys().map(String::as_str).collect();
-    // In a thread of its own, which nobody waits for when a signal comes instead of an answer.
-    let (answer, answered) = tokio::sync::oneshot::channel();
-    let (asker, question) = (ui.clone(), format!("Delete {rows} of the target that the source does not have?"));
-    std::thread::spawn(move || answer.send(asker.ask(&question)));
-    if answered.await.context("ask")?? {
+    if ui.ask(&format!("Delete {rows} of the target that the source does not have?")).await? {
         return Ok(());
     }
     bail!(

@@ -5,11 +5,13 @@
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::model::{Failure, masked, sentence};
 use crate::render::outlet::{Outlets, Stream, write_until_told};
@@ -202,14 +204,22 @@ impl Ui {
         }
     }
 
-    /// Asks on a terminal; where there is none, nobody agrees.
-    pub fn ask(&self, question: &str) -> Result<bool> {
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    /// Asks on a terminal; where there is none, nobody agrees. It never stands in a reading, where no signal would be heard: who waits for the answer may
+    /// be dropped instead.
+    pub async fn ask(&self, question: &str) -> Result<bool> {
+        const LOOKS_EVERY: Duration = Duration::from_millis(50);
+        let stdin = io::stdin();
+        if !(stdin.is_terminal() && io::stderr().is_terminal()) {
             return Ok(false);
         }
         eprint!("{question} [y/N] ");
+        // A terminal has something to read when a line is whole.
+        while matches!(poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0) | Err(Errno::INTR))
+        {
+            tokio::time::sleep(LOOKS_EVERY).await;
+        }
         let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
+        stdin.read_line(&mut answer)?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
@@ -239,14 +249,7 @@ impl Ui {
                 "schema_version": 1,
                 "candlefish_version": env!("CARGO_PKG_VERSION"),
                 "started_at": self.started_at,
-                "error": {
-                    "code": failure.map_or("failed", |failure| failure.code),
-                    "message": message,
-                    "hint": hint,
-                    "sqlstate": failure.and_then(|failure| failure.sqlstate.clone()),
-                    "target_changed": failure.is_some_and(|failure| failure.target_changed),
-                    "resumable": failure.is_some_and(|failure| failure.resumable),
-                }
+                "error": Ui::error_document(error),
             });
             // The exit code says the rest when even this cannot be written.
             let _ = self.print_json(&document);
@@ -273,6 +276,19 @@ impl Ui {
 
     fn put_event(&self, event: serde_json::Value) {
         let _ = write_until_told(Stream::Err, &format!("{event}\n"));
+    }
+
+    /// What a program is told of an error.
+    pub fn error_document(error: &anyhow::Error) -> Value {
+        let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+        json!({
+            "code": failure.map_or("failed", |failure| failure.code),
+            "message": masked(&sentence(error)),
+            "hint": failure.and_then(|failure| failure.hint.as_deref().map(masked)),
+            "sqlstate": failure.and_then(|failure| failure.sqlstate.clone()),
+            "target_changed": failure.is_some_and(|failure| failure.target_changed),
+            "resumable": failure.is_some_and(|failure| failure.resumable),
+        })
     }
 
     /// A line to stderr, behind a mark of ours.

@@ -98,6 +98,13 @@ fn an_operator_sees_what_is_kept_and_makes_it_go() {
         case.run(&format!("cache {at} invalidate --pattern service:[0-9]")).exit(0).stdout_has("tags like service:[0-9]: 2");
         assert_eq!((name(1).await, name(2).await), ("b1".to_string(), "b2".to_string()));
         case.run(&format!("cache {at} invalidate")).exit(2);
+        // Flags stand where one looks for them: behind the task too.
+        case.run(&format!("cache invalidate {at}")).exit(2).stderr_has("nothing is named that is to be forgotten");
+        let both = case.run(&format!("cache invalidate user {USER} --tag service:2 {at} --json")).exit(0).json();
+        assert!(both["invalidated"]["tags"].as_array().unwrap().contains(&json!("service:2")), "{both:#}");
+        case.run(&format!("cache explain service 1 {at}")).exit(0);
+        let wrong = format!("redis://:wrong@127.0.0.1:{}", addresses().redis_port);
+        case.run(&format!("cache flush --yes --to {{url}} --redis {wrong}")).exit(2).stderr_has("Redis refuses the user or the password");
         case.run(&format!("cache {at} invalidate user seven")).exit(2);
 
         change("c");

@@ -338,8 +338,12 @@ impl Claim {
         let shorts = SHORT.iter().map(|(short, _)| *short);
         let near = known.iter().copied().chain(shorts).map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
         let question = near.filter(|(distance, _)| *distance <= 2).map_or(String::new(), |(_, near)| format!("; did you mean {near}?"));
-        Failure::new("bad_assertion", format!("assertion {:?}: the report has no {name}{question}", self.text))
-            .hint(format!("It has {}.", known.join(", ")))
+        Failure::new("bad_assertion", format!("assertion {:?}: the report has no {name}{question}", self.text)).hint(
+            match known.as_slice() {
+                [] => "It is a list whose items have no names, or nothing yet: `candlefish bench --json` shows it.".to_string(),
+                known => format!("It has {}.", known.join(", ")),
+            },
+        )
     }
 
     fn holds(&self, actual: f64) -> bool {

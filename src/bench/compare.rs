@@ -90,6 +90,11 @@ pub fn compare(a: &BenchReport, b: &BenchReport, max_regress: f64, paired: bool)
             );
             return Err(failure.hint("Compare with that version or a later one."));
         }
+        let is_negative = |layer: &LayerReport| layer.tps < 0.0 || layer.seconds < 0.0;
+        if report.schema_version == 0 || report.layers.iter().any(is_negative) {
+            let failure = Failure::new("not_a_result", "no `bench --save` writes schema version 0, or a speed or a time below 0");
+            return Err(failure.hint("Write a result anew: candlefish bench --repeat 7 --save FILE.json"));
+        }
     }
     let mut layers: Vec<&str> = Vec::new();
     for layer in &a.layers {
@@ -324,6 +329,17 @@ mod tests {
 
     fn verdict((a, b): (Vec<[f64; 4]>, Vec<[f64; 4]>), slowdown: f64, paired: bool) -> Verdict {
         compare(&report(&a, 1.0), &report(&b, slowdown), 0.0, paired).unwrap().verdict
+    }
+
+    #[test]
+    fn what_no_run_can_have_written_is_refused() {
+        let good = report(&[[100.0, 1.0, 2.0, 3.0]], 1.0);
+        assert!(compare(&good, &good, 0.0, false).is_ok());
+        for spoil in [|report: &mut BenchReport| report.schema_version = 0, |report: &mut BenchReport| report.layers[0].tps = -1.0] {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            assert_eq!(compare(&good, &bad, 0.0, false).err().map(|failure| failure.code), Some("not_a_result"));
+        }
     }
 
     #[test]

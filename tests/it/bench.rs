@@ -113,6 +113,12 @@ fn what_is_wrong_with_a_script_is_said_with_its_place() {
         ("table.sql", "SELECT * FROM no_such_table;\n"),
     ];
     let case = case("bad scripts", &database, &scripts);
+    fs::write(case.dir().join("latin1.sql"), b"SELECT 1;\nSELECT 'caf\xe9';\n").unwrap();
+    case.run("bench --to {url} -f {dir}/latin1.sql").exit(2).stderr_has("latin1.sql:2:12: this is not UTF-8");
+    case.run("bench --to {url} -f /dev/zero").exit(2).stderr_has("/dev/zero is longer than a script may be");
+    for weight in ["-1", "1.5"] {
+        case.run(&format!("bench -f {{dir}}/zero.sql@{weight}")).exit(2).stderr_has("a weight is a whole number");
+    }
     // Deeper than a thread's stack.
     for (text, said) in [
         (format!("{}1{}", "(".repeat(500), ")".repeat(500)), "deep.sql:1:109: the expression is nested more than 100 deep"),
@@ -329,6 +335,8 @@ fn a_missed_assertion_is_exit_1_with_its_value() {
     let unknown = run(&["l1_hit_ratio>95%"]).exit(1).json();
     assert_eq!(unknown["assertions"][0]["actual"], serde_json::Value::Null);
     run(&["p59<50ms"]).exit(2).stderr_has("did you mean p50");
+    let said = run(&["series.0.tps>1"]).exit(2).stderr;
+    assert!(!said.contains("It has ."), "{said}");
 }
 
 #[test]

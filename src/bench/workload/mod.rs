@@ -2,10 +2,11 @@
 
 mod registry;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::bench::script::{self, Command, Names, Random, Script, Slot, Statement, Value};
 use crate::model::{Failure, ParamType, Query};
@@ -49,6 +50,9 @@ impl Choice {
                 // The registry's own weights are of ten thousand, and all of them add up.
                 let weight = weight.parse().ok().filter(|weight| *weight <= MOST_WEIGHT);
                 (name, weight.ok_or_else(|| format!("a weight is a whole number up to {MOST_WEIGHT}"))?)
+            }
+            Some((_, weight)) if weight.parse::<f64>().is_ok() && !Path::new(text).exists() => {
+                return Err(format!("a weight is a whole number up to {MOST_WEIGHT}, and {weight} is none"));
             }
             _ => (text, 1),
         };
@@ -197,11 +201,24 @@ impl Workload {
     }
 }
 
+/// A script is no dump; what never ends would fill the memory.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
 fn read_file(path: &Path) -> Result<String> {
-    let text = std::fs::read(path).map_err(|error| {
+    let mut text = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text));
+    read.map_err(|error| {
         Failure::new("script_not_read", format!("the script {} cannot be read: {error}", path.display())).hint("Check the path.")
     })?;
-    String::from_utf8(text).with_context(|| format!("the script {} is not UTF-8", path.display()))
+    if text.len() as u64 > LONGEST {
+        let failure = Failure::new("script_too_long", format!("{} is longer than a script may be, 16 MB", path.display()));
+        bail!(failure.hint("Name a script in pgbench's language; a table is filled by COPY or `candlefish migrate`."));
+    }
+    String::from_utf8(text).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..at]);
+        script::Fault::new(at, "this is not UTF-8").at(&path.display().to_string(), &before).hint("Save the script as UTF-8.").into()
+    })
 }
 
 #[cfg(test)]

@@ -31,8 +31,15 @@ pub struct SettingsFile {
 impl SettingsFile {
     /// Reads the file; `required` when the person named it.
     pub fn read(path: &Path, required: bool) -> Result<Self> {
-        match fs::read_to_string(path) {
-            Ok(text) => SettingsFile::parse(&text, path),
+        match fs::read(path) {
+            Ok(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => SettingsFile::parse(text, path),
+                Err(error) => {
+                    let (line, column) = position(&String::from_utf8_lossy(&bytes[..error.valid_up_to()]), error.valid_up_to());
+                    let message = format!("{}, line {line}, column {column}: this is not UTF-8", path.display());
+                    bail!(Failure::new("bad_settings_file", message).hint("Save the file as UTF-8."))
+                }
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(SettingsFile::default()),
             Err(error) => {
                 let message = format!("the settings file {} cannot be read: {error}", path.display());
@@ -159,6 +166,15 @@ mod tests {
         let (message, _) = refused("target = 'postgresql://u:hunter2@db\n");
         assert!(message.starts_with("candlefish.toml, line 1, column ") && !message.contains("hunter2"), "{message}");
         assert_eq!(refused("target = 5").0, "candlefish.toml, line 1, column 10: \"target\" must be a text in quotes");
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_placed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        fs::write(&path, b"redis = 'redis://cache'\n# caf\xe9\n").unwrap();
+        let error = SettingsFile::read(&path, true).err().unwrap().to_string();
+        assert!(error.ends_with("line 2, column 6: this is not UTF-8"), "{error}");
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub struct Job {
     pub defines: Vec<(String, String)>,
     /// False where a script file may only read.
     pub may_write: bool,
+    /// `bench init` has filled the workloads' tables.
+    pub is_filled: bool,
     /// Where the SQLite copy is made.
     pub scratch: PathBuf,
     /// The file that is copied; else one is made with the same data.
@@ -243,34 +245,46 @@ pub fn check_claims(job: &Job, claims: &[Claim]) -> Result<()> {
     Ok(claims.iter().try_for_each(|claim| claim.check(&job.layers, &operations))?)
 }
 
-fn check(job: &Job, workload: &Workload) -> Result<()> {
-    if job.layers.contains(&Layer::Sqlite) {
+/// Why this layer cannot run the job.
+fn objection(job: &Job, layer: Layer) -> Option<Failure> {
+    if layer == Layer::Sqlite {
         let known = |choice: &Choice| matches!(choice.name().as_str(), "registry" | "registry-read") || !choice.is_built_in();
         if !job.workload.iter().all(known) {
             let failure =
                 Failure::new("no_sqlite_workload", "layer sqlite runs the workloads registry and registry-read, and script files");
-            bail!(failure.hint("Choose another workload, or another layer."));
+            return Some(failure.hint("Choose another workload, or another layer."));
         }
+        return (job.source.is_none() && !job.is_filled).then(|| not_filled(&job.address));
     }
-    if job.layers.iter().any(|layer| layer.of_store().is_some()) {
-        if job.protocol == Protocol::Simple {
-            let failure = Failure::new("no_simple_protocol", "the data layer sends values beside a statement, and -M simple within it");
-            bail!(failure.hint("Leave -M simple out, or choose --layer direct."));
-        }
-        if job.only_reads() && job.layers.iter().any(|layer| layer.caches()) {
-            let name = job.address.database();
-            let message = format!(
-                "the layers that keep answers make a table of their own, and nothing says that database {name:?} may be written to"
-            );
-            bail!(
-                Failure::new("writes_not_allowed", message)
-                    .hint(format!("If it may: --allow-writes {name}. Else: --layer pooled or direct."))
-            );
-        }
-        if job.layers.contains(&Layer::L2) && job.store.redis.is_none() {
-            let failure = Failure::new("no_redis", "layer l2 is Redis, and no Redis is named");
-            bail!(failure.hint("Name one with --redis or REDIS_URL, or choose --layer cached, which goes without."));
-        }
+    layer.of_store()?;
+    if job.protocol == Protocol::Simple {
+        let failure = Failure::new("no_simple_protocol", "the data layer sends values beside a statement, and -M simple within it");
+        return Some(failure.hint("Leave -M simple out, or choose --layer direct."));
+    }
+    if job.only_reads() && layer.caches() {
+        let name = job.address.database();
+        let message =
+            format!("the layers that keep answers make a table of their own, and nothing says that database {name:?} may be written to");
+        let hint = format!("If it may: --allow-writes {name}. Else: --layer pooled or direct.");
+        return Some(Failure::new("writes_not_allowed", message).hint(hint));
+    }
+    if layer == Layer::L2 && job.store.redis.is_none() {
+        let failure = Failure::new("no_redis", "layer l2 is Redis, and no Redis is named");
+        return Some(failure.hint("Name one with --redis or REDIS_URL, or choose --layer cached, which goes without."));
+    }
+    None
+}
+
+/// Of all layers, those that can run the job; why the others cannot.
+pub fn leave_out(job: &mut Job) -> Vec<(Layer, Failure)> {
+    let left_out: Vec<(Layer, Failure)> = job.layers.iter().filter_map(|layer| Some((*layer, objection(job, *layer)?))).collect();
+    job.layers.retain(|layer| left_out.iter().all(|(other, _)| other != layer));
+    left_out
+}
+
+fn check(job: &Job, workload: &Workload) -> Result<()> {
+    if let Some(failure) = job.layers.iter().find_map(|layer| objection(job, *layer)) {
+        bail!(failure);
     }
     if job.only_reads()
         && let Some((place, why)) =

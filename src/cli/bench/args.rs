@@ -120,7 +120,7 @@ pub struct RunArgs {
     /// Redis, for the layers l2 and cached
     #[arg(long, value_name = "URL")]
     pub(super) redis: Option<String>,
-    /// The way to the data: sqlite is a file's one connection for all, direct one connection a client, pooled the pool, l2 Redis before it, cached memory before both, all each in turn [default: cached; direct for scripts where the database may only be read, or with -M simple: there the data layer cannot run them]
+    /// The way to the data: sqlite is a file's one connection for all, direct one connection a client, pooled the pool, l2 Redis before it, cached memory before both, all each in turn that can run the workload [default: cached; direct for scripts where the database may only be read, or with -M simple: there the data layer cannot run them]
     #[arg(long, value_name = "LAYER", value_parser = layers)]
     pub(super) layer: Option<Layers>,
     /// Instances of the data layer, each with its own pool and memory; the clients are divided among them
@@ -195,15 +195,19 @@ pub struct RunArgs {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Layers(pub(super) Vec<Layer>);
+pub(super) enum Layers {
+    One(Layer),
+    /// As many as can run the workload.
+    All,
+}
 
 fn layers(text: &str) -> Result<Layers, String> {
     if text == "all" {
-        return Ok(Layers(Layer::ALL.to_vec()));
+        return Ok(Layers::All);
     }
     let names: Vec<&str> = Layer::ALL.iter().map(|layer| layer.as_str()).collect();
     let layer = Layer::ALL.into_iter().find(|layer| layer.as_str() == text);
-    layer.map(|layer| Layers(vec![layer])).ok_or_else(|| format!("the layers are {} and all", names.join(", ")))
+    layer.map(Layers::One).ok_or_else(|| format!("the layers are {} and all", names.join(", ")))
 }
 
 impl ValueEnum for Protocol {

@@ -311,7 +311,8 @@ async fn job(
     }
     let may_write = on_stack || filled.is_some() || args.allow_writes.as_deref() == Some(address.database());
     let layers = match &args.layer {
-        Some(Layers(layers)) => layers.clone(),
+        Some(Layers::One(layer)) => vec![*layer],
+        Some(Layers::All) => Layer::ALL.to_vec(),
         None => {
             let (layer, why) = bench::default_layer(&workload, may_write, args.protocol);
             if let Some(why) = why {
@@ -322,8 +323,9 @@ async fn job(
     };
     let store = store(args, settings, &address, &layers, ui)?;
     let shown = Arc::clone(progress);
-    Ok(Job {
+    let mut job = Job {
         may_write,
+        is_filled: filled.is_some(),
         address,
         store,
         instances: args.instances.min(args.clients) as usize,
@@ -345,7 +347,13 @@ async fn job(
         source: args.source.clone(),
         ticks: Arc::new(move |tick| shown.show(&tick)),
         stop,
-    })
+    };
+    if matches!(args.layer, Some(Layers::All)) {
+        for (layer, why) in bench::leave_out(&mut job) {
+            ui.warn(&format!("layer {} is left out: {}", layer.as_str(), why.message));
+        }
+    }
+    Ok(job)
 }
 
 /// How instances are opened; servers that no chosen layer needs are not looked for.

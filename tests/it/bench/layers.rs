@@ -353,3 +353,27 @@ fn what_a_script_keeps_comes_through_the_pool_and_a_read_only_run_writes_nothing
     }
     assert_eq!(database.value("SELECT count(*) FROM t"), "0");
 }
+
+#[test]
+fn all_layers_are_those_that_can_run_the_workload() {
+    let database = Database::fresh();
+    let case = case("those that can", &database, &[("one.sql", "SELECT 1;\n")]);
+    let ran = |words: &str, wanted: &[&str], said: &[&str]| {
+        let output = case.run(&format!("bench --to {{url}} --layer all -c 2 -t 5 --warmup 0 --json {words}")).exit(0);
+        let layers = output.json()["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|layer| layer["layer"].as_str().unwrap().to_string())
+            .collect::<Vec<_>>();
+        assert_eq!(layers, wanted, "{}", output.stderr);
+        said.iter().for_each(|said| assert!(output.stderr.contains(said), "{said}: {}", output.stderr));
+    };
+    // Nothing says that the database may be written to, and there is nothing to copy.
+    ran("-f {dir}/one.sql", &["direct", "pooled"], &["layer sqlite is left out", "layer l2 is left out", "layer cached is left out"]);
+    case.run("bench init --to {url}").exit(0);
+    ran("-S", &["direct", "pooled", "cached"], &["layer sqlite is left out: layer sqlite runs", "layer l2 is left out: layer l2 is Redis"]);
+    ran("-S --redis {redis}", &["direct", "pooled", "l2", "cached"], &["layer sqlite is left out"]);
+    ran("-S -M simple", &["direct"], &["layer pooled is left out"]);
+    case.run("bench --to {url} --layer l2 -S -t 1").exit(2).stderr_has("no Redis is named");
+}

@@ -14,6 +14,7 @@ mod fill;
 mod find_max;
 mod improvement;
 mod instances;
+mod kept;
 mod layer;
 mod open_transaction;
 mod reading;
@@ -39,9 +40,10 @@ use tokio::sync::watch;
 
 pub use assertion::{Claim, parse as parse_claims};
 pub use compare::{Comparison, FEWEST_RUNS, MetricComparison, Verdict, compare};
-pub use fill::{Cleaned, NAME, SCHEMA, clean, filled_scale, init, not_filled};
+pub use fill::{Cleaned, Filling, NAME, SCHEMA, clean, filled_scale, init, not_filled};
 pub use find_max::{FindMax, Step, find_max};
 pub use improvement::Improvement;
+pub use kept::{KeysRemoval, clean_redis, namespace};
 pub use layer::Layer;
 pub use recorder::{Second, Series};
 pub use report::{

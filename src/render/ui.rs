@@ -274,7 +274,7 @@ impl Ui {
         }
     }
 
-    fn put_event(&self, event: serde_json::Value) {
+    fn put_event(&self, event: Value) {
         let _ = write_until_told(Stream::Err, &format!("{event}\n"));
     }
 

@@ -8,7 +8,7 @@ thread_local! {
 }
 
 /// 64 bits that no other call, thread or process is likely to get; never 0.
-pub(super) fn token() -> u64 {
+pub fn token() -> u64 {
     // A fresh state is keyed by the operating system's own chance.
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(STATE.with(next));

@@ -100,12 +100,18 @@ impl Fleet {
 
 /// Removes every key of a namespace that nobody uses any more; how many there were.
 pub async fn clear_namespace(place: &FleetPlace) -> Result<u64> {
-    let mut connection = connect(&place.url).await?;
+    clear_namespaces(&place.url, &format!("{}:", place.namespace), |_| true).await
+}
+
+/// The same of every key that begins so and that is meant.
+pub async fn clear_namespaces(url: &str, start: &str, is_meant: impl Fn(&[u8]) -> bool) -> Result<u64> {
+    let mut connection = connect(url).await?;
     let (mut cursor, mut gone) = (0_u64, 0);
     loop {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(format!("{}:*", escape_glob(&place.namespace))).arg("COUNT").arg(1000);
-        let (next, keys): (u64, Vec<Vec<u8>>) = within(scan.query_async(&mut connection)).await.context("look through Redis")?;
+        scan.arg(cursor).arg("MATCH").arg(format!("{}*", escape_glob(start))).arg("COUNT").arg(1000);
+        let (next, mut keys): (u64, Vec<Vec<u8>>) = within(scan.query_async(&mut connection)).await.context("look through Redis")?;
+        keys.retain(|key| is_meant(key));
         if !keys.is_empty() {
             let mut unlink = redis::cmd("UNLINK");
             unlink.arg(&keys);

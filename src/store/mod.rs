@@ -107,13 +107,14 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+pub use chance::token as random_token;
 #[cfg(debug_assertions)]
 pub use config::Sabotage;
 pub use config::{Announce, Layers, PoolConfig, StoreConfig};
 pub use declared::Declared;
 pub use error::StoreError;
 pub use fetch::{Call, Fetched, Source};
-pub use fleet::{Fleet, FleetPlace, Instance, InstanceQuery, REDIS_REFUSED, RedisFacts, clear_namespace};
+pub use fleet::{Fleet, FleetPlace, Instance, InstanceQuery, REDIS_REFUSED, RedisFacts, clear_namespace, clear_namespaces};
 pub use forget::{Told, escape_glob};
 pub use metrics::{Buckets, CallStatus, Latency, LayerStatus, MissesByCause, QueryStatus};
 pub use outbox_table::{OutboxRemoval, make_outbox, remove_outbox};

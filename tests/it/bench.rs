@@ -2,7 +2,11 @@
 
 mod find_max;
 mod layers;
+mod leaving;
+mod questions;
 mod reading;
+mod results;
+mod tables;
 mod unanswered;
 
 use std::fs;
@@ -230,36 +234,6 @@ fn what_cannot_be_is_refused_before_anything_is_run() {
 }
 
 #[test]
-fn a_result_replaces_an_earlier_one_and_nothing_else() {
-    let database = Database::fresh();
-    let others = [("one.sql", "SELECT 1;\n"), ("notes.txt", "mine\n"), ("other.json", "{\"layers\": []}\n"), ("index.html", "<!DOCTYPE html>\n")];
-    let case = case("overwriting", &database, &others);
-    rusqlite::Connection::open(case.dir().join("src.db")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-    let run = |words: &str| case.run(&format!("bench --to {{url}} --layer direct -f {{dir}}/one.sql -t 1 -c 1 --warmup 0 {words}"));
-    let refused = |words: &str, said: &str| {
-        let output = run(words).exit(2).stderr_has(said).stderr_has("move this one away");
-        assert!(!output.stderr.contains("warming up"), "{}", output.stderr);
-    };
-    refused("--save {dir}/one.sql", "one.sql is what the run reads");
-    refused("--source {dir}/src.db --save {dir}/src.db", "src.db is what the run reads");
-    refused("--html {dir}/./one.sql", "one.sql is what the run reads");
-    refused("--save {dir}/src.db", "is not what `bench --save` writes");
-    for file in ["notes.txt", "other.json", "index.html"] {
-        refused(&format!("--save {{dir}}/{file}"), "is not what `bench --save` writes");
-        refused(&format!("--html {{dir}}/{file}"), "is not what `bench --html` writes");
-    }
-    for (file, text) in others {
-        assert_eq!(fs::read_to_string(case.dir().join(file)).unwrap(), text);
-    }
-    run("--save {dir}/a --html {dir}/./a").exit(2).stderr_has("name the same file");
-    for _ in 0..2 {
-        run("--save {dir}/a.json --html {dir}/a.html").exit(0);
-    }
-    refused("--save {dir}/a.html", "is not what `bench --save` writes");
-    refused("--html {dir}/a.json", "is not what `bench --html` writes");
-}
-
-#[test]
 fn errors_are_counted_by_their_code_and_the_rest_goes_on() {
     let database = Database::fresh();
     database.execute("CREATE TABLE t (a int PRIMARY KEY)");
@@ -275,6 +249,15 @@ fn errors_are_counted_by_their_code_and_the_rest_goes_on() {
     let layer = &report["layers"][0];
     assert_eq!((&layer["transactions"], &layer["errors"], &layer["error_rate"]), (&5.into(), &35.into(), &0.875.into()), "{layer:#}");
     assert_eq!(layer["errors_by_code"][0]["code"], "23505");
+    // What a server says moves no cursor.
+    fs::write(case.dir().join("raise.sql"), "DO $$ BEGIN RAISE 'red \x1b[31m'; END $$;\n").unwrap();
+    fs::write(case.dir().join("one.sql"), "SELECT 1;\n").unwrap();
+    let line = format!(
+        "bench --to {{url}} -f {{dir}}/raise.sql -f {{dir}}/one.sql --layer direct -c 1 -t 9 --warmup 0 --allow-writes {}",
+        database.name
+    );
+    let output = case.run(&line);
+    assert!(output.stdout.contains("red ") && !output.stdout.contains('\x1b'), "{}", output.stdout);
 }
 
 #[test]
@@ -583,6 +566,8 @@ fn a_result_is_shown_where_it_cannot_be_kept_and_a_pipe_is_read_once() {
     let database = Database::fresh();
     let case = case("a full disk", &database, &[]).input("SELECT 1;\n");
     let output = case.run("bench --to {url} --layer direct -f /dev/stdin -t 2 -c 1 --warmup 0 --save /dev/full --json").exit(2);
-    assert_eq!(output.stderr_has("save the result").json()["layers"][0]["transactions"], 2);
+    let document = output.stderr_has("error: save the result").json();
+    assert_eq!(document["layers"][0]["transactions"], 2);
+    assert!(document["error"]["message"].as_str().unwrap().contains("/dev/full"), "{document:#}");
     case.run("bench find-max p95<1us --to {url} --layer direct -f /dev/stdin --start 3 -T 1 --warmup 0 -c 1").exit(1);
 }

@@ -29,7 +29,7 @@ Examples:
 pub(super) enum Task {
     /// Fill the built-in workloads' tables, in the schema candlefish_bench
     Init(InitArgs),
-    /// Drop the schema candlefish_bench, and the data layer's outbox where a run has made it and nobody else uses it
+    /// Drop the schema candlefish_bench, the data layer's outbox where a run has made it and nobody else uses it, and what runs that were killed have left in Redis
     Clean(CleanArgs),
     /// Two saved results, or two ways of running side by side: better, worse (exit 1), or not to be told from noise
     #[command(after_help = COMPARED)]
@@ -105,6 +105,9 @@ pub(super) struct InitArgs {
 pub(super) struct CleanArgs {
     #[command(flatten)]
     pub(super) target: TargetArgs,
+    /// Redis, where runs that were killed have left what they kept
+    #[arg(long, value_name = "URL")]
+    pub(super) redis: Option<String>,
     /// Do not ask
     #[arg(long)]
     pub(super) yes: bool,

@@ -2,6 +2,7 @@
 
 mod args;
 mod result_file;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,56 +14,27 @@ use clap::Parser as _;
 use tokio::sync::watch;
 
 pub use args::Args;
-use args::{CleanArgs, CompareArgs, FindMaxArgs, InitArgs, Interleaved, Layers, RunArgs, Task};
+use args::{CompareArgs, FindMaxArgs, Interleaved, Layers, RunArgs, Task};
 use result_file::{Kind, ResultFile};
 
-use crate::bench::{self, BenchReport, Choice, Comparison, Job, Layer, Length, Verdict};
-use crate::cli::settings::{Settings, say_target};
+use crate::bench::{self, BenchReport, Choice, Comparison, Filling, Job, Layer, Length, Verdict};
+use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
-use crate::cli::{Exit, signals, stack};
+use crate::cli::{Exit, signals};
 use crate::model::{Failure, sentence};
 use crate::postgres::Address;
 use crate::render::{self, BenchProgress, Ui};
-use crate::store::{Announce, OutboxRemoval, StoreConfig};
+use crate::store::{Announce, StoreConfig};
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     match args.task {
         None => load(&args.run, settings, ui).await,
-        Some(Task::Init(args)) => signals::or_stopped(init(&args, settings, ui)).await,
-        Some(Task::Clean(args)) => signals::or_stopped(clean(&args, settings, ui)).await,
+        Some(Task::Init(args)) => signals::or_stopped(tables::init(&args, settings, ui)).await,
+        Some(Task::Clean(args)) => signals::or_stopped(tables::clean(&args, settings, ui)).await,
         Some(Task::Compare(args)) if args.interleave.is_empty() => compare_files(&args, ui),
         Some(Task::Compare(args)) => interleave(&args, settings, ui).await,
         Some(Task::FindMax(args)) => find_max(&args, settings, ui).await,
     }
-}
-
-async fn init(args: &InitArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
-    let address = settings.address(args.target.to.as_deref(), ui)?;
-    say_target(&address, ui);
-    fill(&address, args.scale, ui).await?;
-    Ok(Exit::Good)
-}
-
-async fn fill(address: &Address, scale: u32, ui: &Ui) -> Result<()> {
-    ui.say(&format!("filling schema {} at scale {scale}", bench::SCHEMA));
-    bench::init(address, scale, address.origin == "the local stack").await.context("bench init")
-}
-
-async fn clean(args: &CleanArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
-    let address = settings.address(args.target.to.as_deref(), ui)?;
-    say_target(&address, ui);
-    if !args.yes && !stack::agreed(&format!("Drop schema {}, and the outbox that runs have made, in {}?", bench::SCHEMA, address.shown()))?
-    {
-        bail!(Failure::new("not_confirmed", "nothing was dropped").hint("Without a question: candlefish bench clean --yes"));
-    }
-    let cleaned = bench::clean(&address).await.context("bench clean")?;
-    ui.say(if cleaned.schema { "dropped" } else { "there was nothing that bench init made" });
-    match cleaned.outbox {
-        OutboxRemoval::NotThere => {}
-        OutboxRemoval::Removed => ui.say("dropped: the data layer's outbox in schema candlefish, which a run had made"),
-        OutboxRemoval::Left(why) => ui.say(&format!("left: the data layer's outbox in schema candlefish: {why}")),
-    }
-    Ok(Exit::Good)
 }
 
 async fn load(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
@@ -87,15 +59,14 @@ async fn load(args: &RunArgs, settings: &Settings, ui: &Ui) -> Result<Exit> {
         (Some(report), signal) => (report, signal),
         (None, signal) => return Ok(signal.map_or(Exit::Good, Exit::Signal)),
     };
-    // A run is not lost with a disk that is full: what it came to is shown first.
-    render::bench(ui, &report)?;
     let text = serde_json::to_string_pretty(&report)? + "\n";
     let saved = save.map_or(Ok(()), |file| file.write(&text).context("save the result"));
     let shown = page.map_or(Ok(()), |file| file.write(&render::bench_html(&report)?).context("save the page"));
-    let unwritten: Vec<String> = [saved, shown].into_iter().filter_map(Result::err).map(|error| sentence(&error)).collect();
+    let unwritten: Vec<anyhow::Error> = [saved, shown].into_iter().filter_map(Result::err).collect();
+    // A run is not lost with a disk that is full: what it came to is shown all the same, and why it is not kept stands in the one document.
+    render::bench(ui, &report, unwritten.first())?;
     if !unwritten.is_empty() {
-        // The result's own JSON is the one document on stdout.
-        unwritten.iter().for_each(|why| ui.warn(why));
+        unwritten.iter().for_each(|error| ui.error(&sentence(error)));
         return Ok(Exit::Code(2));
     }
     let passed = report.assertions.iter().all(|assertion| assertion.passed != Some(false))
@@ -297,8 +268,8 @@ async fn job(
     let filled = match filled {
         None if built_in && on_stack => {
             let scale = args.scale.unwrap_or(1);
-            fill(&address, scale, ui).await?;
-            Some(scale)
+            tables::fill(&address, scale, Filling::IfMissing, ui).await?;
+            bench::filled_scale(&address).await?
         }
         None if built_in => bail!(bench::not_filled(&address)),
         filled => filled,
@@ -370,7 +341,7 @@ fn store(args: &RunArgs, settings: &Settings, address: &Address, layers: &[Layer
     // Who watches the application sees the load test as an instance among its own; what the application keeps in Redis is not touched.
     config.announce = Some(Announce { namespace: config.namespace.clone(), name: bench::NAME.to_string() });
     config.status_interval = Duration::from_secs(1);
-    config.namespace = format!("{}_bench_{}", config.namespace, std::process::id());
+    config.namespace = bench::namespace(&config.namespace);
     Ok(config)
 }
 

@@ -7,15 +7,22 @@ mod verdict;
 use anyhow::Result;
 
 use crate::bench::{BenchReport, Improvement, LatencyReport, LayerReport, ServerReport};
-use crate::render::{Format, Table, Ui, csv, units};
+use crate::render::{Format, Table, Ui, csv, units, visible};
 
 pub use html::{BENCH_PAGE_HEAD, bench_html, is_bench_page};
 pub use progress::BenchProgress;
 pub use verdict::{bench_comparison, bench_find_max};
 
 /// Prints the report.
-pub fn bench(ui: &Ui, report: &BenchReport) -> Result<()> {
-    shown(ui, report)?;
+pub fn bench(ui: &Ui, report: &BenchReport, error: Option<&anyhow::Error>) -> Result<()> {
+    match error.filter(|_| ui.format == Format::Json) {
+        Some(error) => {
+            let mut document = serde_json::to_value(report)?;
+            document["error"] = Ui::error_document(error);
+            ui.print_json(&document)?;
+        }
+        None => shown(ui, report)?,
+    }
     warnings(report).iter().for_each(|warning| ui.warn(warning));
     Ok(())
 }
@@ -86,7 +93,7 @@ fn headline(report: &BenchReport) -> String {
     let instances = if config.instances > 1 { format!(", {} instances", config.instances) } else { String::new() };
     format!(
         "{}: {} on {}{instances}, {length} after {} of warm-up, {model}{}{server}\n{}",
-        config.workload.join(" + "),
+        visible(&config.workload.join(" + ")),
         units::counted(config.clients as u64, "client"),
         units::counted(config.threads as u64, "thread"),
         units::seconds(config.warmup_seconds),
@@ -339,7 +346,7 @@ fn errors(ui: &Ui, report: &BenchReport, layer: &LayerReport) -> Result<()> {
     }
     ui.print(&text)?;
     for error in &layer.errors_by_code {
-        ui.print(&format!("  {} × {}  {}", units::count(error.count), error.code, error.message))?;
+        ui.print(&format!("  {} × {}  {}", units::count(error.count), visible(&error.code), visible(&error.message)))?;
     }
     Ok(())
 }

@@ -300,6 +300,8 @@ fn defaults_give_the_same_values() {
         ("INTEGER", Type::Integer, "bigint", "true"),
         ("REAL", Type::Float, "double precision", "1"),
         ("REAL", Type::Float, "double precision", "-1.5e300"),
+        ("REAL", Type::Float, "double precision", "9223372036854775807+1"),
+        ("REAL", Type::Float, "double precision", "-9223372036854775807*3-1"),
         ("DECIMAL(5,2)", Type::Numeric, "numeric", "'12.50'"),
         ("BOOLEAN", Type::Boolean, "boolean", "0"),
         ("BOOLEAN", Type::Boolean, "boolean", "TRUE"),

@@ -1,10 +1,13 @@
 //! Comparisons: affinity, storage classes and collations, as SQLite weighs them.
 
 use super::numbers::{self, Apart, Numbers};
-use super::typed::{Class, Constant, Typed};
+use super::typed::{Class, Constant, OPAQUE, Typed};
 use super::{Form, Outcome, literal, mixed, no};
 use crate::dialect::ast::Binary;
 use crate::model::{Affinity, Collation};
+
+/// What is said of a comparison whose answer holds for texts alone.
+pub const OF_TEXTS: &str = "compares a number with a column that is text here: SQLite would keep a number in it apart from texts, PostgreSQL keeps it as one of them";
 
 /// What is to be compared once SQLite's conversions are done.
 enum Pair {
@@ -35,7 +38,10 @@ pub fn compare(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> 
     }
     let is_ordering = matches!(operator, Binary::Less | Binary::LessEqual | Binary::Greater | Binary::GreaterEqual);
     let both_set = left.not_null && right.not_null;
-    let sql = match pair(left, right, is_ordering)? {
+    let pair = pair(left, right, is_ordering)?;
+    let keeps_numbers = |typed: &&Typed| typed.is_column && typed.class == Class::Text && typed.affinity != Some(Affinity::Text);
+    let of_texts = matches!(pair, Pair::Ranked(_)) && [left, right].iter().any(keeps_numbers);
+    let sql = match pair {
         Pair::Operands(l, r) => format!("{l} {} {r}", spelling(operator, both_set)),
         Pair::Ranked(order) => ranked(operator, left, right, order),
         Pair::Equality(equal) => match operator {
@@ -45,7 +51,7 @@ pub fn compare(operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> 
         },
         Pair::Apart(apart) => apart.compare(operator, both_set),
     };
-    let typed = boolean(sql).from(&[left, right]);
+    let typed = Typed { of_texts, ..boolean(sql) }.from(&[left, right]);
     Ok(if matches!(operator, Binary::Is | Binary::IsNot) { typed.not_null(true) } else { typed })
 }
 
@@ -104,7 +110,7 @@ fn pair(left: &Typed, right: &Typed, is_ordering: bool) -> Outcome<Pair> {
         return Ok(Pair::Operands(collated(&l, &collation, false)?, collated(&r, &collation, false)?));
     }
     if l.class == Class::Opaque || r.class == Class::Opaque {
-        return no(format!("{} has a type of PostgreSQL's own", if l.class == Class::Opaque { l.describe() } else { r.describe() }));
+        return no(format!("{} {OPAQUE}", if l.class == Class::Opaque { l.describe() } else { r.describe() }));
     }
     if l.class.is_number() && r.class.is_number() {
         let both_boolean = l.class == Class::Boolean && r.class == Class::Boolean && l.form == r.form;
@@ -255,7 +261,7 @@ pub fn among(left: &Typed, list: &[Typed]) -> Outcome<Typed> {
     bare.collation = Some(left.collation.clone().unwrap_or(Collation::Binary));
     bare.explicit_collation = true;
     let mut operands = Vec::new();
-    let mut conditions = Vec::new();
+    let (mut conditions, mut of_texts) = (Vec::new(), false);
     for element in list {
         let element = Typed { affinity: None, collation: None, explicit_collation: false, ..element.clone() };
         if element.class != Class::Null
@@ -264,7 +270,9 @@ pub fn among(left: &Typed, list: &[Typed]) -> Outcome<Typed> {
         {
             operands.push((l, r));
         }
-        conditions.push(compare(Binary::Equal, &bare, &element)?.condition_operand()?);
+        let condition = compare(Binary::Equal, &bare, &element)?;
+        of_texts |= condition.of_texts;
+        conditions.push(condition.condition_operand()?);
     }
     let mut all: Vec<&Typed> = list.iter().collect();
     all.push(left);
@@ -275,7 +283,7 @@ pub fn among(left: &Typed, list: &[Typed]) -> Outcome<Typed> {
     } else {
         conditions.join(" OR ")
     };
-    Ok(boolean(sql).from(&all))
+    Ok(Typed { of_texts, ..boolean(sql) }.from(&all))
 }
 
 /// The two sides of `left IN (SELECT right)` as one type: (left, right), when both can be said as operands.

@@ -87,11 +87,15 @@ impl<'c> Translator<'c> {
     pub fn compare(&mut self, operator: Binary, left: &Typed, right: &Typed) -> Outcome<Typed> {
         self.note_compared(left, right);
         let in_numeric = |typed: &Typed, other: &Typed| overflow::unbounded(typed, other).filter(|_| self.unbounded);
-        match (in_numeric(left, right), in_numeric(right, left)) {
+        let compared = match (in_numeric(left, right), in_numeric(right, left)) {
             (Some(left), _) => compare::compare(operator, &left, right),
             (_, Some(right)) => compare::compare(operator, left, &right),
             _ => compare::compare(operator, left, right),
+        }?;
+        if compared.of_texts {
+            self.note(compare::OF_TEXTS);
         }
+        Ok(compared)
     }
 
     /// For functions whose answer depends on the moment or the session.
@@ -338,7 +342,7 @@ impl<'c> Translator<'c> {
         if operand.as_ref().is_some_and(|operand| operand.volatile) {
             return no("CASE over a random value");
         }
-        let (mut conditions, mut outgrows) = (Vec::new(), Leaves::Never);
+        let (mut conditions, mut outgrows, mut of_texts) = (Vec::new(), Leaves::Never, false);
         let mut values = Vec::new();
         for (when, then) in whens {
             let when = self.expr(when)?;
@@ -347,6 +351,7 @@ impl<'c> Translator<'c> {
                 None => when,
             };
             outgrows = outgrows.max(condition.growth.leaves);
+            of_texts |= condition.of_texts;
             conditions.push(condition.condition()?);
             values.push(self.expr(then)?);
         }
@@ -367,7 +372,7 @@ impl<'c> Translator<'c> {
         let refs: Vec<&Typed> = values.iter().collect();
         let mut growth = overflow::one_of(&values);
         growth.leaves = growth.leaves.max(outgrows);
-        Ok(Typed { form, growth, ..Typed::atom(sql, class).from(&refs) })
+        Ok(Typed { form, growth, of_texts, ..Typed::atom(sql, class) }.from(&refs))
     }
 
     fn cast(&mut self, operand: &Expr, declared: &str) -> Outcome<Typed> {

@@ -13,6 +13,7 @@ mod cast;
 mod collect;
 mod compare;
 mod expr;
+mod folded;
 mod from;
 mod function;
 mod grouping;
@@ -46,7 +47,7 @@ pub use cascade::{Cascade, Return};
 pub use own_rows::OWN_ROWS;
 pub use rowids::rowids;
 pub use trigger::{SEES_ALL, fires, stands_in_for_update, trigger};
-pub use typed::Constant;
+pub use typed::{Constant, OPAQUE, OTHER_TYPE};
 
 /// The type of a column in PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,7 +288,14 @@ fn default_expression(sql: &str) -> Outcome<typed::Typed> {
         column.double_quoted = column.table.is_none();
     }
     let catalog = Catalog::default();
-    Translator::new(&catalog).expr(&expr)
+    let typed = Translator::new(&catalog).expr(&expr)?;
+    if typed.growth.leaves != Leaves::InRows {
+        return Ok(typed);
+    }
+    match folded::value(&expr) {
+        Some(value) => Ok(literal::constant(value)),
+        None => no("its integers leave 64 bits, where SQLite goes on with a REAL and PostgreSQL with an error"),
+    }
 }
 
 fn spelled_truth(text: &str) -> Option<bool> {
@@ -308,6 +316,9 @@ pub fn check(sql: &str, relation: &Relation) -> Outcome<TranslatedExpression> {
         json::check(&mut translator, &expr)?
     } else {
         let condition = translator.expr(&expr)?;
+        if condition.of_texts {
+            return no(format!("it {}", compare::OF_TEXTS));
+        }
         translator.note_overflow(&condition);
         condition.condition()?
     };

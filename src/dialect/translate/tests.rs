@@ -78,6 +78,20 @@ fn conditions() {
     ]);
 }
 
+/// A column without a type keeps a number beside its texts, and apart from them; here it would be a text.
+#[test]
+fn what_holds_for_texts_alone_is_no_check() {
+    let mut users = users();
+    users.columns[3].affinity = Some(Affinity::Blob);
+    for condition in ["name IS NOT 5", "name > 3", "a > 1 AND (name <> 5 OR name IS NULL)", "name IN (1, 2)", "name BETWEEN 1 AND 5"] {
+        assert_eq!(check(condition, &users).unwrap_err().reason, format!("it {}", compare::OF_TEXTS), "{condition}");
+    }
+    for condition in ["CASE name WHEN 5 THEN 0 ELSE 1 END", "CASE WHEN name < 3 THEN a ELSE id END > 1"] {
+        assert_eq!(check(condition, &users).unwrap_err().reason, format!("it {}", compare::OF_TEXTS), "{condition}");
+    }
+    assert!(check("name IS NOT 'x'", &users).is_ok() && check("a = 'x'", &users).is_ok() && check("email > 5", &users).is_ok());
+}
+
 #[test]
 fn what_has_no_exact_form_says_why() {
     for (sqlite, reason) in [
@@ -137,13 +151,20 @@ fn defaults() {
         ("strftime('%s','now')", Type::Integer, "floor(extract(epoch FROM (statement_timestamp() AT TIME ZONE 'UTC')))::bigint"),
         ("datetime('now','localtime')", Type::Timestamp, "date_trunc('second', statement_timestamp()::timestamp)"),
         ("'[]'", Type::Jsonb, "'[]'"),
+        ("9223372036854775807+1", Type::Float, "9.223372036854776e18"),
     ] {
         assert_eq!(default_value(sqlite, &type_), Ok(Default::Sql(postgres.to_string())), "{sqlite}");
     }
     assert_eq!(default_value("null", &Type::Timestamp), Ok(Default::None));
-    for (sqlite, type_) in
-        [("'abc'", Type::Integer), ("2", Type::Boolean), ("'2024-02-30'", Type::Date), ("''", Type::Timestamp), ("'{'", Type::Json)]
-    {
+    for (sqlite, type_) in [
+        ("'abc'", Type::Integer),
+        ("2", Type::Boolean),
+        ("'2024-02-30'", Type::Date),
+        ("''", Type::Timestamp),
+        ("'{'", Type::Json),
+        ("9223372036854775807+1", Type::Integer),
+        ("9223372036854775807+length('a')", Type::Float),
+    ] {
         assert!(default_value(sqlite, &type_).is_err(), "{sqlite}");
     }
 }

@@ -4,6 +4,11 @@ use super::overflow::Growth;
 use super::{Form, Outcome, RelationColumn, Type, literal, no};
 use crate::model::{Affinity, Collation};
 
+/// What is said of a column whose type is not known here.
+pub const OPAQUE: &str = "has a type of PostgreSQL's own";
+/// What is said of a column that a value does not fit.
+pub const OTHER_TYPE: &str = "a column of another type";
+
 /// What a value is, both here and there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -71,6 +76,8 @@ pub struct Typed {
     /// Decimals of a column that both print alike, but for zeros at the end; see [`RelationColumn::prints`].
     pub prints: bool,
     pub growth: Growth,
+    /// The answer holds for texts alone, in a column in which SQLite would keep a number as well, and apart from them.
+    pub of_texts: bool,
 }
 
 impl Class {
@@ -153,6 +160,7 @@ impl Typed {
             never_numeric: false,
             whole: false,
             prints: false,
+            of_texts: false,
         }
     }
 
@@ -184,11 +192,12 @@ impl Typed {
         self
     }
 
-    /// Carries over whether the operands were volatile, their not being NULL, and how large they may be.
+    /// Carries over whether the operands were volatile, their not being NULL, how large they may be, and whether they hold for texts alone.
     pub fn from(mut self, operands: &[&Typed]) -> Self {
         let leaves = operands.iter().map(|operand| operand.growth.leaves).max().unwrap_or_default();
         self.growth.leaves = self.growth.leaves.max(leaves);
         self.volatile = operands.iter().any(|operand| operand.volatile);
+        self.of_texts |= operands.iter().any(|operand| operand.of_texts);
         self.not_null = operands.iter().all(|operand| operand.not_null);
         self
     }
@@ -325,7 +334,7 @@ impl Typed {
             Class::Uuid | Class::Json if self.form == Form::Canonical => self.cast("text"),
             Class::Date | Class::Timestamp | Class::Time if self.form == Form::Canonical => return Ok(self.spelled()),
             Class::Blob => return no("a blob is used as a text"),
-            Class::Opaque => return no(format!("{} has a type of PostgreSQL's own", self.describe())),
+            Class::Opaque => return no(format!("{} {OPAQUE}", self.describe())),
             _ => return no(format!("the spelling of {} in SQLite is not kept by PostgreSQL", self.describe())),
         };
         let digits_of = (self.class == Class::Integer).then(|| self.operand());
@@ -366,7 +375,7 @@ impl Typed {
             class if class.is_time() && matches!(self.form, Form::Canonical | Form::Uniform) => Ok(self.sql.clone()),
             // Lower-case hexadecimal digits sort as their bytes do.
             Class::Uuid if self.form == Form::Canonical => Ok(self.sql.clone()),
-            Class::Opaque => no(format!("{} has a type of PostgreSQL's own", self.describe())),
+            Class::Opaque => no(format!("{} {OPAQUE}", self.describe())),
             _ => Ok(format!("{} COLLATE \"C\"", self.text()?.operand())),
         }
     }
@@ -374,7 +383,7 @@ impl Typed {
     /// For GROUP BY and DISTINCT: PostgreSQL's values are one exactly where SQLite's are.
     pub fn not_merged(&self) -> Outcome<()> {
         match (self.class, self.form) {
-            (Class::Opaque, _) => no(format!("{} has a type of PostgreSQL's own", self.describe())),
+            (Class::Opaque, _) => no(format!("{} {OPAQUE}", self.describe())),
             (_, Form::Canonical | Form::Mixed | Form::Uniform) | (Class::Null | Class::Numeric, _) => Ok(()),
             (Class::Text | Class::Blob, _) => no(format!("{} holds values of several storage classes", self.describe())),
             (class, _) if class.is_textual() => no(format!("the spelling of {} in SQLite is not kept by PostgreSQL", self.describe())),
@@ -407,8 +416,7 @@ impl Typed {
     /// As the value of a column: a default, or what a trigger writes; SQLite's affinity included.
     pub fn assigned_to(&self, column: &RelationColumn) -> Outcome<String> {
         let wanted = Class::of(&column.type_);
-        let misfit =
-            || no(format!("{} {} does not fit {}, a column of another type", self.class.article(), self.class.word(), column.source));
+        let misfit = || no(format!("{} {} does not fit {}, {OTHER_TYPE}", self.class.article(), self.class.word(), column.source));
         if self.class == Class::Null {
             return Ok("NULL".to_string());
         }

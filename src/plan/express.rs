@@ -109,6 +109,8 @@ pub fn translated_type(kind: &TypeKind, sql: &str) -> Type {
         TypeKind::Int2 | TypeKind::Int4 | TypeKind::Int8 => Type::Integer,
         TypeKind::Float4 | TypeKind::Float8 => Type::Float,
         TypeKind::Numeric { .. } => Type::Numeric,
+        // Without a length it keeps blanks at the end, and compares without them all the same.
+        TypeKind::Text { .. } if sql.trim_matches('"') == "bpchar" => Type::Other(sql.to_string()),
         TypeKind::Text { .. } => Type::Text,
         TypeKind::Bytea => Type::Bytea,
         TypeKind::Date => Type::Date,

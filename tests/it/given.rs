@@ -256,6 +256,22 @@ fn an_index_and_a_foreign_key_keep_their_comments() {
 }
 
 #[test]
+fn a_type_that_compares_without_blanks_is_no_text_to_a_view() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id int PRIMARY KEY, c bpchar)");
+    let case = Case::new("bare bpchar")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, c TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'a '); CREATE VIEW v AS SELECT id FROM t WHERE c = 'a';")
+        .database(&database);
+    let report = case.run("migrate {source} {url} --json").exit(1).json();
+    let said = losses(&report);
+    assert!(
+        said.iter().any(|said| said.starts_with("\"view_missing\" \"v\"") && said.contains("has a type of PostgreSQL's own")),
+        "{said:#?}"
+    );
+    assert_eq!(database.rows("SELECT id, octet_length(c) FROM t ORDER BY id"), ["1|1", "2|2"]);
+}
+
+#[test]
 fn what_a_type_sees_to_and_another_word_for_text_are_not_lacking() {
     // As Django and Rails write them.
     let database = Database::fresh();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Schema, Table, TableKind, TypeKind};
+use crate::model::{Name, Schema, Table, TableKind, TypeKind};
 use crate::plan::decision::{ObjectKind, Plan, Problem, TablePlan, Todo, Warning};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::Mapping;
@@ -89,6 +89,24 @@ impl Input<'_> {
         let mapped = self.mapping.table(&table.name).and_then(|mapping| mapping.target.clone());
         mapped.unwrap_or_else(|| self.options.names.apply(&table.name))
     }
+
+    /// What each table is called where nothing else is there, by its place in the source; whether it is wanted or not, so that a run for some of them
+    /// and a run for the others, or for what migrations have made, mean the same by a name.
+    pub fn names_in_target(&self) -> Vec<Name> {
+        let tables = self.source.tables.iter().enumerate().filter(|(_, table)| table.has_data());
+        let mut wishes: Vec<(usize, String)> = tables.map(|(place, table)| (place, self.name_in_target(table))).collect();
+        // A name that was asked for, or that stays as it is, goes before one that becomes the same.
+        wishes.sort_by_key(|(place, wanted)| (!self.is_mapped(*place), names::is_changed(&self.source.tables[*place].name, wanted)));
+        let mut names = vec![Name::new(""); self.source.tables.len()];
+        let mut taken = Namespace::default();
+        wishes.iter().for_each(|(place, wanted)| names[*place] = taken.take(wanted));
+        names
+    }
+
+    /// A mapping gives the table its name.
+    pub(super) fn is_mapped(&self, place: usize) -> bool {
+        self.mapping.table(&self.source.tables[place].name).is_some_and(|mapping| mapping.target.is_some())
+    }
 }
 
 /// Builds the plan; what is impossible stands in `Plan::problems`, all of it.
@@ -115,6 +133,7 @@ pub fn build(input: &Input<'_>) -> Plan {
 
     let there = Lookup::of(input.target.tables.iter().map(|table| table.name.name.as_str()));
     let named = input.source.tables.iter().filter(|table| table.has_data()).map(|table| input.name_in_target(table)).collect();
+    let names = input.names_in_target();
     let mut taken = HashSet::new();
     for (index, table) in input.source.tables.iter().enumerate() {
         if !table.has_data() {
@@ -124,7 +143,8 @@ pub fn build(input: &Input<'_>) -> Plan {
             plan.left_out.push(table.name.clone());
             continue;
         }
-        let built = TableBuilder { input, index, table, profile: &input.profiles[index], filters: &filters, there: &there, named: &named };
+        let (profile, name) = (&input.profiles[index], &names[index]);
+        let built = TableBuilder { input, index, table, profile, filters: &filters, there: &there, named: &named, name };
         built.build(&mut plan, &mut relations, &mut taken);
     }
     given::refuse_referenced(input.target, &mut plan);

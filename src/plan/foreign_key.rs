@@ -105,7 +105,15 @@ impl ForeignKeyBuilder<'_> {
 
     /// The parent is not of this run (`--exclude`); an earlier one, or the application, may have put it into the target.
     fn left_out_parent(&self, parent: &Table, columns: &[usize]) -> Result<(QualifiedName, Option<Vec<Name>>), String> {
-        let there = self.input.target.find(&self.input.name_in_target(parent));
+        let target = self.input.target;
+        let wanted = self.input.name_in_target(parent);
+        let place = self.input.source.tables.iter().position(|table| table.name == parent.name);
+        let own = place.map(|place| self.input.names_in_target().swap_remove(place)).filter(|own| own.as_str() != wanted);
+        let there = match own {
+            // Its name is cut, or another table has it.
+            Some(own) => target.tables.iter().find(|table| table.name.name == own),
+            None => target.find(&wanted),
+        };
         let there = there.ok_or_else(|| format!("the table {:?} that it references is left out, and is not in the target", parent.name))?;
         let name = |at: &usize| there.find(&self.input.options.names.apply(&parent.columns[*at].name)).map(|column| column.name.clone());
         Ok((there.name.clone(), columns.iter().map(name).collect()))

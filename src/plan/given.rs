@@ -9,7 +9,7 @@ use crate::plan::decision::{Plan, Problem, TablePlan, Warning};
 use crate::plan::derive::{Decision, derive};
 use crate::plan::long_keys::KEY_BYTES;
 use crate::plan::mapping::TableMapping;
-use crate::plan::names::Namespace;
+use crate::plan::names::{self, Namespace, is_changed};
 use crate::plan::table::{TableBuilder, Wish};
 use crate::plan::target::{RebuildKind, Rebuildable, TargetColumn, TargetSchema, TargetTable};
 
@@ -31,7 +31,7 @@ impl TableBuilder<'_> {
         let columns = existing.lookup();
         let find = |name: &str| columns.find(name).map(|place| &existing.columns[place]);
         let mut filled: HashSet<&Name> = HashSet::new();
-        let mut names = Namespace::columns();
+        let mut own_names = Namespace::columns();
         for (index, column) in self.table.columns.iter().enumerate() {
             let wish = mapping.and_then(|mapping| mapping.column(&column.name));
             if wish.is_some_and(|wish| wish.skip) {
@@ -45,9 +45,12 @@ impl TableBuilder<'_> {
             let wish = Wish::of(wish);
             let wanted = wish.target.map_or_else(|| self.input.options.names.apply(&column.name), str::to_string);
             // What a table of ours would call it: names end at 63 bytes, and no two are the same.
-            let fitted = names.take(&wanted);
+            let fitted = own_names.take(&wanted);
             let of_that_name = || existing.columns.iter().find(|target| target.name == fitted);
-            match find(&wanted).or_else(|| find(&column.name)).or_else(of_that_name) {
+            // Another column has the name that this one's becomes.
+            let gives_way = fitted != names::fitted(&wanted) && wish.target.is_none() && is_changed(&column.name, &wanted);
+            let own = || of_that_name().filter(|_| gives_way);
+            match own().or_else(|| find(&wanted)).or_else(|| find(&column.name)).or_else(of_that_name) {
                 // The rowid is no column that the application has.
                 None if self.is_added_rowid(index) => {}
                 Some(target) if filled.contains(&target.name) => self.two_into_one(plan, built, target),

@@ -100,6 +100,11 @@ pub fn fitted(wanted: &str) -> Name {
     Name::fit(or_blank(wanted))
 }
 
+/// True where the wish for a name of the source's is not that name, be it for its style or its length.
+pub fn is_changed(source: &str, wanted: &str) -> bool {
+    fitted(wanted).as_str() != source
+}
+
 /// What PostgreSQL calls the sequence of an identity column when it is told no name: both names in at most 63 bytes, the longer one gives way.
 pub fn of_sequence(table: &Name, column: &Name) -> Name {
     const SUFFIX: &str = "_seq";

@@ -9,7 +9,7 @@ use crate::plan::decision::{ColumnPlan, CreateColumn, CreateTable, ObjectKind, P
 use crate::plan::derive::{Decision, as_declared, derive, is_widened};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::{AddedColumn, ColumnMapping, TableMapping, type_from_sql};
-use crate::plan::names::{Namespace, fitted};
+use crate::plan::names::{Namespace, fitted, is_changed};
 use crate::plan::objects;
 use crate::plan::profile::{ColumnProfile, TableProfile, Trait};
 use crate::plan::rounding::Rounding;
@@ -62,6 +62,8 @@ pub(super) struct TableBuilder<'a> {
     pub there: &'a Lookup,
     /// What all tables of the source are called in the target, whether they are wanted or not.
     pub named: &'a HashSet<String>,
+    /// What this one is called where nothing else is there: of tables that would be called the same, one alone is.
+    pub name: &'a Name,
 }
 
 impl TableBuilder<'_> {
@@ -75,13 +77,17 @@ impl TableBuilder<'_> {
             let name = self.input.target.tables[*place].name.name.as_str();
             name != wanted && name != fitted(&wanted).as_str() && self.named.contains(name)
         };
-        let there = there.filter(|place| !is_anothers(place));
+        let alike = || there.filter(|place| !is_anothers(place));
+        // Another table of the source has the name that this one's becomes.
+        let gives_way = *self.name != fitted(&wanted) && !self.input.is_mapped(self.index) && is_changed(&self.table.name, &wanted);
+        let there = if gives_way { self.there.exactly(self.name.as_str()) } else { alike() };
         let existing = there.map(|place| &self.input.target.tables[place]);
         let target = match existing {
             Some(existing) => existing.name.clone(),
             None => {
-                self.refuse_taken_name(plan, &wanted);
-                let name = relations.take(&wanted);
+                let own = if gives_way { self.name.as_str() } else { wanted.as_str() };
+                self.refuse_taken_name(plan, own);
+                let name = relations.take(own);
                 self.note_new_name(plan, "table_renamed", &self.table.name, &wanted, &name);
                 QualifiedName::new(self.input.options.schema.as_str(), name)
             }

@@ -162,6 +162,11 @@ impl Lookup {
         lookup
     }
 
+    /// The place of this very name.
+    pub fn exactly(&self, wanted: &str) -> Option<usize> {
+        self.exact.get(wanted).copied()
+    }
+
     /// The place of the exact name, else of the only one that is the same without regard to case, else of the only one that is the same in its
     /// letters and digits. Two candidates are no answer.
     pub fn find(&self, wanted: &str) -> Option<usize> {

@@ -125,6 +125,8 @@ fn left_out(input: &Input<'_>, plan: &Plan, trigger: &Trigger) -> Option<Warning
 pub fn names(input: &Input<'_>, plan: &mut Plan, relations: &mut Namespace) -> HashMap<String, Name> {
     let mut names = HashMap::new();
     let mut given = Namespace::default();
+    // A name that is cut may be that of a table.
+    input.names_in_target().iter().for_each(|table| given.reserve(table));
     for view in &input.source.views {
         let wanted = input.options.names.apply(&view.name);
         let there = given.take(&wanted);

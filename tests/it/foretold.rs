@@ -43,8 +43,26 @@ fn sources() -> Vec<(String, String)> {
         }
     }
     assert!(sources.len() >= 4);
+    sources.push(("long names".to_string(), long_names()));
     // What enforces keys here would keep orphans out of the sources.
     sources.into_iter().map(|(name, sql)| (name, format!("PRAGMA foreign_keys = 0;\n{sql}"))).collect()
+}
+
+/// Tables, columns, indexes, views and triggers whose names are the same in their first 63 bytes, and one table that is called as another would be.
+fn long_names() -> String {
+    let long = "abcdefghi ".repeat(6) + "xyz";
+    format!(
+        "CREATE TABLE \"{long}1\"(id INTEGER PRIMARY KEY, a TEXT UNIQUE CHECK (a <> 'x'), b INT REFERENCES \"{long}2\"(id), \"{long}c1\" INT, \"{long}c2\" TEXT, CHECK (b > 0));
+         CREATE TABLE \"{long}2\"(id INTEGER PRIMARY KEY, a TEXT, b INT);
+         CREATE TABLE \"{}_2\"(id INTEGER PRIMARY KEY, other BLOB);
+         CREATE INDEX \"{long}i1\" ON \"{long}1\"(b); CREATE INDEX \"{long}i2\" ON \"{long}1\"(a); CREATE INDEX \"{long}i3\" ON \"{long}2\"(a);
+         CREATE VIEW \"{long}v1\" AS SELECT * FROM \"{long}1\"; CREATE VIEW \"{long}v2\" AS SELECT * FROM \"{long}2\";
+         CREATE TRIGGER \"{long}t1\" AFTER INSERT ON \"{long}1\" BEGIN UPDATE \"{long}2\" SET b = 1; END;
+         INSERT INTO \"{}_2\" VALUES (1, x'00'), (2, NULL), (3, x'01');
+         INSERT INTO \"{long}2\" VALUES (1, 'a', 1); INSERT INTO \"{long}1\" VALUES (1, 'a', 1, 2, 'c'), (2, 'b', 9, 2, 'd');",
+        &long[..61],
+        &long[..61]
+    )
 }
 
 fn list<'a>(json: &'a Json, key: &str) -> Vec<&'a Json> {
@@ -172,6 +190,20 @@ fn generated_migrations_make_what_a_derived_run_makes() {
         assert_eq!(migrated.rows(next), derived.rows(next), "{name}");
         case.run(&format!("schema status --to {{url}} --migrations {folder}")).exit(0);
     }
+}
+
+/// A run for one table means the same by its name as a run for all of them.
+#[test]
+fn a_name_that_is_cut_means_the_same_table_in_every_run() {
+    let (database, long) = (Database::fresh(), "t".repeat(63));
+    let case = Case::new("cut")
+        .source_sql(&format!(
+            "CREATE TABLE {long}1(a); CREATE TABLE {long}2(a); INSERT INTO {long}1 VALUES ('1'); INSERT INTO {long}2 VALUES ('2');"
+        ))
+        .database(&database);
+    case.run("migrate {source} {url} --include *2").exit(0);
+    case.run("migrate {source} {url} --include *1").exit(0);
+    assert_eq!(database.rows(&format!("SELECT a FROM {long} UNION ALL SELECT a FROM {}_2", &long[..61])), ["1", "2"]);
 }
 
 #[test]

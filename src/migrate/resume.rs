@@ -21,7 +21,7 @@ use crate::migrate::{Job, MigrateReport, Prepared, table_reports};
 use crate::model::{Event, Failure, Phase};
 use crate::plan::{Plan, Warning};
 use crate::postgres::{
-    Address, Client, Journal, PARTIAL, RunRecord, RunState, end_run_sessions, run_session, run_sessions, session, sql_failure,
+    Address, Client, Journal, PARTIAL, RunRecord, RunState, end_run_sessions, run_session, run_sessions, session, sql_failure, written,
 };
 use crate::sqlite::Fingerprint;
 
@@ -201,7 +201,7 @@ pub async fn reopen(job: &Job, run: &RunState) -> Result<Prepared> {
     let client = take_over(job).await?;
     target::refuse_pooler_and_standby(&client, &job.address).await?;
     let text = Journal::plan(&client, run_id).await?.with_context(|| format!("the journal has no plan of run {run_id}"))?;
-    let mut plan: Plan = serde_json::from_str(&text).with_context(|| format!("read the plan of run {run_id}"))?;
+    let mut plan: Plan = written(&text, "what was planned", run_id, &run.version)?;
     let standing = Standing::read(&client, run_id).await?;
     let done = RunSections::done(&standing);
     job.sections.refuse_out_of_order(done, &format!("run {run_id} has not done"))?;

@@ -8,7 +8,7 @@ use crate::model::{TypeKind, Value};
 use crate::plan::decimal::whole;
 use crate::plan::json::{self, JsonShape};
 use crate::plan::numbers::{self, is_plain};
-use crate::plan::rounding::Rounding;
+use crate::plan::rounding::{self, Rounding};
 use crate::plan::source_tz::SourceTz;
 use crate::plan::time::{MICROS_PER_DAY, Moment};
 use crate::plan::transform::{BadText, Inexact, Transform};
@@ -28,7 +28,7 @@ pub struct Conversion {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub text_is_clean: bool,
     /// What the type would do to some values without a word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "rounding::read", skip_serializing_if = "Option::is_none")]
     pub rounding: Option<Rounding>,
     /// What to do with a value of which the type keeps less.
     #[serde(default, skip_serializing_if = "Inexact::is_reject")]

@@ -1,6 +1,6 @@
 //! What a type of PostgreSQL's own would round, cut, leave out or read as something else, without a word: such a value does not fit it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{TypeKind, Value};
 use crate::plan::convert::{Conversion, Scratch};
@@ -47,6 +47,30 @@ pub enum Rounding {
     Bounds(Box<Conversion>),
     /// A type that only the server knows: of each value it is asked what it makes of it. Its parts may have an order that says nothing.
     Asked { ordered: bool },
+}
+
+/// As it stands in a journal, where earlier builds called some of it by other names.
+pub fn read<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Rounding>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Now(Rounding),
+        Before(Before),
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Before {
+        Money,
+        Words,
+        Fields,
+    }
+    Ok(Option::<Written>::deserialize(written)?.map(|written| match written {
+        Written::Now(rounding) => rounding,
+        Written::Before(Before::Money) => Rounding::Decimals(2),
+        Written::Before(Before::Words) => Rounding::Asked { ordered: false },
+        // Which field is the smallest was not told, and nothing that has smaller ones was let in.
+        Written::Before(Before::Fields) => Rounding::Fields(Unit::Year),
+    }))
 }
 
 /// The smallest field of an interval; those above it are kept with it.
@@ -418,6 +442,21 @@ mod tests {
         let changes =
             |digits: u8, text: &str| Rounding::Decimals(digits).changes(text.as_bytes(), &SourceTz::Utc, Inexact::Reject).is_some();
         assert!(changes(0, "1.0") && changes(0, "1.00") && !changes(0, "-100") && !changes(3, "1.250"));
+    }
+
+    #[test]
+    fn what_earlier_builds_have_written_is_read() {
+        let read = |text: &str| serde_json::from_str::<Conversion>(text).unwrap_or_else(|error| panic!("{text}: {error}")).rounding;
+        let of = |rounding: &str| read(&format!("{{\"kind\":\"other\",\"rounding\":{rounding}}}"));
+        assert_eq!((of("\"money\""), of("{\"decimals\":2}")), (Some(Rounding::Decimals(2)), Some(Rounding::Decimals(2))));
+        assert_eq!((of("\"words\""), of("\"fields\"")), (Some(Rounding::Asked { ordered: false }), Some(Rounding::Fields(Unit::Year))));
+        assert_eq!((of("\"unsigned\""), of("null"), read("{\"kind\":\"other\"}")), (Some(Rounding::Unsigned), None, None));
+        let nested = Rounding::of("money[]");
+        assert_eq!(of("{\"elements\":{\"kind\":\"other\",\"rounding\":\"money\"}}"), nested);
+        assert_eq!(
+            read(&serde_json::to_string(&Conversion { rounding: nested.clone(), ..Conversion::new(TypeKind::Other) }).unwrap()),
+            nested
+        );
     }
 
     #[test]

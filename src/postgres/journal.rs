@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tokio_postgres::{Client, GenericClient, Row};
 
-use crate::model::QualifiedName;
+use crate::model::{Failure, QualifiedName};
 use crate::plan::CopyMap;
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, CopySink};
@@ -393,17 +393,14 @@ impl<'a> Journal<'a> {
             .query(include_str!("queries/journal_maps.sql"), &[&run.get::<_, &str>(0)])
             .await
             .context("read the last run's tables from the journal")?;
-        rows.iter()
-            .map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal"))
-            .collect::<Result<_>>()
-            .map(Some)
+        rows.iter().map(map).collect::<Result<_>>().map(Some)
     }
 
     /// For each table that runs have copied from this source (its absolute path) into the schema: how the newest of them did.
     pub async fn newest_maps(client: &impl GenericClient, target_schema: &str, source: &str) -> Result<Vec<CopyMap>> {
         let sql = include_str!("queries/journal_newest_maps.sql");
         let rows = client.query(sql, &[&target_schema, &source]).await.context("read from the journal how tables were copied")?;
-        rows.iter().map(|row| serde_json::from_str(row.get(0)).context("read a table's map from the journal")).collect()
+        rows.iter().map(map).collect()
     }
 
     /// Of each table that runs have copied from this source into the schema (as `last_maps` finds them): how many rows stand aside still, and where.
@@ -517,4 +514,19 @@ async fn write_plan(client: &Client, run_id: &str, plan: &str) -> Result<()> {
     sink.send(Bytes::from_static(BINARY_TRAILER)).await?;
     sink.finish().await?;
     Ok(())
+}
+
+/// How a table was copied: what a run has written, the run, and the version that wrote it.
+fn map(row: &Row) -> Result<CopyMap> {
+    written(row.get(0), "how a table was copied", row.get(1), row.get(2))
+}
+
+/// What a run has written into the journal. Another version may have written it otherwise.
+pub fn written<T: DeserializeOwned>(text: &str, what: &str, run_id: &str, version: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        let ours = env!("CARGO_PKG_VERSION");
+        let message = format!("the journal says {what} in words that candlefish {ours} does not know ({error}); run {run_id} of candlefish {version} wrote them");
+        let hint = "Do it with the build that wrote them, or copy anew: migrate --replace --yes for tables that runs have made, --existing truncate for others.";
+        Failure::new("journal_unreadable", message).hint(hint).into()
+    })
 }

@@ -42,7 +42,7 @@ pub use conversions::named_types;
 pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use database::{count_rows, create_database};
 pub use driver::{Driver, Protocol, Refusal, TextRows};
-pub use journal::{Journal, LandedChunk, MadeTable, PARTIAL, RunRecord, RunState};
+pub use journal::{Journal, LandedChunk, MadeTable, PARTIAL, RunRecord, RunState, written};
 pub use materialized_views::refresh_materialized_views;
 pub use migrations::{Migrations, create_schema};
 pub use objects::{

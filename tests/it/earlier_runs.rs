@@ -101,3 +101,24 @@ fn what_an_earlier_run_has_lost_is_lost_still() {
     case.run("migrate {source} {url} --include b").exit(0);
     case.run("verify {source} {url} --schema-objects").exit(0).stdout_has("0 missing");
 }
+
+/// A journal outlives the build that has written it.
+#[test]
+fn a_journal_in_the_words_of_an_earlier_build_is_read_or_its_version_named() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id bigint PRIMARY KEY, v money)");
+    let case = Case::new("earlier words")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v NUMERIC); INSERT INTO t VALUES (1, 1.5), (2, 1.999)")
+        .database(&database);
+    let run = case.run("migrate {source} {url} --json").exit(1).json()["run_id"].clone();
+    let rewrite = |from: &str, to: &str| database.execute(&format!("UPDATE candlefish.run_table SET map = replace(map, '{from}', '{to}')"));
+    rewrite("{\"decimals\":2}", "\"money\"");
+    assert_eq!(database.value("SELECT map LIKE '%\"rounding\":\"money\"%' FROM candlefish.run_table"), "t");
+    case.run("verify {source} {url}").exit(0);
+    rewrite("\"money\"", "\"nonsense\"");
+    database.execute("UPDATE candlefish.run SET version = '9.8.7'");
+    let refused = case.run("verify {source} {url} --json").exit(2).json();
+    assert_eq!(refused["error"]["code"], "journal_unreadable", "{refused}");
+    let said = refused["error"]["message"].as_str().unwrap();
+    assert!(said.ends_with(&format!("; run {} of candlefish 9.8.7 wrote them", run.as_str().unwrap())), "{said}");
+}

@@ -14,7 +14,7 @@ use crate::migrate::standing::VIEWS_READ_STEP;
 use crate::model::{Event, Name, Phase, Schema};
 use crate::plan::{ObjectKind, Plan, Severity, Todo, Warning};
 use crate::postgres::{Client, Journal, SqlError, is_about_object, sql_failure, statement};
-use crate::sqlite::Snapshot;
+use crate::sqlite::{Snapshot, ViewError};
 
 /// How long one view is read at most.
 pub const ONE: Duration = Duration::from_secs(5);
@@ -105,14 +105,20 @@ async fn there(client: &Client, schema: &str, views: &[View]) -> Result<HashSet<
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What is said of a view that PostgreSQL cannot read: what SQLite cannot read either is no loss.
+/// What is said of a view that PostgreSQL cannot read: what SQLite cannot read either for what the view says is no loss.
 pub async fn unreadable(snapshot: &Arc<Snapshot>, view: &View, error: SqlError) -> Result<Warning> {
     let state = error.code().map(|code| format!(" (SQLSTATE {})", code.code())).unwrap_or_default();
     let reason = format!("is made, but reading it ends in an error: {}{state}", sql_failure(error.into()));
     let (snapshot, name) = (Arc::clone(snapshot), view.label.clone());
     let asked = tokio::task::spawn_blocking(move || snapshot.reader()?.view_error(&name, ONE)).await;
     Ok(match asked.context("a reader of the source panicked")?? {
-        Some(there) => Warning::note("view_unreadable_in_both", &view.label, format!("{reason}; so it does in SQLite: {there}")),
+        Some(ViewError::OfView(there)) => {
+            Warning::note("view_unreadable_in_both", &view.label, format!("{reason}; so it does in SQLite: {there}"))
+        }
+        Some(ViewError::Damage(there)) => Warning::damage(
+            &view.label,
+            format!("{reason}; whether it can be read in SQLite cannot be told, for the file is damaged: {there}"),
+        ),
         None => {
             let class = ObjectKind::View.allow_class().into();
             Warning { severity: Severity::Loss, class, ..Warning::note("view_unreadable", &view.label, reason) }

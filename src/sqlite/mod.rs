@@ -32,3 +32,4 @@ pub use salvage::Damage;
 pub use session::{Session, copy};
 pub use share::share;
 pub use snapshot::{OpenOptions, Reader, Snapshot};
+pub use views::ViewError;

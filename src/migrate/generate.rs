@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::migrate::prepare::{CHUNK_BYTES, read_source};
 use crate::migrate::rehearse;
-use crate::migrate::{refuse_problems, todo};
+use crate::migrate::{refuse_problems, todo, unasked};
 use crate::model::{Event, Events, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::target::TargetSchema;
@@ -40,6 +40,7 @@ pub async fn generate(
     let mut plan = build(&input);
     refuse_problems(&plan)?;
     leave_open(&mut plan);
+    unasked::say(&mut plan);
     let broken = rehearse::broken(&snapshot.reader()?, &inspected.schema, &plan)?;
     let source = snapshot.path().display().to_string().replace(char::is_control, " ");
     let mut warnings = inspected.damage;

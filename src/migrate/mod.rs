@@ -33,6 +33,7 @@ mod section;
 mod standing;
 mod target;
 mod todo;
+mod unasked;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;

@@ -192,6 +192,27 @@ fn generated_migrations_make_what_a_derived_run_makes() {
     }
 }
 
+/// What a type is that only a server knows cannot be asked where there is none.
+#[test]
+fn types_that_no_server_was_asked_about_are_said_to_be_so() {
+    let case = Case::new("unasked").source_sql(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, email TEXT DEFAULT 'x' CHECK (length(email) > 2), at TEXT); CREATE UNIQUE INDEX tl ON t(lower(email));
+         CREATE VIEW v AS SELECT id FROM t WHERE email <> 'a';",
+    );
+    fs::write(case.dir().join("m.toml"), "[tables.t.columns.email]\ntype = \"app.mail\"\n[tables.t.columns.at]\ntype = \"inet\"\n")
+        .unwrap();
+    let report = case.run("schema generate {source} --out {dir}/db --mapping {dir}/m.toml --json").exit(1).json();
+    let said: Vec<String> = list(&report, "warnings").iter().map(|warning| format!("{} {}", warning["code"], warning["object"])).collect();
+    assert!(
+        said.contains(&"\"type_not_asked\" \"t.email\"".to_string()) && !said.contains(&"\"type_not_asked\" \"t.at\"".to_string()),
+        "{said:#?}"
+    );
+    let todo = fs::read_to_string(case.dir().join("db/todo.sql")).unwrap();
+    assert!(todo.contains("-- has no DEFAULT 'x': a text does not fit the column, of whose type no server was asked"), "{todo}");
+    assert!(todo.contains("has a type that no server was asked about") && !todo.contains("PostgreSQL's own"), "{todo}");
+    assert!(fs::read_to_string(case.dir().join("db/schema/V1__tables.sql")).unwrap().contains("\"email\" app.mail"));
+}
+
 /// A run for one table means the same by its name as a run for all of them.
 #[test]
 fn a_name_that_is_cut_means_the_same_table_in_every_run() {

@@ -194,6 +194,7 @@ impl Known {
             on_misfit: OnMisfit::Reject,
             max_rejects: None,
             rejects_dir: PathBuf::new(),
+            rejects_asked: false,
             replace: false,
             prove: false,
             sections: migrate::RunSections::ALL,

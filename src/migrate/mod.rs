@@ -34,6 +34,7 @@ mod standing;
 mod target;
 mod todo;
 mod unasked;
+mod writable;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
@@ -61,6 +62,7 @@ pub use run::{MaxRejects, OnMisfit};
 pub use runs::{RunSummary, State, resume_line, runs};
 pub use section::{RunSection, RunSections};
 pub use target::Redone;
+pub use writable::refuse_unwritable;
 
 use after::{After, Queue};
 use copy::{Chunk, TableCount};
@@ -89,6 +91,8 @@ pub struct Job {
     pub on_misfit: OnMisfit,
     pub max_rejects: Option<MaxRejects>,
     pub rejects_dir: PathBuf,
+    /// Somebody has named the folder.
+    pub rejects_asked: bool,
     /// `--replace`: tables that earlier runs made are dropped first.
     pub replace: bool,
     /// Read every value back and compare it with what SQLite gave.
@@ -238,6 +242,7 @@ pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
 pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper)> {
     let Prepared { schema, inspected, plan, redo, begun, mut control, mut clock } = prepared;
     refuse_problems(&plan)?;
+    writable::refuse_before(job, &plan)?;
     // Only what is known of the rows of tables that existed is asked for again; of thousands of tables it is much.
     let given = plan.tables.iter().any(|table| table.create.is_none());
     let mut inspected = inspected.filter(|_| given);

@@ -261,3 +261,34 @@ fn a_folder_that_is_not_there_is_said() {
     let refused = case.run("migrate {source} --to {url} --retry-rejects {dir}/nowhere --json").exit(2);
     assert_eq!(refused.json()["error"]["code"], "no_rejects", "{refused}");
 }
+
+/// What would be found when the first row is set aside, after all others have gone, is found before anything is there.
+#[test]
+fn a_folder_that_cannot_take_rows_is_found_before_the_first_one_moves() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(n int)");
+    let case = Case::new("no folder").source_sql("CREATE TABLE t(n); INSERT INTO t VALUES (1), ('x')").database(&database);
+    fs::write(case.dir().join("file"), "mine").unwrap();
+    fs::create_dir_all(case.dir().join("taken/t.jsonl")).unwrap();
+    for folder in ["{dir}/file", "{dir}/file/below", "/proc/candlefish", "{dir}/taken"] {
+        for flags in ["", "--refresh --yes", "--jobs 1"] {
+            // A refresh sets rows aside too, but needs a run first.
+            if flags.starts_with("--refresh") && folder.ends_with("taken") {
+                continue;
+            }
+            let refused = case.run(&format!("migrate {{source}} {{url}} --rejects {folder} {flags} --json")).exit(2).json();
+            assert_eq!(
+                (&refused["error"]["code"], &refused["error"]["target_changed"]),
+                (&"rejects_unwritable".into(), &false.into()),
+                "{refused}"
+            );
+        }
+    }
+    assert_eq!(database.rows("SELECT to_regnamespace('candlefish'), count(*) FROM t"), ["|0"]);
+    let refused = case.run("migrate {source} {url} --retry-rejects /proc/self/fdinfo --json").exit(2).json();
+    assert_eq!(refused["error"]["code"], "rejects_unwritable", "{refused}");
+    // Nothing is left of the try.
+    case.run("migrate {source} {url} --rejects {dir}/aside").exit(1);
+    let names: Vec<_> = fs::read_dir(case.dir().join("aside")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["t.jsonl"]);
+}

@@ -156,6 +156,7 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         on_misfit: if matches!(args.values.on_misfit, Misfits::Fail) { OnMisfit::Fail } else { OnMisfit::Reject },
         max_rejects: args.values.max_rejects,
         rejects_dir: args.values.rejects.clone().unwrap_or_else(|| Path::new("candlefish-rejects").join(&run_id)),
+        rejects_asked: args.values.rejects.is_some(),
         replace: args.into.replace,
         prove: args.verify == Verify::Full,
         sections: args.sections()?,
@@ -163,6 +164,10 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         events: events(progress),
         began,
     };
+    // Before anything is read for minutes.
+    if let Some(folder) = args.values.rejects.as_ref().or(args.values.retry_rejects.as_ref()) {
+        migrate::refuse_unwritable(folder)?;
+    }
     if args.values.retry_rejects.is_some() {
         migrate::prepare_retry(&mut job);
         // With no other word, rows are tried again as they were copied.

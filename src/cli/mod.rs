@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod duration;
 mod generate;
+mod locked;
 mod memory;
 mod migrate;
 mod monitor;

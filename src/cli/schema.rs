@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::Exit;
+use crate::cli::locked::with_holders;
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::model::{Event, Failure, MigrationState, MigrationStatus, Name, Section};
 use crate::postgres::{Client, Migrations, connect, create_schema, refresh_materialized_views};
@@ -97,7 +98,11 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
         Command::Status(source) => status(&source, settings, ui).await.context("read the state of the migrations"),
         Command::Apply { source, up_to, dry_run: true, .. } => plan(&source, up_to, settings, ui).await.context("plan the migrations"),
         Command::Apply { source, up_to, create_schema: create, .. } => {
-            apply(&source, up_to, create, settings, ui).await.context("apply the migrations")
+            let applied = match apply(&source, up_to, create, settings, ui).await {
+                Err(error) => Err(with_holders(error, settings, source.place.target.to.as_deref(), &source.place.schema, ui).await),
+                applied => applied,
+            };
+            applied.context("apply the migrations")
         }
         Command::Generate(args) => crate::cli::generate::run(*args, ui).await,
         Command::Refresh(place) => refresh(&place, settings, ui).await.context("refresh the materialized views"),

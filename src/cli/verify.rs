@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::cli::Exit;
+use crate::cli::locked::with_holders;
 use crate::cli::migrate::{choose_mapping, default_jobs};
 use crate::cli::settings::{Settings, TargetArgs, say_target};
 use crate::cli::source::SourceArgs;
@@ -70,7 +71,12 @@ fn percent(text: &str) -> Result<f64, String> {
 
 pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let source = args.source.display().to_string();
-    compare(args, settings, ui).await.with_context(|| format!("verify {source}"))
+    let (to, schema) = (args.target.to.clone().or_else(|| args.url.clone()), args.schema.clone());
+    let compared = match compare(args, settings, ui).await {
+        Err(error) => Err(with_holders(error, settings, to.as_deref(), &schema, ui).await),
+        compared => compared,
+    };
+    compared.with_context(|| format!("verify {source}"))
 }
 
 async fn compare(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {

@@ -12,6 +12,7 @@ mod database;
 mod driver;
 mod journal;
 mod local_socket;
+mod lock_holders;
 mod materialized_views;
 mod migrations;
 mod objects;
@@ -43,6 +44,7 @@ pub use copy::{BINARY_HEADER, BINARY_TRAILER, CopyRows, CopySink, Fields};
 pub use database::{count_rows, create_database};
 pub use driver::{Driver, Protocol, Refusal, TextRows};
 pub use journal::{Journal, LandedChunk, MadeTable, PARTIAL, RunRecord, RunState, written};
+pub use lock_holders::{is_lock_timeout, with_lock_holders};
 pub use materialized_views::refresh_materialized_views;
 pub use migrations::{Migrations, create_schema};
 pub use objects::{

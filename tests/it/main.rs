@@ -17,6 +17,7 @@ mod foretold;
 mod given;
 mod horizon;
 mod limits;
+mod locked;
 mod long_keys;
 mod manual;
 mod mapping_file;

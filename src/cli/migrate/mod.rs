@@ -19,7 +19,7 @@ use crate::migrate::{self, Call, Job, MigrateReport, OnMisfit, Outcome, Prepared
 use crate::model::{Event, Events, Failure, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::{CopyMap, OnExtra, Options, Severity, TablePlan, Warning};
-use crate::postgres::{Address, Migrations, RunState, create_database, sql_failure};
+use crate::postgres::{Address, Migrations, RunState, create_database, sql_failure, with_lock_holders};
 use crate::registry;
 use crate::render::{self, Format, Progress, Ui};
 use crate::sqlite::Snapshot;
@@ -77,7 +77,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             }
             Ok(exit(&report))
         }
-        Ok(Err(error)) => Err(hinted(error, &go_on(&job))),
+        Ok(Err(error)) => Err(hinted(with_lock_holders(&job.address, &job.options.schema, error).await, &go_on(&job))),
         Err(cause) => {
             ui.say("stopping: what is under way is rolled back");
             let stopped = tokio::select! {
@@ -128,6 +128,23 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         create_database(&address).await?;
     }
     let address = address.with_role(args.into.role.as_deref());
+    match begin_at(args, address.clone(), snapshot, began, progress, started_at, ui).await {
+        Err(error) => Err(with_lock_holders(&address, &args.into.schema, error).await),
+        begun => begun,
+    }
+}
+
+/// The same where the databases are known.
+async fn begin_at(
+    args: &Args,
+    address: Address,
+    snapshot: Arc<Snapshot>,
+    began: Instant,
+    progress: &Arc<Progress>,
+    started_at: &str,
+    ui: &Ui,
+) -> Result<Begun> {
+    let jobs = args.jobs.map_or_else(default_jobs, usize::from);
     let chosen = if args.refresh.is_some() && args.what.mapping == "auto" {
         // Decided when the tables were made, and kept in the journal.
         Chosen { mapping: Mapping::default(), name: "earlier run".into(), migrations: None, given_schema: true }

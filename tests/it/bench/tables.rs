@@ -93,6 +93,6 @@ fn what_a_killed_run_kept_in_redis_is_cleaned_away_and_nothing_else() {
     let done = case.run("bench clean --yes --to {url} --redis {redis} --json").exit(0).stderr_has("removed from Redis").json();
     assert!(done["redis_keys_removed"].as_u64().unwrap() > 0, "{done:#}");
     let left = redis::cmd("KEYS").arg(format!("{}_bench_*", database.name)).query::<Vec<String>>(&mut redis).unwrap();
-    assert_eq!(left, [others.clone()]);
+    assert_eq!(left, std::slice::from_ref(&others));
     redis::cmd("DEL").arg(others).query::<()>(&mut redis).unwrap();
 }

@@ -23,7 +23,7 @@ fn number(of: &Json, path: &str) -> f64 {
 fn every_layer_runs_the_same_load_and_all_of_them_make_the_strategys_table() {
     let (database, case) = filled("every layer");
     assert_eq!(database.value("SELECT count(*) FROM candlefish_bench.health_metrics"), "70000");
-    let line = "bench --to {url} --pooler {pooler} --redis {redis} --layer all -c 4 -T 500ms --warmup 200ms --json --save {dir}/a.json --html {dir}/a.html";
+    let line = "bench --to {url} --pooler {pooler} --redis {redis} --layer all -c 4 -T 1 --warmup 200ms --json --save {dir}/a.json --html {dir}/a.html";
     let report = case.run(line).exit(0).json();
     let layers = report["layers"].as_array().unwrap();
     let names: Vec<&str> = layers.iter().map(|layer| layer["layer"].as_str().unwrap()).collect();

@@ -11,7 +11,7 @@ use crate::model::{Event, Failure};
 use crate::plan::Plan;
 
 /// What must have room on the folder's disk.
-const ROOM: [u8; 64 * 1024] = [0; 64 * 1024];
+static ROOM: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// An error where the folder of rejects cannot be made, or nothing can be written into it. Nothing is left of the try, and the folder is not made.
 pub fn refuse_unwritable(folder: &Path) -> Result<()> {

@@ -1,5 +1,6 @@
 -- Foreign keys, plain secondary indexes and triggers that fire of a schema's tables, with what puts them back, and when a trigger fires. An index behind a constraint, or one that a foreign key of another
--- schema or the replica identity leans on, is left alone, and so is one with a comment or a tablespace, which its definition does not tell. A key or a trigger that a partition alone has comes with that
+-- schema or the replica identity leans on, is left alone, and so is one with a comment, a tablespace, a
+-- statistics target, or an extension that it depends on or belongs to, which its definition does not tell. A key or a trigger that a partition alone has comes with that
 -- partition, under the whole table. Of an index, the columns whose values may be long: none where it computes, and may fail at any row.
 -- $1 text: the schema
 WITH relation AS (
@@ -20,6 +21,8 @@ JOIN pg_class ic ON ic.oid = i.indexrelid
 WHERE r.relkind = 'r' AND NOT r.relispartition AND NOT i.indisunique AND NOT i.indisreplident AND NOT i.indisclustered AND i.indisvalid
   AND ic.reltablespace = 0 AND obj_description(i.indexrelid, 'pg_class') IS NULL
   AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid)
+  AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0)
+  AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.deptype IN ('x', 'e'))
 UNION ALL
 SELECT r.root, 'foreign key', k.conname, pg_get_constraintdef(k.oid), k.convalidated, obj_description(k.oid, 'pg_constraint'), NULL,
        CASE WHEN r.relispartition THEN r.nspname END, CASE WHEN r.relispartition THEN r.relname END, NULL

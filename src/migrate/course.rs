@@ -21,7 +21,7 @@ use crate::migrate::run::Run;
 use crate::migrate::section::{RunSection, RunSections};
 use crate::migrate::standing::Standing;
 use crate::migrate::target::Redo;
-use crate::migrate::{Job, copy_and_index, last, process, readable, resume, target};
+use crate::migrate::{Job, copy_and_index, last, process, readable, resume, target, unproven};
 use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section};
 use crate::plan::Plan;
 use crate::postgres::{
@@ -219,6 +219,7 @@ async fn part_to_the_end(run: &Arc<Run>, job: &Job, clock: &mut PhaseClock) -> R
             let mut notes = |event| run.send(event);
             let schema = Name::new(run.plan.schema.as_str());
             migrations.apply(&mut control, &schema, Section::Indexes, None, &mut notes).await?;
+            built.merge(unproven::left_not_valid(run, &control).await?);
             clock.note(Phase::Indexes, indexes_started);
             last::analyze(run, &control, job.jobs, clock).await?;
         }

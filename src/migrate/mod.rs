@@ -34,6 +34,7 @@ mod standing;
 mod target;
 mod todo;
 mod unasked;
+mod unproven;
 mod writable;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

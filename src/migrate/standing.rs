@@ -79,6 +79,7 @@ pub fn begun(step: &str) -> String {
 
 pub const ANALYZE_STEP: &str = "analyze";
 pub const SEQUENCES_STEP: &str = "sequences";
+pub const NOT_VALID_STEP: &str = "not valid";
 pub const VIEWS_READ_STEP: &str = "views read";
 
 /// Columns that are added to a table that was there.

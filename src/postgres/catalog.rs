@@ -192,6 +192,29 @@ pub async fn foreign_keys_not_valid(client: &impl GenericClient, tables: &[Strin
         .collect())
 }
 
+/// A constraint that old rows may break.
+#[derive(Clone, Debug)]
+pub struct ConstraintNotValid {
+    pub table: QualifiedName,
+    pub name: Name,
+    /// What rows must fulfil, as SQL; none of a foreign key.
+    pub condition: Option<String>,
+    /// The columns of the table's primary key, as SQL.
+    pub key: Vec<String>,
+}
+
+/// Constraints of these tables that are NOT VALID.
+pub async fn constraints_not_valid(client: &impl GenericClient, tables: &[String]) -> Result<Vec<ConstraintNotValid>> {
+    let rows = client.query(include_str!("queries/constraints_not_valid.sql"), &[&tables]).await;
+    let constraint = |row: &Row| ConstraintNotValid {
+        table: QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
+        name: Name::new(row.get::<_, &str>(2)),
+        condition: row.get(3),
+        key: row.get(4),
+    };
+    Ok(rows.context("look for constraints that are not valid")?.iter().map(constraint).collect())
+}
+
 fn column(row: &Row, types: &Types) -> TargetColumn {
     let conversion = types.conversion(row.get(3), row.get(4));
     TargetColumn {

@@ -333,13 +333,23 @@ pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_colum
     if key.is_empty() {
         return format!("SELECT DISTINCT {}, count(*) OVER () {orphans} LIMIT 5", values(child_columns));
     }
+    let (row, order) = by_key(key);
+    format!("SELECT {row} || ' → ' || {}, count(*) OVER () {orphans} ORDER BY {order} LIMIT 5", values(child_columns))
+}
+
+/// The rows of a table that break a condition: the first five as text, and beside each how many there are in all.
+pub fn broken(table: &QualifiedName, condition: &str, key: &[String]) -> String {
+    let (row, order) = match key {
+        [] => ("'at ' || c.ctid::text".to_string(), "c.ctid".to_string()),
+        key => by_key(key),
+    };
+    format!("SELECT {row}, count(*) OVER () FROM {table} c WHERE NOT ({condition}) ORDER BY {order} LIMIT 5")
+}
+
+/// A row as text by its key, and what it is sorted by.
+fn by_key(key: &[String]) -> (String, String) {
     let order: Vec<String> = key.iter().map(|column| format!("c.{column}")).collect();
     let bare = |column: &str| column.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(column).replace("\"\"", "\"");
     let named: Vec<String> = key.iter().map(|column| format!("{} || c.{column}::text", literal(&format!("{} ", bare(column))))).collect();
-    format!(
-        "SELECT concat_ws(', ', {}) || ' → ' || {}, count(*) OVER () {orphans} ORDER BY {} LIMIT 5",
-        named.join(", "),
-        values(child_columns),
-        order.join(", ")
-    )
+    (format!("concat_ws(', ', {})", named.join(", ")), order.join(", "))
 }

@@ -192,6 +192,40 @@ fn generated_migrations_make_what_a_derived_run_makes() {
     }
 }
 
+/// A generated migration leaves a constraint NOT VALID where rows break it; so may anybody's.
+#[test]
+fn constraints_that_migrations_leave_not_valid_are_listed_with_their_rows() {
+    let database = Database::fresh();
+    let case = Case::new("not valid")
+        .source_sql(
+            "PRAGMA foreign_keys = 0; CREATE TABLE p(id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1);
+             CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p, n INT CHECK (n > 0), m INT);
+             PRAGMA ignore_check_constraints = 1; INSERT INTO c VALUES (1, 1, 1, 1), (2, 7, 1, 1), (3, 8, -1, 1);",
+        )
+        .database(&database);
+    case.run("schema generate {source} --out {dir}/db").exit(0);
+    fs::write(
+        case.dir().join("db/indexes/V3__more.sql"),
+        "ALTER TABLE c ADD CONSTRAINT whole CHECK (m > 0) NOT VALID, ADD CONSTRAINT fails CHECK (1 / (n + 1) > 5) NOT VALID;",
+    )
+    .unwrap();
+    let report = case.run("migrate {source} {url} --migrations {dir}/db --json").exit(0).json();
+    let said: Vec<String> = list(&report, "warnings")
+        .iter()
+        .filter(|warning| warning["code"].as_str().unwrap().ends_with("_not_valid"))
+        .map(|warning| ["severity", "object", "message"].map(|part| warning[part].as_str().unwrap()).join(" "))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "weaker c.c_check1 is NOT VALID: 1 row breaks it (id 3)",
+            "weaker c.c_p_fkey is NOT VALID: 2 rows have no parent (id 2 → 7; id 3 → 8)",
+            "weaker c.fails is NOT VALID: division by zero",
+            "note c.whole is NOT VALID, though no row breaks it: ALTER TABLE … VALIDATE CONSTRAINT makes it whole",
+        ]
+    );
+}
+
 /// What a type is that only a server knows cannot be asked where there is none.
 #[test]
 fn types_that_no_server_was_asked_about_are_said_to_be_so() {

@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result};
 
 use crate::migrate::prepare::{CHUNK_BYTES, read_source};
 use crate::migrate::rehearse;
-use crate::migrate::{refuse_problems, todo, unasked};
+use crate::migrate::{refuse_problems, todo};
 use crate::model::{Event, Events, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::target::TargetSchema;
-use crate::plan::{Case, Input, ObjectKind, ObjectPlan, Options, Otherwise, Plan, TablePlan, Todo, Warning, build};
+use crate::plan::{Case, Input, ObjectKind, ObjectPlan, Options, Otherwise, Plan, TablePlan, Todo, Warning, build, unasked};
 use crate::postgres::statement;
 use crate::sqlite::Snapshot;
 

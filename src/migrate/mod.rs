@@ -33,7 +33,6 @@ mod section;
 mod standing;
 mod target;
 mod todo;
-mod unasked;
 mod unproven;
 mod writable;
 

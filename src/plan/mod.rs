@@ -29,6 +29,7 @@ mod table;
 pub mod target;
 pub mod time;
 pub mod transform;
+pub mod unasked;
 mod unify;
 mod views;
 

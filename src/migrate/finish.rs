@@ -7,15 +7,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::migrate::rehearse;
+use crate::migrate::{by_partition, rehearse};
 use crate::migrate::run::Run;
 use crate::migrate::standing::{SEQUENCES_STEP, begun, object_step, rebuild_step};
 use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{Case, ObjectKind, ObjectPlan, Offenders, Otherwise, Plan, SequencePlan, Todo, Warning};
 use crate::postgres::{
-    Client, ColumnSequence, ForeignKeySides, Journal, SqlError, column_sequence, foreign_key_sides, foreign_keys_not_valid,
-    is_about_object, is_beyond_limit, is_hash_index, is_partitioned, partitions, sql_failure, statement,
+    Client, ColumnSequence, ForeignKeySides, Journal, SqlError, checks_keys_at_once, column_sequence, foreign_key_sides,
+    foreign_keys_not_valid, is_about_object, is_beyond_limit, is_hash_index, sql_failure, statement,
 };
 
 /// What became of the objects.
@@ -276,7 +276,7 @@ pub async fn broken_key(client: &Client, sides: &ForeignKeySides, label: &str) -
     Ok((count > 0).then(|| not_valid_key(count, texts, label)))
 }
 
-fn not_valid_key(count: i64, texts: Vec<String>, label: &str) -> Warning {
+pub(super) fn not_valid_key(count: i64, texts: Vec<String>, label: &str) -> Warning {
     let message = format!("is NOT VALID: {} ({})", counted(count, "has no parent", "have no parent"), listed(texts));
     Warning { class: ObjectKind::ForeignKey.allow_class().into(), ..Warning::weaker("foreign_key_not_valid", label, message) }
 }
@@ -426,7 +426,7 @@ async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable,
     let plan = &run.plan.tables[table];
     let mut built = Built { created: u64::from(object.kind != RebuildKind::Trigger), ..Built::default() };
     let on = object.on(&plan.target);
-    let checks_at_once = object.kind == RebuildKind::ForeignKey && is_partitioned(client, on).await?;
+    let checks_at_once = object.kind == RebuildKind::ForeignKey && checks_keys_at_once(client, on).await?;
     let statements = statement::rebuild_object(&plan.target, object, checks_at_once);
     let (make, validate) = statements.split_first().context("an object has a statement")?;
     let half = begun(step);
@@ -468,32 +468,21 @@ async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable,
     Ok(built)
 }
 
-/// The foreign key of a table that is made of partitions, when rows break it: PostgreSQL has none there that is NOT VALID before version 18, but
-/// each partition can have one. None where that is refused too.
+/// Puts the foreign key of a table that is made of partitions on each of them, when rows break it. None where that is refused too.
 async fn put_back_by_partition(run: &Run, client: &Client, table: usize, object: &Rebuildable, step: &str) -> Result<Option<Built>> {
     let plan = &run.plan.tables[table];
-    let whole = object.on(&plan.target);
-    let with_rows: Vec<QualifiedName> =
-        partitions(client, whole).await?.into_iter().filter(|part| part.by.is_none()).map(|part| part.name).collect();
-    let Some(first) = with_rows.first() else { return Ok(None) };
-    let one = Rebuildable { partition: None, ..object.clone() };
-    let each = with_rows.iter().filter_map(|part| statement::rebuild_object(part, &one, false).into_iter().next());
-    let each: Vec<String> = each.chain([statement::journal_rebuilt(&plan.target, object)]).collect();
+    let Some(keys) = by_partition::keys(client, &plan.target, object).await? else { return Ok(None) };
     client.batch_execute("BEGIN").await.map_err(|error| sql_failure(error.into()))?;
-    if let Err(error) = client.batch_execute(&each.join(";\n")).await {
+    let together = format!("{};\n{}", keys.make, statement::journal_rebuilt(&plan.target, object));
+    if let Err(error) = client.batch_execute(&together).await {
         if !is_about_object(&error) {
             return Err(sql_failure(error.into()));
         }
         client.batch_execute("ROLLBACK").await.map_err(|error| sql_failure(error.into()))?;
         return Ok(None);
     }
-    let mut sides = foreign_key_sides(client, first, &object.name).await?;
-    sides.child = whole.to_string();
-    let (count, texts) = sides.orphans(client).await?;
-    let label = format!("{}.{}", plan.source, object.name.as_str());
-    let message = "stands on each partition by itself, and not on one that is added: no row is to lack its parent when the whole gets it";
-    let mut built = Built { warnings: vec![not_valid_key(count, texts, &label)], ..Built::one() };
-    built.warnings.push(Warning::note("foreign_key_by_partition", label, message));
+    let warnings = keys.not_valid(client, &format!("{}.{}", plan.source, object.name.as_str())).await?;
+    let built = Built { warnings, ..Built::one() };
     Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
     client.batch_execute("COMMIT").await.map_err(|error| sql_failure(error.into()))?;
     Ok(Some(built))

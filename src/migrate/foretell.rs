@@ -14,13 +14,13 @@ use crate::migrate::careful::{self, BATCH_ROWS, Batch};
 use crate::migrate::copy::{ChunkCount, copied_columns};
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rehearse::Rehearsal;
-use crate::migrate::{Job, Prepared, finish, prepare, rejects};
+use crate::migrate::{Job, Prepared, by_partition, finish, prepare, rejects};
 use crate::model::{Name, QualifiedName, Schema, TypeKind};
 use crate::plan::mapping::type_from_sql;
 use crate::plan::target::{RebuildKind, Rebuildable, TargetSchema};
 use crate::plan::{ColumnPlan, KEY_BYTES, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
 use crate::postgres::{
-    ForeignKeySides, SqlError, Transaction, database_error, find_foreign_key, foreign_key_sides, is_about_object, is_partitioned,
+    ForeignKeySides, SqlError, Transaction, checks_keys_at_once, database_error, find_foreign_key, foreign_key_sides, is_about_object,
     partitions, read_schema, regclass, sql_failure, statement,
 };
 use crate::sqlite::{Scan, Snapshot};
@@ -324,7 +324,11 @@ async fn orphans(transaction: &Transaction<'_>, tables: &[TablePlan], one: &Try,
         let partition = one.partitions.iter().find(|(known, _)| known == child);
         sides.child = partition.map_or(&one.plan.target, |(_, ours)| ours).to_string();
         let label = format!("{}.{}", planned.source, key.name.as_str());
-        rehearsal.broken.extend(finish::broken_key(transaction.client(), &sides, &label).await?);
+        let broken = finish::broken_key(transaction.client(), &sides, &label).await?;
+        if broken.is_some() && checks_keys_at_once(transaction, child).await? {
+            rehearsal.broken.push(by_partition::note(&label));
+        }
+        rehearsal.broken.extend(broken);
     }
     Ok(())
 }
@@ -335,7 +339,7 @@ async fn sides_of(transaction: &Transaction<'_>, table: &QualifiedName, key: &Re
     if let Some(sides) = find_foreign_key(transaction, child, &key.name).await? {
         return Ok(sides);
     }
-    let add = statement::rebuild_object(table, key, is_partitioned(transaction, child).await?).into_iter().next();
+    let add = statement::rebuild_object(table, key, checks_keys_at_once(transaction, child).await?).into_iter().next();
     transaction.batch_execute("SAVEPOINT put_back").await?;
     transaction.batch_execute(&add.context("a foreign key has a statement")?).await?;
     let sides = foreign_key_sides(transaction, child, &key.name).await?;

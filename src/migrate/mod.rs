@@ -2,6 +2,7 @@
 
 mod after;
 mod asked;
+mod by_partition;
 mod careful;
 mod copy;
 mod counted_rows;

@@ -135,10 +135,16 @@ pub async fn regclass(client: &impl GenericClient, table: &QualifiedName) -> Res
     Ok(client.query_one("SELECT $1::text::regclass::text", &[&table.to_string()]).await?.get(0))
 }
 
-/// True for a table that is made of partitions: its foreign keys cannot be NOT VALID before PostgreSQL 18.
+/// True for a table that is made of partitions.
 pub async fn is_partitioned(client: &impl GenericClient, table: &QualifiedName) -> Result<bool> {
     let kind = client.query_one("SELECT relkind = 'p' FROM pg_class WHERE oid = $1::text::regclass", &[&table.to_string()]).await;
     Ok(kind.with_context(|| format!("ask what {table} is"))?.get(0))
+}
+
+/// True for a table whose foreign keys cannot be NOT VALID: one that is made of partitions, before PostgreSQL 18.
+pub async fn checks_keys_at_once(client: &impl GenericClient, table: &QualifiedName) -> Result<bool> {
+    let sql = "SELECT relkind = 'p' AND current_setting('server_version_num')::int < 180000 FROM pg_class WHERE oid = $1::text::regclass";
+    Ok(client.query_one(sql, &[&table.to_string()]).await.with_context(|| format!("ask what {table} is"))?.get(0))
 }
 
 /// The whole table that a partition belongs to; none for any other table, and for one that is not there.

@@ -2,6 +2,7 @@
 //! PostgreSQL will refuse.
 
 mod agreed;
+mod partitions;
 mod refusals;
 mod rounded;
 mod values;

@@ -7,6 +7,7 @@ mod apply;
 mod compare;
 mod damage;
 mod declared;
+mod followed;
 mod ledger;
 mod stage;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value as Json, json};
 
 use crate::migrate::course::{take_over, through_cuts};
@@ -30,13 +31,13 @@ use crate::migrate::standing::Standing;
 use crate::migrate::{Job, Purpose, RunSections, peak_rss_bytes, target};
 use crate::model::{ColumnType, Event, Failure, Name, Phase, QualifiedName, Schema};
 use crate::plan::target::TargetSchema;
-use crate::plan::{ColumnPlan, CopyMap, Existing, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning, existing_rows, wanted};
+use crate::plan::{ColumnPlan, CopyMap, ObjectKind, Plan, SequencePlan, TablePlan, Warning};
 use crate::postgres::refresh_statement::{RefreshStatements, lock_for_refresh};
 use crate::postgres::{
     Client, Journal, RefreshKeys, RunRecord, TypeReader, column_sequence, foreign_keys_not_valid, is_passing, read_schema, read_sessions,
     refresh_keys, session, sql_failure,
 };
-use crate::sides::{Pair, Sides, pair};
+use crate::sides::{Pair, Sides};
 use crate::sqlite::Fingerprint;
 use apply::{Table, Written};
 use compare::{Size, TableLedger};
@@ -96,17 +97,17 @@ pub async fn compare(job: Arc<Job>, of: Option<&str>, purpose: Purpose) -> Resul
         rejects::forget_unlanded(&job.rejects_dir, &job.rejects_dir, &job.run_id, |_, _| false)?;
     }
     let schema = job.snapshot.reader()?.schema()?;
-    let (path, known) = known(&control, &job, of).await?;
+    let (path, known) = followed::known(&control, &job, of).await?;
     let before = Journal::last_settings(&control, &job.options.schema, &path).await?;
-    let (maps, left) = maps(&job, &schema, known)?;
+    let (maps, left) = followed::maps(&job, &schema, known)?;
     // Rows without keys that are to go are found again by their order in the table.
     control.batch_execute("BEGIN; SET LOCAL search_path = ''; SET LOCAL synchronize_seqscans = off").await?;
     let target = lock(&control, &job.options.schema, &maps).await?;
     let mut said = declared::left_over(&left, &target);
     said.extend(declared::since(&before, &job)?);
-    let pairs = pair_up(maps, &schema, &target)?;
+    let pairs = followed::pair_up(maps, &schema, &target)?;
     said.extend(damage::by_indexes(&job, &schema, &pairs).await?);
-    let sequences = sequences(&job, &schema, &target, &pairs)?;
+    let sequences = followed::sequences(&job, &schema, &target, &pairs)?;
     let keys = refresh_keys(&control, &job.options.schema).await?;
     let shared = Arc::new(share(&job, schema, pairs, &keys, purpose).await?);
 
@@ -132,112 +133,6 @@ async fn fingerprint(job: &Job) -> Result<Fingerprint> {
     tokio::task::spawn_blocking(move || snapshot.fingerprint(None)).await.context("a reader of the source panicked")?
 }
 
-/// The path of this source, or of that of the run that is followed, and how runs have copied its tables.
-async fn known(control: &Client, job: &Job, of: Option<&str>) -> Result<(String, Vec<CopyMap>)> {
-    let target_schema = &job.options.schema;
-    let nothing = || {
-        Failure::new("nothing_to_refresh", format!("no run of candlefish has written into schema {target_schema:?} here"))
-            .hint("Run migrate without --refresh first.")
-    };
-    if !Journal::exists(control).await? {
-        bail!(nothing());
-    }
-    if let Some((run_id, _)) = Journal::interrupted(control, target_schema).await? {
-        bail!(
-            Failure::new("interrupted_run", format!("run {run_id} has not come to its end: its tables are not whole yet"))
-                .hint("Complete it first with --resume, then refresh.")
-        );
-    }
-    let path = match of {
-        None => job.call.source_path.clone(),
-        Some(run_id) => match Journal::source_of(control, target_schema, Some(run_id)).await? {
-            Some((_, path)) => path,
-            None => bail!(
-                Failure::new("nothing_to_refresh", format!("no run {run_id} has written into schema {target_schema:?} here"))
-                    .hint("`candlefish runs` lists the runs.")
-            ),
-        },
-    };
-    let known = Journal::newest_maps(control, target_schema, &path).await?;
-    if known.is_empty() {
-        // What another file has brought would be replaced by this one's rows.
-        match Journal::source_of(control, target_schema, None).await? {
-            Some((run_id, other)) => bail!(
-                Failure::new("other_source", format!("schema {target_schema:?} was filled from {other}, and never from {path}")).hint(
-                    format!("If this is that file under another name, say so: --refresh={run_id}. Else migrate it without --refresh.")
-                )
-            ),
-            None => bail!(nothing()),
-        }
-    }
-    Ok((path, known))
-}
-
-/// How each wanted table was copied, and what was copied of tables that the source no longer has. What no run has copied is an error: a refresh makes
-/// no tables and no columns.
-fn maps(job: &Job, schema: &Schema, known: Vec<CopyMap>) -> Result<(Vec<CopyMap>, Vec<CopyMap>)> {
-    let problem = |problem: Problem| Failure::new(problem.code, problem.message).hint(problem.hint);
-    let existing = existing_rows(schema, &job.options).map_err(problem)?;
-    let wanted = wanted(schema, &job.options).map_err(problem)?;
-    let mut maps = Vec::new();
-    let (mut new, mut mixed) = (Vec::new(), Vec::new());
-    for table in schema.tables.iter().filter(|table| table.has_data() && wanted(&table.name)) {
-        let mapping = job.mapping.table(&table.name);
-        if mapping.is_some_and(|mapping| mapping.skip) {
-            continue;
-        }
-        match known.iter().find(|map| map.source.eq_ignore_ascii_case(&table.name)) {
-            None => new.push(format!("table {:?}", table.name)),
-            // Its rows were not to come.
-            Some(map) if map.without_data => {}
-            Some(map) => {
-                let is_new = |column: &str| {
-                    !map.columns.iter().map(|known| &known.source).chain(&map.left_out).any(|known| known.eq_ignore_ascii_case(column))
-                        && !mapping.is_some_and(|mapping| {
-                            mapping.columns.iter().any(|(name, column_mapping)| name.eq_ignore_ascii_case(column) && column_mapping.skip)
-                        })
-                };
-                new.extend(
-                    table
-                        .columns
-                        .iter()
-                        .filter(|column| is_new(&column.name))
-                        .map(|column| format!("column {:?}.{:?}", table.name, column.name)),
-                );
-                let mut map = map.clone();
-                // Rows that are gone from the source stay among those that are kept.
-                map.kept_rows = None;
-                match existing(&table.name) {
-                    Some(what) => map.kept = what == Existing::Keep,
-                    None if map.kept => mixed.push(table.name.clone()),
-                    None => {}
-                }
-                maps.push(map);
-            }
-        }
-    }
-    if !new.is_empty() {
-        let hint = "A new table: migrate --include it, or leave it out with --exclude. A new column: redo its table with migrate --include TABLE after dropping it.";
-        bail!(Failure::new("new_in_source", format!("no run has copied {}", new.join(", "))).hint(hint));
-    }
-    if let Some(table) = mixed.first() {
-        let which = mixed.join(", ");
-        bail!(
-            Failure::new(
-                "kept_rows",
-                format!("{which}: --existing keep left rows of the target's own here, which look like rows that the source has dropped")
-            )
-            .hint(format!(
-                "Say --existing {table}=keep (what the target alone has stays), --existing {table}=truncate (it goes), or --exclude {table}."
-            ))
-        );
-    }
-    let is_gone = |name: &str| schema.table(name).is_none() && schema.unreadable.iter().all(|(unreadable, _)| unreadable != name);
-    let is_skipped = |name: &str| job.mapping.table(name).is_some_and(|mapping| mapping.skip);
-    let left = known.into_iter().filter(|map| is_gone(&map.source) && wanted(&map.source) && !is_skipped(&map.source));
-    Ok((maps, left.collect()))
-}
-
 fn rows_kept(pair: &Pair, rows: u64) -> Option<Warning> {
     let message = format!("{rows} rows of {} that the source does not have are left, as --existing keep says", pair.target);
     (rows > 0).then(|| Warning::weaker("rows_kept", &pair.map.source, message))
@@ -254,48 +149,6 @@ async fn lock(control: &Client, schema: &str, maps: &[CopyMap]) -> Result<Target
     let locked = control.batch_execute(&lock_for_refresh(&tables)).await;
     locked.map_err(|error| sql_failure(error.into())).context("lock the tables against writers")?;
     read_schema(control, schema).await
-}
-
-fn pair_up(maps: Vec<CopyMap>, schema: &Schema, target: &TargetSchema) -> Result<Vec<Pair>> {
-    let mut problems = Vec::new();
-    let mut pairs = Vec::new();
-    for mut map in maps {
-        // That a text was clean was true of the rows that the earlier run has seen.
-        map.columns.iter_mut().for_each(|column| column.conversion.text_is_clean = false);
-        match pair(map, schema, target) {
-            Ok(mut pair) => {
-                problems.append(&mut pair.problems);
-                pair.careful = pair.has_foreign_types();
-                pairs.push(pair);
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if !problems.is_empty() {
-        let hint = "A table whose columns have changed is copied anew: drop it, and migrate --include it.";
-        bail!(Failure::new("shape_changed", problems.join("; ")).hint(hint));
-    }
-    Ok(pairs)
-}
-
-/// Identity columns go on where SQLite would.
-fn sequences(job: &Job, schema: &Schema, target: &TargetSchema, pairs: &[Pair]) -> Result<Vec<(usize, SequencePlan)>> {
-    let reader = job.snapshot.reader()?;
-    let mut sequences = Vec::new();
-    for (place, pair) in pairs.iter().enumerate() {
-        let table = &schema.tables[pair.source];
-        let Some(alias) = table.rowid_alias.map(|alias| &table.columns[alias].name) else { continue };
-        let Some(column) = pair.map.columns.iter().find(|column| column.source.eq_ignore_ascii_case(alias)) else { continue };
-        let relation = target.tables.iter().find(|relation| relation.name == pair.target);
-        let counts = relation.is_some_and(|relation| {
-            relation.columns.iter().any(|known| known.sequence && known.name.as_str() == column.target && !known.generated)
-        });
-        if counts && column.conversion.transform.is_none() {
-            let last = reader.rowid_bounds(table).map(|(_, last)| last).max(table.sequence);
-            sequences.push((place, SequencePlan { column: Name::new(column.target.as_str()), last }));
-        }
-    }
-    Ok(sequences)
 }
 
 async fn share(job: &Job, schema: Schema, mut pairs: Vec<Pair>, keys: &HashMap<String, RefreshKeys>, purpose: Purpose) -> Result<Shared> {

@@ -14,7 +14,7 @@ use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{Case, ObjectKind, ObjectPlan, Offenders, Otherwise, Plan, SequencePlan, Todo, Warning};
 use crate::postgres::{
-    Client, ColumnSequence, ForeignKeySides, Journal, SqlError, checks_keys_at_once, column_sequence, foreign_key_sides,
+    Client, ColumnSequence, ForeignKeyNotValid, ForeignKeySides, Journal, SqlError, checks_keys_at_once, column_sequence, foreign_key_sides,
     foreign_keys_not_valid, is_about_object, is_beyond_limit, is_hash_index, sql_failure, statement,
 };
 
@@ -492,7 +492,7 @@ async fn put_back_by_partition(run: &Run, client: &Client, table: usize, object:
 pub async fn validate_foreign_keys(run: &Run, client: &Client) -> Result<u64> {
     let tables: Vec<String> = run.plan.tables.iter().filter(|table| table.create.is_none()).map(|table| table.target.to_string()).collect();
     let mut validated = 0;
-    for (table, name) in foreign_keys_not_valid(client, &tables).await? {
+    for ForeignKeyNotValid { table, name, .. } in foreign_keys_not_valid(client, &tables).await? {
         match client.batch_execute(&statement::validate_constraint(&table, &name)).await {
             Ok(()) => validated += 1,
             Err(error) if is_about_object(&error) => {}

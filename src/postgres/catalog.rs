@@ -186,16 +186,27 @@ pub async fn is_hash_index(client: &impl GenericClient, index: &QualifiedName) -
     Ok(client.query_one(sql, &[&index.to_string()]).await.with_context(|| format!("ask what {index} is"))?.get(0))
 }
 
-/// Foreign keys of or onto these tables that are NOT VALID, with their own table.
-pub async fn foreign_keys_not_valid(client: &impl GenericClient, tables: &[String]) -> Result<Vec<(QualifiedName, Name)>> {
+/// A foreign key that is NOT VALID.
+#[derive(Clone, Debug)]
+pub struct ForeignKeyNotValid {
+    pub table: QualifiedName,
+    /// What the table is a partition of; else the table itself.
+    pub whole: QualifiedName,
+    pub name: Name,
+}
+
+/// Foreign keys of or onto these tables, or partitions of them, that are NOT VALID.
+pub async fn foreign_keys_not_valid(client: &impl GenericClient, tables: &[String]) -> Result<Vec<ForeignKeyNotValid>> {
     let rows = client
         .query(include_str!("queries/foreign_keys_not_valid.sql"), &[&tables])
         .await
         .context("look for foreign keys that are not valid")?;
-    Ok(rows
-        .iter()
-        .map(|row| (QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)), Name::new(row.get::<_, &str>(2))))
-        .collect())
+    let key = |row: &Row| ForeignKeyNotValid {
+        table: QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
+        name: Name::new(row.get::<_, &str>(2)),
+        whole: QualifiedName::new(row.get::<_, &str>(3), row.get::<_, &str>(4)),
+    };
+    Ok(rows.iter().map(key).collect())
 }
 
 /// A constraint that old rows may break.

@@ -34,7 +34,7 @@ pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, LOCAL
 pub use argument::Argument;
 pub use cancel::cancel;
 pub use catalog::{
-    ConstraintNotValid, ForeignKeySides, checks_keys_at_once, constraints_not_valid, find_foreign_key, foreign_key_sides,
+    ConstraintNotValid, ForeignKeyNotValid, ForeignKeySides, checks_keys_at_once, constraints_not_valid, find_foreign_key, foreign_key_sides,
     foreign_keys_not_valid, is_hash_index, is_partitioned, partition_root, partitions, read_schema, regclass,
 };
 pub use connect::{Connected, connect, describe, is_passing, is_transient, open};
@@ -55,7 +55,7 @@ pub use observe::{Answer, Control, Looker, Observer, Parameter, ServerFacts};
 pub use parameters::Parameters;
 pub use pgbouncer::{PoolerFacts, PoolerFiles, PoolerSizes};
 pub use pooler::{Route, is_pooled, route};
-pub use reading::{Pages, ReadSession, TypeReader, read_sessions};
+pub use reading::{Pages, ReadSession, TypeReader, note_unreadable, read_sessions};
 pub use refresh::{ForeignKeyFacts, RefreshKeys, execute_unless_refused, foreign_keys_of, refresh_keys, triggers_of};
 pub use run_sessions::{end_run_sessions, patience_with_silence, run_session, run_sessions};
 pub use session::{database_error, is_about_object, is_about_value, is_beyond_limit, session, sql_failure};

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tokio_postgres::{Client, Statement};
 
 use crate::model::QualifiedName;
-use crate::plan::target::TargetSchema;
+use crate::plan::target::{TargetSchema, TargetTable};
 use crate::postgres::session::{MONEY, TEXTS};
 use crate::postgres::{Address, CopyRows, connect, is_about_object, is_about_value, read_schema, session, sql_failure, statement};
 
@@ -52,22 +52,31 @@ async fn begin(address: &Address) -> Result<Client> {
     Ok(client)
 }
 
+/// Notes of these tables' columns that are computed when they are read which of them cannot be now; in the transaction that is open.
+pub async fn note_unreadable(client: &Client, tables: impl Iterator<Item = &mut TargetTable>) -> Result<()> {
+    for table in tables {
+        for column in table.columns.iter_mut().filter(|column| column.is_virtual) {
+            client.batch_execute("SAVEPOINT computed").await?;
+            let Err(error) = client.batch_execute(&statement::compute(&table.name, &column.name)).await else {
+                client.batch_execute("RELEASE SAVEPOINT computed").await?;
+                column.unreadable = None;
+                continue;
+            };
+            if !is_about_object(&error) {
+                return Err(sql_failure(error.into())).with_context(|| format!("read {}.{}", table.name, column.name));
+            }
+            column.unreadable = Some(sql_failure(error.into()).to_string());
+            client.batch_execute("ROLLBACK TO SAVEPOINT computed; RELEASE SAVEPOINT computed").await?;
+        }
+    }
+    Ok(())
+}
+
 impl ReadSession {
     /// What is in a schema, and which of the columns that are computed when they are read cannot be.
     pub async fn schema(&self, schema: &str) -> Result<TargetSchema> {
         let mut target = read_schema(&self.client, schema).await?;
-        for table in &mut target.tables {
-            for column in table.columns.iter_mut().filter(|column| column.is_virtual) {
-                self.client.batch_execute("SAVEPOINT computed").await?;
-                if let Err(error) = self.client.batch_execute(&statement::compute(&table.name, &column.name)).await {
-                    if !is_about_object(&error) {
-                        return Err(sql_failure(error.into())).with_context(|| format!("read {}.{}", table.name, column.name));
-                    }
-                    column.unreadable = Some(sql_failure(error.into()).to_string());
-                    self.client.batch_execute("ROLLBACK TO SAVEPOINT computed").await?;
-                }
-            }
-        }
+        note_unreadable(&self.client, target.tables.iter_mut()).await?;
         Ok(target)
     }
 

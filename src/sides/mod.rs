@@ -6,6 +6,6 @@ mod read;
 mod rejects;
 
 pub use normalise::Normaliser;
-pub use pairing::{BUCKETS, Pair, items, layout, pair};
+pub use pairing::{BUCKETS, Pair, Unread, cannot_be_read, items, layout, pair};
 pub use read::{Sides, SourceRow, TargetRow};
 pub use rejects::reject_files;

@@ -2,7 +2,7 @@
 
 use crate::digest::Layout;
 use crate::model::{Name, QualifiedName, Schema, Table, TypeKind};
-use crate::plan::CopyMap;
+use crate::plan::{CopyColumn, CopyMap};
 use crate::plan::target::{TargetColumn, TargetSchema};
 
 /// One table of the source and its place in the target.
@@ -19,6 +19,8 @@ pub struct Pair {
     pub scanned_names: Vec<String>,
     /// Columns that could not be compared, and why; each is a difference.
     pub problems: Vec<String>,
+    /// Columns of the map that PostgreSQL cannot compute for some row; each is a difference too.
+    pub unread: Vec<Unread>,
     /// How many buckets its keys are spread over; a power of two.
     pub buckets: usize,
     /// About how many rows there are: the span of the rowids, which gaps make larger; none in a table without them.
@@ -27,6 +29,23 @@ pub struct Pair {
     pub ordered: bool,
     /// Texts of types that only PostgreSQL can read are brought into its own form before they are compared.
     pub careful: bool,
+}
+
+/// A column that fails when it is read.
+pub struct Unread {
+    pub column: CopyColumn,
+    pub reason: String,
+}
+
+impl Unread {
+    pub fn said(&self) -> String {
+        cannot_be_read(&self.column.source, &self.reason)
+    }
+}
+
+/// What is said of a column of the source that PostgreSQL cannot read.
+pub fn cannot_be_read(column: &str, reason: &str) -> String {
+    format!("column {column:?} cannot be read in PostgreSQL: {reason}")
 }
 
 /// Buckets of a table of unknown or large size.
@@ -41,7 +60,7 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
         return Err(format!("table {name} is not in PostgreSQL"));
     };
     let table = &schema.tables[source];
-    let mut problems = Vec::new();
+    let (mut problems, mut unread) = (Vec::new(), Vec::new());
     map.columns.retain_mut(|column| {
         if table.column_index(&column.source).is_none() {
             problems.push(format!("column {:?} is no longer in the source", column.source));
@@ -49,7 +68,7 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
         }
         match relation.columns.iter().find(|target| target.name.as_str() == column.target) {
             Some(TargetColumn { unreadable: Some(reason), .. }) => {
-                problems.push(format!("column {:?} cannot be read in PostgreSQL: {reason}", column.source));
+                unread.push(Unread { column: column.clone(), reason: reason.clone() });
                 false
             }
             Some(actual) => {
@@ -77,6 +96,7 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
         scanned,
         scanned_names,
         problems,
+        unread,
         buckets: BUCKETS,
         span: None,
         ordered: false,
@@ -86,6 +106,13 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
 }
 
 impl Pair {
+    /// The map as it was, with what cannot be read now.
+    pub fn whole_map(&self) -> CopyMap {
+        let mut map = self.map.clone();
+        map.columns.extend(self.unread.iter().map(|unread| unread.column.clone()));
+        map
+    }
+
     /// True when a column's type has no bytes that candlefish knows.
     pub fn has_foreign_types(&self) -> bool {
         self.map.columns.iter().any(|column| !column.conversion.kind.has_binary_form())

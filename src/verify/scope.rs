@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::model::{QualifiedName, Schema, Table, TableKind};
 use crate::plan::CopyMap;
 use crate::plan::target::TargetSchema;
-use crate::sides::{Pair, pair};
+use crate::sides::{Pair, Unread, pair};
 use crate::sqlite::{Reader, Scan, Snapshot};
 use crate::verify::{Job, TableVerdict};
 
@@ -60,6 +60,7 @@ impl Scope {
             }
             match pair(map.clone(), &scope.schema, target) {
                 Ok(mut pair) => {
+                    pair.problems.extend(pair.unread.iter().map(Unread::said));
                     let table = &scope.schema.tables[pair.source];
                     let bounds = reader.rowid_bounds(table);
                     pair.span = bounds.map(|(first, last)| last.abs_diff(first).saturating_add(1));

@@ -10,15 +10,15 @@ use tokio::runtime::Handle;
 use super::Shared;
 use super::stage::Staged;
 use crate::digest::{RowDigest, TargetDigester};
-use crate::migrate::careful;
+use crate::migrate::{by_partition, careful};
 use crate::migrate::finish::{self, Built};
 use crate::migrate::rejects::{self, RejectedRow};
 use crate::model::{Event, Failure, Phase};
 use crate::plan::profile::RowRange;
 use crate::postgres::refresh_statement::{RefreshStatements, trigger};
 use crate::postgres::{
-    Client, CopyRows, Fields, ForeignKeyFacts, execute_unless_refused, foreign_keys_of, is_partitioned, is_transient, sql_failure,
-    statement, triggers_of,
+    Client, CopyRows, Fields, ForeignKeyFacts, SqlError, checks_keys_at_once, execute_unless_refused, foreign_keys_of, is_transient,
+    sql_failure, statement, triggers_of,
 };
 
 /// One table with differences.
@@ -117,9 +117,8 @@ async fn gently(shared: &Shared, control: &Client, tables: &[Table]) -> Result<O
         return Ok(None);
     }
     for (table, written) in tables.iter().zip(&mut written) {
-        let sum = sum_of_written(shared, control, table).await?;
         // A rule, or a trigger for replicas, may have had its own way: without it, perhaps not.
-        written.identical = sum == table.staged.sum;
+        written.identical = reads_back(shared, control, table, table.staged.sum).await?;
     }
     Ok(Some(written))
 }
@@ -161,7 +160,7 @@ async fn thoroughly(shared: &Arc<Shared>, control: &Client, tables: &[Table]) ->
         written.updated -= refused_changed;
         written.deleted += refused_changed;
         written.inserted -= written.rejected - refused_changed;
-        written.identical = sum_of_written(shared, control, table).await? == table.staged.sum.wrapping_sub(sum);
+        written.identical = reads_back(shared, control, table, table.staged.sum.wrapping_sub(sum)).await?;
         end(shared, table, written);
     }
     Ok(all)
@@ -253,6 +252,18 @@ fn record(shared: &Shared, place: usize, mut errors: HashMap<i64, anyhow::Error>
     Ok(sum)
 }
 
+/// True when what was written comes back as it was sent. A column that PostgreSQL computes when it is read may fail then.
+async fn reads_back(shared: &Shared, control: &Client, table: &Table, sent: u128) -> Result<bool> {
+    execute(control, "SAVEPOINT read_back").await?;
+    match sum_of_written(shared, control, table).await {
+        Ok(sum) => execute(control, "RELEASE SAVEPOINT read_back").await.map(|()| sum == sent),
+        Err(error) if careful::is_about_rows(&error) => {
+            execute(control, "ROLLBACK TO SAVEPOINT read_back; RELEASE SAVEPOINT read_back").await.map(|()| false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads back what was written, by the code that the copy does not share.
 async fn sum_of_written(shared: &Shared, control: &Client, table: &Table) -> Result<u128> {
     if table.staged.rows() == 0 {
@@ -273,35 +284,52 @@ async fn sum_of_written(shared: &Shared, control: &Client, table: &Table) -> Res
 async fn put_back(shared: &Shared, control: &Client, keys: &[ForeignKeyFacts]) -> Result<Built> {
     let mut built = Built::default();
     for key in keys {
-        let checks_at_once = is_partitioned(control, &key.child).await?;
+        let label = format!("{}.{}", key.child.name.as_str(), key.key.name.as_str());
+        let checks_at_once = checks_keys_at_once(control, &key.child).await?;
         let statements = statement::rebuild_object(&key.child, &key.key, checks_at_once);
         let (add, validate) = statements.split_first().context("a foreign key has a statement")?;
-        execute(control, add).await.with_context(|| format!("put foreign key {} back", key.key.name))?;
-        if !key.key.valid {
-            continue;
-        }
-        for sql in validate {
-            execute(control, "SAVEPOINT validate").await?;
-            match control.batch_execute(sql).await {
-                Ok(()) => execute(control, "RELEASE SAVEPOINT validate").await?,
-                Err(error) if error.as_db_error().is_some() && !is_transient(&error) => {
-                    execute(control, "ROLLBACK TO SAVEPOINT validate; RELEASE SAVEPOINT validate").await?;
-                    let label = format!("{}.{}", key.child.name.as_str(), key.key.name.as_str());
-                    if shared.sides.pairs.iter().all(|pair| pair.target != key.whole) {
-                        let reason = sql_failure(error.into());
-                        bail!(
-                            Failure::new(
-                                "foreign_key_broken",
-                                format!("foreign key {label} of a table that is not refreshed would break: {reason}")
-                            )
-                            .hint("Bring its rows into line first, or take the key away.")
-                        );
-                    }
-                    built.warnings.push(finish::foreign_key_not_valid(control, &key.child, &key.key.name, &label).await?);
-                }
-                Err(error) => return Err(sql_failure(error.into())),
+        let context = || format!("put foreign key {} back", key.key.name);
+        if let Some(refusal) = refusal(control, add).await? {
+            if !checks_at_once {
+                return Err(sql_failure(refusal.into())).with_context(context);
             }
+            let refusal = refuse_of_others(shared, key, &label, refusal)?;
+            let Some(each) = by_partition::keys(control, &key.child, &key.key).await? else {
+                return Err(sql_failure(refusal.into())).with_context(context);
+            };
+            execute(control, &each.make).await.with_context(context)?;
+            built.warnings.extend(each.not_valid(control, &label).await?);
+        }
+        for sql in validate.iter().filter(|_| key.key.valid) {
+            let Some(refusal) = refusal(control, sql).await? else { continue };
+            refuse_of_others(shared, key, &label, refusal)?;
+            built.warnings.push(finish::foreign_key_not_valid(control, &key.child, &key.key.name, &label).await?);
         }
     }
     Ok(built)
+}
+
+/// A key of a table that the source has nothing of is not left broken; of any other the refusal comes back.
+fn refuse_of_others(shared: &Shared, key: &ForeignKeyFacts, label: &str, refusal: SqlError) -> Result<SqlError> {
+    if shared.sides.pairs.iter().any(|pair| pair.target == key.whole) {
+        return Ok(refusal);
+    }
+    let reason = sql_failure(refusal.into());
+    bail!(
+        Failure::new("foreign_key_broken", format!("foreign key {label} of a table that is not refreshed would break: {reason}"))
+            .hint("Bring its rows into line first, or take the key away.")
+    )
+}
+
+/// Runs a statement. Why PostgreSQL refuses it, where it does: then it has done nothing, and the transaction goes on.
+async fn refusal(control: &Client, sql: &str) -> Result<Option<SqlError>> {
+    execute(control, "SAVEPOINT refusal").await?;
+    match control.batch_execute(sql).await {
+        Ok(()) => execute(control, "RELEASE SAVEPOINT refusal").await.map(|()| None),
+        Err(error) if error.as_db_error().is_some() && !is_transient(&error) => {
+            execute(control, "ROLLBACK TO SAVEPOINT refusal; RELEASE SAVEPOINT refusal").await?;
+            Ok(Some(error))
+        }
+        Err(error) => Err(sql_failure(error.into())),
+    }
 }

@@ -10,6 +10,7 @@ mod declared;
 mod followed;
 mod ledger;
 mod stage;
+mod unread;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -34,14 +35,15 @@ use crate::plan::target::TargetSchema;
 use crate::plan::{ColumnPlan, CopyMap, ObjectKind, Plan, SequencePlan, TablePlan, Warning};
 use crate::postgres::refresh_statement::{RefreshStatements, lock_for_refresh};
 use crate::postgres::{
-    Client, Journal, RefreshKeys, RunRecord, TypeReader, column_sequence, foreign_keys_not_valid, is_passing, read_schema, read_sessions,
-    refresh_keys, session, sql_failure,
+    Client, ForeignKeyNotValid, Journal, RefreshKeys, RunRecord, TypeReader, column_sequence, foreign_keys_not_valid, is_passing,
+    note_unreadable, read_schema, read_sessions, refresh_keys, session, sql_failure,
 };
 use crate::sides::{Pair, Sides};
 use crate::sqlite::Fingerprint;
 use apply::{Table, Written};
 use compare::{Size, TableLedger};
 use stage::Staged;
+use unread::{ComputedWhenRead, Looked};
 
 /// What the parts of a refresh share.
 pub struct Shared {
@@ -69,6 +71,7 @@ pub struct Compared {
     tables: Vec<Table>,
     ledgers: Vec<Arc<TableLedger>>,
     sequences: Vec<(usize, SequencePlan)>,
+    computed_when_read: ComputedWhenRead,
     /// What of the target stays other than the source.
     said: Vec<Warning>,
     /// The settings of the run that is followed.
@@ -108,6 +111,7 @@ pub async fn compare(job: Arc<Job>, of: Option<&str>, purpose: Purpose) -> Resul
     let pairs = followed::pair_up(maps, &schema, &target)?;
     said.extend(damage::by_indexes(&job, &schema, &pairs).await?);
     let sequences = followed::sequences(&job, &schema, &target, &pairs)?;
+    let computed_when_read = ComputedWhenRead::of(&target);
     let keys = refresh_keys(&control, &job.options.schema).await?;
     let shared = Arc::new(share(&job, schema, pairs, &keys, purpose).await?);
 
@@ -124,7 +128,21 @@ pub async fn compare(job: Arc<Job>, of: Option<&str>, purpose: Purpose) -> Resul
     shared.sides.leave_target()?;
     clock.note(Phase::Compare, compare_started);
     shared.run.send(Event::PhaseEnded { phase: Phase::Compare, seconds: compare_started.elapsed().as_secs_f64() });
-    Ok(Compared { job, purpose, shared, control, tables, ledgers, sequences, said, before, fingerprint, clock, started })
+    Ok(Compared {
+        job,
+        purpose,
+        shared,
+        control,
+        tables,
+        ledgers,
+        sequences,
+        computed_when_read,
+        said,
+        before,
+        fingerprint,
+        clock,
+        started,
+    })
 }
 
 /// What tells this state of the source from every other.
@@ -148,7 +166,9 @@ async fn lock(control: &Client, schema: &str, maps: &[CopyMap]) -> Result<Target
     }
     let locked = control.batch_execute(&lock_for_refresh(&tables)).await;
     locked.map_err(|error| sql_failure(error.into())).context("lock the tables against writers")?;
-    read_schema(control, schema).await
+    let mut target = read_schema(control, schema).await?;
+    note_unreadable(control, target.tables.iter_mut().filter(|table| names.contains(&table.name))).await?;
+    Ok(target)
 }
 
 async fn share(job: &Job, schema: Schema, mut pairs: Vec<Pair>, keys: &HashMap<String, RefreshKeys>, purpose: Purpose) -> Result<Shared> {
@@ -322,8 +342,10 @@ impl Compared {
         }
         built.merge(self.set_sequences().await?);
         built.warnings.extend(self.say_not_valid(&built.warnings).await?);
+        let looked = self.computed_when_read.look(&self.control, &self.shared.sides.pairs).await?;
+        built.warnings.extend(looked.warnings.iter().cloned());
         self.clock.note(Phase::Apply, started);
-        let mut report = self.report(&written, built);
+        let mut report = self.report(&written, built, &looked);
         report.judge(allow, strict);
         self.shared.run.send(Event::PhaseEnded { phase: Phase::Apply, seconds: started.elapsed().as_secs_f64() });
         Ok(report)
@@ -361,8 +383,9 @@ impl Compared {
         let tables: Vec<String> = self.shared.sides.pairs.iter().map(|pair| pair.target.to_string()).collect();
         let keys = foreign_keys_not_valid(&self.control, &tables).await?;
         let label = |table: &QualifiedName, key: &Name| format!("{}.{}", table.name.as_str(), key.as_str());
-        let new = keys.iter().filter(|(table, key)| said.iter().all(|warning| warning.object != label(table, key)));
-        let warning = |(table, key): &(QualifiedName, Name)| {
+        let is_said = |table: &QualifiedName, key: &Name| said.iter().any(|warning| warning.object == label(table, key));
+        let new = keys.iter().filter(|key| !is_said(&key.table, &key.name) && !is_said(&key.whole, &key.name));
+        let warning = |ForeignKeyNotValid { table, name: key, .. }: &ForeignKeyNotValid| {
             let message =
                 format!("is still NOT VALID: when no row lacks its parent, ALTER TABLE {table} VALIDATE CONSTRAINT {key} makes it whole");
             let class = ObjectKind::ForeignKey.allow_class().into();
@@ -433,14 +456,14 @@ impl Compared {
             }),
         };
         let journal = Journal::open(&self.control).await?;
-        let maps = self.shared.sides.pairs.iter().map(|pair| (pair.map.clone(), false));
+        let maps = self.shared.sides.pairs.iter().map(|pair| (pair.whole_map(), false));
         Journal::start(&self.control, &record, "", maps).await?;
         let aside = report.tables.iter().map(|table| (table.source.as_str(), table.rows_rejected));
         Journal::aside(&self.control, &report.run_id, aside).await?;
         journal.finish(&report.run_id, report.outcome.as_str()).await
     }
 
-    fn report(&self, written: &[Written], built: Built) -> MigrateReport {
+    fn report(&self, written: &[Written], built: Built, looked: &Looked) -> MigrateReport {
         let shared = &self.shared;
         let by_pair: HashMap<usize, &Written> = self.tables.iter().map(|table| table.pair).zip(written).collect();
         let tables = shared.sides.pairs.iter().enumerate().map(|(place, pair)| {
@@ -452,7 +475,10 @@ impl Compared {
                 rows_read: ledger.source_rows.load(Ordering::Relaxed),
                 rows_written: written.inserted + written.updated,
                 rows_rejected: ledger.misfits.load(Ordering::Relaxed) + written.rejected,
-                verified: (!written.planned).then_some(written.identical),
+                verified: match written.identical && !looked.different.contains(&place) {
+                    true => Some(true).filter(|_| !written.planned && !looked.not_compared.contains(&place)),
+                    false => Some(false),
+                },
                 columns: pair
                     .map
                     .columns

@@ -259,3 +259,35 @@ fn a_column_that_fails_when_it_is_read_is_a_difference_and_no_failure() {
         case.run(&format!("migrate {{source}} {url}")).exit(0);
     }
 }
+
+#[test]
+fn a_refresh_takes_a_column_that_fails_when_it_is_read_for_a_difference_too() {
+    for (_, bin) in versions().into_iter().filter(|(version, _)| version == "18") {
+        let server = Server::start(&bin, &[]);
+        server.rows("CREATE TABLE t(id int PRIMARY KEY, n int, twice int GENERATED ALWAYS AS (n * 2) VIRTUAL)");
+        let case = Case::new("virtual")
+            .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, twice INTEGER AS (n * 2)); INSERT INTO t(id, n) VALUES (1, 7)");
+        let url = server.url();
+        case.run(&format!("migrate {{source}} {url}")).exit(0);
+        let refresh = |change: &str, code: i32| {
+            rusqlite::Connection::open(case.source_path()).unwrap().execute_batch(change).unwrap();
+            let planned = case.run(&format!("migrate {{source}} {url} --refresh --dry-run --json")).exit(code).json();
+            let report = case.run(&format!("migrate {{source}} {url} --refresh --json")).exit(code).json();
+            assert_eq!(planned["warnings"], report["warnings"], "{planned:#}\n{report:#}");
+            report
+        };
+        let said = "column \\\"twice\\\" cannot be read in PostgreSQL: integer out of range";
+        // What comes makes it fail; then it fails before anything is compared; then what comes mends it.
+        for change in ["INSERT INTO t(id, n) VALUES (2, 2000000000)", "UPDATE t SET n = 8 WHERE id = 1"] {
+            let report = refresh(change, 1);
+            assert_eq!((&report["outcome"], &report["tables"][0]["verified"]), (&"mismatch".into(), &false.into()), "{report:#}");
+            assert!(report["warnings"].to_string().contains(said), "{report:#}");
+        }
+        assert_eq!(server.rows("SELECT id, n FROM t ORDER BY id"), ["1|8", "2|2000000000"]);
+        let report = refresh("UPDATE t SET n = 5 WHERE id = 2", 0);
+        assert!(report["warnings"].to_string().contains("the next --refresh compares it"), "{report:#}");
+        assert_eq!((&report["rows_written"], &report["tables"][0]["verified"]), (&1.into(), &serde_json::Value::Null), "{report:#}");
+        assert_eq!(refresh("", 0)["tables"][0]["verified"], true);
+        case.run(&format!("verify {{source}} {url} --strict")).exit(0);
+    }
+}

@@ -66,3 +66,38 @@ fn from_postgresql_18_on_the_whole_has_the_key_and_is_not_valid() {
         case.run(&format!("verify {{source}} {url} --schema-objects")).exit(0);
     }
 }
+
+#[test]
+fn a_refresh_leaves_the_key_as_a_copy_does() {
+    let database = Database::fresh();
+    database.execute(&format!(
+        "{GIVEN} CREATE TABLE own (id bigint PRIMARY KEY, p_id bigint CONSTRAINT own_p REFERENCES p) PARTITION BY RANGE (id);
+         CREATE TABLE own_1 PARTITION OF own FOR VALUES FROM (0) TO (100)"
+    ));
+    let case = Case::new("refreshed partitions").source_sql(&source("INSERT INTO c VALUES (1, 1)")).database(&database);
+    let change = |sql: &str| rusqlite::Connection::open(case.source_path()).unwrap().execute_batch(sql).unwrap();
+    case.run("migrate {source} {url}").exit(0);
+    change("PRAGMA foreign_keys = off; INSERT INTO c VALUES (2, 7), (120, 8)");
+    for flags in ["--strict", ""] {
+        let planned = case.run(&format!("migrate {{source}} {{url}} --refresh --dry-run --json {flags}"));
+        planned.exit(if flags.is_empty() { 0 } else { 1 });
+    }
+    let planned = case.run("migrate {source} {url} --refresh --dry-run --json").exit(0).json();
+    let report = case.run("migrate {source} {url} --refresh --json").exit(0).json();
+    let said = "\"foreign_key_not_valid\" \"c.c_p\" \"is NOT VALID: 2 rows have no parent (id 2 → 7; id 120 → 8)\"";
+    assert_eq!((losses(&planned), losses(&report)), (vec![said.to_string()], vec![said.to_string()]), "{planned:#}\n{report:#}");
+    assert_eq!((notes(&planned), notes(&report)), (vec!["foreign_key_by_partition"], vec!["foreign_key_by_partition"]), "{report:#}");
+    assert_eq!(database.rows(KEYS), ["c_1|f", "c_3|f"]);
+    // The next one names each that is left.
+    let again = losses(&case.run("migrate {source} {url} --refresh --json").exit(0).json());
+    assert_eq!(again.len(), 2, "{again:?}");
+    assert!(again[0].contains("\"c_1.c_p\" \"is still NOT VALID") && again[1].contains("\"c_3.c_p\" \"is still NOT VALID"), "{again:?}");
+    // That of a table that the source has nothing of stops everything.
+    database.execute("INSERT INTO own VALUES (1, 1)");
+    change("DELETE FROM p WHERE id = 1");
+    for flags in ["--dry-run", "--yes"] {
+        let error = case.run(&format!("migrate {{source}} {{url}} --refresh --json {flags}")).exit(2).json()["error"].clone();
+        assert_eq!(error["code"], "foreign_key_broken", "{error}");
+    }
+    assert_eq!(database.rows("SELECT id FROM p"), ["1"]);
+}

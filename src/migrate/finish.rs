@@ -7,15 +7,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::migrate::{by_partition, rehearse};
 use crate::migrate::run::Run;
 use crate::migrate::standing::{SEQUENCES_STEP, begun, object_step, rebuild_step};
+use crate::migrate::{by_partition, rehearse};
 use crate::model::{Event, Name, Phase, QualifiedName};
 use crate::plan::target::{RebuildKind, Rebuildable};
 use crate::plan::{Case, ObjectKind, ObjectPlan, Offenders, Otherwise, Plan, SequencePlan, Todo, Warning};
 use crate::postgres::{
-    Client, ColumnSequence, ForeignKeyNotValid, ForeignKeySides, Journal, SqlError, checks_keys_at_once, column_sequence, foreign_key_sides,
-    foreign_keys_not_valid, is_about_object, is_beyond_limit, is_hash_index, sql_failure, statement,
+    Client, ColumnSequence, ForeignKeyNotValid, ForeignKeySides, GenericClient, Journal, SqlError, checks_keys_at_once, column_sequence,
+    foreign_key_sides, foreign_keys_not_valid, is_about_object, is_beyond_limit, is_hash_index, is_superuser, sql_failure, statement,
 };
 
 /// What became of the objects.
@@ -429,6 +429,7 @@ async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable,
     let checks_at_once = object.kind == RebuildKind::ForeignKey && checks_keys_at_once(client, on).await?;
     let statements = statement::rebuild_object(&plan.target, object, checks_at_once);
     let (make, validate) = statements.split_first().context("an object has a statement")?;
+    built.warnings.extend(fires_again(client, object, &format!("{}.{}", plan.source, object.name.as_str())).await?);
     let half = begun(step);
     if run.standing.step(&half).is_none() {
         let done = statement::journal_step(&run.id, if validate.is_empty() { step } else { &half }, &built.said()?);
@@ -448,7 +449,7 @@ async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable,
             }
             let (reason, object) = (sql_failure(error.into()).to_string(), format!("{}.{}", plan.source, object.name.as_str()));
             built.created = 0;
-            built.warnings.push(Warning::loss(kind, &object, format!("could not be put back: {reason}")));
+            built.warnings = vec![Warning::loss(kind, &object, format!("could not be put back: {reason}"))];
             built.todo.push(Todo { kind, object, reason, original: format!("{};", statements.join(";\n")) });
             Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
             return Ok(built);
@@ -468,6 +469,15 @@ async fn rebuild(run: &Run, client: &Client, table: usize, object: &Rebuildable,
     Ok(built)
 }
 
+/// A foreign key of which somebody has switched the triggers off, or on for replicas, and that checks rows like any other once it is put back.
+pub async fn fires_again(client: &impl GenericClient, object: &Rebuildable, label: &str) -> Result<Option<Warning>> {
+    if object.switched.is_none() || is_superuser(client).await? {
+        return Ok(None);
+    }
+    let message = "checks rows again: its triggers were switched (ALTER TABLE … DISABLE TRIGGER), which only a superuser may do";
+    Ok(Some(Warning { class: ObjectKind::ForeignKey.allow_class().into(), ..Warning::weaker("foreign_key_enabled", label, message) }))
+}
+
 /// Puts the foreign key of a table that is made of partitions on each of them, when rows break it. None where that is refused too.
 async fn put_back_by_partition(run: &Run, client: &Client, table: usize, object: &Rebuildable, step: &str) -> Result<Option<Built>> {
     let plan = &run.plan.tables[table];
@@ -481,7 +491,9 @@ async fn put_back_by_partition(run: &Run, client: &Client, table: usize, object:
         client.batch_execute("ROLLBACK").await.map_err(|error| sql_failure(error.into()))?;
         return Ok(None);
     }
-    let warnings = keys.not_valid(client, &format!("{}.{}", plan.source, object.name.as_str())).await?;
+    let label = format!("{}.{}", plan.source, object.name.as_str());
+    let mut warnings = keys.not_valid(client, &label).await?;
+    warnings.extend(fires_again(client, object, &label).await?);
     let built = Built { warnings, ..Built::one() };
     Journal::steps_done(client, &run.id, &[(step.to_string(), built.said()?)]).await?;
     client.batch_execute("COMMIT").await.map_err(|error| sql_failure(error.into()))?;

@@ -88,6 +88,12 @@ fn keys(plan: &Plan, place: usize) -> impl Iterator<Item = (usize, &ObjectPlan)>
 /// Adds to the rehearsal the rows that PostgreSQL refuses, and the foreign keys of tables that are there which the rows would break. When it may
 /// not be asked in this way, a note says what is not foretold.
 pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) -> Result<()> {
+    for table in &prepared.plan.tables {
+        for key in table.rebuild.iter().filter(|object| object.switched.is_some()) {
+            let label = format!("{}.{}", table.source, key.name.as_str());
+            rehearsal.broken.extend(finish::fires_again(&prepared.control, key, &label).await?);
+        }
+    }
     let viewed = views::tables_read(&prepared.plan);
     let tried = |place: usize| {
         let table = &prepared.plan.tables[place];

@@ -76,6 +76,10 @@ pub struct Rebuildable {
     /// Of an index, the columns whose values may be long; none of one that computes, and may fail at any row.
     #[serde(default)]
     pub long: Option<Vec<Name>>,
+    /// Of a foreign key, those of its own triggers that do not fire as they do from the start, as the catalog's query writes them:
+    /// `D RI_FKey_check_ins "s"."t"`, where D is `pg_trigger.tgenabled`.
+    #[serde(default)]
+    pub switched: Option<Vec<String>>,
 }
 
 impl Rebuildable {

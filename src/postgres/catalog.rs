@@ -52,6 +52,7 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
             comment: row.get(5),
             partition: partition.map(|(schema, name)| QualifiedName::new(schema, name)),
             long: row.get::<_, Option<Vec<&str>>>(9).map(|columns| columns.into_iter().map(Name::new).collect()),
+            switched: row.get(10),
         };
         rebuildable.entry(row.get(0)).or_default().push(object);
         if let Some(moments) = row.get::<_, Option<Vec<String>>>(6) {
@@ -87,6 +88,12 @@ async fn read(client: &impl GenericClient, schema: &str) -> Result<TargetSchema>
 
 /// Tables of which one statement asks whether they have rows: a round trip for each of thousands is long, and so is a statement over all.
 const ASKED_TOGETHER: usize = 200;
+
+/// True where the session's role may do everything, as it is now.
+pub async fn is_superuser(client: &impl GenericClient) -> Result<bool> {
+    let asked = client.query_one("SELECT current_setting('is_superuser') = 'on'", &[]).await;
+    Ok(asked.context("ask whether the role is a superuser")?.get(0))
+}
 
 /// The two sides of a foreign key, as SQL.
 #[derive(Clone, Debug)]

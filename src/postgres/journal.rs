@@ -337,6 +337,7 @@ impl<'a> Journal<'a> {
                     &object.definition,
                     &object.valid,
                     &object.comment,
+                    &object.switched,
                 ],
             )
             .await
@@ -363,6 +364,7 @@ impl<'a> Journal<'a> {
                     partition: None,
                     // It is away already, and refuses nothing.
                     long: Some(Vec::new()),
+                    switched: row.get(7),
                 };
                 (QualifiedName::new(row.get::<_, &str>(6), row.get::<_, &str>(0)), object)
             })

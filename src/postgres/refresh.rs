@@ -55,6 +55,7 @@ pub async fn foreign_keys_of(client: &impl GenericClient, tables: &[String]) -> 
             comment: row.get(8),
             partition: None,
             long: None,
+            switched: row.get(11),
         },
         acts_on_delete: row.get(5),
         acts_on_update: row.get(6),

@@ -126,7 +126,7 @@ pub fn drop_object(table: &QualifiedName, object: &Rebuildable) -> String {
     }
 }
 
-/// What builds a dropped object again, statement by statement; `checks_at_once` is for a table whose foreign keys cannot be NOT VALID.
+/// What builds a dropped object again, statement by statement, a foreign key's own triggers switched as they were where the role is a superuser's; `checks_at_once` is for a table whose foreign keys cannot be NOT VALID.
 pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable, checks_at_once: bool) -> Vec<String> {
     let table = object.on(table);
     match object.kind {
@@ -137,12 +137,35 @@ pub fn rebuild_object(table: &QualifiedName, object: &Rebuildable, checks_at_onc
             let comment =
                 object.comment.iter().map(|text| format!(";\nCOMMENT ON CONSTRAINT {} ON {table} IS {}", object.name, literal(text)));
             let not_valid = if checks_at_once { "" } else { " NOT VALID" };
-            let add = format!("ALTER TABLE {table} ADD CONSTRAINT {} {definition}{not_valid}{}", object.name, comment.collect::<String>());
+            let after: String = comment.chain(switch_triggers(table, object)).collect();
+            let add = format!("ALTER TABLE {table} ADD CONSTRAINT {} {definition}{not_valid}{after}", object.name);
             // One that was NOT VALID before may well hold now.
             let validate = (!checks_at_once).then(|| format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", object.name));
             std::iter::once(add).chain(validate).collect()
         }
     }
+}
+
+/// Switches a foreign key's own triggers, also those on partitions, as they were. PostgreSQL lets nobody but a superuser do that.
+fn switch_triggers(table: &QualifiedName, object: &Rebuildable) -> Option<String> {
+    let states: Vec<String> = object.switched.as_ref()?.iter().map(|state| literal(state)).collect();
+    let block = format!(
+        "DECLARE own record; BEGIN IF current_setting('is_superuser') <> 'on' THEN RETURN; END IF; \
+         FOR own IN WITH RECURSIVE made AS (\
+           SELECT k.oid FROM pg_constraint k WHERE k.conrelid = {}::regclass AND k.conname = {} AND k.contype = 'f' \
+           UNION ALL SELECT c.oid FROM pg_constraint c JOIN made ON c.conparentid = made.oid), \
+         named AS (\
+           SELECT format('%I.%I', n.nspname, c.relname) AS of_table, t.tgname, f.proname FROM made JOIN pg_trigger t ON t.tgconstraint = made.oid \
+           JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace) \
+         SELECT of_table, tgname, CASE left(s.state, 1) WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END AS word \
+         FROM named JOIN unnest(ARRAY[{}]) AS s(state) ON substr(s.state, 3) = proname || ' ' || of_table \
+         LOOP EXECUTE format('ALTER TABLE ONLY %s %s TRIGGER %I', own.of_table, own.word, own.tgname); END LOOP; END",
+        literal(&table.to_string()),
+        literal(object.name.as_str()),
+        states.join(", ")
+    );
+    let quote = dollar_quote(&block);
+    Some(format!(";\nDO {quote} {block} {quote}"))
 }
 
 /// The journal's row of a step that is done, to be sent together with the step's own statements: both land, or neither.

@@ -5,6 +5,7 @@ mod agreed;
 mod partitions;
 mod refusals;
 mod rounded;
+mod switched;
 mod values;
 
 use serde_json::Value as Json;

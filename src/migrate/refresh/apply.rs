@@ -10,9 +10,9 @@ use tokio::runtime::Handle;
 use super::Shared;
 use super::stage::Staged;
 use crate::digest::{RowDigest, TargetDigester};
-use crate::migrate::{by_partition, careful};
 use crate::migrate::finish::{self, Built};
 use crate::migrate::rejects::{self, RejectedRow};
+use crate::migrate::{by_partition, careful};
 use crate::model::{Event, Failure, Phase};
 use crate::plan::profile::RowRange;
 use crate::postgres::refresh_statement::{RefreshStatements, trigger};
@@ -305,6 +305,7 @@ async fn put_back(shared: &Shared, control: &Client, keys: &[ForeignKeyFacts]) -
             refuse_of_others(shared, key, &label, refusal)?;
             built.warnings.push(finish::foreign_key_not_valid(control, &key.child, &key.key.name, &label).await?);
         }
+        built.warnings.extend(finish::fires_again(control, &key.key, &label).await?);
     }
     Ok(built)
 }

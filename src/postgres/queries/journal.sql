@@ -73,6 +73,7 @@ CREATE TABLE IF NOT EXISTS candlefish.kept_definition (
     kept_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     rebuilt_at timestamptz,
     comment text,
+    switched text[],
     PRIMARY KEY (run_id, target_schema, target, kind, name)
 );
 DO $$
@@ -85,6 +86,9 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'candlefish.kept_definition'::regclass AND attname = 'comment') THEN
         ALTER TABLE candlefish.kept_definition ADD COLUMN comment text;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'candlefish.kept_definition'::regclass AND attname = 'switched') THEN
+        ALTER TABLE candlefish.kept_definition ADD COLUMN switched text[];
     END IF;
 END
 $$;

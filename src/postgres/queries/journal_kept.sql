@@ -1,9 +1,10 @@
 -- What runs took away from a schema's tables, or from partitions of them, and have not put back; of a trigger, which was silenced only, what is still there.
 -- $1 text: the schema
 SELECT DISTINCT ON (target_schema, target, kind, name) target, kind, name, definition, valid,
-       -- A journal that an older candlefish made has no such column.
+       -- A journal that an older candlefish made has no such columns.
        to_jsonb(k) ->> 'comment',
-       target_schema
+       target_schema,
+       (SELECT array_agg(s.state) FROM jsonb_array_elements_text(nullif(to_jsonb(k) -> 'switched', 'null')) AS s(state))
 FROM candlefish.kept_definition k
 WHERE rebuilt_at IS NULL
   AND (target_schema = $1

@@ -11,8 +11,15 @@ use crate::render::{Format, Table, Ui, csv, units, visible};
 /// Warnings that a table shows before it says how many more there are; JSON has them all.
 const MOST_WARNINGS: usize = 40;
 
-/// Prints the report in the wanted format, and what to do next.
+/// Prints the report in the wanted format, and what to do next; nothing is said after it.
 pub fn report(report: &MigrateReport, started_at: &str, ui: &Ui) -> Result<()> {
+    answer(report, started_at, ui)?;
+    ui.ended(report.outcome.as_str());
+    Ok(())
+}
+
+/// The same where more is to be said.
+pub fn answer(report: &MigrateReport, started_at: &str, ui: &Ui) -> Result<()> {
     match ui.format {
         Format::Json => ui.print_json(&document(report, started_at))?,
         Format::Csv if is_refresh(report) => ui.print(&csv(&REFRESH_CSV_HEADER, report.tables.iter().map(refresh_csv_row)))?,
@@ -21,7 +28,6 @@ pub fn report(report: &MigrateReport, started_at: &str, ui: &Ui) -> Result<()> {
         Format::Table => ui.print(&table(report))?,
     }
     ui.say(&next_step(report));
-    ui.ended(report.outcome.as_str());
     Ok(())
 }
 

@@ -64,6 +64,20 @@ fn a_failure_is_an_event_and_the_end_says_so() {
 }
 
 #[test]
+fn the_end_is_the_last_event_also_where_the_journal_was_to_go() {
+    let database = Database::fresh();
+    let case = Case::new("progress").source_sql("CREATE TABLE t (a); INSERT INTO t VALUES (CAST(x'00' AS TEXT))").database(&database);
+    for resume in ["", " --resume"] {
+        let output = case.run(&format!("migrate {{source}} --to {{url}} --drop-journal --progress json{resume}"));
+        let events: Vec<Json> = output.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let is_kept = |event: &Json| event["text"].as_str().is_some_and(|text| text.starts_with("the journal keeps run"));
+        assert!(events.iter().any(is_kept), "{output}");
+        assert_eq!(events.iter().filter(|event| event["event"] == "ended").count(), 1, "{output}");
+        assert_eq!(events.last().unwrap()["event"], "ended", "{output}");
+    }
+}
+
+#[test]
 fn without_a_terminal_nothing_is_drawn() {
     let output = migrate("--color always");
     assert!(!output.stderr.contains(['\x1b', '\r', '━']), "{output}");

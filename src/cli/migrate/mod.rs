@@ -69,12 +69,11 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     progress.finish();
     match ended {
         Ok(Ok(report)) => {
-            render::migrate::report(&report, &started_at, ui)?;
-            if args.drop_journal && report.outcome == Outcome::Clean {
-                migrate::forget(&job.address, &job.run_id).await?;
-            } else if args.drop_journal {
-                ui.warn(&format!("the journal keeps run {}: it did not end well", job.run_id));
+            render::migrate::answer(&report, &started_at, ui)?;
+            if args.drop_journal {
+                drop_journal(&job.address, &job.run_id, report.outcome.as_str(), ui).await?;
             }
+            ui.ended(report.outcome.as_str());
             Ok(exit(&report))
         }
         Ok(Err(error)) => Err(hinted(with_lock_holders(&job.address, &job.options.schema, error).await, &go_on(&job))),
@@ -83,7 +82,10 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
             let stopped = tokio::select! {
                 stopped = migrate::stop(&job) => stopped,
                 // Whoever says it twice does not want to wait.
-                signal = stop.signals.next() => return Ok(Exit::Signal(signal)),
+                signal = stop.signals.next() => {
+                    ui.ended(Outcome::Stopped.as_str());
+                    return Ok(Exit::Signal(signal));
+                }
             };
             match stopped {
                 Ok(mut report) => {
@@ -93,6 +95,7 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
                 Err(error) => {
                     ui.warn(&format!("the target could not be asked what stands: {error:#}"));
                     ui.say(&format!("next: go on with {}", go_on(&job)));
+                    ui.ended(Outcome::Stopped.as_str());
                 }
             }
             Ok(cause.exit())
@@ -268,11 +271,20 @@ async fn complete(args: &Args, address: &Address, run: &RunState, ui: &Ui) -> Re
         ui.print_json(&migrate::answer(address, run_id).await?)?;
     }
     ui.say(&format!("run {run_id} has come to its end, and its outcome was {outcome}; there is nothing left to do"));
-    ui.ended(outcome);
-    if args.drop_journal && outcome == Outcome::Clean.as_str() {
-        migrate::forget(address, run_id).await?;
+    if args.drop_journal {
+        drop_journal(address, run_id, outcome, ui).await?;
     }
+    ui.ended(outcome);
     Ok(Begun::Ended(if outcome == Outcome::Mismatch.as_str() { Exit::Bad } else { Exit::Good }))
+}
+
+/// `--drop-journal`: whoever has to look at a run finds it there.
+async fn drop_journal(address: &Address, run_id: &str, outcome: &str, ui: &Ui) -> Result<()> {
+    if outcome == Outcome::Clean.as_str() {
+        return migrate::forget(address, run_id).await;
+    }
+    ui.warn(&format!("the journal keeps run {run_id}: it did not end well"));
+    Ok(())
 }
 
 /// The run itself, its proof, and the journal's last word.

@@ -24,6 +24,9 @@ pub struct Misfit {
     pub key: u128,
 }
 
+/// What stands for a value of a computed column that the column cannot hold; no value of PostgreSQL's begins so.
+const ODD: u8 = 2;
+
 /// What sets the digests of keys that do not fit apart from all others.
 const MISFIT: u64 = 0x6d69_7366_6974;
 
@@ -50,6 +53,8 @@ pub struct SourceDigester {
     scratch: Vec<u8>,
     /// The places in the map of the last row's values that were rounded.
     rounded: Vec<usize>,
+    /// What a computed column cannot hold makes its row another one, and no misfit.
+    takes_computed: bool,
 }
 
 struct SourceColumn {
@@ -72,7 +77,19 @@ impl SourceDigester {
             Ok(SourceColumn { place, index: *index, column, loose })
         };
         let columns = layout.columns.iter().map(column).collect::<Result<_, String>>()?;
-        Ok(SourceDigester { columns, key: layout.key, row: RowBytes::default(), scratch: Vec::new(), rounded: Vec::new() })
+        Ok(SourceDigester {
+            columns,
+            key: layout.key,
+            row: RowBytes::default(),
+            scratch: Vec::new(),
+            rounded: Vec::new(),
+            takes_computed: false,
+        })
+    }
+
+    /// For rows that are to be written: the values that PostgreSQL computes itself are in nobody's way.
+    pub fn taking_computed(self) -> Self {
+        SourceDigester { takes_computed: true, ..self }
     }
 
     /// The digest of the row whose scanned columns `value_at` gives.
@@ -94,7 +111,10 @@ impl SourceDigester {
                         written = write_rounded(loose, value, &mut self.row.bytes, &mut self.scratch, normalise);
                         self.rounded.extend(written.map(|()| *index));
                     }
-                    if written.is_none() {
+                    if written.is_none() && column.computed && self.takes_computed {
+                        self.row.bytes.truncate(start);
+                        self.row.bytes.push(ODD);
+                    } else if written.is_none() {
                         return Err(Misfit { column: *index, key: self.key_of_misfit(&value_at) });
                     }
                 }

@@ -2,8 +2,8 @@
 
 use crate::digest::Layout;
 use crate::model::{Name, QualifiedName, Schema, Table, TypeKind};
-use crate::plan::{CopyColumn, CopyMap};
 use crate::plan::target::{TargetColumn, TargetSchema};
+use crate::plan::{CopyColumn, CopyMap};
 
 /// One table of the source and its place in the target.
 pub struct Pair {
@@ -27,6 +27,8 @@ pub struct Pair {
     pub span: Option<u64>,
     /// Rows are looked for by an integer key: who reads both sides whole wants no digests of keys.
     pub ordered: bool,
+    /// A row is written whatever the source has where PostgreSQL computes.
+    pub takes_computed: bool,
     /// Texts of types that only PostgreSQL can read are brought into its own form before they are compared.
     pub careful: bool,
 }
@@ -100,6 +102,7 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
         buckets: BUCKETS,
         span: None,
         ordered: false,
+        takes_computed: false,
         careful: false,
         map,
     })

@@ -249,6 +249,7 @@ impl Pair {
 
     fn digester(&self, keys: bool) -> Result<SourceDigester> {
         let names: Vec<&str> = self.scanned_names.iter().map(String::as_str).collect();
-        SourceDigester::new(&self.map, &self.shape(keys), &names).map_err(|name| anyhow!("column {name:?} is not read"))
+        let digester = SourceDigester::new(&self.map, &self.shape(keys), &names).map_err(|name| anyhow!("column {name:?} is not read"))?;
+        Ok(if self.takes_computed { digester.taking_computed() } else { digester })
     }
 }

@@ -126,6 +126,7 @@ pub fn pair_up(maps: Vec<CopyMap>, schema: &Schema, target: &TargetSchema) -> Re
             Ok(mut pair) => {
                 problems.append(&mut pair.problems);
                 pair.careful = pair.has_foreign_types();
+                pair.takes_computed = true;
                 pairs.push(pair);
             }
             Err(problem) => problems.push(problem),

@@ -291,3 +291,25 @@ fn a_refresh_takes_a_column_that_fails_when_it_is_read_for_a_difference_too() {
         case.run(&format!("verify {{source}} {url} --strict")).exit(0);
     }
 }
+
+#[test]
+fn a_refresh_deletes_no_row_for_what_its_computed_column_cannot_hold() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id int PRIMARY KEY, n int, g smallint GENERATED ALWAYS AS (n / 1000) STORED)");
+    let case = Case::new("computed otherwise")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, g INTEGER AS (n * 1000)); INSERT INTO t(id, n) VALUES (1, 0), (2, 5000)",
+        )
+        .database(&database);
+    case.run("migrate {source} {url}").exit(1).stdout_has("DIFFERENT");
+    for flags in ["--refresh --dry-run", "--refresh --yes"] {
+        let report = case.run(&format!("migrate {{source}} {{url}} --json {flags}")).exit(1).json();
+        let table = &report["tables"][0];
+        assert_eq!(
+            (&table["rows_deleted"], &table["rows_rejected"], &table["verified"]),
+            (&0.into(), &0.into(), &false.into()),
+            "{report:#}"
+        );
+    }
+    assert_eq!(database.rows("SELECT id, g FROM t ORDER BY id"), ["1|0", "2|5"]);
+}

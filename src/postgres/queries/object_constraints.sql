@@ -1,19 +1,19 @@
--- The checks, foreign keys and exclusions of a schema, without their names. One that is NOT VALID holds for new rows, and counts; one whose triggers do not fire is another.
--- A foreign key that each partition of a table has is the table's, too: every row obeys it.
+-- The checks, foreign keys and exclusions of a schema, without their names. One that is NOT VALID holds for new rows, and counts; one whose triggers do not fire, be it for one
+-- partition, is another. A foreign key that each partition of a table has is the table's, too: every row obeys it.
 -- $1 oid: the schema
 WITH promise AS (
-    SELECT k.conrelid, k.contype, k.conname::text AS name,
-           regexp_replace(pg_get_constraintdef(k.oid, true), ' NOT VALID$', '')
-           || CASE WHEN EXISTS (SELECT FROM pg_trigger g WHERE g.tgconstraint = k.oid AND g.tgenabled NOT IN ('O', 'A')) THEN ' DISABLED' ELSE '' END AS shape
+    SELECT k.conrelid, k.contype, k.conname::text AS name, regexp_replace(pg_get_constraintdef(k.oid, true), ' NOT VALID$', '') AS shape,
+           (WITH RECURSIVE own AS (SELECT k.oid UNION ALL SELECT c.oid FROM pg_constraint c JOIN own ON c.conparentid = own.oid)
+            SELECT count(*) > 0 FROM own JOIN pg_trigger g ON g.tgconstraint = own.oid AND g.tgenabled NOT IN ('O', 'A')) AS disabled
     FROM pg_constraint k
     WHERE k.contype IN ('c', 'f', 'x')
 )
-SELECT t.relname::text, p.name, p.shape
+SELECT t.relname::text, p.name, p.shape || CASE WHEN p.disabled THEN ' DISABLED' ELSE '' END
 FROM promise p
 JOIN pg_class t ON t.oid = p.conrelid
 WHERE t.relnamespace = $1
 UNION
-SELECT whole.relname::text, min(p.name), p.shape
+SELECT whole.relname::text, min(p.name), p.shape || CASE WHEN bool_or(p.disabled) THEN ' DISABLED' ELSE '' END
 FROM pg_class whole
 CROSS JOIN LATERAL (SELECT part.relid FROM pg_partition_tree(whole.oid) part WHERE part.isleaf) part
 JOIN promise p ON p.conrelid = part.relid AND p.contype = 'f'

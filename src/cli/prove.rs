@@ -29,13 +29,14 @@ pub(super) async fn prove(
     let started = Instant::now();
     // Rows that were not to come have nothing to be compared with.
     let retry = retried.is_some();
-    let all: Vec<CopyMap> = report.plan.tables.iter().map(TablePlan::copy_map).collect();
-    let got_rows = |table: &TablePlan| report.tables.iter().any(|known| known.source == table.source);
+    let got_rows: HashSet<&str> = report.tables.iter().map(|table| table.source.as_str()).collect();
     let comparable = |table: &&TablePlan| {
-        if retry { got_rows(table) } else { !table.without_data }
+        if retry { got_rows.contains(table.source.as_str()) } else { !table.without_data }
     };
     // What was proved as it landed needs no second look.
-    let proved = |table: &&TablePlan| report.tables.iter().any(|known| known.source == table.source && known.verified == Some(true));
+    let proved = report.tables.iter().filter(|table| table.verified == Some(true));
+    let proved: HashSet<&str> = proved.map(|table| table.source.as_str()).collect();
+    let proved = |table: &&TablePlan| proved.contains(table.source.as_str());
     let left = |table: &&TablePlan| comparable(table) && !proved(table);
     let maps: Vec<CopyMap> = report.plan.tables.iter().filter(left).map(TablePlan::copy_map).collect();
     match how {
@@ -67,6 +68,7 @@ pub(super) async fn prove(
                 events: Arc::clone(&events),
             };
             if let Some(inspected) = report.inspected.clone() {
+                let all = report.plan.tables.iter().map(TablePlan::copy_map).collect();
                 compare_given(&job(), options, &inspected, all, report).await?;
             }
             if maps.is_empty() && report.verify_began.is_some() {

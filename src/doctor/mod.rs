@@ -245,7 +245,7 @@ impl<'a> Patient<'a> {
     fn remedy(&self, name: &str, value: &str) -> String {
         match self.settings.get(name).map(|setting| setting.origin) {
             Some(Origin::Database) => {
-                format!("ALTER DATABASE {} SET {name} = {value}; -- then connect anew", Name::new(&self.observer.server.database))
+                format!("ALTER DATABASE {} SET {name} = {value}; -- then connect anew", Name::new(self.observer.server.database.as_str()))
             }
             Some(Origin::AllRoles) => format!("ALTER ROLE ALL SET {name} = {value}; -- then connect anew"),
             Some(Origin::CommandLine) => format!("-- start the server without -c {name} on its command line, or with another value"),

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::migrate::finish::{self, Built, Early};
 use crate::migrate::proof;
+use crate::migrate::report::PhaseClock;
 use crate::migrate::run::Run;
 use crate::model::Phase;
 
@@ -33,7 +34,7 @@ enum Task {
 #[derive(Default)]
 pub struct After {
     pub built: Built,
-    pub spans: Vec<(Phase, Instant, Instant)>,
+    pub clock: PhaseClock,
     /// The digest of every table that was proved, by its place in the plan.
     pub proved: HashMap<usize, String>,
 }
@@ -133,7 +134,7 @@ impl Queue {
                 let started = Instant::now();
                 let early = finish::build_early(&self.run, client, object).await?;
                 let mut state = self.lock()?;
-                state.after.spans.push((Phase::Indexes, started, Instant::now()));
+                state.after.clock.note(Phase::Indexes, started);
                 state.early.insert(object, early);
                 drop(state);
                 self.ended(table)
@@ -155,7 +156,7 @@ impl Queue {
         if let Some(digest) = proof::read_back(&self.run, client, table, rejected).await? {
             let mut state = self.lock()?;
             state.after.proved.insert(table, digest);
-            state.after.spans.push((Phase::Verify, started, Instant::now()));
+            state.after.clock.note(Phase::Verify, started);
         }
         Ok(())
     }
@@ -170,7 +171,7 @@ impl Queue {
         };
         let mut state = self.lock()?;
         state.after.built.merge(built);
-        state.after.spans.extend(spans);
+        spans.into_iter().for_each(|(phase, started, ended)| state.after.clock.span(phase, started, ended));
         state.tables_left -= 1;
         drop(state);
         self.changed.notify_waiters();

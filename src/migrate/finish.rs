@@ -234,7 +234,7 @@ fn object_text(object: &ObjectPlan) -> String {
 async fn not_valid(run: &Run, client: &Client, object: &ObjectPlan, refusal: SqlError) -> Result<Warning> {
     let place = object.table.context("a constraint has a table")?;
     let plan = &run.plan.tables[place];
-    let message = match &object.offenders {
+    let message = match object.offenders.as_deref() {
         Some(Offenders::Orphans) => return foreign_key_not_valid(client, &plan.target, &object.name, &object.label).await,
         Some(Offenders::Broken { count, list }) => match broken_rows(client, count, list).await {
             Ok((number, texts)) => Some(rehearse::breaks(number as u64, texts)),

@@ -259,13 +259,13 @@ async fn attempt(transaction: &Transaction<'_>, plan: &Plan, one: &Try, statemen
 async fn fill(
     transaction: &Transaction<'_>,
     snapshot: &Arc<Snapshot>,
-    schema: &Schema,
+    schema: &Arc<Schema>,
     one: &Try,
     rehearsal: &mut Rehearsal,
 ) -> Result<()> {
     let (sender, mut receiver) = mpsc::channel(1);
     let reading = {
-        let (snapshot, schema, plan) = (Arc::clone(snapshot), schema.clone(), one.plan.clone());
+        let (snapshot, schema, plan) = (Arc::clone(snapshot), Arc::clone(schema), one.plan.clone());
         tokio::task::spawn_blocking(move || read(&snapshot, &schema, &plan, &sender))
     };
     let mut count = ChunkCount::default();

@@ -55,7 +55,7 @@ pub async fn generate(
 
 /// Triggers whose keys are seen to be ones that they can name only when those are made: a person will know then.
 fn leave_open(plan: &mut Plan) {
-    let is_open = |object: &ObjectPlan| matches!(&object.otherwise, Some(Otherwise { case: Case::Keys(_), .. }));
+    let is_open = |object: &ObjectPlan| matches!(object.otherwise.as_deref(), Some(Otherwise { case: Case::Keys(_), .. }));
     for object in plan.objects.extract_if(.., |object| is_open(object)) {
         let Some(otherwise) = &object.otherwise else { continue };
         let reason = format!("{}, if one of its values has no room in a B-tree", otherwise.warning.message);
@@ -99,9 +99,9 @@ fn files(plan: &Plan, broken: &[Warning], source: &str) -> Vec<(&'static str, St
 fn table(plan: &TablePlan) -> String {
     let Some(create) = &plan.create else { return String::new() };
     let mut text = String::new();
-    for column in plan.columns.iter().filter(|column| !column.reason.is_empty()) {
-        text.push_str(&format!("-- {} is {}: {}\n", column.target, column.column_type.sql, one_line(&column.reason)));
-        if let Some(hint) = &column.hint {
+    for (column, why) in plan.columns.iter().filter_map(|column| Some((column, column.why.as_ref()?))) {
+        text.push_str(&format!("-- {} is {}: {}\n", column.target, column.column_type.sql, one_line(&why.reason)));
+        if let Some(hint) = &why.hint {
             text.push_str(&format!("--   {}\n", one_line(hint)));
         }
     }

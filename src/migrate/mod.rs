@@ -130,7 +130,7 @@ pub struct Grant {
 
 /// A plan, and what it was made from.
 pub struct Prepared {
-    pub schema: Schema,
+    pub schema: Arc<Schema>,
     /// None for a run that goes on: it was looked at when it began.
     pub inspected: Option<Inspected>,
     pub plan: Plan,
@@ -235,7 +235,7 @@ pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
         false => Redo::default(),
     };
     let (plan, inspected) = prepare::plan(&mut client, inspected, job, &redo, &mut clock).await?;
-    Ok(Prepared { schema: inspected.schema.clone(), inspected: Some(inspected), plan, redo, begun: false, control: client, clock })
+    Ok(Prepared { schema: Arc::clone(&inspected.schema), inspected: Some(inspected), plan, redo, begun: false, control: client, clock })
 }
 
 /// Does what the plan says, or what is left of it. The plan must have no problems. Connections that break are made again for up to a minute; what
@@ -252,7 +252,7 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         target::check_roles(&control, &job.grants).await?;
         control = course::begin(job, &plan, &redo, control).await?;
     }
-    let work = course::Work { job, plan: Arc::new(plan), schema: Arc::new(schema), fresh: !begun };
+    let work = course::Work { job, plan: Arc::new(plan), schema, fresh: !begun };
     let done = match course::carry_through(&work, control, &mut clock).await {
         Ok(done) => done,
         Err(error) => return Err(course::give_up(job, error).await),
@@ -285,7 +285,7 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         source: job.snapshot.path().display().to_string(),
         target: job.address.shown(),
         mapping: job.mapping_name.clone(),
-        ddl: ddl(&run.plan),
+        ddl: Vec::new(),
         tables: table_reports(&run.plan, &done.counts, &done.proved),
         plan: Arc::clone(&run.plan),
         phases: clock.times(),
@@ -317,14 +317,13 @@ pub async fn close(address: &Address, report: &MigrateReport, document: &impl Se
     let losses: Vec<_> = report.warnings.iter().filter(is_lost).collect();
     let rejects = report.rejects_dir.as_ref().map(std::path::absolute).transpose()?;
     let said = serde_json::json!({LOSSES: losses, "rejects_dir": rejects.map(|folder| folder.display().to_string())});
-    let document = serde_json::to_string(document)?;
     through_cuts(events, async || {
         let client = session(address, None).await?;
         // Nothing after this commit says that the run is done.
         client.batch_execute("SET synchronous_commit = on").await?;
         let journal = Journal::open(&client).await?;
         journal.note(&report.run_id, &said).await?;
-        journal.keep_report(&report.run_id, &document).await?;
+        journal.keep_report(&report.run_id, document).await?;
         if !report.sections_left.is_empty() {
             if report.sections.has(RunSection::Verify) && report.outcome != Outcome::Mismatch {
                 Journal::steps_done(&client, &report.run_id, &[(RunSection::Verify.step(), Built::default().said()?)]).await?;
@@ -407,7 +406,7 @@ async fn copy_and_index(run: &Arc<Run>, control: &Client, jobs: usize, finishing
     let queue: Arc<Mutex<VecDeque<Chunk>>> = Arc::new(Mutex::new(chunks));
     let counts = Arc::new(Mutex::new(counts));
     let mut copiers = JoinSet::new();
-    let streams = queue.lock().map_err(|_| anyhow!("a copy worker panicked"))?.len().min(jobs.max(1));
+    let streams = queue.lock().map_err(|_| anyhow!("a copy worker panicked"))?.len().min(jobs.max(1)).min(run.snapshot.readers());
     for _ in 0..streams {
         let client = run.connect().await?;
         copiers.spawn(copy::worker(Arc::clone(run), client, Arc::clone(&queue), Arc::clone(&counts), Arc::clone(&after)));
@@ -437,9 +436,9 @@ async fn copy_and_index(run: &Arc<Run>, control: &Client, jobs: usize, finishing
     if proving {
         run.phase_ended(Phase::Verify, started);
     }
-    let After { mut built, spans, proved } = after.end()?;
+    let After { mut built, clock: beside, proved } = after.end()?;
     built.merge(sequences);
-    spans.into_iter().for_each(|(phase, started, ended)| clock.span(phase, started, ended));
+    clock.merge(beside);
     let counts = counts.lock().map_err(|_| anyhow!("a copy worker panicked"))?.clone();
     Ok(Copied { counts, built, proved })
 }
@@ -469,11 +468,6 @@ fn table_reports(plan: &Plan, counts: &[TableCount], proved: &HashMap<usize, Str
         source_digest: proved.get(&place).cloned(),
         target_digest: proved.get(&place).cloned(),
         changes: None,
-        columns: table
-            .columns
-            .iter()
-            .map(|column| (column.source.clone(), column.target.as_str().to_string(), column.column_type.sql.clone()))
-            .collect(),
     };
     plan.tables.iter().zip(counts).enumerate().map(report).collect()
 }

@@ -22,7 +22,7 @@ pub const CHUNK_BYTES: u64 = 32 * 1024 * 1024;
 /// The source as it was read.
 #[derive(Debug)]
 pub struct Inspected {
-    pub schema: Schema,
+    pub schema: Arc<Schema>,
     pub profiles: Vec<TableProfile>,
     /// What of the source cannot be read.
     pub damage: Vec<Warning>,
@@ -47,7 +47,7 @@ pub(super) async fn unseen(job: &Job) -> Result<Inspected> {
     let snapshot = Arc::clone(&job.snapshot);
     let schema = tokio::task::spawn_blocking(move || snapshot.reader()?.schema()).await.context("a reader of the source panicked")??;
     let profiles = schema.tables.iter().map(TableProfile::unseen).collect();
-    Ok(Inspected { schema, profiles, damage: Vec::new() })
+    Ok(Inspected { schema: Arc::new(schema), profiles, damage: Vec::new() })
 }
 
 /// The same, blocking.
@@ -76,7 +76,7 @@ pub(super) fn read_source(
         (table.has_data() && is_wanted(&table.name)).then(|| profile.sums.clone())
     };
     damage.extend(lost_rows::by_indexes(snapshot, &schema, readers, wanted_sums)?);
-    Ok(Inspected { schema, profiles, damage })
+    Ok(Inspected { schema: Arc::new(schema), profiles, damage })
 }
 
 /// Table by table, what the profile pass could not read: how many rows that may be, and where they stood.

@@ -26,7 +26,7 @@ pub const ALL: Duration = Duration::from_secs(60);
 pub struct View {
     pub label: String,
     pub name: Name,
-    pub original: String,
+    pub original: Arc<str>,
 }
 
 /// The views that the run makes, in the order in which they read each other.
@@ -42,7 +42,7 @@ pub fn of_migrations<'s>(job: &Job, schema: &'s Schema, plan: &'s Plan) -> impl 
     let views = schema.views.iter().filter(move |view| !is_made(&view.name)).map(move |view| View {
         label: view.name.clone(),
         name: Name::fit(&names.apply(&view.name)),
-        original: view.sql.clone(),
+        original: view.sql.as_str().into(),
     });
     views.take(if job.migrations.is_some() { usize::MAX } else { 0 })
 }
@@ -75,7 +75,12 @@ pub async fn read_views(run: &Run, job: &Job, client: &Client, clock: &mut Phase
                 let said = unreadable(&run.snapshot, view, error).await?;
                 let reason = said.message.clone();
                 if said.severity == Severity::Loss {
-                    built.todo.push(Todo { kind: ObjectKind::View, object: view.label.clone(), reason, original: view.original.clone() });
+                    built.todo.push(Todo {
+                        kind: ObjectKind::View,
+                        object: view.label.clone(),
+                        reason,
+                        original: view.original.to_string(),
+                    });
                 }
                 built.warnings.push(said);
             }

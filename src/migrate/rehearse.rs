@@ -221,7 +221,7 @@ fn orphans(reader: &Reader<'_>, schema: &Schema, table: &Table, object: &ObjectP
 
 /// Rows of the source that break a CHECK, by SQLite's own word.
 pub(super) fn breaking(reader: &Reader<'_>, table: &Table, object: &ObjectPlan) -> Result<Said> {
-    let check = table.checks.iter().find(|check| format!("CHECK ({})", check.expression) == object.original);
+    let check = table.checks.iter().find(|check| format!("CHECK ({})", check.expression) == *object.original);
     let Some(check) = check else { return Ok(None) };
     // A function of the application's own is not here to be asked.
     let Ok((count, examples)) = reader.breaking(table, &check.expression) else { return Ok(None) };

@@ -22,7 +22,7 @@ pub struct MigrateReport {
     /// `derive`, `registry`, or the mapping file.
     pub mapping: String,
     pub plan: Arc<Plan>,
-    /// CREATE TABLE of each planned table, in the plan's order; of one that is there already what adds the columns that it lacks, none where it lacks none.
+    /// Of a dry run: CREATE TABLE of each planned table, in the plan's order; of one that is there already what adds the columns that it lacks, none where it lacks none.
     pub ddl: Vec<Option<String>>,
     pub tables: Vec<TableReport>,
     pub phases: Vec<PhaseTime>,
@@ -104,8 +104,6 @@ pub struct TableReport {
     pub verified: Option<bool>,
     pub source_digest: Option<String>,
     pub target_digest: Option<String>,
-    /// (source, target, type) of each column.
-    pub columns: Vec<(String, String, String)>,
     /// What a refresh changed in the target; none in a copy.
     pub changes: Option<RowChanges>,
 }
@@ -148,6 +146,11 @@ impl PhaseClock {
         let span = self.spans.entry(phase).or_insert((started, ended));
         span.0 = span.0.min(started);
         span.1 = span.1.max(ended);
+    }
+
+    /// Takes in what another has measured beside this one.
+    pub fn merge(&mut self, other: PhaseClock) {
+        other.spans.into_iter().for_each(|(phase, (started, ended))| self.span(phase, started, ended));
     }
 
     pub fn times(&self) -> Vec<PhaseTime> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -62,9 +63,8 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
         }),
     };
     let maps = plan.tables.iter().map(|table| (table.copy_map(), table.create.is_some()));
-    let text = serde_json::to_string(plan)?;
     let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
-    Journal::start(&transaction, &record, &text, maps).await.map_err(sql_failure)?;
+    Journal::start(&transaction, &record, plan, maps).await.map_err(sql_failure)?;
     target::drop_tables(&transaction, &plan.schema, redo).await?;
     transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the run's beginning")
 }
@@ -230,7 +230,7 @@ pub async fn reopen(job: &Job, run: &RunState) -> Result<Prepared> {
     let snapshot = job.snapshot.clone();
     let schema = tokio::task::spawn_blocking(move || snapshot.reader()?.schema()).await.context("a reader of the source panicked")??;
     clock.note(Phase::Plan, planned);
-    Ok(Prepared { schema, inspected: None, plan, redo: Redo::default(), begun: true, control: client, clock })
+    Ok(Prepared { schema: Arc::new(schema), inspected: None, plan, redo: Redo::default(), begun: true, control: client, clock })
 }
 
 /// The plan was made under other flags, and what they say would not be done.

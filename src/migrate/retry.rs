@@ -87,7 +87,7 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
     let run = Run {
         id: job.run_id.clone(),
         plan: Arc::new(plan),
-        schema: Arc::new(schema),
+        schema,
         standing: Standing::default(),
         snapshot: Arc::clone(&job.snapshot),
         address: job.address.clone(),
@@ -119,7 +119,7 @@ pub async fn retry(job: &Job, prepared: Prepared, folder: &Path) -> Result<Migra
         source: job.snapshot.path().display().to_string(),
         target: job.address.shown(),
         mapping: job.mapping_name.clone(),
-        ddl: vec![None; run.plan.tables.len()],
+        ddl: Vec::new(),
         tables,
         phases: clock.times(),
         verify_began: None,
@@ -247,7 +247,7 @@ async fn record(job: &Job, run: &Run, folder: &Path, control: &mut Client, progr
     };
     let maps = there.map(|table| (as_before(table.copy_map()), made.contains(&table.target)));
     let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
-    Journal::start(&transaction, &record, "null", maps).await?;
+    Journal::start(&transaction, &record, &(), maps).await?;
     transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the retry's beginning")
 }
 

@@ -1,5 +1,7 @@
 //! The types of PostgreSQL, as far as candlefish tells them apart.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// What a PostgreSQL column holds. Domains stand as their base type, with their own name in `ColumnType::sql`.
@@ -44,7 +46,7 @@ pub enum TypeKind {
 pub struct ColumnType {
     pub kind: TypeKind,
     /// As PostgreSQL's `format_type` writes it: `numeric(10,2)`, `timestamp with time zone`.
-    pub sql: String,
+    pub sql: Cow<'static, str>,
 }
 
 impl ColumnType {
@@ -59,7 +61,7 @@ impl TypeKind {
     pub const TEXT: TypeKind = TypeKind::Text { max_chars: None };
 
     /// The SQL of a built-in type; `text` for those that have a name of their own.
-    fn sql(&self) -> String {
+    fn sql(&self) -> Cow<'static, str> {
         match self {
             TypeKind::Bool => "boolean".into(),
             TypeKind::Int2 => "smallint".into(),
@@ -68,10 +70,10 @@ impl TypeKind {
             TypeKind::Float4 => "real".into(),
             TypeKind::Float8 => "double precision".into(),
             TypeKind::Numeric { limits: None } => "numeric".into(),
-            TypeKind::Numeric { limits: Some((precision, scale)) } => format!("numeric({precision},{scale})"),
+            TypeKind::Numeric { limits: Some((precision, scale)) } => format!("numeric({precision},{scale})").into(),
             TypeKind::Text { max_chars: None } | TypeKind::Enum { .. } | TypeKind::Other => "text".into(),
-            TypeKind::Text { max_chars: Some(n) } => format!("character varying({n})"),
-            TypeKind::Char { chars } => format!("character({chars})"),
+            TypeKind::Text { max_chars: Some(n) } => format!("character varying({n})").into(),
+            TypeKind::Char { chars } => format!("character({chars})").into(),
             TypeKind::Bytea => "bytea".into(),
             TypeKind::Date => "date".into(),
             TypeKind::Time => "time without time zone".into(),

@@ -8,6 +8,7 @@ mod kept;
 mod kpi;
 mod migration;
 mod name;
+mod pieces;
 mod query;
 mod schema;
 mod secret;
@@ -22,6 +23,7 @@ pub use kept::Kept;
 pub use kpi::{KPIS, Kpi, LATENCY_BOUNDS, Limit, Unit};
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};
 pub use name::{MAX_NAME_BYTES, Name, QualifiedName};
+pub use pieces::in_pieces;
 pub use query::{ParamType, Query, QueryKind, Uuid};
 pub use schema::{
     Affinity, Check, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,

@@ -1,18 +1,20 @@
 //! Identifiers of PostgreSQL that quote themselves.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// An identifier of PostgreSQL, exact. `Display` writes it as SQL: always quoted, so that no keyword, capital or quote inside can change its meaning.
+/// Of one name there are many copies, in a plan of thousands of tables too: they share its text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 /// The length at which PostgreSQL cuts an identifier, in bytes.
 pub const MAX_NAME_BYTES: usize = 63;
 
 impl Name {
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
         Name(text.into())
     }
 
@@ -27,7 +29,7 @@ impl Name {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        Name(text[..end].to_string())
+        Name(text[..end].into())
     }
 
     /// `stem` + `suffix` in at most 63 bytes: the stem gives way.
@@ -36,7 +38,7 @@ impl Name {
         while !stem.is_char_boundary(end) {
             end -= 1;
         }
-        Name(format!("{}{}", &stem[..end], suffix))
+        Name(format!("{}{}", &stem[..end], suffix).into())
     }
 }
 
@@ -48,13 +50,13 @@ impl fmt::Display for Name {
 
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
-        Name(text.to_string())
+        Name(text.into())
     }
 }
 
 impl From<String> for Name {
     fn from(text: String) -> Self {
-        Name(text)
+        Name(text.into())
     }
 }
 

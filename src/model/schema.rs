@@ -1,5 +1,7 @@
 //! The schema of a SQLite database, as the file says it.
 
+use std::sync::Arc;
+
 use crate::model::value::StorageClass;
 
 /// Everything that `sqlite_schema` names. Tables stand in the order in which they were made.
@@ -36,8 +38,8 @@ pub struct Table {
     pub foreign_keys: Vec<ForeignKey>,
     /// Every index, those behind UNIQUE and PRIMARY KEY included.
     pub indexes: Vec<Index>,
-    /// The CREATE statement, as stored.
-    pub sql: String,
+    /// The CREATE statement, as stored. Everything that a plan makes of it has the same text.
+    pub sql: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +61,13 @@ pub enum TableKind {
 #[derive(Clone, Debug)]
 pub struct Column {
     pub name: String,
-    /// The declared type, as written; empty when there is none.
-    pub declared: String,
+    /// The declared type, as written; empty when there is none. Columns of one type share its text.
+    pub declared: Arc<str>,
     pub affinity: Affinity,
     pub not_null: bool,
     /// The default, as SQL text.
     pub default: Option<String>,
-    pub generated: Option<Generated>,
+    pub generated: Option<Box<Generated>>,
     pub collation: Collation,
 }
 
@@ -151,7 +153,7 @@ pub struct Index {
     /// The WHERE of a partial index, as SQL text.
     pub predicate: Option<String>,
     /// The CREATE INDEX statement; empty for those behind UNIQUE and PRIMARY KEY.
-    pub sql: String,
+    pub sql: Arc<str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -131,22 +131,7 @@ pub fn build(input: &Input<'_>) -> Plan {
     input.target.tables.iter().for_each(|table| relations.reserve(&table.name.name));
     input.target.other_relations.iter().for_each(|name| relations.reserve(name));
 
-    let there = Lookup::of(input.target.tables.iter().map(|table| table.name.name.as_str()));
-    let named = input.source.tables.iter().filter(|table| table.has_data()).map(|table| input.name_in_target(table)).collect();
-    let names = input.names_in_target();
-    let mut taken = HashSet::new();
-    for (index, table) in input.source.tables.iter().enumerate() {
-        if !table.has_data() {
-            continue;
-        }
-        if !filters.wants(&table.name) || input.mapping.table(&table.name).is_some_and(|mapping| mapping.skip) {
-            plan.left_out.push(table.name.clone());
-            continue;
-        }
-        let (profile, name) = (&input.profiles[index], &names[index]);
-        let built = TableBuilder { input, index, table, profile, filters: &filters, there: &there, named: &named, name };
-        built.build(&mut plan, &mut relations, &mut taken);
-    }
+    plan_tables(input, &filters, &mut plan, &mut relations);
     given::refuse_referenced(input.target, &mut plan);
     note_shadow_tables(input.source, &mut plan);
     for (object, reason) in &input.source.unreadable {
@@ -164,6 +149,26 @@ pub fn build(input: &Input<'_>) -> Plan {
     limits::check(input, &mut plan);
     note_idle_zone(input.options, &mut plan);
     plan
+}
+
+/// Every wanted table, without its objects.
+fn plan_tables(input: &Input<'_>, filters: &Filters, plan: &mut Plan, relations: &mut Namespace) {
+    let there = Lookup::of(input.target.tables.iter().map(|table| table.name.name.as_str()));
+    let named = input.source.tables.iter().filter(|table| table.has_data()).map(|table| input.name_in_target(table)).collect();
+    let names = input.names_in_target();
+    let mut taken = HashSet::new();
+    for (index, table) in input.source.tables.iter().enumerate() {
+        if !table.has_data() {
+            continue;
+        }
+        if !filters.wants(&table.name) || input.mapping.table(&table.name).is_some_and(|mapping| mapping.skip) {
+            plan.left_out.push(table.name.clone());
+            continue;
+        }
+        let (profile, name) = (&input.profiles[index], &names[index]);
+        let built = TableBuilder { input, index, table, profile, filters, there: &there, named: &named, name };
+        built.build(plan, relations, &mut taken);
+    }
 }
 
 /// SQLite asks the table for its next id, and takes NULL for that; an identity column counts by itself.

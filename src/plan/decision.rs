@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -90,15 +91,31 @@ pub struct ColumnPlan {
     /// The column's place in `Table::columns`.
     pub source_index: usize,
     pub source: String,
-    pub declared: String,
+    pub declared: Arc<str>,
     pub target: Name,
     pub column_type: ColumnType,
     pub conversion: Conversion,
     /// PostgreSQL computes the values; they are compared, not copied.
     pub computed: bool,
+    /// None where the declared type was honoured as it stands: of thousands of tables that is nearly every column.
+    #[serde(default)]
+    pub why: Option<Box<Why>>,
+}
+
+/// Why a column has its type.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Why {
     pub reason: String,
+    /// Rows that show it (rowids, or ordinals in a table without).
     pub examples: Vec<i64>,
     pub hint: Option<String>,
+}
+
+impl Why {
+    pub fn new(reason: String, examples: Vec<i64>, hint: Option<String>) -> Option<Box<Self>> {
+        let says_something = !reason.is_empty() || !examples.is_empty() || hint.is_some();
+        says_something.then(|| Box::new(Why { reason, examples, hint }))
+    }
 }
 
 /// The next value of an identity or serial column, as SQLite would give it.
@@ -194,7 +211,7 @@ impl ObjectKind {
     }
 }
 
-/// One object that is made after the rows are there.
+/// One object that is made after the rows are there. There may be thousands: what few have is elsewhere.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ObjectPlan {
     pub kind: ObjectKind,
@@ -208,21 +225,21 @@ pub struct ObjectPlan {
     /// Statements that make it, run in order; the last one may be a VALIDATE that data can fail.
     pub statements: Vec<String>,
     /// The rows that break the constraint, for when the last statement fails.
-    pub offenders: Option<Offenders>,
+    pub offenders: Option<Box<Offenders>>,
     /// What SQLite said, for `todo.sql`.
-    pub original: String,
+    pub original: Arc<str>,
     /// The statements of a view over temporary tables and views of the same names, for a try.
     #[serde(skip)]
     pub tried: Vec<String>,
     /// What becomes of it in a case that only the rows and the server can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub otherwise: Option<Otherwise>,
+    pub otherwise: Option<Box<Otherwise>>,
 }
 
 impl ObjectPlan {
     /// Its place in `todo.sql`, where it is not made.
     pub fn todo(&self, reason: String) -> Todo {
-        Todo { kind: self.kind, object: self.label.clone(), reason, original: self.original.clone() }
+        Todo { kind: self.kind, object: self.label.clone(), reason, original: self.original.to_string() }
     }
 }
 
@@ -399,7 +416,7 @@ impl TablePlan {
         let column = |column: &ColumnPlan| CopyColumn {
             source: column.source.clone(),
             target: column.target.as_str().to_string(),
-            sql_type: column.column_type.sql.clone(),
+            sql_type: column.column_type.sql.to_string(),
             conversion: column.conversion.clone(),
             computed: column.computed,
         };

@@ -368,7 +368,7 @@ mod tests {
     }
 
     fn sql(declared: &str, values: &[Value<'_>]) -> String {
-        decide(declared, values).column_type.sql
+        decide(declared, values).column_type.sql.into_owned()
     }
 
     const ZERO: Value<'static> = Value::Integer(0);
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn several_storage_classes_in_one_type_are_said() {
         let seen = decide("", &[ONE, text("1"), Value::Blob(b"1"), text("x")]);
-        assert_eq!((seen.column_type.sql.as_str(), seen.examples.as_slice()), ("bytea", [1, 3].as_slice()));
+        assert_eq!((seen.column_type.sql.as_ref(), seen.examples.as_slice()), ("bytea", [1, 3].as_slice()));
         assert_eq!(seen.reason, "has no declared type, and holds 1 integer, 2 text, 1 blob");
         assert_eq!(decide("BLOB", &[text("hello"), Value::Blob(b"x")]).reason, "declared BLOB, and holds 1 text, 1 blob");
         assert_eq!(decide("DECIMAL(10,2)", &[ONE, Value::Real(0.5)]).reason, "");

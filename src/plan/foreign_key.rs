@@ -26,8 +26,7 @@ impl ForeignKeyBuilder<'_> {
         match self.try_build(&label) {
             Ok(object) => self.plan.objects.push(object),
             Err(reason) => {
-                let original = self.table.sql.clone();
-                cannot(self.plan, ObjectKind::ForeignKey, label, reason, original);
+                cannot(self.plan, ObjectKind::ForeignKey, label, reason, self.table.sql.as_ref());
             }
         }
     }
@@ -96,7 +95,7 @@ impl ForeignKeyBuilder<'_> {
                 format!("ALTER TABLE {child_target} ADD CONSTRAINT {name} {definition} NOT VALID"),
                 format!("ALTER TABLE {child_target} VALIDATE CONSTRAINT {name}"),
             ],
-            offenders: Some(Offenders::Orphans),
+            offenders: Some(Box::new(Offenders::Orphans)),
             original: self.table.sql.clone(),
             tried: Vec::new(),
             otherwise: None,

@@ -111,9 +111,9 @@ pub fn unnamed_key(plan: &Plan, arbiters: &[(String, String)], label: &str) -> O
 impl ObjectPlan {
     /// The source name of its column, where a value of that may have no room in its first form.
     pub fn no_room(&self) -> Option<&str> {
-        match &self.otherwise {
-            Some(Otherwise { case: Case::NoRoom { column }, .. }) => Some(column),
-            _ => None,
+        match &self.otherwise.as_ref()?.case {
+            Case::NoRoom { column } => Some(column),
+            Case::Keys(_) => None,
         }
     }
 }

@@ -239,7 +239,7 @@ pub fn type_from_sql(sql: &str) -> ColumnType {
         _ => TypeKind::Other,
     };
     let has_precision = !numbers.is_empty() && matches!(kind, TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz);
-    let sql = if kind == TypeKind::Other || has_precision { sql.trim().to_string() } else { ColumnType::new(kind.clone()).sql };
+    let sql = if kind == TypeKind::Other || has_precision { sql.trim().to_string().into() } else { ColumnType::new(kind.clone()).sql };
     ColumnType { kind, sql }
 }
 

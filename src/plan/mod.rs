@@ -39,7 +39,7 @@ mod tests;
 pub use build::{Existing, Input, OnExtra, Options, build};
 pub use decision::{
     Case, ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, NOT_IN_TARGET, NUMBERED, ObjectKind, ObjectPlan, Offenders,
-    Otherwise, Plan, Problem, SequencePlan, Severity, TablePlan, Todo, Warning, lacks,
+    Otherwise, Plan, Problem, SequencePlan, Severity, TablePlan, Todo, Warning, Why, lacks,
 };
 pub use filters::{existing_rows, wanted};
 pub use long_keys::KEY_BYTES;

@@ -1,6 +1,7 @@
 //! Keys, indexes, constraints, views and triggers of derived tables: what has an exact form is planned, what has none goes to `todo.sql`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::dialect::parse::{Conflict, KeyDdl, create_table};
 use crate::dialect::translate::{self, Relation};
@@ -71,7 +72,7 @@ impl ObjectBuilder<'_> {
         format!("{}.{what}", self.table.name)
     }
 
-    fn object(&self, kind: ObjectKind, name: Name, label: String, statement: String, original: &str) -> ObjectPlan {
+    fn object(&self, kind: ObjectKind, name: Name, label: String, statement: String, original: &Arc<str>) -> ObjectPlan {
         ObjectPlan {
             kind,
             table: Some(self.index),
@@ -80,17 +81,17 @@ impl ObjectBuilder<'_> {
             label,
             statements: vec![statement],
             offenders: None,
-            original: original.to_string(),
+            original: Arc::clone(original),
             tried: Vec::new(),
             otherwise: None,
         }
     }
 
     /// What becomes of a key or an index if its values are too long for a B-tree; that they may be is said.
-    fn otherwise(&mut self, keyed: &Keyed<'_>) -> Option<Otherwise> {
+    fn otherwise(&mut self, keyed: &Keyed<'_>) -> Option<Box<Otherwise>> {
         let (otherwise, note) = keyed.otherwise(self.input, self.table_plan())?;
         self.plan.warnings.push(note);
-        otherwise
+        otherwise.map(Box::new)
     }
 
     /// The target's names of these source columns; none when one of them is not copied.
@@ -102,7 +103,7 @@ impl ObjectBuilder<'_> {
         let Some(key) = &self.table.primary_key else { return };
         let label = self.label(&join_names(self.table, &key.columns));
         let Some(names) = self.targets(&key.columns) else {
-            return cannot(self.plan, ObjectKind::PrimaryKey, label, NOT_COPIED, &self.table.sql);
+            return cannot(self.plan, ObjectKind::PrimaryKey, label, NOT_COPIED, self.table.sql.as_ref());
         };
         let profile = &self.input.profiles[self.table_plan().source_index];
         let nulls: u64 = key.columns.iter().map(|column| profile.columns[*column].count(Trait::Null)).max().unwrap_or(0);
@@ -193,7 +194,7 @@ impl ObjectBuilder<'_> {
                     [left, right, bottom, top] => format!("box(point({left}, {bottom}), point({right}, {top}))"),
                     _ => {
                         let reason = "PostgreSQL's boxes have two dimensions";
-                        return cannot(self.plan, ObjectKind::Index, &self.table.name, reason, &self.table.sql);
+                        return cannot(self.plan, ObjectKind::Index, &self.table.name, reason, self.table.sql.as_ref());
                     }
                 };
                 (index("gist", &format!("({corners})")), format!("is an R-tree in SQLite; in PostgreSQL write {corners} && box '…'"))
@@ -216,7 +217,7 @@ impl ObjectBuilder<'_> {
         let columns: Vec<usize> = index.columns.iter().filter_map(|column| column.column).collect();
         let label = self.label(&join_names(self.table, &columns));
         let Some(names) = self.targets(&columns) else {
-            return cannot(self.plan, ObjectKind::Unique, label, NOT_COPIED, &self.table.sql);
+            return cannot(self.plan, ObjectKind::Unique, label, NOT_COPIED, self.table.sql.as_ref());
         };
         let table = self.table_plan().target.clone();
         let stated = self.stated_name(&columns);
@@ -251,7 +252,7 @@ impl ObjectBuilder<'_> {
     }
 
     /// `columns`: all of the index, where no item of it is an expression of SQLite's.
-    fn unique_index(&mut self, wanted: &str, items: &[String], predicate: Option<&str>, columns: &[usize], original: &str) {
+    fn unique_index(&mut self, wanted: &str, items: &[String], predicate: Option<&str>, columns: &[usize], original: &Arc<str>) {
         let table = self.table_plan().target.clone();
         let name = self.relations.take(wanted);
         let label = self.label(name.as_str());
@@ -280,12 +281,12 @@ impl ObjectBuilder<'_> {
             };
             match item {
                 Ok(item) => items.push(item),
-                Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, &index.sql),
+                Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, index.sql.as_ref()),
             }
         }
         let predicate = match index.predicate.as_deref().map(|predicate| self.predicate(&label, predicate)).transpose() {
             Ok(predicate) => predicate,
-            Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, &index.sql),
+            Err(reason) => return cannot(self.plan, ObjectKind::Index, label, reason, index.sql.as_ref()),
         };
         let wanted = self.input.options.names.apply(&index.name);
         let columns: Vec<usize> = index.columns.iter().map(|column| column.column).collect::<Option<_>>().unwrap_or_default();
@@ -365,8 +366,8 @@ impl ObjectBuilder<'_> {
                 name,
                 label,
                 statements,
-                offenders: Some(offenders),
-                original,
+                offenders: Some(Box::new(offenders)),
+                original: original.into(),
                 tried: Vec::new(),
                 otherwise: None,
             });

@@ -143,6 +143,11 @@ impl ColumnProfile {
         }
     }
 
+    /// Gives back what room it does not need.
+    pub fn shrink(&mut self) {
+        self.tallies.shrink_to_fit();
+    }
+
     fn observe_integer(&mut self, integer: i64, row: i64, declared: Declared) {
         self.note(Trait::Integer, row);
         self.integer_min = self.integer_min.min(integer);

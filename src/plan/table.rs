@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::model::{Column, ColumnType, Name, QualifiedName, Table, TableKind, TypeKind};
 use crate::plan::build::{Input, cannot};
 use crate::plan::convert::Conversion;
-use crate::plan::decision::{ColumnPlan, CreateColumn, CreateTable, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning};
+use crate::plan::decision::{ColumnPlan, CreateColumn, CreateTable, ObjectKind, Plan, Problem, SequencePlan, TablePlan, Warning, Why};
 use crate::plan::derive::{Decision, as_declared, derive, is_widened};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::{AddedColumn, ColumnMapping, TableMapping, type_from_sql};
@@ -136,6 +136,8 @@ impl TableBuilder<'_> {
         if !(built.without_data && existing.is_some()) {
             built.sequence = self.sequence(&built, existing);
         }
+        built.columns.shrink_to_fit();
+        built.create.iter_mut().for_each(|create| create.columns.shrink_to_fit());
         plan.tables.push(built);
     }
 
@@ -337,9 +339,7 @@ impl TableBuilder<'_> {
             column_type: decision.column_type,
             conversion,
             computed: false,
-            reason: decision.reason,
-            examples: decision.examples,
-            hint: decision.hint,
+            why: Why::new(decision.reason, decision.examples, decision.hint),
         }
     }
 

@@ -40,7 +40,7 @@ pub fn say(plan: &mut Plan) {
     let columns = plan.tables.iter().flat_map(|table| table.columns.iter().map(move |column| (table.source.as_str(), column)));
     let unasked: Vec<(String, Name, String)> = columns
         .filter(|(_, column)| column.column_type.kind == TypeKind::Other && !is_builtin(&column.column_type.sql))
-        .map(|(table, column)| (format!("{table}.{}", column.source), column.target.clone(), column.column_type.sql.clone()))
+        .map(|(table, column)| (format!("{table}.{}", column.source), column.target.clone(), column.column_type.sql.to_string()))
         .collect();
     let mend = |object: &str, reason: &mut String| {
         if unasked.iter().any(|(label, name, _)| object == label || reason.contains(&name.to_string())) {

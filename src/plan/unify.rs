@@ -156,7 +156,9 @@ fn holds(kind: &TypeKind, seen: &ColumnProfile) -> bool {
 fn is_free(plan: &Plan, place: Place) -> bool {
     let table = &plan.tables[place.0];
     let column = &table.columns[place.1];
-    table.create.is_some() && column.reason != "as the mapping says" && column.conversion.transform.is_none()
+    table.create.is_some()
+        && column.why.as_ref().is_none_or(|why| why.reason != "as the mapping says")
+        && column.conversion.transform.is_none()
 }
 
 fn gives_ids(plan: &Plan, place: Place) -> bool {
@@ -178,7 +180,8 @@ fn set(input: &Input<'_>, plan: &mut Plan, place: Place, kind: &TypeKind, reason
     let column = &mut table.columns[place.1];
     column.column_type = ColumnType::new(kind.clone());
     column.conversion.kind = kind.clone();
-    column.reason = if column.reason.is_empty() { reason.to_string() } else { format!("{}; {reason}", column.reason) };
+    let why = column.why.get_or_insert_default();
+    why.reason = if why.reason.is_empty() { reason.to_string() } else { format!("{}; {reason}", why.reason) };
     for created in table.create.iter_mut().flat_map(|create| &mut create.columns).filter(|created| created.name == column.target) {
         created.column_type = column.column_type.clone();
         created.identity &= is_integer(kind);

@@ -18,6 +18,10 @@ const TEMPORARY: &str = "pg_temp";
 
 /// Plans every view and trigger that has an exact form.
 pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Name>) {
+    // What they would be translated with is as large as the plan.
+    if input.source.views.is_empty() && input.source.triggers.is_empty() {
+        return;
+    }
     let mut catalog = express::catalog(input, plan);
     let mut tried = Catalog { relations: catalog.relations.iter().map(as_temporary).collect() };
     for view in in_reading_order(&input.source.views) {
@@ -85,7 +89,7 @@ pub fn plan_views(input: &Input<'_>, plan: &mut Plan, names: &HashMap<String, Na
                 let mut statements = translated.statements;
                 let function = QualifiedName::new(input.options.schema.as_str(), name.clone());
                 statements.push(format!("COMMENT ON FUNCTION {function}() IS '{MARK}'"));
-                let otherwise = unnamed_key(plan, &translated.arbiters, &label);
+                let otherwise = unnamed_key(plan, &translated.arbiters, &label).map(Box::new);
                 let trigger = object(ObjectKind::Trigger, name, label, statements, &trigger.sql);
                 plan.objects.push(ObjectPlan { otherwise, ..trigger });
             }
@@ -192,7 +196,7 @@ fn object(kind: ObjectKind, name: Name, label: String, statements: Vec<String>, 
         label,
         statements,
         offenders: None,
-        original: original.to_string(),
+        original: original.into(),
         tried: Vec::new(),
         otherwise: None,
     }

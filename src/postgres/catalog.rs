@@ -243,7 +243,7 @@ fn column(row: &Row, types: &Types) -> TargetColumn {
     let conversion = types.conversion(row.get(3), row.get(4));
     TargetColumn {
         name: Name::new(row.get::<_, &str>(1)),
-        column_type: ColumnType { kind: conversion.kind, sql: row.get(2) },
+        column_type: ColumnType { kind: conversion.kind, sql: row.get::<_, String>(2).into() },
         rounding: conversion.rounding,
         not_null: row.get(5),
         has_default: row.get(6),

@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 use tokio_postgres::{Client, GenericClient, Row};
 
-use crate::model::{Failure, QualifiedName};
+use crate::model::{Failure, QualifiedName, in_pieces};
 use crate::plan::CopyMap;
 use crate::plan::target::{RebuildKind, Rebuildable};
-use crate::postgres::{BINARY_HEADER, BINARY_TRAILER, CopySink};
+use crate::postgres::CopySink;
 
 /// One run of `migrate`, as the journal knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,12 +145,12 @@ impl<'a> Journal<'a> {
         Ok(row.get(0))
     }
 
-    /// Writes a run into the journal with its plan and tables (each with whether the run makes it), and gives up the unfinished runs whose tables it takes. In one transaction
-    /// with what the caller does besides.
+    /// Writes a run into the journal with its plan (`()` for a run without one) and tables (each with whether the run makes it), and gives up the unfinished runs whose tables it takes. In one transaction
+    /// with what the caller does besides, and on a runtime of several threads.
     pub async fn start(
         transaction: &impl GenericClient,
         run: &RunRecord,
-        plan: &str,
+        plan: &impl Serialize,
         maps: impl IntoIterator<Item = (CopyMap, bool)>,
     ) -> Result<()> {
         transaction
@@ -290,10 +293,16 @@ impl<'a> Journal<'a> {
     }
 
     /// Keeps the answer of a run.
-    pub async fn keep_report(&self, run_id: &str, report: &str) -> Result<()> {
-        let kept = self.client.execute(include_str!("queries/journal_keep_report.sql"), &[&run_id, &report]).await;
-        kept.context("write the run's answer into the journal")?;
-        Ok(())
+    pub async fn keep_report(&self, run_id: &str, report: &impl Serialize) -> Result<()> {
+        let sql = include_str!("queries/journal_keep_report.sql");
+        let mut is_first = true;
+        let mut keep = async |piece: &str| {
+            let is_new = std::mem::take(&mut is_first);
+            self.client.execute(sql, &[&run_id, &piece, &is_new]).await
+        };
+        let send = |piece: &str| -> Result<()> { Ok(Handle::current().block_on(keep(piece)).map(drop)?) };
+        let kept = block_in_place(|| in_pieces(REPORT_PIECE_BYTES, send, |into| Ok(serde_json::to_writer(into, report)?)));
+        kept.context("write the run's answer into the journal")
     }
 
     /// The answer of a run that came to its end.
@@ -486,7 +495,6 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// The plan of thousands of tables is megabytes, which as a parameter would be in memory three times over: it goes in pieces.
 /// How many tables' maps are in memory as text at the same time.
 const TABLES_TOGETHER: usize = 100;
 
@@ -500,20 +508,23 @@ async fn write_tables(transaction: &impl GenericClient, run_id: &str, maps: &[(C
     Ok(())
 }
 
-async fn write_plan(client: &Client, run_id: &str, plan: &str) -> Result<()> {
-    const PIECE_BYTES: usize = 256 * 1024;
-    let length = |text: &str| i32::try_from(text.len()).map(i32::to_be_bytes).context("the plan is larger than PostgreSQL's text");
-    let mut head = BINARY_HEADER.to_vec();
-    head.extend_from_slice(&2i16.to_be_bytes());
-    head.extend_from_slice(&length(run_id)?);
-    head.extend_from_slice(run_id.as_bytes());
-    head.extend_from_slice(&length(plan)?);
-    let mut sink = CopySink::open(client, "COPY candlefish.plan (run_id, plan) FROM STDIN (FORMAT binary)").await?;
-    sink.send(Bytes::from(head)).await?;
-    for piece in plan.as_bytes().chunks(PIECE_BYTES) {
-        sink.send(Bytes::copy_from_slice(piece)).await?;
-    }
-    sink.send(Bytes::from_static(BINARY_TRAILER)).await?;
+/// The plan of thousands of tables is megabytes, and so is its answer: they go in pieces, as they are made.
+const PLAN_PIECE_BYTES: usize = 256 * 1024;
+/// Each makes the text in the journal anew.
+const REPORT_PIECE_BYTES: usize = 1024 * 1024;
+
+async fn write_plan(client: &Client, run_id: &str, plan: &impl Serialize) -> Result<()> {
+    let mut sink = CopySink::open(client, "COPY candlefish.plan (run_id, plan) FROM STDIN").await?;
+    // Of all that COPY takes for something else, JSON has nothing but this sign.
+    let escaped = |text: &str| text.replace('\\', r"\\");
+    let send = |piece: &str| -> Result<()> { Ok(Handle::current().block_on(sink.send(Bytes::from(escaped(piece))))?) };
+    block_in_place(|| {
+        in_pieces(PLAN_PIECE_BYTES, send, |into| {
+            write!(into, "{run_id}\t")?;
+            serde_json::to_writer(&mut *into, plan)?;
+            Ok(into.write_all(b"\n")?)
+        })
+    })?;
     sink.finish().await?;
     Ok(())
 }

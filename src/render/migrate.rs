@@ -267,16 +267,16 @@ pub fn stopped_before_it_began(source: &str, started_at: &str, ui: &Ui) -> Resul
 pub struct Document<'a> {
     /// Everything else; what is there is null where the tables have their place.
     frame: Json,
-    tables: Option<&'a [TableReport]>,
+    tables: Option<&'a MigrateReport>,
 }
 
 impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (Json::Object(frame), Some(tables)) = (&self.frame, self.tables) else { return self.frame.serialize(serializer) };
+        let (Json::Object(frame), Some(report)) = (&self.frame, self.tables) else { return self.frame.serialize(serializer) };
         let mut map = serializer.serialize_map(Some(frame.len()))?;
         for (name, value) in frame {
             match name.as_str() {
-                "tables" => map.serialize_entry(name, &Tables(tables))?,
+                "tables" => map.serialize_entry(name, &Tables(report))?,
                 _ => map.serialize_entry(name, value)?,
             }
         }
@@ -284,17 +284,20 @@ impl Serialize for Document<'_> {
     }
 }
 
-struct Tables<'a>(&'a [TableReport]);
+struct Tables<'a>(&'a MigrateReport);
 
 impl Serialize for Tables<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(table_document))
+        // Tables stand in the plan's order, and some of the plan's may be left out.
+        let mut plans = self.0.plan.tables.iter();
+        serializer.collect_seq(self.0.tables.iter().map(|table| table_document(table, plans.find(|plan| plan.source == table.source))))
     }
 }
 
-fn table_document(table: &TableReport) -> Json {
+fn table_document(table: &TableReport, plan: Option<&TablePlan>) -> Json {
+    let columns = plan.into_iter().flat_map(|plan| &plan.columns);
     let columns: Vec<Json> =
-        table.columns.iter().map(|(source, target, sql)| json!({"source": source, "target": target, "type": sql})).collect();
+        columns.map(|column| json!({"source": column.source, "target": column.target.as_str(), "type": column.column_type.sql})).collect();
     let mut document = json!({
         "source": table.source, "target": table.target, "rows_read": table.rows_read, "rows_written": table.rows_written,
         "rows_rejected": table.rows_rejected, "bytes": table.bytes, "seconds": table.seconds, "verified": table.verified,
@@ -362,7 +365,7 @@ pub fn document<'a>(report: &'a MigrateReport, started_at: &str) -> Document<'a>
             })
             .collect();
     }
-    Document { frame: document, tables: (!planned).then_some(&report.tables) }
+    Document { frame: document, tables: (!planned).then_some(report) }
 }
 
 fn planned_table(table: &TablePlan, ddl: Option<&str>, found: &TableRehearsal) -> Json {
@@ -379,9 +382,10 @@ fn planned_table(table: &TablePlan, ddl: Option<&str>, found: &TableRehearsal) -
         .columns
         .iter()
         .map(|column| {
+            let why = column.why.as_deref().cloned().unwrap_or_default();
             json!({
                 "source": column.source, "declared": column.declared, "target": column.target.as_str(), "type": column.column_type.sql,
-                "reason": column.reason, "evidence": {"rows": column.examples, "hint": column.hint}, "misfits": misfits(&column.source),
+                "reason": why.reason, "evidence": {"rows": why.examples, "hint": why.hint}, "misfits": misfits(&column.source),
                 "computed": column.computed,
             })
         })
@@ -450,12 +454,13 @@ pub fn plan_text(report: &MigrateReport) -> String {
         if let Some(ddl) = ddl {
             text.push_str(&format!("{ddl};\n"));
         }
-        for column in table.columns.iter().filter(|column| !column.reason.is_empty() && table.create.is_some()) {
-            let rows = column.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let decided = table.columns.iter().filter_map(|column| Some((column, column.why.as_ref()?)));
+        for (column, why) in decided.filter(|_| table.create.is_some()) {
+            let rows = why.examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let rows = if rows.is_empty() { String::new() } else { format!(" (rows {rows})") };
-            let (name, reason) = (column.target.to_string(), visible(&column.reason));
+            let (name, reason) = (column.target.to_string(), visible(&why.reason));
             text.push_str(&format!("-- {} is {}: {reason}{rows}\n", visible(&name), column.column_type.sql));
-            if let Some(hint) = &column.hint {
+            if let Some(hint) = &why.hint {
                 text.push_str(&format!("--   {}\n", visible(hint)));
             }
         }

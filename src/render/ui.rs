@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::model::{Failure, masked, sentence};
+use crate::model::{Failure, in_pieces, masked, sentence};
 use crate::render::outlet::{Outlets, Stream, write_until_told};
 use crate::render::table::{visible, visible_lines};
 
@@ -85,6 +85,9 @@ impl Talk {
         }
     }
 }
+
+/// What of a document is written together.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// To the millisecond.
 fn seconds_since(started: Instant) -> f64 {
@@ -187,7 +190,19 @@ impl Ui {
 
     /// Data, as JSON.
     pub fn print_json(&self, document: &impl Serialize) -> Result<()> {
-        self.print(&serde_json::to_string_pretty(document)?)
+        if self.outlets.get().is_some() {
+            return self.print(&serde_json::to_string_pretty(document)?);
+        }
+        // That of thousands of tables is many megabytes.
+        let mut is_read = true;
+        let send = |piece: &str| {
+            is_read = is_read && self.write(piece.to_string())?;
+            Ok(())
+        };
+        in_pieces(PIECE_BYTES, send, |into| {
+            serde_json::to_writer_pretty(&mut *into, document)?;
+            Ok(into.write_all(b"\n")?)
+        })
     }
 
     /// Talk: a line to stderr, unless `-q`.

@@ -77,7 +77,7 @@ pub fn pair(mut map: CopyMap, schema: &Schema, target: &TargetSchema) -> Result<
                 // The type may have been changed since: what counts is what stands there now.
                 column.conversion.kind = actual.column_type.kind.clone();
                 column.conversion.rounding = actual.rounding.clone();
-                column.sql_type = actual.column_type.sql.clone();
+                column.sql_type = actual.column_type.sql.to_string();
                 true
             }
             None => {

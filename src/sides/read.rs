@@ -19,7 +19,7 @@ use crate::sqlite::{Reader, Row, Scan, Snapshot};
 /// One state of each side, and what is compared with what.
 pub struct Sides {
     pub snapshot: Arc<Snapshot>,
-    pub schema: Schema,
+    pub schema: Arc<Schema>,
     pub pairs: Vec<Pair>,
     pub jobs: usize,
     sessions: Mutex<Vec<ReadSession>>,
@@ -62,7 +62,7 @@ pub trait Visit: FnMut(&SourceRow<'_, '_>) -> Result<()> {}
 impl<F: FnMut(&SourceRow<'_, '_>) -> Result<()>> Visit for F {}
 
 impl Sides {
-    pub fn new(snapshot: Arc<Snapshot>, schema: Schema, pairs: Vec<Pair>, jobs: usize, sessions: Vec<ReadSession>) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>, schema: Arc<Schema>, pairs: Vec<Pair>, jobs: usize, sessions: Vec<ReadSession>) -> Self {
         Sides { snapshot, schema, pairs, jobs: jobs.max(1), sessions: Mutex::new(sessions), types: None }
     }
 
@@ -91,7 +91,7 @@ impl Sides {
                 Ok(done)
             };
             std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..sides.jobs).map(|_| scope.spawn(work)).collect();
+                let threads: Vec<_> = (0..sides.jobs.min(sides.snapshot.readers())).map(|_| scope.spawn(work)).collect();
                 let results = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a reader of the source panicked"))?);
                 let done: Vec<Vec<(usize, S)>> = results.collect::<Result<_>>()?;
                 Ok(done.into_iter().flatten().collect())

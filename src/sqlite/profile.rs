@@ -36,13 +36,12 @@ pub fn profile(
             profile => profile.with_context(|| format!("read table {:?}", table.name)),
         }
     })?;
-    let mut profiles: Vec<TableProfile> = schema
-        .tables
-        .iter()
-        .map(|table| TableProfile { columns: vec![ColumnProfile::default(); table.columns.len()], ..TableProfile::default() })
-        .collect();
+    let mut profiles = vec![TableProfile::default(); schema.tables.len()];
     for (piece, result) in pieces.iter().zip(results) {
         profiles[piece.table].merge(result);
+    }
+    for (table, profile) in schema.tables.iter().zip(&mut profiles) {
+        profile.columns.resize_with(table.columns.len(), ColumnProfile::default);
     }
     Ok(profiles)
 }
@@ -122,6 +121,7 @@ fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes:
         Ok(())
     })?;
     profile.ranges.extend(range);
+    profile.columns.iter_mut().for_each(ColumnProfile::shrink);
     profile.sums = summing.end();
     Ok(profile)
 }

@@ -1,6 +1,8 @@
 //! The schema of the file: PRAGMAs for what SQLite made of it, the stored statements for what PRAGMAs do not tell.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use rusqlite::Connection;
@@ -25,7 +27,8 @@ impl Reader<'_> {
         let objects = objects(connection)?;
         let indexes = objects.iter().filter(|object| object.kind == "index").map(|object| (object.name.clone(), object.sql.clone()));
         let (kinds, indexes) = (table_kinds(connection)?, indexes.collect());
-        let known = Known { kinds: &kinds, indexes: &indexes, salvage: self.salvage().is_some() };
+        let types = Texts::default();
+        let known = Known { kinds: &kinds, indexes: &indexes, types: &types, salvage: self.salvage().is_some() };
         for object in objects {
             match object.kind.as_str() {
                 "table" => match table(connection, &object, &known) {
@@ -98,7 +101,24 @@ struct Known<'a> {
     kinds: &'a HashMap<String, ListedTable>,
     /// CREATE INDEX statements, by index.
     indexes: &'a HashMap<String, String>,
+    types: &'a Texts,
     salvage: bool,
+}
+
+/// Texts that are the same again and again.
+#[derive(Default)]
+struct Texts(RefCell<HashSet<Arc<str>>>);
+
+impl Texts {
+    fn get(&self, text: &str) -> Arc<str> {
+        let mut known = self.0.borrow_mut();
+        if let Some(known) = known.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        known.insert(Arc::clone(&new));
+        new
+    }
 }
 
 /// Reads one table; the note says what of it could not be read.
@@ -117,7 +137,7 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
         None => TableKind::Ordinary,
     };
     let without_rowid = listed.map_or(ddl.without_rowid, |listed| listed.without_rowid);
-    let (mut columns, key, unread) = columns(connection, &object.name, &ddl)?;
+    let (mut columns, key, unread) = columns(connection, &object.name, &ddl, known.types)?;
     mark_unknown(connection, &object.name, &mut columns)?;
     let strict = listed.is_some_and(|listed| listed.strict);
     // Elsewhere the word ANY makes numbers of texts that look like them.
@@ -147,7 +167,7 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
         checks: ddl.checks.clone(),
         foreign_keys: if understood { ddl.foreign_keys.clone() } else { foreign_keys(connection, &object.name)? },
         indexes: Vec::new(),
-        sql: object.sql.clone(),
+        sql: object.sql.as_str().into(),
         columns,
     };
     table.indexes = indexes(connection, &table, known.indexes)?;
@@ -174,7 +194,7 @@ fn is_damage(error: &anyhow::Error) -> bool {
 }
 
 /// The columns in order, the primary key's columns in key order, and columns whose default cannot be read.
-fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<Column>, Vec<usize>, Vec<String>)> {
+fn columns(connection: &Connection, table: &str, ddl: &TableDdl, types: &Texts) -> Result<(Vec<Column>, Vec<usize>, Vec<String>)> {
     let mut statement = connection
         .prepare_cached("SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")
         .context("read the columns")?;
@@ -201,7 +221,7 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<
             declared.truncate(declared.trim_end().len());
             let expression =
                 stated.and_then(|column| column.generated.as_ref()).map_or(String::new(), |generated| generated.expression.clone());
-            Generated { expression, stored: hidden == 3, unknown: None }
+            Box::new(Generated { expression, stored: hidden == 3, unknown: None })
         });
         let position: i64 = row.get(4)?;
         if position > 0 {
@@ -220,7 +240,7 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<
         });
         columns.push(Column {
             affinity: Affinity::of(&declared),
-            declared,
+            declared: types.get(&declared),
             not_null: row.get(2)?,
             default,
             generated,
@@ -229,6 +249,8 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl) -> Result<(Vec<
         });
     }
     key.sort_unstable();
+    // There may be thousands of tables: what is kept of each takes no more room than it needs, here and below.
+    columns.shrink_to_fit();
     Ok((columns, key.into_iter().map(|(_, column)| column).collect(), unread))
 }
 
@@ -350,9 +372,10 @@ fn indexes(connection: &Connection, table: &Table, stored: &HashMap<String, Stri
             // A predicate that cannot be read is one that cannot be said: without it the index would be another.
             predicate: ddl.and_then(|ddl| ddl.predicate).or(row.get::<_, bool>(3)?.then(String::new)),
             name,
-            sql,
+            sql: sql.into(),
         });
     }
+    indexes.shrink_to_fit();
     Ok(indexes)
 }
 
@@ -371,6 +394,7 @@ fn index_columns(connection: &Connection, index: &str, ddl: Option<&parse::Index
             collation: collation(&text(row, 3)?),
         });
     }
+    columns.shrink_to_fit();
     Ok(columns)
 }
 

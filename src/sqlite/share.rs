@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 
 use crate::sqlite::snapshot::{Reader, Snapshot};
 
-/// Does the work on every piece, with `readers` threads that each take the next one; what each piece gave, in the order of the pieces. Blocking.
+/// Does the work on every piece, with `readers` threads, if there are as many, that each take the next one; what each piece gave, in the order of the pieces. Blocking.
 pub fn share<P: Sync, T: Send>(
     snapshot: &Snapshot,
     readers: usize,
@@ -24,7 +24,7 @@ pub fn share<P: Sync, T: Send>(
         }
     };
     let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..readers.max(1)).map(|_| scope.spawn(take)).collect();
+        let threads: Vec<_> = (0..readers.min(snapshot.readers()).max(1)).map(|_| scope.spawn(take)).collect();
         let results = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a reader of the source panicked"))?);
         results.collect::<Result<Vec<_>>>()
     })?

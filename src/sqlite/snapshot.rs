@@ -19,7 +19,7 @@ use crate::sqlite::salvage::{Damage, Salvage};
 /// How a source may be opened.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// How many readers will work at once, at least 1.
+    /// How many readers will work at once, at least 1; fewer where the file has thousands of tables (see [`Snapshot::readers`]).
     pub readers: usize,
     /// Read a private copy of the file, made in this folder, instead of the file itself.
     pub snapshot: Option<PathBuf>,
@@ -45,6 +45,8 @@ pub struct Snapshot {
     /// The file that is read: this one, or a private copy of it.
     read_path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    /// How many there are.
+    readers: usize,
     /// Told when a reader is idle again.
     returned: Condvar,
     /// How much of the log this state has.
@@ -114,6 +116,7 @@ impl Snapshot {
             path: path.to_owned(),
             read_path: path.to_owned(),
             idle: Mutex::new(Vec::new()),
+            readers: 0,
             returned: Condvar::new(),
             log: LogMark::default(),
             change_counter: None,
@@ -168,6 +171,7 @@ impl Snapshot {
                 connections
             }
         };
+        snapshot.readers = connections.len();
         snapshot.idle = Mutex::new(connections);
         if options.salvage && !snapshot.empty {
             snapshot.salvage = Some(Salvage::of(&snapshot.read_path)?);
@@ -195,7 +199,12 @@ impl Snapshot {
         self.empty
     }
 
-    /// One of the readers that were opened together. There are as many as were asked for; one whose work was given up may take a moment to return.
+    /// How many readers there are: as many as were asked for, unless all their schemas together would be too large.
+    pub fn readers(&self) -> usize {
+        self.readers
+    }
+
+    /// One of the readers that were opened together; one whose work was given up may take a moment to return.
     pub fn reader(&self) -> Result<Reader<'_>> {
         let panicked = || anyhow!("a reader of the source panicked");
         self.refuse_a_torn_state()?;
@@ -260,6 +269,9 @@ impl Drop for Snapshot {
 /// With locks that do nothing, so that a read-only file can be "locked" exclusively: then SQLite keeps the log's index in memory.
 const UNLOCKED: &str = "mode=ro&vfs=unix-none";
 
+/// Tables and indexes that all readers together know: each connection keeps some 400 bytes of every one.
+const OBJECTS_OF_ALL_READERS: usize = 10_000;
+
 /// How long to wait for a reader whose work was given up.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -271,7 +283,10 @@ fn open_readers(path: &Path, mode: &str, options: &OpenOptions, held: &Held) -> 
         connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(|error| explain(error.into()))
     };
     // Connecting takes longer than a writer's transaction: it is done before, so that little happens between the two readings.
-    let connections: Vec<Connection> = (0..options.readers.max(1)).map(|_| open(path, mode, options)).collect::<Result<_>>()?;
+    let objects: i64 =
+        spare.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(|error| explain(error.into()))?;
+    let readers = options.readers.min(OBJECTS_OF_ALL_READERS / usize::try_from(objects).unwrap_or(0).max(1)).max(1);
+    let connections: Vec<Connection> = (0..readers).map(|_| open(path, mode, options)).collect::<Result<_>>()?;
     let mut index = None;
     for _ in 0..1000 {
         let before = version(&spare)?;
@@ -312,7 +327,7 @@ fn open(path: &Path, mode: &str, options: &OpenOptions) -> Result<Connection> {
     connection.busy_timeout(options.busy_timeout)?;
     // Nothing in the file can make us write or run code: https://sqlite.org/security.html. Scans need little cache.
     let settings =
-        "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -2000;";
+        "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -1000;";
     if mode == UNLOCKED {
         connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(|error| explain(error.into()))?;
     }

@@ -89,7 +89,7 @@ pub async fn run(job: Job) -> Result<VerifyReport> {
     let target = sessions[0].schema(&job.schema).await?;
     let (snapshot, asked) = (Arc::clone(&job.snapshot), Asked::of(&job));
     let Scope { schema, pairs, absent, left_out } = tokio::task::spawn_blocking(move || Scope::of(&asked, &snapshot, &target)).await??;
-    let mut sides = Sides::new(Arc::clone(&job.snapshot), schema, pairs, job.jobs, sessions);
+    let mut sides = Sides::new(Arc::clone(&job.snapshot), Arc::new(schema), pairs, job.jobs, sessions);
     if sides.pairs.iter().any(Pair::has_foreign_types) {
         sides.types = Some(Arc::new(TypeReader::connect(&job.address).await?));
     }

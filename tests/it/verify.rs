@@ -44,7 +44,7 @@ impl Copy {
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(future)
 }
 
 /// A run that copied every table column by column.
@@ -61,7 +61,7 @@ fn write_journal(url: &str) {
                 let column = |column: &candlefish::plan::target::TargetColumn| CopyColumn {
                     source: column.name.as_str().to_string(),
                     target: column.name.as_str().to_string(),
-                    sql_type: column.column_type.sql.clone(),
+                    sql_type: column.column_type.sql.to_string(),
                     conversion: Conversion::new(column.column_type.kind.clone()),
                     computed: false,
                 };
@@ -78,7 +78,7 @@ fn write_journal(url: &str) {
         };
         Journal::open(&client).await.unwrap();
         let transaction = client.transaction().await.unwrap();
-        Journal::start(&transaction, &record, "{}", maps).await.unwrap();
+        Journal::start(&transaction, &record, &(), maps).await.unwrap();
         transaction.commit().await.unwrap();
     });
 }

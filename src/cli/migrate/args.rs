@@ -51,7 +51,7 @@ pub struct Args {
     /// Keep every decision (names, types, transforms, what is left out) as a mapping file for --mapping
     #[arg(long, value_name = "FILE.toml", help_heading = "Course")]
     pub(super) write_mapping: Option<PathBuf>,
-    /// Readers of the source and COPY streams at once [default: cores, at most 4]
+    /// Readers of the source and COPY streams at once, fewer with thousands of tables [default: cores, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Course")]
     pub(super) jobs: Option<u16>,
     /// Go on with the run that was interrupted: the last one of this file into the schema, or the one that is named. With nothing to go on with it begins

@@ -22,7 +22,13 @@ use crate::sqlite::{Scan, Snapshot};
 const ROWS_AT_ONCE: u64 = 600_000;
 
 /// Rows of the table that would be other than the source's, in what PostgreSQL computes; none where it computes nothing.
-pub async fn differences(transaction: &Transaction<'_>, job: &Job, schema: &Schema, plan: &TablePlan, one: &Try) -> Result<Differences> {
+pub async fn differences(
+    transaction: &Transaction<'_>,
+    job: &Job,
+    schema: &Arc<Schema>,
+    plan: &TablePlan,
+    one: &Try,
+) -> Result<Differences> {
     let mut found = Differences::default();
     let mut map = plan.copy_map();
     for column in plan.columns.iter().filter(|column| column.computed) {
@@ -46,14 +52,8 @@ pub async fn differences(transaction: &Transaction<'_>, job: &Job, schema: &Sche
     let is_foreign = map.columns.iter().any(|column| !column.conversion.kind.has_binary_form());
     let types = if is_foreign { Some(Arc::new(TypeReader::connect(&job.address).await?)) } else { None };
     let layout = layout(&map, &schema.tables[plan.source_index]);
-    let source = Arc::new(Source {
-        snapshot: Arc::clone(&job.snapshot),
-        schema: Arc::new(schema.clone()),
-        place: plan.source_index,
-        map,
-        layout,
-        types,
-    });
+    let source =
+        Arc::new(Source { snapshot: Arc::clone(&job.snapshot), schema: Arc::clone(schema), place: plan.source_index, map, layout, types });
     let readings = plan.rows / ROWS_AT_ONCE + 1;
     for reading in 0..u128::from(readings) {
         let is_meant = move |digest: &RowDigest| digest.key % u128::from(readings) == reading;

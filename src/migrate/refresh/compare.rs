@@ -60,7 +60,10 @@ pub struct TableLedger {
 /// What differs in one group of buckets: rows of the source by their digest, and rows of the target that are to go.
 #[derive(Debug, Default)]
 pub struct Differences {
-    pub wanted: HashMap<RowDigest, Wanted>,
+    /// In the order of their digests.
+    wanted: Vec<(RowDigest, Wanted)>,
+    /// The rows of the target that wanted ones replace.
+    replaced: Vec<Place>,
     pub gone: Vec<Place>,
     /// More rows are to go than are held at once; the next reading passes over these.
     pub more: bool,
@@ -68,20 +71,44 @@ pub struct Differences {
     pub changed: u64,
 }
 
-/// Rows of the source that have one digest and are not in the target as often.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+/// Rows of the source that have one digest and are not in the target as often. There is one for every row that differs, so that nothing of it is elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wanted {
     /// Rows that replace none.
-    pub missing: u64,
-    /// The rows of the target that the others replace.
-    pub replaces: Vec<Place>,
+    missing: u64,
+    /// Where those that the others replace stand among all that are replaced.
+    first: u32,
+    end: u32,
     /// Where one of them stands in the source.
-    pub rowid: i64,
+    rowid: i64,
 }
 
 impl Wanted {
-    pub fn rows(&self) -> u64 {
-        self.missing + self.replaces.len() as u64
+    fn rows(&self) -> u64 {
+        self.missing + u64::from(self.end - self.first)
+    }
+}
+
+impl Differences {
+    pub fn wants_none(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Where each of the wanted rows stands in the source; none where one digest stands for several of them.
+    pub fn rowids(&self) -> Option<Vec<i64>> {
+        self.wanted.iter().map(|(_, wanted)| (wanted.rows() == 1).then_some(wanted.rowid)).collect()
+    }
+
+    /// The next row with this digest, where one is still wanted: which row of the target it replaces.
+    pub fn next_of(&mut self, digest: RowDigest) -> Option<Option<Place>> {
+        let at = self.wanted.binary_search_by_key(&digest, |(digest, _)| *digest).ok()?;
+        let wanted = &mut self.wanted[at].1;
+        if wanted.first < wanted.end {
+            wanted.first += 1;
+            return Some(Some(self.replaced[wanted.first as usize - 1]));
+        }
+        wanted.missing = wanted.missing.checked_sub(1)?;
+        Some(None)
     }
 }
 
@@ -305,7 +332,7 @@ pub async fn differences(
         let mut found = Vec::new();
         read_places(control, pair, table, group, by_index, |stands| found.push(stands)).await?;
         matching.source = source.await.context("a reader of the source panicked")??;
-        found.into_iter().for_each(|stands| matching.take(stands));
+        matching.take_all(found);
     }
     Ok(matching.end())
 }
@@ -390,9 +417,23 @@ struct Matching {
 }
 
 impl Matching {
+    /// All rows of the target in the group; those that are left stay where they are.
+    fn take_all(&mut self, mut found: Vec<Stands>) {
+        if self.keyless {
+            return found.into_iter().for_each(|stands| self.take(stands));
+        }
+        found.retain(|stands| !self.matches(stands));
+        self.only_target = found;
+    }
+
+    /// Takes the row out on both sides, if it is on both.
+    fn matches(&mut self, stands: &Stands) -> bool {
+        let same = self.source.get_mut(&stands.digest).filter(|same| same.rows > 0);
+        same.map(|same| same.rows -= 1).is_some()
+    }
+
     fn take(&mut self, stands: Stands) {
-        if let Some(same) = self.source.get_mut(&stands.digest).filter(|same| same.rows > 0) {
-            same.rows -= 1;
+        if self.matches(&stands) {
             return;
         }
         if !self.keyless {
@@ -412,24 +453,27 @@ impl Matching {
         if self.passed_over > 0 {
             return differences;
         }
-        let mut only_source: Vec<(RowDigest, Same)> = self.source.into_iter().filter(|(_, same)| same.rows > 0).collect();
-        only_source.sort_unstable_by_key(|(digest, _)| *digest);
+        let only_source = self.source.into_iter().filter(|(_, same)| same.rows > 0);
+        let missing = |same: Same| Wanted { missing: same.rows, rowid: same.rowid, ..Wanted::default() };
+        differences.wanted = only_source.map(|(digest, same)| (digest, missing(same))).collect();
+        differences.wanted.sort_unstable_by_key(|(digest, _)| *digest);
         self.only_target.sort_unstable();
         let mut targets = self.only_target.into_iter().peekable();
-        for (digest, same) in only_source {
+        let replaced = &mut differences.replaced;
+        for (digest, wanted) in &mut differences.wanted {
             while let Some(stands) = targets.next_if(|stands| stands.digest.key < digest.key) {
                 differences.gone.push(stands.place);
             }
-            let mut wanted = Wanted { rowid: same.rowid, ..Wanted::default() };
-            while wanted.rows() < same.rows
+            wanted.first = replaced.len() as u32;
+            while wanted.missing > 0
                 && let Some(stands) = targets.next_if(|stands| stands.digest.key == digest.key)
             {
-                wanted.replaces.push(stands.place);
+                replaced.push(stands.place);
+                wanted.missing -= 1;
             }
-            wanted.missing = same.rows - wanted.replaces.len() as u64;
-            differences.changed += wanted.replaces.len() as u64;
+            wanted.end = replaced.len() as u32;
+            differences.changed += u64::from(wanted.end - wanted.first);
             differences.missing += wanted.missing;
-            differences.wanted.insert(digest, wanted);
         }
         differences.gone.extend(targets.map(|stands| stands.place));
         differences
@@ -458,12 +502,22 @@ mod tests {
     #[test]
     fn equal_rows_cancel_as_often_as_they_stand_and_keys_pair_the_rest() {
         let source = [row(1, 1), row(2, 2), row(2, 2), row(3, 30), row(4, 4)];
-        let found = matched(false, 0, &source, &[(row(1, 1), 1), (row(2, 2), 2), (row(3, 3), 3), (row(5, 5), 5), (row(0, 9), 9)]);
+        let mut found = matched(false, 0, &source, &[(row(1, 1), 1), (row(2, 2), 2), (row(3, 3), 3), (row(5, 5), 5), (row(0, 9), 9)]);
         assert_eq!((found.missing, found.changed, found.more), (2, 1, false));
-        assert_eq!(found.wanted[&row(2, 2)], Wanted { missing: 1, replaces: vec![], rowid: 2 });
-        assert_eq!(found.wanted[&row(3, 30)], Wanted { missing: 0, replaces: vec![place(3)], rowid: 3 });
-        assert_eq!(found.wanted[&row(4, 4)].rows(), 1);
+        assert_eq!(found.rowids(), Some(vec![2, 3, 4]));
         assert_eq!(found.gone, [place(9), place(5)]);
+        let mut next = |digest| found.next_of(digest);
+        assert_eq!((next(row(2, 2)), next(row(2, 2))), (Some(None), None));
+        assert_eq!((next(row(3, 30)), next(row(3, 30))), (Some(Some(place(3))), None));
+        assert_eq!((next(row(4, 4)), next(row(1, 1))), (Some(None), None));
+    }
+
+    #[test]
+    fn rows_that_are_the_same_replace_one_each() {
+        let mut found = matched(false, 0, &[row(1, 10), row(1, 10), row(1, 10)], &[(row(1, 1), 1), (row(1, 2), 2)]);
+        assert_eq!((found.missing, found.changed, found.rowids()), (1, 2, None));
+        let all: Vec<_> = std::iter::from_fn(|| found.next_of(row(1, 10))).collect();
+        assert_eq!(all, [Some(place(1)), Some(place(2)), None]);
     }
 
     #[test]

@@ -185,9 +185,10 @@ async fn share(job: &Job, schema: Schema, mut pairs: Vec<Pair>, keys: &HashMap<S
     let run = Run {
         id: job.run_id.clone(),
         plan: Arc::new(plan),
-        schema: Arc::new(schema.clone()),
+        schema: Arc::clone(&schema),
         standing: Standing::default(),
         snapshot: Arc::clone(&job.snapshot),
+    let schema = Arc::new(schema);
         address: job.address.clone(),
         role: job.role.clone(),
         rejects: match purpose {
@@ -220,12 +221,10 @@ fn table_plan(pair: &Pair, schema: &Schema) -> TablePlan {
             source: column.source.clone(),
             declared: table.columns[source_index].declared.clone(),
             target: Name::new(column.target.as_str()),
-            column_type: ColumnType { kind: column.conversion.kind.clone(), sql: column.sql_type.clone() },
+            column_type: ColumnType { kind: column.conversion.kind.clone(), sql: column.sql_type.clone().into() },
             conversion: column.conversion.clone(),
             computed: column.computed,
-            reason: String::new(),
-            examples: Vec::new(),
-            hint: None,
+            why: None,
         })
     });
     TablePlan {
@@ -457,7 +456,7 @@ impl Compared {
         };
         let journal = Journal::open(&self.control).await?;
         let maps = self.shared.sides.pairs.iter().map(|pair| (pair.whole_map(), false));
-        Journal::start(&self.control, &record, "", maps).await?;
+        Journal::start(&self.control, &record, &(), maps).await?;
         let aside = report.tables.iter().map(|table| (table.source.as_str(), table.rows_rejected));
         Journal::aside(&self.control, &report.run_id, aside).await?;
         journal.finish(&report.run_id, report.outcome.as_str()).await
@@ -479,12 +478,6 @@ impl Compared {
                     true => Some(true).filter(|_| !written.planned && !looked.not_compared.contains(&place)),
                     false => Some(false),
                 },
-                columns: pair
-                    .map
-                    .columns
-                    .iter()
-                    .map(|column| (column.source.clone(), column.target.clone(), column.sql_type.clone()))
-                    .collect(),
                 changes: Some(RowChanges { inserted: written.inserted, updated: written.updated, deleted: written.deleted }),
                 ..TableReport::default()
             }
@@ -498,7 +491,7 @@ impl Compared {
             target: self.job.address.shown(),
             mapping: self.job.mapping_name.clone(),
             plan: Arc::clone(&shared.run.plan),
-            ddl: vec![None; shared.run.plan.tables.len()],
+            ddl: Vec::new(),
             tables,
             phases: self.clock.times(),
             verify_began: None,

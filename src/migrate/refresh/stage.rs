@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::compare::{Differences, Place};
-use crate::digest::RowDigest;
 use crate::migrate::encode::{self, RowEncoder};
 use crate::plan::profile::RowRange;
 use crate::postgres::refresh_statement::RefreshStatements;
@@ -47,13 +46,15 @@ pub async fn stage(
     control: &Client,
     place: usize,
     statements: &RefreshStatements,
-    differences: Differences,
+    mut differences: Differences,
     ranges: Vec<RowRange>,
     staged: &mut Staged,
 ) -> Result<()> {
-    copy_gone(control, statements, &differences.gone).await?;
-    staged.gone += differences.gone.len() as u64;
-    if differences.wanted.is_empty() {
+    let gone = std::mem::take(&mut differences.gone);
+    copy_gone(control, statements, &gone).await?;
+    staged.gone += gone.len() as u64;
+    drop(gone);
+    if differences.wants_none() {
         return Ok(());
     }
     let (missing, changed) = (differences.missing, differences.changed);
@@ -98,10 +99,10 @@ const NEAR: u64 = 16;
 /// The rows that are wanted, as ranges of rowids; none where rows have none, or one digest stands for several of them.
 fn rows_of(shared: &Shared, place: usize, differences: &Differences) -> Option<Vec<RowRange>> {
     let table = &shared.sides.schema.tables[shared.sides.pairs[place].source];
-    if !has_rowid(table) || differences.wanted.values().any(|wanted| wanted.rows() != 1) {
+    if !has_rowid(table) {
         return None;
     }
-    let mut rowids: Vec<i64> = differences.wanted.values().map(|wanted| wanted.rowid).collect();
+    let mut rowids = differences.rowids()?;
     rowids.sort_unstable();
     let mut ranges: Vec<RowRange> = Vec::new();
     for rowid in rowids {
@@ -134,7 +135,7 @@ fn encode_rows(
     let hung_up = |_| anyhow!("the COPY has ended");
     shared.sides.scan_source(place, ranges, runtime, |row| {
         let Ok(digest) = row.digest else { return Ok(()) };
-        let Some(replaces) = next_of(&mut differences, digest) else { return Ok(()) };
+        let Some(replaces) = differences.next_of(digest) else { return Ok(()) };
         let start = buffer.len();
         encoder.encode(row.row, &mut buffer).map_err(|misfit| anyhow!("the row {}: {}", row.row.key, misfit.first.reason))?;
         extend(&mut buffer, start, binary, number, row.row.key, replaces);
@@ -150,19 +151,6 @@ fn encode_rows(
     }
     sender.blocking_send(Bytes::from(buffer)).map_err(hung_up)?;
     Ok(sum)
-}
-
-/// The next row with this digest, where one is still wanted: which row of the target it replaces.
-fn next_of(differences: &mut Differences, digest: RowDigest) -> Option<Option<Place>> {
-    let wanted = differences.wanted.get_mut(&digest)?;
-    let next = wanted.replaces.pop();
-    if next.is_none() {
-        wanted.missing -= 1;
-    }
-    if wanted.rows() == 0 {
-        differences.wanted.remove(&digest);
-    }
-    Some(next)
 }
 
 /// Adds to the row that begins at `start` its number, the source's own, and the place of the row that it replaces.

@@ -21,7 +21,7 @@ pub struct Wishes<'a> {
     pub strict: bool,
 }
 
-pub async fn run(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at: &str, ui: &Ui) -> Result<Exit> {
+pub async fn run(job: Arc<Job>, wishes: &Wishes<'_>, progress: &Progress, started_at: &str, ui: &Ui) -> Result<Exit> {
     let report = refreshed(job, wishes, progress, started_at, ui).await;
     progress.finish();
     let report = report?;
@@ -30,11 +30,16 @@ pub async fn run(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at:
 }
 
 /// All of it is one transaction: when its connection breaks, nothing was changed, and it begins anew.
-async fn refreshed(job: Job, wishes: &Wishes<'_>, progress: &Progress, started_at: &str, ui: &Ui) -> Result<MigrateReport> {
-    let job = Arc::new(job);
+async fn refreshed(job: Arc<Job>, wishes: &Wishes<'_>, progress: &Progress, started_at: &str, ui: &Ui) -> Result<MigrateReport> {
     let mut agreed = Deletes::new();
     let done = migrate::through_cuts(&job.events, async || attempt(&job, wishes, &mut agreed, progress, ui).await).await;
-    let report = done.map_err(nothing_changed)?;
+    let report = match done.map_err(nothing_changed) {
+        Ok(report) => report,
+        Err(error) => {
+            migrate::refresh::failed(&job, &error).await;
+            return Err(error);
+        }
+    };
     if !wishes.dry_run {
         migrate::close(&job.address, &report, &render::migrate::document(&report, started_at), &job.events).await?;
     }
@@ -55,7 +60,7 @@ fn nothing_changed(error: anyhow::Error) -> anyhow::Error {
 
 async fn attempt(job: &Arc<Job>, wishes: &Wishes<'_>, agreed: &mut Deletes, progress: &Progress, ui: &Ui) -> Result<MigrateReport> {
     let purpose = if wishes.dry_run { Purpose::Look } else { Purpose::Run };
-    let mut compared = migrate::refresh::compare(Arc::clone(job), wishes.of, purpose).await?;
+    let mut compared = migrate::refresh::compare(Arc::clone(job), wishes.of, purpose, wishes.yes && !wishes.dry_run).await?;
     if wishes.dry_run {
         return compared.rehearse(wishes.allow, wishes.strict).await;
     }
@@ -72,7 +77,7 @@ async fn attempt(job: &Arc<Job>, wishes: &Wishes<'_>, agreed: &mut Deletes, prog
         compared.let_go();
         agree(&deletes, ui).await?;
         *agreed = deletes;
-        compared = migrate::refresh::compare(Arc::clone(job), wishes.of, purpose).await?;
+        compared = migrate::refresh::compare(Arc::clone(job), wishes.of, purpose, true).await?;
     }
     compared.apply(wishes.allow, wishes.strict).await
 }

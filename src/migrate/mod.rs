@@ -49,7 +49,9 @@ use tokio::task::JoinSet;
 use crate::model::{Event, Events, Failure, Name, Phase, Schema, Section};
 use crate::plan::mapping::Mapping;
 use crate::plan::{CopyMap, NOT_IN_TARGET, Options, Plan, Severity, TablePlan};
-use crate::postgres::{Address, Client, Journal, Migrations, PARTIAL, Transaction, run_session, session, statement};
+use crate::postgres::{
+    Address, Client, Journal, Migrations, PARTIAL, Transaction, forget_name, run_session, session, statement, tell_by_name,
+};
 use crate::sqlite::Snapshot;
 
 pub use course::{Keeper, interrupted, through_cuts, wait_for};
@@ -226,10 +228,16 @@ pub async fn prepare(job: &Job, purpose: Purpose) -> Result<Prepared> {
     if purpose != Purpose::Look {
         target::lock_schema(&client, &job.options.schema).await?;
     }
+    if purpose == Purpose::Run {
+        tell_by_name(&client, &job.address, &job.run_id, Phase::Inspect).await?;
+    }
     let inspected = match purpose {
         Purpose::Retry => prepare::unseen(job).await?,
         Purpose::Run | Purpose::Look => prepare::inspect(job, &mut clock).await?,
     };
+    if purpose == Purpose::Run {
+        tell_by_name(&client, &job.address, &job.run_id, Phase::Plan).await?;
+    }
     let redo = match job.replace {
         true => target::made_by_runs(&client, job, &inspected.schema).await?,
         false => Redo::default(),
@@ -251,6 +259,7 @@ pub async fn run(job: &Job, prepared: Prepared) -> Result<(MigrateReport, Keeper
         target::check_rights(&control, &plan).await?;
         target::check_roles(&control, &job.grants).await?;
         control = course::begin(job, &plan, &redo, control).await?;
+        forget_name(&control).await?;
     }
     let work = course::Work { job, plan: Arc::new(plan), schema, fresh: !begun };
     let done = match course::carry_through(&work, control, &mut clock).await {

@@ -13,6 +13,7 @@ use crate::migrate::copy::TableCount;
 use crate::migrate::course::{BEAT, is_ours, take_over};
 use crate::migrate::earlier::{DECLARATIONS, Earlier, LOSSES};
 use crate::migrate::process::{self, Life};
+use crate::migrate::refresh::REFRESHING;
 use crate::migrate::rejects;
 use crate::migrate::report::PhaseClock;
 use crate::migrate::section::RunSections;
@@ -117,7 +118,9 @@ pub async fn look_for_run(job: &Job, wanted: Option<&str>) -> Result<Resumable> 
         None => {
             let mut into: Vec<RunState> = runs
                 .into_iter()
-                .filter(|run| run.record.target_schema == *schema && run.record.status != "given_up" && !is_retry(run))
+                .filter(|run| {
+                    run.record.target_schema == *schema && !["given_up", REFRESHING].contains(&run.record.status.as_str()) && !is_retry(run)
+                })
                 .collect();
             let of_source = into.iter().position(|run| run.record.settings["source_path"] == job.call.source_path.as_str());
             match of_source.or_else(|| into.iter().position(RunState::is_unfinished)) {
@@ -134,6 +137,15 @@ pub async fn look_for_run(job: &Job, wanted: Option<&str>) -> Result<Resumable> 
         bail!(
             Failure::new("run_not_resumable", format!("run {} tried rejects again", run.record.run_id))
                 .hint("The same --retry-rejects tries again what is left.")
+        );
+    }
+    if run.record.status == REFRESHING {
+        bail!(
+            Failure::new(
+                "run_not_resumable",
+                format!("run {} was a refresh, of which nothing stays that did not come to its end", run.record.run_id)
+            )
+            .hint("The same --refresh does it all.")
         );
     }
     if run.record.status == "given_up" {

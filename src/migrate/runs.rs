@@ -2,18 +2,19 @@
 
 use anyhow::Result;
 
+use crate::migrate::refresh::{REFRESHING, STOPPED};
 use crate::migrate::report::RowChanges;
 use crate::migrate::retry::RETRYING;
 use crate::migrate::section::{RunSection, RunSections};
-use crate::postgres::{Address, Journal, PARTIAL, RunState, session};
+use crate::postgres::{Address, Journal, PARTIAL, RunState, UnwrittenRun, session, unwritten_runs};
 
 /// One run, as far as it has come. Times are seconds since 1970.
 #[derive(Clone, Debug)]
 pub struct RunSummary {
     pub run_id: String,
-    /// As it was named.
-    pub source: String,
-    pub target_schema: String,
+    /// As it was named; none before the run is in the journal.
+    pub source: Option<String>,
+    pub target_schema: Option<String>,
     pub state: State,
     /// `inspect`, `plan`, … where it is or was; none before its first second.
     pub phase: Option<String>,
@@ -82,10 +83,41 @@ pub fn resume_line(line: &str, sections: &str, run_id: &str) -> String {
     format!("{line}{sections} --resume={run_id}")
 }
 
-/// Every run of the database, the newest first; none where there is no journal. Changes nothing.
+/// Every run of the database, the newest first, with those that are connected and not in the journal yet. Changes nothing.
 pub async fn runs(address: &Address) -> Result<Vec<RunSummary>> {
     let client = session(address, None).await?;
-    Ok(Journal::runs(&client).await?.into_iter().map(summary).collect())
+    // In this order, so that one that is written meanwhile is not missed.
+    let unwritten = unwritten_runs(&client).await?;
+    let written: Vec<RunSummary> = Journal::runs(&client).await?.into_iter().map(summary).collect();
+    let is_new = |run: &UnwrittenRun| written.iter().all(|known| known.run_id != run.run_id);
+    let mut runs: Vec<RunSummary> = unwritten.into_iter().filter(is_new).map(begun).collect();
+    runs.extend(written);
+    Ok(runs)
+}
+
+/// A run of which no more is known than that it looks at its source.
+fn begun(run: UnwrittenRun) -> RunSummary {
+    RunSummary {
+        run_id: run.run_id,
+        source: None,
+        target_schema: None,
+        state: State::Running,
+        phase: Some(run.phase),
+        rows_written: 0,
+        rows_rejected: 0,
+        rows_total: 0,
+        bytes: 0,
+        tables: 0,
+        share: None,
+        eta_seconds: None,
+        started_at: run.started_at,
+        finished_at: None,
+        error: None,
+        resume: None,
+        sections_done: Vec::new(),
+        changes: None,
+        folder: None,
+    }
 }
 
 fn summary(run: RunState) -> RunSummary {
@@ -93,8 +125,9 @@ fn summary(run: RunState) -> RunSummary {
     let state = match run.record.status.as_str() {
         "given_up" => State::GivenUp,
         _ if run.is_unfinished() && run.sessions > 0 => State::Running,
-        RETRYING if run.sessions > 0 => State::Running,
-        RETRYING => State::Interrupted,
+        RETRYING | REFRESHING if run.sessions > 0 => State::Running,
+        REFRESHING if run.record.settings[STOPPED] == true => State::Stopped,
+        RETRYING | REFRESHING => State::Interrupted,
         "stopped" => State::Stopped,
         PARTIAL => State::Partial,
         _ if run.is_unfinished() => State::Interrupted,
@@ -105,7 +138,10 @@ fn summary(run: RunState) -> RunSummary {
     let copying = state == State::Running && run.phase.as_deref() == Some("copy");
     let pace =
         run.since.filter(|_| copying && run.rows_done_since > 0).map(|since| run.rows_done_since as f64 / (run.now - since).max(0.001));
-    let resumable = run.is_unfinished() && state != State::Running;
+    // Nothing of a refresh stays that did not come to its end, and the same command does it all.
+    let is_refresh = run.record.status == REFRESHING;
+    let resumable = (run.is_unfinished() || is_refresh) && state != State::Running;
+    let line = |line: String, sections: &str| if is_refresh { line } else { resume_line(&line, sections, &run.record.run_id) };
     // Between two sections the next one is to come; within one, that one.
     let next = || RunSection::ALL.into_iter().map(RunSection::as_str).find(|section| !run.sections_done.iter().any(|done| done == section));
     let sections = match state {
@@ -114,8 +150,8 @@ fn summary(run: RunState) -> RunSummary {
     };
     RunSummary {
         run_id: run.record.run_id.clone(),
-        source: run.record.source.clone(),
-        target_schema: run.record.target_schema.clone(),
+        source: Some(run.record.source.clone()),
+        target_schema: Some(run.record.target_schema.clone()),
         phase: run.phase.clone().filter(|_| !matches!(state, State::Ended(_))),
         rows_written: run.rows_done - run.rows_rejected,
         rows_rejected: run.rows_rejected,
@@ -127,7 +163,7 @@ fn summary(run: RunState) -> RunSummary {
         started_at: run.started_at,
         finished_at: run.finished_at,
         error: text("error").filter(|_| resumable),
-        resume: text("command").filter(|_| resumable).map(|line| resume_line(&line, &sections, &run.record.run_id)),
+        resume: text("command").filter(|_| resumable).map(|said| line(said, &sections)),
         sections_done: run.sections_done.clone(),
         changes: run.record.settings["refresh"].as_object().map(changes),
         folder: text("folder").filter(|_| resumable),

@@ -178,6 +178,18 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
+    /// Writes a run into the journal before it has anything that `start` writes; once.
+    pub async fn announce(client: &impl GenericClient, run: &RunRecord) -> Result<()> {
+        client
+            .execute(
+                include_str!("queries/journal_announce.sql"),
+                &[&run.run_id, &run.source, &run.target_schema, &run.status, &run.settings.to_string(), &env!("CARGO_PKG_VERSION")],
+            )
+            .await
+            .context("write the run into the journal")?;
+        Ok(())
+    }
+
     pub async fn finish(&self, run_id: &str, status: &str) -> Result<()> {
         self.client
             .execute(include_str!("queries/journal_finish.sql"), &[&run_id, &status])

@@ -58,7 +58,9 @@ pub use pgbouncer::{PoolerFacts, PoolerFiles, PoolerSizes};
 pub use pooler::{Route, is_pooled, route};
 pub use reading::{Pages, ReadSession, TypeReader, note_unreadable, read_sessions};
 pub use refresh::{ForeignKeyFacts, RefreshKeys, execute_unless_refused, foreign_keys_of, refresh_keys, triggers_of};
-pub use run_sessions::{end_run_sessions, patience_with_silence, run_session, run_sessions};
+pub use run_sessions::{
+    UnwrittenRun, end_run_sessions, forget_name, patience_with_silence, run_session, run_sessions, tell_by_name, unwritten_runs,
+};
 pub use session::{database_error, is_about_object, is_about_value, is_beyond_limit, session, sql_failure};
 pub use session_lock::SessionLock;
 pub use tls::connector;

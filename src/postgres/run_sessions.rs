@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
-use crate::model::Failure;
-use crate::postgres::{Address, session, sql_failure};
+use crate::model::{Failure, Phase};
+use crate::postgres::{APPLICATION_NAME, Address, session, sql_failure};
 
 /// How long a session that was told to end may take for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,6 +45,36 @@ fn noticing_silence(address: &Address) -> Address {
 /// forwards, which the system's own timeouts do not notice.
 pub fn patience_with_silence(address: &Address) -> Duration {
     address.config.get_tcp_user_timeout().copied().unwrap_or(SILENCE)
+}
+
+/// A run that is connected and not in the journal yet.
+pub struct UnwrittenRun {
+    pub run_id: String,
+    pub phase: String,
+    /// Seconds since 1970.
+    pub started_at: f64,
+}
+
+/// Says in the session's name which run it is of and where that is: all that others can know of a run before anything is written. A name that the address
+/// gives stays.
+pub async fn tell_by_name(client: &Client, address: &Address, run_id: &str, phase: Phase) -> Result<()> {
+    if address.config.get_application_name() != Some(APPLICATION_NAME) {
+        return Ok(());
+    }
+    let name = format!("{APPLICATION_NAME} run {run_id}, {}", phase.as_str());
+    client.execute("SELECT set_config('application_name', $1, false)", &[&name]).await.context("name the session")?;
+    Ok(())
+}
+
+/// The run is in the journal, which tells more.
+pub async fn forget_name(client: &Client) -> Result<()> {
+    client.batch_execute("RESET application_name").await.context("name the session")
+}
+
+/// The runs that have told by name where they are, the newest first.
+pub async fn unwritten_runs(client: &Client) -> Result<Vec<UnwrittenRun>> {
+    let rows = client.query(include_str!("queries/unwritten_runs.sql"), &[]).await.context("look for runs that are connected")?;
+    Ok(rows.iter().map(|row| UnwrittenRun { run_id: row.get(0), phase: row.get(1), started_at: row.get(2) }).collect())
 }
 
 /// The process ids of the run's sessions, this one left out.

@@ -47,10 +47,10 @@ fn table(runs: &[RunSummary], folder: &str) -> String {
     for run in runs {
         rows.push([
             run.run_id.clone(),
-            run.source.clone(),
-            run.target_schema.clone(),
+            or_dash(run.source.as_ref()),
+            or_dash(run.target_schema.as_ref()),
             run.state.as_str().to_string(),
-            run.phase.clone().unwrap_or_else(|| "-".into()),
+            or_dash(run.phase.as_ref()),
             match run.changes {
                 Some(RowChanges { inserted, updated, deleted }) => {
                     format!("{} in, {} changed, {} out", units::count(inserted), units::count(updated), units::count(deleted))
@@ -73,6 +73,10 @@ fn table(runs: &[RunSummary], folder: &str) -> String {
         }
     }
     text
+}
+
+fn or_dash(text: Option<&String>) -> String {
+    text.cloned().unwrap_or_else(|| "-".into())
 }
 
 /// The line as it must be said in `folder`.
@@ -118,8 +122,8 @@ fn document(run: &RunSummary) -> Json {
 fn csv_row(run: &RunSummary) -> [String; 12] {
     [
         run.run_id.clone(),
-        run.source.clone(),
-        run.target_schema.clone(),
+        run.source.clone().unwrap_or_default(),
+        run.target_schema.clone().unwrap_or_default(),
         run.state.as_str().to_string(),
         run.phase.clone().unwrap_or_default(),
         run.rows_written.to_string(),

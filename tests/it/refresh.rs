@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
 use crate::support::{Case, Database, Output};
-use crate::survive::{Session, ended, start};
+use crate::survive::{Session, ended, kill, send, start};
 
 /// A copied source that can move on.
 struct Followed {
@@ -410,6 +410,59 @@ fn runs_show_what_a_refresh_has_changed_and_a_key_that_is_not_valid_is_said() {
     assert_eq!(runs["runs"][1]["refresh"], json!({"rows_inserted": 1, "rows_updated": 3, "rows_deleted": 1}), "{runs:#}");
     assert_eq!(runs["runs"][2]["refresh"], Json::Null);
     shop.case.run("runs --to {url}").exit(0).stdout_has("1 in, 3 changed, 1 out");
+}
+
+#[test]
+fn runs_show_a_refresh_that_is_under_way_and_one_that_was_stopped() {
+    let shop = Followed::new("refresh-stopped", SHOP);
+    shop.source("UPDATE customer SET name = 'Lovelace' WHERE id = 1; DELETE FROM purchase WHERE id < 4");
+    let newest = || shop.case.run("runs --to {url} --json").exit(0).json()["runs"][0].clone();
+    let waiting = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    // By a signal and by a kill, while it waits for a lock.
+    for state in ["stopped", "interrupted"] {
+        let other = Session::of(&shop.database);
+        other.execute("BEGIN; LOCK TABLE customer IN ACCESS EXCLUSIVE MODE");
+        let refresh = start(&shop.case, &shop.database, &["--refresh", "--yes"]);
+        shop.database.until(waiting);
+        let none = json!({"rows_inserted": 0, "rows_updated": 0, "rows_deleted": 0});
+        let run = newest();
+        assert_eq!(
+            (&run["state"], &run["phase"], &run["refresh"], &run["resume"]),
+            (&"running".into(), &"compare".into(), &none, &Json::Null),
+            "{run:#}"
+        );
+        match state {
+            "stopped" => {
+                send(&refresh, "-INT");
+                let (code, _, stderr) = ended(refresh);
+                assert_eq!(code, Some(130), "{stderr}");
+                assert!(stderr.contains("nothing is changed"), "{stderr}");
+            }
+            _ => {
+                kill(refresh);
+                // The server notices when the lock is to be had.
+                other.execute("ROLLBACK");
+                shop.database.until(&waiting.replace("> 0", "= 0"));
+                shop.database.until("SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'candlefish%' AND pid <> pg_backend_pid()");
+            }
+        }
+        drop(other);
+        let run = newest();
+        assert_eq!((&run["state"], &run["refresh"], &run["error"]), (&state.into(), &none, &Json::Null), "{run:#}");
+        assert!(run["resume"].as_str().unwrap().ends_with(" --refresh --yes"), "{run:#}");
+    }
+    // Neither is anything to resume, or keeps anybody from anything; and nothing of them stands in what verify goes by.
+    shop.case.run("migrate {source} {url} --resume").exit(2).stderr_has("--refresh brings what has changed since");
+    let refused = shop.case.run(&format!("migrate {{source}} {{url}} --resume={}", newest()["run_id"].as_str().unwrap())).exit(2);
+    refused.stderr_has("was a refresh").stderr_has("hint: The same --refresh does it all.");
+    shop.case.run("verify {source} --to {url}").exit(1).stdout_has("4 differences");
+    // One that nobody has agreed to leaves no trace.
+    shop.refresh("").exit(2);
+    assert_eq!(shop.database.value("SELECT count(*) FROM candlefish.run"), "3");
+    shop.follows();
+    let runs = shop.case.run("runs --to {url} --json").exit(0).json();
+    let states: Vec<&str> = runs["runs"].as_array().unwrap().iter().map(|run| run["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["clean", "clean", "given_up", "given_up", "clean"], "{runs:#}");
 }
 
 #[test]

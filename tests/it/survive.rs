@@ -399,6 +399,29 @@ fn the_rejects_of_both_parts_are_in_the_folder_that_is_named_last() {
 }
 
 #[test]
+fn a_run_that_only_looks_is_shown_and_has_written_nothing() {
+    let database = Database::fresh();
+    let case = Case::new("looks").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES(1)").database(&database);
+    database.execute("CREATE TABLE t(id bigint PRIMARY KEY)");
+    let other = Session::of(&database);
+    other.execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    let child = start(&case, &database, &[]);
+    database.until("SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'");
+    let runs = case.run("runs --to {url} --json").exit(0).json();
+    let [run] = &runs["runs"].as_array().unwrap()[..] else { panic!("{runs}") };
+    assert_eq!((&run["state"], &run["phase"], &run["source"]), (&"running".into(), &"plan".into(), &Json::Null), "{run:#}");
+    assert!(run["started_at"].as_str().unwrap().starts_with("20"), "{run:#}");
+    case.run("runs --to {url}").exit(0).stdout_has(run["run_id"].as_str().unwrap());
+    assert_eq!(database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'candlefish'"), "0");
+    other.execute("ROLLBACK");
+    let (code, _, stderr) = ended(child);
+    assert_eq!(code, Some(0), "{stderr}");
+    let runs = case.run("runs --to {url} --json").exit(0).json();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 1, "{runs}");
+    assert_eq!((&runs["runs"][0]["run_id"], &runs["runs"][0]["state"]), (&run["run_id"], &"clean".into()), "{runs}");
+}
+
+#[test]
 fn runs_lists_them_and_a_journal_can_be_dropped() {
     let database = Database::fresh();
     let sources = "CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES(1)";

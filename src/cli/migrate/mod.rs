@@ -5,7 +5,7 @@ mod args;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -50,10 +50,23 @@ async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let started_at = jiff::Timestamp::now().to_string();
     let mut stop = Stop::listen(args.stop_after)?;
     let progress = Arc::new(Progress::new(ui, args.progress.into()));
+    let refreshing = OnceLock::new();
     let begun = tokio::select! {
-        begun = begin(&args, settings, &progress, &started_at, ui) => begun?,
+        begun = begin(&args, settings, &progress, &started_at, &refreshing, ui) => begun?,
         cause = stop.wanted() => {
             progress.finish();
+            if let Some(job) = refreshing.get().filter(|_| !args.dry_run) {
+                let stopped = tokio::select! {
+                    stopped = migrate::refresh::stopped(job) => stopped,
+                    // Whoever says it twice does not want to wait.
+                    signal = stop.signals.next() => return Ok(Exit::Signal(signal)),
+                };
+                match stopped {
+                    Ok(true) => ui.warn("the changes had been committed before; `candlefish runs` shows them"),
+                    Ok(false) => {}
+                    Err(error) => ui.warn(&format!("the target could not be told: {error:#}")),
+                }
+            }
             render::migrate::stopped_before_it_began(&args.source.display().to_string(), &started_at, ui)?;
             return Ok(cause.exit());
         }
@@ -115,7 +128,14 @@ enum Begun {
 }
 
 /// Everything before the target is changed: both sides opened, and the plan made, or found in the journal.
-async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, started_at: &str, ui: &Ui) -> Result<Begun> {
+async fn begin(
+    args: &Args,
+    settings: &Settings,
+    progress: &Arc<Progress>,
+    started_at: &str,
+    refreshing: &OnceLock<Arc<Job>>,
+    ui: &Ui,
+) -> Result<Begun> {
     let began = Instant::now();
     let jobs = args.jobs.map_or_else(default_jobs, usize::from);
     // The source first: whatever is wrong with it, the target has not even been asked.
@@ -131,20 +151,20 @@ async fn begin(args: &Args, settings: &Settings, progress: &Arc<Progress>, start
         create_database(&address).await?;
     }
     let address = address.with_role(args.into.role.as_deref());
-    match begin_at(args, address.clone(), snapshot, began, progress, started_at, ui).await {
+    match begin_at(args, address.clone(), (snapshot, began), progress, started_at, refreshing, ui).await {
         Err(error) => Err(with_lock_holders(&address, &args.into.schema, error).await),
         begun => begun,
     }
 }
 
-/// The same where the databases are known.
+/// The same where the databases are known; `refreshing` is told the job of a refresh, which is all done here.
 async fn begin_at(
     args: &Args,
     address: Address,
-    snapshot: Arc<Snapshot>,
-    began: Instant,
+    (snapshot, began): (Arc<Snapshot>, Instant),
     progress: &Arc<Progress>,
     started_at: &str,
+    refreshing: &OnceLock<Arc<Job>>,
     ui: &Ui,
 ) -> Result<Begun> {
     let jobs = args.jobs.map_or_else(default_jobs, usize::from);
@@ -224,7 +244,8 @@ async fn begin_at(
     if let Some(of) = &args.refresh {
         let of = Some(of.as_str()).filter(|run_id| !run_id.is_empty());
         let wishes = refresh::Wishes { of, dry_run: args.dry_run, yes: args.yes, allow: &args.values.allow, strict: args.values.strict };
-        return refresh::run(job, &wishes, progress, started_at, ui).await.map(Begun::Ended);
+        let job = refreshing.get_or_init(|| Arc::new(job));
+        return refresh::run(Arc::clone(job), &wishes, progress, started_at, ui).await.map(Begun::Ended);
     }
     if !continues {
         job.sections.refuse_out_of_order(RunSections::default(), "this run has not done")?;

@@ -4,6 +4,7 @@
 //! the state before until the commit, and an interruption leaves the target as it was.
 
 mod apply;
+mod begun;
 mod compare;
 mod damage;
 mod declared;
@@ -41,6 +42,7 @@ use crate::postgres::{
 use crate::sides::{Pair, Sides};
 use crate::sqlite::Fingerprint;
 use apply::{Table, Written};
+pub use begun::{REFRESHING, STOPPED, failed, stopped};
 use compare::{Size, TableLedger};
 use stage::Staged;
 use unread::{ComputedWhenRead, Looked};
@@ -82,8 +84,9 @@ pub struct Compared {
     started: Instant,
 }
 
-/// Compares every row of both sides and brings what differs to the server. `of` is the run that is followed, where the source has another name by now.
-pub async fn compare(job: Arc<Job>, of: Option<&str>, purpose: Purpose) -> Result<Compared> {
+/// Compares every row of both sides and brings what differs to the server. `of` is the run that is followed, where the source has another name by now. Where
+/// `agreed`, somebody wants whatever comes of it, and the journal is told of it.
+pub async fn compare(job: Arc<Job>, of: Option<&str>, purpose: Purpose, agreed: bool) -> Result<Compared> {
     let started = Instant::now();
     let mut clock = PhaseClock::default();
     damage::refuse_salvage(&job)?;
@@ -103,6 +106,9 @@ pub async fn compare(job: Arc<Job>, of: Option<&str>, purpose: Purpose) -> Resul
     let (path, known) = followed::known(&control, &job, of).await?;
     let before = Journal::last_settings(&control, &job.options.schema, &path).await?;
     let (maps, left) = followed::maps(&job, &schema, known)?;
+    if agreed {
+        begun::tell(&job, Phase::Compare).await?;
+    }
     // Rows without keys that are to go are found again by their order in the table.
     control.batch_execute("BEGIN; SET LOCAL search_path = ''; SET LOCAL synchronize_seqscans = off").await?;
     let target = lock(&control, &job.options.schema, &maps).await?;
@@ -182,13 +188,13 @@ async fn share(job: &Job, schema: Schema, mut pairs: Vec<Pair>, keys: &HashMap<S
     };
     let places = pairs.iter().enumerate().map(|(place, pair)| (pair.source, place)).collect();
     let foreign = pairs.iter().any(Pair::has_foreign_types);
+    let schema = Arc::new(schema);
     let run = Run {
         id: job.run_id.clone(),
         plan: Arc::new(plan),
         schema: Arc::clone(&schema),
         standing: Standing::default(),
         snapshot: Arc::clone(&job.snapshot),
-    let schema = Arc::new(schema);
         address: job.address.clone(),
         role: job.role.clone(),
         rejects: match purpose {
@@ -352,6 +358,7 @@ impl Compared {
 
     /// Makes the target equal, all at once.
     pub async fn apply(mut self, allow: &[String], strict: bool) -> Result<MigrateReport> {
+        begun::tell(&self.job, Phase::Apply).await?;
         let mut report = self.carry_out(allow, strict).await?;
         self.note_in_journal(&report).await?;
         let committed = self.control.batch_execute("SET LOCAL synchronous_commit = on; COMMIT").await;

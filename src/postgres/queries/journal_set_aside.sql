@@ -4,7 +4,7 @@
 WITH run AS (
     SELECT run_id, started_at, settings::jsonb AS settings
     FROM candlefish.run
-    WHERE target_schema = $1 AND status NOT IN ('planned', 'given_up')
+    WHERE target_schema = $1 AND status NOT IN ('planned', 'given_up', 'refreshing')
 ), last AS (
     SELECT settings ->> 'source_path' AS source_path
     FROM run

@@ -232,10 +232,9 @@ fn a_cut_connection_is_healed_within_the_run() {
     database.rows(&format!("SELECT pg_terminate_backend(pid) {sessions}"));
     database.until(STANDING);
     // And the session that keeps the run's lock.
-    let keeper = STANDING
-        .replace("count(*) > 0", "pg_terminate_backend(pid)")
-        .replace("objid = 4711 AND NOT granted", "mode = 'ExclusiveLock' AND granted AND objid <> 4711");
-    assert_eq!(database.rows(&keeper), ["t"]);
+    let keeper = STANDING.replace("objid = 4711 AND NOT granted", "mode = 'ExclusiveLock' AND granted AND objid <> 4711");
+    database.until(&keeper);
+    assert_eq!(database.rows(&keeper.replace("count(*) > 0", "pg_terminate_backend(pid)")), ["t"]);
     database.until(STANDING);
     gate.open(&database);
     let (code, _, stderr) = ended(child);

@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::Failure;
 use account::Account;
@@ -46,7 +46,7 @@ pub struct Servers {
     pub pgbouncer: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerName {
     Postgres,
@@ -137,12 +137,15 @@ impl Stack {
 
         if servers.postgres {
             postgres::ensure_up(&mut state, &binaries, account.as_ref(), say).context("start PostgreSQL")?;
+            state.remember_up(ServerName::Postgres)?;
         }
         if servers.redis {
             redis::ensure_up(&mut state, &binaries, account.as_ref(), say).context("start Redis")?;
+            state.remember_up(ServerName::Redis)?;
         }
         if servers.pgbouncer {
             pgbouncer::ensure_up(&mut state, &binaries, account.as_ref(), say).context("start PgBouncer")?;
+            state.remember_up(ServerName::Pgbouncer)?;
         }
         state.addresses()
     }
@@ -160,8 +163,8 @@ impl Stack {
         Ok(State::load(&self.home)?.is_some_and(|state| server_status(&state, name).up))
     }
 
-    /// This one server answers, or did and has died: whoever counts on it is to hear of that. One that was stopped, or never started, is no part of
-    /// the stack as it stands.
+    /// This one server answers, or did and has ended since, in whatever way: whoever counts on it is to hear of that. One that was never started, or
+    /// was taken down with the stack, is no part of it as it stands.
     pub fn has(&self, name: ServerName) -> Result<bool> {
         let Some(state) = State::load(&self.home)? else { return Ok(false) };
         let pid_file = match name {
@@ -169,16 +172,8 @@ impl Stack {
             ServerName::Redis => redis::pid_file(&state),
             ServerName::Pgbouncer => pgbouncer::pid_file(&state),
         };
-        // Each removes its own when it is stopped; nobody is asked, who may hang, as long as it is there.
-        Ok(pid_file.exists() || server_status(&state, name).up)
-    }
-
-    /// Whoever watches is to hear of PostgreSQL: it is there, has died, or was stopped beside servers that go on. A stack that was taken down as a whole
-    /// is missed by nobody.
-    pub fn counts_on_postgres(&self) -> Result<bool> {
-        let Some(state) = State::load(&self.home)? else { return Ok(false) };
-        let others = || -> Result<bool> { Ok(self.has(ServerName::Redis)? || self.has(ServerName::Pgbouncer)?) };
-        Ok(self.has(ServerName::Postgres)? || postgres::is_made(&state) && others()?)
+        // Nobody is asked, who may hang, where that is known without.
+        Ok(state.brought_up.contains(&name) || pid_file.exists() || server_status(&state, name).up)
     }
 
     /// Where the servers are, up or not; none when no stack was ever made here.
@@ -212,7 +207,8 @@ impl Stack {
     }
 
     fn stop_all(&self) -> Result<bool> {
-        let Some(state) = State::load(&self.home)? else { return Ok(false) };
+        let Some(mut state) = State::load(&self.home)? else { return Ok(false) };
+        state.forget_what_is_up()?;
         // The pooler first: it is a client of PostgreSQL.
         let stopped = [pgbouncer::stop(&state)?, redis::stop(&state)?, postgres::stop(&state)?];
         Ok(stopped.contains(&true))

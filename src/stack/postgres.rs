@@ -71,11 +71,6 @@ pub fn pid_file(state: &State) -> PathBuf {
     folder(state).join("postmaster.pid")
 }
 
-/// Whether it was ever started here.
-pub fn is_made(state: &State) -> bool {
-    folder(state).join("PG_VERSION").exists()
-}
-
 /// True when there was something to stop.
 pub fn stop(state: &State) -> Result<bool> {
     let Some(pid) = pid(state) else { return clear_what_a_kill_left(state).map(|()| false) };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::account::{self, Account};
-use super::{Addresses, Say};
+use super::{Addresses, Say, ServerName};
 use crate::model::Failure;
 
 const FILE: &str = "stack.json";
@@ -29,6 +29,9 @@ pub struct State {
     pub ports: Ports,
     /// The folder of PostgreSQL's programs that the data is run by.
     pub pg_bin: Option<PathBuf>,
+    /// Brought up, and not taken down since. A server that ends in order takes its pid file with it: that it is missed is known from here.
+    #[serde(default)]
+    pub brought_up: Vec<ServerName>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +77,8 @@ impl State {
             Some(old) if !old.data.starts_with(&old.home) && !old.home.exists() && old.data.exists() => old.data.clone(),
             _ => choose_data_folder(&home, say)?,
         };
-        let state =
-            State { data, sockets: new_socket_folder()?, ports: Ports::choose()?, pg_bin: elsewhere.and_then(|old| old.pg_bin), home };
+        let pg_bin = elsewhere.and_then(|old| old.pg_bin);
+        let state = State { data, sockets: new_socket_folder()?, ports: Ports::choose()?, pg_bin, brought_up: Vec::new(), home };
         state.save()?;
         Ok(state)
     }
@@ -87,6 +90,23 @@ impl State {
     pub fn remember_pg_bin(&mut self, pg_bin: &Path) -> Result<()> {
         if !pg_bin.as_os_str().is_empty() && self.pg_bin.as_deref() != Some(pg_bin) {
             self.pg_bin = Some(pg_bin.to_path_buf());
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    pub fn remember_up(&mut self, server: ServerName) -> Result<()> {
+        if !self.brought_up.contains(&server) {
+            self.brought_up.push(server);
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Of a stack that is taken down nothing is missed.
+    pub fn forget_what_is_up(&mut self) -> Result<()> {
+        if !self.brought_up.is_empty() {
+            self.brought_up.clear();
             self.save()?;
         }
         Ok(())

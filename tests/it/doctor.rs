@@ -354,7 +354,61 @@ fn indexes_are_compared_with_those_of_their_table() {
     assert!(of_redundant.len() > 5 && !of_redundant.iter().any(|line| line.contains("Nested Loop")), "{of_redundant:#?}");
 }
 
-/// A server of the stack that has died is missed; one that was stopped is no part of it.
+/// Who ends in order takes its pid file with it, and is missed like one that has died; who was never brought up, or was taken down with the stack, is not.
+#[test]
+fn what_was_stopped_in_order_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Case::new("stopped").home(folder.path().join("home"));
+    let is_not_named = || {
+        let document = case.run("doctor --json").exit(0).json();
+        for name in ["redis-policy", "pgbouncer-mode"] {
+            let found = check(&document, name);
+            assert!(found["verdict"] == "unknown" && found["why"].as_str().unwrap().contains(" is named ("), "{found:#}");
+        }
+        case.run("stats pools").exit(0).stderr_has("no pooler is named");
+        let watch = case.run("monitor --once --ignore-for --json").json();
+        for name in ["instances", "pgbouncer"] {
+            let source = watch["sources"].as_array().unwrap().iter().find(|source| source["name"] == name).unwrap();
+            assert!(source["state"] == "absent" && source["reason"].as_str().unwrap().ends_with(" is named"), "{source:#}");
+        }
+    };
+    case.run("stack up --only postgres").exit(0);
+    is_not_named();
+    case.run("stack up").exit(0);
+    let status = case.run("stack status --json").exit(0).json();
+    for server in status["servers"].as_array().unwrap().iter().filter(|server| server["name"] != "postgres") {
+        assert!(Command::new("kill").args(["-TERM", &server["pid"].to_string()]).status().unwrap().success());
+    }
+    let is_up = |name: &str| {
+        let status = case.run("stack status --json").exit(1).json();
+        status["servers"].as_array().unwrap().iter().any(|server| server["name"] == name && !server["pid"].is_null())
+    };
+    while is_up("redis") || is_up("pgbouncer") {}
+    let document = case.run("doctor --json").exit(1).json();
+    for name in ["redis-policy", "pgbouncer-mode", "pgbouncer-version", "pgbouncer-waiting", "pool-sums"] {
+        let found = check(&document, name);
+        assert!(found["verdict"] == "error" && found["value"] == "unreachable", "{found:#}");
+        assert!(found["remedy"].as_str().unwrap().contains("`candlefish stack up`"), "{found:#}");
+    }
+    case.run("stats pools").exit(1).stderr_has("PgBouncer cannot be reached").stderr_has("`candlefish stack up`");
+    case.run("stats cache").exit(1).stderr_has("Connection refused").stderr_has("`candlefish stack up`");
+    let watch = case.run("monitor --once --ignore-for --json").exit(1).json();
+    for name in ["instances", "pgbouncer"] {
+        let source = watch["sources"].as_array().unwrap().iter().find(|source| source["name"] == name).unwrap();
+        assert!(source["state"] == "failed" && source["reason"].as_str().unwrap().contains("`candlefish stack up`"), "{source:#}");
+    }
+    case.run("monitor --once --ignore-for --nagios").exit(2).stdout_has("CRITICAL - source_unreadable");
+    // The address of another server is not this stack's, whoever names it.
+    let url = case.run("stack env").exit(0).stdout.lines().find_map(|line| line.strip_prefix("export DATABASE_URL=").map(str::to_string));
+    let line = format!("stats pools -d {}", url.unwrap().trim_matches('\''));
+    case.run(&line).exit(0).stderr_has("no pooler is named");
+    case.run("--quiet stack down").exit(0);
+    case.run("--quiet stack up --only postgres").exit(0);
+    is_not_named();
+    case.run("--quiet stack down --destroy --yes").exit(0);
+}
+
+/// A server of the stack that has died is missed.
 #[test]
 fn what_has_died_is_missed() {
     let folder = tempfile::tempdir().unwrap();

@@ -220,7 +220,7 @@ fn down_leaves_no_pid_file_of_a_server_that_was_killed() {
     stack.run("stack up").exit(0);
 }
 
-/// Where the rest of the stack goes on, a PostgreSQL that was stopped in order is missed as one that has died; where all of it was taken down, nothing is.
+/// A PostgreSQL that was stopped in order is missed as one that has died; where the stack was taken down, nothing is.
 #[test]
 fn who_watches_the_stack_hears_of_a_postgresql_that_was_stopped() {
     let stack = Private::new();
@@ -232,7 +232,7 @@ fn who_watches_the_stack_hears_of_a_postgresql_that_was_stopped() {
     let alerts = sample["alerts"].as_array().unwrap();
     let missed: Vec<_> = alerts.iter().filter(|alert| alert["name"] == "source_unreadable" && alert["state"] == "firing").collect();
     assert!(missed.iter().any(|alert| alert["labels"]["source"] == "pg_stat_database"), "{sample:#}");
-    stack.run("stats").exit(2).stderr_has("is not up");
+    stack.run("stats").exit(2).stderr_has("does not answer");
     stack.run("stack down").exit(0);
     stack.run("monitor --once").exit(2).stderr_has("is not up");
 }

@@ -75,7 +75,7 @@ impl Settings {
             Target::Address(address) => Ok(*address),
             Target::LocalStack => {
                 let stack = Stack::locate()?;
-                let addresses = if stack.counts_on_postgres()? { stack.addresses()? } else { None };
+                let addresses = if stack.has(ServerName::Postgres)? { stack.addresses()? } else { None };
                 addresses.map_or_else(local_stack, |addresses| Address::parse(&addresses.database_url(), LOCAL_STACK))
             }
         }
@@ -236,7 +236,7 @@ fn local_stack() -> Result<Address> {
     match stack.addresses()? {
         Some(addresses) if stack.is_up(ServerName::Postgres)? => Address::parse(&addresses.database_url(), LOCAL_STACK),
         Some(_) => {
-            // Whoever was stopped took its file away: this one hangs, or has died.
+            // Who was taken down is not missed: this one hangs, or has ended.
             let state = if stack.has(ServerName::Postgres)? { "does not answer" } else { "is not up" };
             bail!(Failure {
                 message: format!("no PostgreSQL is named, and that of the local stack in {} {state}", stack.home().display()),

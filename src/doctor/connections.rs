@@ -54,17 +54,26 @@ pub const POOL_SUMS: Check = Check {
             let Some(usable) = usable(patient) else { return Ok(Found::unknown("the server's limits are hidden from this user", GRANT)) };
             let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
             let setting = |key: &str| number(state.setting(key));
-            // A pool is a database and a user; a reserve may come on top. What limits a database limits all of its pools.
+            // A pool is a database and a user; a reserve may come on top. What limits a database limits all of its pools. Of one that has none yet the
+            // first client makes one.
             let (mut sum, mut bound) = (0.0, Some(0.0));
+            let to_come = state.to_come();
+            let there = state.pools.iter().map(|pool| (Some(pool.database.as_str()), pool.most));
+            let all: Vec<_> = there.chain(to_come.iter().map(|pool| (pool.database.as_deref(), pool.most))).collect();
+            if all.iter().any(|(_, most)| most.is_none()) {
+                return Ok(Found::unknown("PgBouncer does not say how large its pools may be", ""));
+            }
+            let of = |name: Option<&str>| -> f64 {
+                let pools = all.iter().filter(|(database, _)| *database == name);
+                pools.filter_map(|(_, most)| *most).map(|most| most as f64 + setting("reserve_pool_size")).sum()
+            };
+            if to_come.iter().any(|pool| pool.database.is_none()) {
+                let most = Some(setting("max_db_connections")).filter(|most| *most > 0.0);
+                (sum, bound) = (most.map_or(of(None), |most| of(None).min(most)), None);
+            }
             for database in state.databases.iter().filter(|row| row.get("name").is_some_and(|name| name != "pgbouncer")) {
                 let name = database.get("name").map_or("", String::as_str);
-                let of_it: f64 = state
-                    .pools
-                    .iter()
-                    .filter(|pool| pool.database == name)
-                    .filter_map(|pool| pool.most)
-                    .map(|most| most as f64 + setting("reserve_pool_size"))
-                    .sum();
+                let of_it = of(Some(name));
                 let most = [number(database.get("max_connections").map(String::as_str)), setting("max_db_connections")]
                     .into_iter()
                     .filter(|most| *most > 0.0)
@@ -87,9 +96,12 @@ pub const POOL_SUMS: Check = Check {
                 )
             } else if bound.is_some_and(|bound| bound <= usable) {
                 Found::ok(value, "every pool can be full, and the server has room")
-            } else {
+            } else if to_come.is_empty() {
                 let why =
                     "every pool that there is now can be full; each other user makes another, up to max_db_connections where that is set";
+                Found::ok(value, why)
+            } else {
+                let why = "a pool of each database can be full; each other user makes another, up to max_db_connections where that is set";
                 Found::ok(value, why)
             })
         }

@@ -34,16 +34,21 @@ pub const MODE: Check = Check {
     about: "PgBouncer pools by transaction",
     run: |patient| {
         async move {
-            let pools = match state(patient) {
-                Ok(state) => &state.pools,
+            let state = match state(patient) {
+                Ok(state) => state,
                 Err(found) => return Ok(found),
             };
-            let others: Vec<String> = pools
-                .iter()
-                .filter(|pool| pool.mode.as_deref().is_some_and(|mode| mode != "transaction"))
-                .map(|pool| format!("{}/{}: {}", pool.database, pool.user, pool.mode.as_deref().unwrap_or_default()))
-                .collect();
-            Ok(if others.is_empty() {
+            let to_come = state.to_come();
+            let there = state.pools.iter().map(|pool| (format!("{}/{}", pool.database, pool.user), pool.mode.as_deref()));
+            // What has no pool yet will be pooled as it is set.
+            let all =
+                there.chain(to_come.iter().map(|pool| (pool.database.clone().unwrap_or("pool_mode".to_string()), pool.mode.as_deref())));
+            let all: Vec<(String, Option<&str>)> = all.collect();
+            let other = |mode: Option<&str>| mode.filter(|mode| *mode != "transaction").map(str::to_string);
+            let others: Vec<String> = all.iter().filter_map(|(pool, mode)| Some(format!("{pool}: {}", other(*mode)?))).collect();
+            Ok(if others.is_empty() && all.iter().any(|(_, mode)| mode.is_none()) {
+                Found::unknown("PgBouncer does not say how it pools", "")
+            } else if others.is_empty() {
                 Found::ok("transaction", "servers are shared between transactions")
             } else {
                 let names: Vec<&str> = others.iter().map(String::as_str).collect();

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::model::sentence;
 use crate::postgres::{Address, Console, ConsoleRow};
+use crate::stats::pools::PoolToCome;
 use crate::stats::{PoolUse, Unavailable, console_remedy, redis_remedy};
 use crate::store::{Fleet, FleetPlace, Instance};
 
@@ -66,6 +67,26 @@ impl PoolerState {
             Ok(PoolerState { version, pools: PoolUse::of(&pools, &databases, &config), databases, config, servers })
         };
         tokio::time::timeout(LIMIT, read).await.with_context(|| format!("PgBouncer: no answer within {} s", LIMIT.as_secs()))?
+    }
+
+    /// What its databases without a pool have in store for their first client. Where it names no database, all are of its entry `*`, of which its console
+    /// says nothing but the defaults.
+    pub fn to_come(&self) -> Vec<PoolToCome> {
+        let text = |row: &ConsoleRow, name: &str| row.get(name).filter(|text| !text.is_empty()).cloned();
+        let mode = |own: Option<String>| own.or_else(|| self.setting("pool_mode").map(str::to_string));
+        let size = |own: Option<String>| own.as_deref().or(self.setting("default_pool_size")).and_then(|size| size.parse().ok());
+        let named = |row: &&ConsoleRow| row.get("name").is_some_and(|name| name != "pgbouncer");
+        if !self.databases.iter().any(|row| named(&row)) {
+            return vec![PoolToCome { database: None, mode: mode(None), most: size(None) }];
+        }
+        let has_none = |row: &&ConsoleRow| !self.pools.iter().any(|pool| Some(&pool.database) == row.get("name"));
+        let to_come = |row: &ConsoleRow| {
+            // What limits a database limits its first pool.
+            let limit = text(row, "max_connections").and_then(|limit| limit.parse::<i64>().ok()).filter(|limit| *limit > 0);
+            let most = size(text(row, "pool_size")).map(|size: i64| limit.map_or(size, |limit| size.min(limit)));
+            PoolToCome { database: text(row, "name"), mode: mode(text(row, "pool_mode")), most }
+        };
+        self.databases.iter().filter(named).filter(has_none).map(to_come).collect()
     }
 
     /// A setting of its configuration.

@@ -80,6 +80,7 @@ fn own_pool(instance: &Instance) -> Vec<Cell> {
 
 fn pools(state: &PoolerState, sessions: &Sessions) -> Reading {
     let mut reading = Reading::default();
+    reading.notes.extend(without_pool(&state.to_come()));
     for pool in state.pools.iter().cloned() {
         let known = sessions.get(&(pool.database.clone(), pool.user.clone()));
         if let Some((seen, claimed)) = known
@@ -106,6 +107,21 @@ fn pools(state: &PoolerState, sessions: &Sessions) -> Reading {
         ]);
     }
     reading
+}
+
+/// No client has come to them yet, so none of them has a row; how they are set up is known all the same.
+fn without_pool(to_come: &[PoolToCome]) -> Option<String> {
+    const NAMED: usize = 3;
+    let each = to_come.iter().take(NAMED).map(|pool| {
+        let name = pool.database.as_deref().unwrap_or("any database");
+        let most = pool.most.map(|most| format!("up to {most} servers"));
+        let words: Vec<String> = pool.mode.iter().map(|mode| format!("by {mode}")).chain(most).collect();
+        if words.is_empty() { name.to_string() } else { format!("{name} ({})", words.join(", ")) }
+    });
+    let each: Vec<String> = each.collect();
+    let more = to_come.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!each.is_empty()).then(|| format!("no pool yet, for no client has come: {}{more}", each.join(", ")))
 }
 
 /// One pool of PgBouncer, by its own account.
@@ -158,6 +174,15 @@ impl PoolUse {
         };
         pools.iter().filter_map(of).collect()
     }
+}
+
+/// A pool that is not there yet: a database's first client makes it, and this is what it will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolToCome {
+    /// None for those that PgBouncer does not name, but takes from anyone.
+    pub database: Option<String>,
+    pub mode: Option<String>,
+    pub most: Option<i64>,
 }
 
 /// Per pool: how many of its server connections are sessions of this PostgreSQL, and how many there are.

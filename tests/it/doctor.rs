@@ -10,7 +10,7 @@ use crate::server::{Server, machine, versions};
 use crate::stats::{session, session_at, until};
 use crate::support::{Case, Database, addresses, query};
 
-fn check<'a>(document: &'a Value, name: &str) -> &'a Value {
+pub fn check<'a>(document: &'a Value, name: &str) -> &'a Value {
     let checks = document["checks"].as_array().unwrap_or_else(|| panic!("no checks in {document:#}"));
     checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name} in {document:#}"))
 }

@@ -27,6 +27,7 @@ mod migrate;
 mod monitor;
 mod must_hold;
 mod nearer_settings;
+mod no_client_yet;
 mod one_state;
 mod overflow;
 mod own_looks;

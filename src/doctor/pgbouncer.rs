@@ -29,6 +29,12 @@ fn failure(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
 }
 
+/// What each of the other modes costs.
+const WHYS: [(&str, &str); 2] = [
+    ("session", "by session each client holds a server for as long as it is connected"),
+    ("statement", "by statement every transaction of more than one statement is refused"),
+];
+
 pub const MODE: Check = Check {
     name: "pgbouncer-mode",
     about: "PgBouncer pools by transaction",
@@ -44,8 +50,11 @@ pub const MODE: Check = Check {
             let all =
                 there.chain(to_come.iter().map(|pool| (pool.database.clone().unwrap_or("pool_mode".to_string()), pool.mode.as_deref())));
             let all: Vec<(String, Option<&str>)> = all.collect();
-            let other = |mode: Option<&str>| mode.filter(|mode| *mode != "transaction").map(str::to_string);
-            let others: Vec<String> = all.iter().filter_map(|(pool, mode)| Some(format!("{pool}: {}", other(*mode)?))).collect();
+            let others =
+                all.iter().filter_map(|(pool, mode)| mode.filter(|mode| *mode != "transaction").map(|mode| format!("{pool}: {mode}")));
+            let others: Vec<String> = others.collect();
+            let is_any = |wanted: &str| all.iter().any(|(_, mode)| *mode == Some(wanted));
+            let whys: Vec<&str> = WHYS.iter().filter(|(mode, _)| is_any(mode)).map(|(_, why)| *why).collect();
             Ok(if others.is_empty() && all.iter().any(|(_, mode)| mode.is_none()) {
                 Found::unknown("PgBouncer does not say how it pools", "")
             } else if others.is_empty() {
@@ -54,8 +63,12 @@ pub const MODE: Check = Check {
                 let names: Vec<&str> = others.iter().map(String::as_str).collect();
                 Found::warning(
                     few(&names),
-                    "by session each client holds a server for as long as it is connected",
-                    "pool_mode = transaction, where clients keep nothing in their sessions.",
+                    whys.join("; "),
+                    if is_any("session") {
+                        "pool_mode = transaction, where clients keep nothing in their sessions."
+                    } else {
+                        "pool_mode = transaction"
+                    },
                 )
             })
         }

@@ -53,6 +53,14 @@ fn a_pooler_without_pools_is_judged_by_its_settings() {
         let bouncer = Bouncer::start("pgbouncer", &server.url(), settings);
         let document = doctor(&bouncer);
         assert_eq!((said(&document, "pool-sums"), said(&document, "pgbouncer-mode")), (sums, mode), "{settings}");
+        // Each mode has its own price.
+        let why = check(&document, "pgbouncer-mode")["why"].as_str().unwrap();
+        let (by_session, by_statement) = (settings.contains("session"), settings.contains("= statement"));
+        assert_eq!(
+            (why.contains("holds a server"), why.contains("more than one statement is refused")),
+            (by_session, by_statement),
+            "{why}"
+        );
         assert!(notes(&bouncer).contains(note), "{}", notes(&bouncer));
     }
     // What its databases say for themselves goes before what is said for all.
@@ -82,4 +90,6 @@ fn a_pooler_without_pools_is_judged_by_its_settings() {
     assert_eq!(said(&document, "pool-sums"), of("error", "pools up to 38 of 27 connections"));
     let (verdict, value) = said(&document, "pgbouncer-mode");
     assert!(verdict == "warning" && value.contains("web: session") && value.contains("reports: statement"), "{value}");
+    let why = check(&document, "pgbouncer-mode")["why"].as_str().unwrap();
+    assert!(why.contains("holds a server") && why.contains("more than one statement is refused"), "{why}");
 }

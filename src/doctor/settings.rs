@@ -87,10 +87,12 @@ pub const MEMORY: Check = Check {
             let value = format!("shared_buffers = {}, work_mem = {}", as_set(buffers), as_set(work));
             let database = patient.observer.ask("SELECT pg_database_size(current_database())", &[]).await?;
             let size = database.rows.first().and_then(|row| row[0].number()).unwrap_or(0.0);
-            Ok(if buffers <= 134_217_728.0 && size > 4.0 * buffers {
+            const DEFAULT: f64 = 134_217_728.0;
+            Ok(if buffers <= DEFAULT && size > 4.0 * buffers {
+                let set = if buffers < DEFAULT { "below its default of 128MB" } else { "at its default" };
                 Found::warning(
                     value,
-                    "shared_buffers is at its default, and the database is several times as large",
+                    format!("shared_buffers is {set}, and the database is several times as large"),
                     "Set shared_buffers to a quarter of the memory, and restart.",
                 )
             } else {

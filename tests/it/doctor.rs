@@ -129,6 +129,7 @@ fn each_sin_is_found_with_its_remedy() {
             "password_encryption = 'md5'",
             "synchronous_commit = off",
             "track_io_timing = off",
+            "shared_buffers = '1MB'",
         ],
     );
     server.rows(
@@ -162,6 +163,9 @@ fn each_sin_is_found_with_its_remedy() {
         let found = check(&document, name);
         assert!(found["verdict"] == verdict && found["remedy"].as_str().unwrap().contains(word), "{found:#}");
     }
+    let memory = check(&document, "memory-settings");
+    let why = "shared_buffers is below its default of 128MB, and the database is several times as large";
+    assert_eq!((&memory["verdict"], &memory["why"]), (&"warning".into(), &why.into()), "{memory:#}");
     // There are numbers yet.
     assert_eq!(check(&document, "sequences")["value"], "public.child_id_seq: 99.9 % used");
     // Most of the remedies are statements, and work.

@@ -57,6 +57,8 @@ fn each_sin_of_indexes_is_found_and_no_other() {
             "redundant | public.orders | public.sin_redundant | DROP INDEX CONCURRENTLY public.sin_redundant",
             "redundant | public.visits | public.sin_narrower | DROP INDEX CONCURRENTLY public.sin_narrower",
             "redundant | public.visits | public.sin_used | DROP INDEX CONCURRENTLY public.sin_used",
+            "redundant | public.carried | public.sin_carried | DROP INDEX CONCURRENTLY public.sin_carried",
+            "redundant | public.carried | public.sin_carried_by_unique | DROP INDEX CONCURRENTLY public.sin_carried_by_unique",
             "unused | public.customers | public.sin_unused | DROP INDEX CONCURRENTLY public.sin_unused",
             "unused | public.visits | public.sin_second_of_two | DROP INDEX CONCURRENTLY public.sin_second_of_two",
             "missing | public.orders | - | CREATE INDEX CONCURRENTLY ON public.orders (customer_id)",

@@ -85,13 +85,13 @@ duplicate AS MATERIALIZED (
     WHERE i.indisvalid AND NOT i.is_bound
     ORDER BY i.indexrelid, k.is_primary DESC, k.is_bound DESC, k.indisunique DESC, k.indexrelid
 ),
--- The widest takes over: a narrower one may be redundant itself.
+-- The widest takes over: a narrower one may be redundant itself. One of the same keys that carries more columns does all that the other does.
 redundant AS MATERIALIZED (
     SELECT DISTINCT ON (i.indexrelid) i.*, k.indexrelid AS keeper, 'redundant' AS finding,
         format('%s begins with the same columns', k.indexrelid::regclass) AS reason, 'prefix' AS cause,
         format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass) AS ddl
     FROM indexes i
-    JOIN indexes k ON k.indrelid = i.indrelid AND k.indisvalid AND NOT k.is_partitioned AND k.is_plain AND k.n > i.n
+    JOIN indexes k ON k.indrelid = i.indrelid AND k.indisvalid AND NOT k.is_partitioned AND k.is_plain AND (k.n > i.n OR (k.n = i.n AND k.carries_more))
         AND k.predicate = i.predicate
         AND (k.keys[1:i.n], k.classes[1:i.n], k.collations[1:i.n], k.options[1:i.n]) = (i.keys, i.classes, i.collations, i.options)
     WHERE i.indisvalid AND NOT i.is_bound AND NOT i.indisunique AND NOT i.is_partitioned AND i.is_plain AND NOT i.carries_more

@@ -124,6 +124,8 @@ fn inspect(snapshot: &Arc<Snapshot>, jobs: usize) -> Result<(Schema, Vec<TablePr
     let reader = snapshot.reader()?;
     let schema = reader.schema()?;
     let promised = schema.tables.iter().map(|table| reader.promised(&table.name)).collect::<Result<_>>()?;
+    // There may be no other for those that read the rows.
+    drop(reader);
     let profiles = sqlite::profile(snapshot, &schema, jobs, ONE_CHUNK, |_| true)?;
     Ok((schema, profiles, promised))
 }

@@ -369,8 +369,8 @@ fn a_table_that_is_wholly_another_is_followed_in_bounded_memory() {
     items.source(&fill("b"));
     let report = items.follows();
     assert_eq!(changes(&report, "item"), (0, rows, 0));
-    // The unoptimised code of a debug build is 6 MB of it more than the release's limit of 64 MiB knows of.
-    assert!(report["peak_rss_bytes"].as_u64().unwrap() < 72 << 20, "{report:#}");
+    // With an unoptimised program's file, which is some 17 MiB of it more than an optimised one's.
+    assert!(report["peak_rss_bytes"].as_u64().unwrap() < 60 << 20, "{report:#}");
 }
 
 #[test]

@@ -450,3 +450,12 @@ fn what_is_there_and_does_something_else_is_told_from_what_is_not_there() {
         objects["missing"].as_array().unwrap().iter().map(|missing| (&missing["kind"], &missing["differs"])).collect();
     assert_eq!(missing, [(&json!("index"), &json!(false)), (&json!("foreign key"), &json!(true))], "{objects:#}");
 }
+
+#[test]
+fn one_reader_is_enough() {
+    let database = Database::fresh();
+    let sql = "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT UNIQUE); INSERT INTO t VALUES (1, 'a')";
+    let case = Case::new("one reader").source_sql(sql).database(&database);
+    case.run("migrate {source} --to {url} --jobs 1").exit(0);
+    case.run("verify {source} --to {url} --schema-objects --jobs 1").exit(0);
+}

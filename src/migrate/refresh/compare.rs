@@ -18,7 +18,7 @@ use crate::postgres::{Client, CopyRows, Fields, RefreshKeys, refresh_statement};
 use crate::sides::{Pair, SourceRow};
 use crate::sqlite::Reader;
 
-/// Rows of both sides whose digests and places are held at once. Each is in two maps and two lists for a moment, some 240 bytes of them in all; half of
+/// Rows of both sides whose digests and places are held at once. A row of each is in a map and three lists for a moment, some 200 bytes of them in all; half of
 /// this many, the rows of one side, fill a map of 65,536 places and no larger one.
 const ROWS_AT_ONCE: u64 = 112_000;
 /// Places of rows without a key that are held at once.

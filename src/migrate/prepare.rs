@@ -13,7 +13,9 @@ use crate::plan::mapping::{Mapping, type_from_sql};
 use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{Input, Options, Plan, Problem, Warning, build, wanted};
-use crate::postgres::{Client, GenericClient, Journal, PARTIAL, Transaction, named_types, partition_root, read_schema, statement};
+use crate::postgres::{
+    Client, GenericClient, Journal, Migrations, PARTIAL, Transaction, named_types, partition_root, read_schema, statement,
+};
 use crate::sqlite::{self, Snapshot};
 
 /// What one chunk of a big table holds, in bytes of its values, unless a job says otherwise.
@@ -129,6 +131,10 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
         let filled = Journal::filled(&transaction, schema).await?;
         target.tables.iter_mut().for_each(|table| table.replaceable = filled.contains(&table.name));
     }
+    let applied = match &job.migrations {
+        Some(migrations) => migrations.applied_tables(&transaction, &Name::new(schema.as_str())).await?,
+        None => Vec::new(),
+    };
     transaction.rollback().await?;
     if job.migrations.is_some() && job.options.create_schema {
         target.exists = read_schema(client, schema).await?.exists;
@@ -154,6 +160,7 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
         Ok((plan, inspected))
     });
     let mut planned = planned.await.context("the planner panicked")??;
+    planned.0.problems.extend(undone(&planned.0, &applied));
     if planned.0.problems.is_empty() && !planned.1.profiles.iter().any(|profile| profile.unseen) {
         let notes = rounded::notes(client, &job.snapshot, &planned.1.schema, &planned.0).await?;
         planned.0.warnings.extend(notes);
@@ -165,6 +172,23 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
     }
     clock.note(Phase::Plan, started);
     Ok(planned)
+}
+
+/// A table that a migration is said to have made or built upon is not there: the schema was made again, and its history stayed. To derive it would
+/// leave out whatever the files say of it.
+fn undone(plan: &Plan, applied: &[(QualifiedName, String)]) -> Option<Problem> {
+    let is_gone = |name: &QualifiedName| plan.tables.iter().any(|table| table.create.is_some() && table.target == *name);
+    let gone: Vec<&(QualifiedName, String)> = applied.iter().filter(|(name, _)| is_gone(name)).collect();
+    let (table, file) = gone.first()?;
+    let more = if gone.len() > 1 { format!("; {} more are gone too", gone.len() - 1) } else { String::new() };
+    Some(Problem {
+        code: "migrations_undone",
+        message: format!("{file} was applied to schema {:?}, and its table {table} is not there any more{more}", plan.schema),
+        hint: format!(
+            "If the schema was made again, let its migrations run again with {} Otherwise put the table back, or leave it out with --exclude.",
+            Migrations::forget_history(&Name::new(plan.schema.as_str()))
+        ),
+    })
 }
 
 /// `--replace` was said, and does not take this table: why not.

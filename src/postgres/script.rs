@@ -18,6 +18,16 @@ pub struct ConcurrentIndex {
     pub name: Option<Name>,
 }
 
+/// What a statement does with a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableUse {
+    /// None: that of the search path.
+    pub schema: Option<String>,
+    pub table: String,
+    /// After it no table has this name.
+    pub ends: bool,
+}
+
 /// Splits a script as psql does: not inside quotes, dollar quotes, comments, parentheses or a function's `BEGIN ATOMIC … END`.
 /// Pieces without a token (blank, or comments alone) are left out.
 pub fn statements(script: &str) -> Vec<Statement<'_>> {
@@ -89,15 +99,64 @@ impl Statement<'_> {
         Some(ConcurrentIndex { name })
     }
 
+    /// The tables that `CREATE TABLE`, `CREATE INDEX`, `ALTER TABLE` and `DROP TABLE` are about; none for any other statement.
+    pub fn tables(&self) -> Vec<TableUse> {
+        let tokens: Vec<Token> = Tokens::new(self.text).collect();
+        let bare = |at: usize| tokens.get(at).filter(|token| token.kind == Kind::Word).map(|token| self.of(token).to_ascii_lowercase());
+        let is = |at: usize, words: &[&str]| bare(at).is_some_and(|word| words.contains(&word.as_str()));
+        let past = |mut at: usize, words: &[&str]| {
+            while is(at, words) {
+                at += 1;
+            }
+            at
+        };
+        let many = is(0, &["drop"]) && is(1, &["table"]);
+        let ends = many || is(0, &["alter"]) && (1..tokens.len()).any(|at| is(at, &["rename", "set"]) && is(at + 1, &["to", "schema"]));
+        let kind = past(1, &["unlogged", "foreign", "unique"]);
+        let mut at = match (bare(0).as_deref(), bare(kind).as_deref()) {
+            (Some("create" | "alter" | "drop"), Some("table")) => past(kind + 1, &["if", "not", "exists", "only"]),
+            (Some("create"), Some("index")) => match (kind..tokens.len()).find(|at| is(*at, &["on"])) {
+                Some(on) => past(on + 1, &["only"]),
+                None => return Vec::new(),
+            },
+            _ => return Vec::new(),
+        };
+        let mut uses = Vec::new();
+        while let Some(first) = tokens.get(at).and_then(|token| self.name(token)) {
+            let is_symbol = |at: usize, wanted: char| tokens.get(at).is_some_and(|token| token.kind == Kind::Symbol(wanted));
+            let second = tokens.get(at + 2).filter(|_| is_symbol(at + 1, '.')).and_then(|token| self.name(token));
+            at += if second.is_some() { 3 } else { 1 };
+            uses.push(match second {
+                Some(table) => TableUse { schema: Some(first), table, ends },
+                None => TableUse { schema: None, table: first, ends },
+            });
+            if !(many && is_symbol(at, ',')) {
+                break;
+            }
+            at += 1;
+        }
+        uses
+    }
+
+    fn of(&self, token: &Token) -> &str {
+        &self.text[token.start..token.end]
+    }
+
+    /// A name as PostgreSQL takes it.
+    fn name(&self, token: &Token) -> Option<String> {
+        let text = self.of(token);
+        match token.kind {
+            // Unquoted names fold to lower case, ASCII only in UTF-8 databases.
+            Kind::Word => Some(text.to_ascii_lowercase()),
+            Kind::QuotedName => Some(text[1..text.len() - 1].replace("\"\"", "\"")),
+            _ => None,
+        }
+    }
+
     fn words(&self) -> impl Iterator<Item = Word> + '_ {
         Tokens::new(self.text).filter_map(|token| {
-            let text = &self.text[token.start..token.end];
-            match token.kind {
-                // Unquoted names fold to lower case, ASCII only in UTF-8 databases.
-                Kind::Word => Some(Word::Bare(text.to_ascii_lowercase())),
-                Kind::QuotedName => Some(Word::Quoted(text[1..text.len() - 1].replace("\"\"", "\""))),
-                _ => None,
-            }
+            let name = self.name(&token)?;
+            Some(if token.kind == Kind::Word { Word::Bare(name) } else { Word::Quoted(name) })
         })
     }
 }
@@ -288,5 +347,31 @@ mod tests {
         assert_eq!(index("DROP INDEX CONCURRENTLY a"), None);
         assert!(statements("DROP INDEX CONCURRENTLY a")[0].is_concurrent());
         assert!(!statements("SELECT 'CONCURRENTLY', \"concurrently\"")[0].is_concurrent());
+    }
+
+    #[test]
+    fn a_statement_knows_its_tables() {
+        let tables = |text: &str| {
+            let of = |used: TableUse| {
+                format!(
+                    "{}{}{}",
+                    used.schema.map_or(String::new(), |schema| schema + "."),
+                    used.table,
+                    if used.ends { " ends" } else { "" }
+                )
+            };
+            statements(text)[0].tables().into_iter().map(of).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(tables("CREATE TABLE \"My S\".\"a \"\"b\" (x int)"), "My S.a \"b");
+        assert_eq!(tables("create unlogged table if not exists Orders(id int)"), "orders");
+        assert_eq!(tables("CREATE TEMP TABLE a (x int)"), "");
+        assert_eq!(tables("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON ONLY app.t (x)"), "app.t");
+        assert_eq!(tables("ALTER TABLE IF EXISTS ONLY t ADD CONSTRAINT c CHECK (x > 0)"), "t");
+        assert_eq!(tables("ALTER TABLE t RENAME TO u"), "t ends");
+        assert_eq!(tables("ALTER TABLE t RENAME COLUMN a TO b"), "t");
+        assert_eq!(tables("ALTER TABLE t SET SCHEMA s"), "t ends");
+        assert_eq!(tables("DROP TABLE IF EXISTS a, s.b CASCADE"), "a ends, s.b ends");
+        assert_eq!(tables("SELECT 1 FROM t"), "");
+        assert_eq!(tables("CREATE INDEX"), "");
     }
 }

@@ -261,6 +261,48 @@ fn a_name_that_is_cut_means_the_same_table_in_every_run() {
     assert_eq!(database.rows(&format!("SELECT a FROM {long} UNION ALL SELECT a FROM {}_2", &long[..61])), ["1", "2"]);
 }
 
+/// A history outlives the schema that it tells of: what it calls applied is not there, and nothing takes the place of what the files say.
+#[test]
+fn migrations_of_a_schema_that_was_made_again_are_not_passed_over() {
+    let database = Database::fresh();
+    database.execute("CREATE SCHEMA app");
+    let case = Case::new("made again")
+        .source_sql("CREATE TABLE UserProfile(Id INTEGER PRIMARY KEY, v INT); INSERT INTO UserProfile VALUES (1, 1)")
+        .database(&database);
+    case.run("schema generate {source} --out {dir}/db --schema app --names snake").exit(0);
+    let tables = case.dir().join("db/schema/V1__tables.sql");
+    let reviewed = fs::read_to_string(&tables).unwrap().replace("\"v\" bigint", "\"v\" integer");
+    fs::write(&tables, reviewed).unwrap();
+    let migrate = "migrate {source} --to {url} --schema app --names snake --migrations {dir}/db --json";
+    let type_of_v = "SELECT data_type FROM information_schema.columns WHERE table_schema = 'app' AND column_name = 'v'";
+    case.run(migrate).exit(0);
+    assert_eq!(database.value(type_of_v), "integer");
+
+    database.execute("DROP SCHEMA app CASCADE; CREATE SCHEMA app");
+    for dry in ["--dry-run", ""] {
+        let error = case.run(&format!("{migrate} {dry}")).exit(2).json()["error"].clone();
+        assert_eq!((&error["code"], &error["target_changed"]), (&"migrations_undone".into(), &false.into()), "{error}");
+        let message = "schema/V1__tables.sql was applied to schema \"app\", and its table \"app\".\"user_profile\" is not there any more";
+        assert!(error["message"].as_str().unwrap().contains(message), "{error}");
+    }
+    // What the hint says mends it.
+    let hint = case.run(migrate).json()["error"]["hint"].as_str().unwrap().to_string();
+    database.execute(&hint[hint.find("DROP TABLE").unwrap()..=hint.find(';').unwrap()]);
+    case.run(migrate).exit(0);
+    assert_eq!(database.value(type_of_v), "integer");
+
+    // An index over a derived table, too, is not to be missing in silence.
+    fs::remove_dir_all(case.dir().join("db/schema")).unwrap();
+    fs::create_dir_all(case.dir().join("db/indexes")).unwrap();
+    fs::write(case.dir().join("db/indexes/V1__more.sql"), "CREATE INDEX more ON user_profile (v);").unwrap();
+    database.execute(&hint[hint.find("DROP TABLE").unwrap()..=hint.find(';').unwrap()]);
+    database.execute("DROP SCHEMA app CASCADE; CREATE SCHEMA app");
+    case.run(migrate).exit(0);
+    database.execute("DROP SCHEMA app CASCADE; CREATE SCHEMA app");
+    let error = case.run(migrate).exit(2).json()["error"].clone();
+    assert_eq!(error["code"], "migrations_undone", "{error}");
+}
+
 #[test]
 fn generated_files_are_not_overwritten_unasked() {
     let case = Case::new("generate").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT); CREATE INDEX t_s ON t(s)");

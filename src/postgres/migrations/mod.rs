@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use refinery::{Migration, Runner, Target};
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::{AppliedMigration, Event, Failure, MigrationState, MigrationStatus, Name, QualifiedName, Section};
-use crate::postgres::{SessionLock, statement};
+use crate::postgres::{SessionLock, script, statement};
 use files::MigrationFile;
 
 /// How long a run waits for another to end.
@@ -85,6 +85,35 @@ impl Migrations {
     pub async fn began(&self, client: &Client, schema: &Name) -> Result<bool> {
         let history = history::read(client, schema, Section::Schema).await?;
         Ok(history.first().zip(self.schema.first()).is_some_and(|(applied, file)| applied.is_of(&file.migration)))
+    }
+
+    /// The tables that what the history calls applied has made or built upon, each with the last file that did, unless a later one has taken it away.
+    pub async fn applied_tables(&self, client: &impl GenericClient, schema: &Name) -> Result<Vec<(QualifiedName, String)>> {
+        let mut tables: Vec<(QualifiedName, String)> = Vec::new();
+        for section in Section::ALL {
+            let statuses = history::compare(section, self.files(section), &history::read(client, schema, section).await?);
+            let is_applied = |file: &&MigrationFile| {
+                let version = file.migration.version();
+                statuses.iter().any(|status| status.version == version && status.state == MigrationState::Applied)
+            };
+            for file in self.files(section).iter().filter(is_applied) {
+                let place = format!("{}/{}.sql", section.as_str(), file.migration);
+                for used in script::statements(file.sql()).iter().flat_map(script::Statement::tables) {
+                    let name = QualifiedName::new(used.schema.as_deref().unwrap_or(schema.as_str()), used.table);
+                    tables.retain(|(known, _)| *known != name);
+                    if !used.ends {
+                        tables.push((name, place.clone()));
+                    }
+                }
+            }
+        }
+        Ok(tables)
+    }
+
+    /// What makes a schema's migrations run again as if none had been applied.
+    pub fn forget_history(schema: &Name) -> String {
+        let tables = Section::ALL.map(|section| history::table(schema, section).to_string());
+        format!("DROP TABLE IF EXISTS {};", tables.join(", "))
     }
 
     /// Fails on the first migration that is divergent or missing, and says what changed.

@@ -50,7 +50,11 @@ impl TableBuilder<'_> {
             // Another column has the name that this one's becomes.
             let gives_way = fitted != names::fitted(&wanted) && wish.target.is_none() && is_changed(&column.name, &wanted);
             let own = || of_that_name().filter(|_| gives_way);
-            match own().or_else(|| find(&wanted)).or_else(|| find(&column.name)).or_else(of_that_name) {
+            let is_free = |target: &&TargetColumn| !filled.contains(&target.name);
+            let meant = own().or_else(|| find(&wanted)).or_else(|| find(&column.name)).or_else(of_that_name);
+            // A column before this one has its name: that of a table of ours is numbered then.
+            let numbered = || of_that_name().filter(|_| wish.target.is_none()).filter(is_free);
+            match meant.filter(is_free).or_else(numbered).or(meant) {
                 // The rowid is no column that the application has.
                 None if self.is_added_rowid(index) => {}
                 Some(target) if filled.contains(&target.name) => self.two_into_one(plan, built, target),

@@ -303,6 +303,37 @@ fn migrations_of_a_schema_that_was_made_again_are_not_passed_over() {
     assert_eq!(error["code"], "migrations_undone", "{error}");
 }
 
+/// Two columns that become one name are told apart by the same rule in the files and in the run that uses them.
+#[test]
+fn columns_that_become_one_name_find_their_places_in_generated_tables() {
+    let database = Database::fresh();
+    let case = Case::new("one name")
+        .source_sql(
+            "CREATE TABLE t(Id INTEGER PRIMARY KEY, userName TEXT, user_name TEXT, user_name_2 TEXT, UserName2 TEXT);
+             INSERT INTO t VALUES (1, 'a', 'b', 'c', 'd');
+             CREATE TABLE Ut(a INTEGER PRIMARY KEY, user_name TEXT, userName TEXT); INSERT INTO Ut VALUES (1, 'a', 'b');
+             CREATE TABLE ut_(userName_3 TEXT, userName TEXT, user_name TEXT); INSERT INTO ut_ VALUES ('a', 'b', 'c');",
+        )
+        .database(&database);
+    case.run("schema generate {source} --out {dir}/db --names snake").exit(0);
+    let migrate = "migrate {source} --to {url} --names snake --migrations {dir}/db";
+    case.run(&format!("{migrate} --dry-run")).exit(0);
+    case.run(&format!("{migrate} --json")).exit(0);
+    let derived = Database::fresh();
+    Case::new("one name derived").source_file(case.source_path()).database(&derived).run("migrate {source} {url} --names snake").exit(0);
+    for table in ["t", "ut", "ut_"] {
+        let rows = format!("SELECT to_jsonb(t) FROM {table} t");
+        assert_eq!(database.rows(&rows), derived.rows(&rows));
+    }
+    // A mapping that sends two columns into one is still refused.
+    fs::write(
+        case.dir().join("m.toml"),
+        "[tables.t.columns]\nuserName = { target = \"user_name\" }\nuser_name = { target = \"user_name\" }\n",
+    )
+    .unwrap();
+    case.run(&format!("{migrate} --mapping {{dir}}/m.toml --existing *=truncate")).exit(2).stderr_has("two columns of");
+}
+
 #[test]
 fn generated_files_are_not_overwritten_unasked() {
     let case = Case::new("generate").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT); CREATE INDEX t_s ON t(s)");

@@ -13,6 +13,7 @@ use crate::plan::full_text::full_text;
 use crate::plan::long_keys::Keyed;
 use crate::plan::names::Namespace;
 use crate::plan::profile::Trait;
+use crate::plan::table::note_new_name;
 use crate::plan::unify::by_source;
 use crate::plan::{columns, express, views};
 
@@ -251,8 +252,8 @@ impl ObjectBuilder<'_> {
         ddl.uniques.iter().find(is_it)?.name.clone()
     }
 
-    /// `columns`: all of the index, where no item of it is an expression of SQLite's.
-    fn unique_index(&mut self, wanted: &str, items: &[String], predicate: Option<&str>, columns: &[usize], original: &Arc<str>) {
+    /// `columns`: all of the index, where no item of it is an expression of SQLite's. Returns what it is called.
+    fn unique_index(&mut self, wanted: &str, items: &[String], predicate: Option<&str>, columns: &[usize], original: &Arc<str>) -> Name {
         let table = self.table_plan().target.clone();
         let name = self.relations.take(wanted);
         let label = self.label(name.as_str());
@@ -263,8 +264,9 @@ impl ObjectBuilder<'_> {
         }
         let predicate = predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"));
         let sql = format!("CREATE UNIQUE INDEX {name} ON {table} ({}){predicate}", items.join(", "));
-        let object = self.object(kind, name, label, sql, original);
+        let object = self.object(kind, name.clone(), label, sql, original);
         self.plan.objects.push(ObjectPlan { otherwise, ..object });
+        name
     }
 
     fn index(&mut self, index: &Index) {
@@ -291,10 +293,12 @@ impl ObjectBuilder<'_> {
         let wanted = self.input.options.names.apply(&index.name);
         let columns: Vec<usize> = index.columns.iter().map(|column| column.column).collect::<Option<_>>().unwrap_or_default();
         if index.unique {
-            return self.unique_index(&wanted, &items, predicate.as_deref(), &columns, &index.sql);
+            let name = self.unique_index(&wanted, &items, predicate.as_deref(), &columns, &index.sql);
+            return note_new_name(self.plan, "index_renamed", &label, &wanted, &name);
         }
         let table = self.table_plan().target.clone();
         let name = self.relations.take(&wanted);
+        note_new_name(self.plan, "index_renamed", &label, &wanted, &name);
         let kind = ObjectKind::Index;
         let keyed =
             Keyed { table: &table, name: &name, label: &label, columns: &columns, items: &items, predicate: predicate.as_deref(), kind };

@@ -88,7 +88,7 @@ impl TableBuilder<'_> {
                 let own = if gives_way { self.name.as_str() } else { wanted.as_str() };
                 self.refuse_taken_name(plan, own);
                 let name = relations.take(own);
-                self.note_new_name(plan, "table_renamed", &self.table.name, &wanted, &name);
+                note_new_name(plan, "table_renamed", &self.table.name, &wanted, &name);
                 QualifiedName::new(self.input.options.schema.as_str(), name)
             }
         };
@@ -156,17 +156,6 @@ impl TableBuilder<'_> {
         });
     }
 
-    fn note_new_name(&self, plan: &mut Plan, code: &str, source: &str, wanted: &str, name: &Name) {
-        if name.as_str() != wanted {
-            let why = match wanted.len() {
-                0 => "names are not empty there",
-                64.. => "names end at 63 bytes there",
-                _ => "the name is taken there",
-            };
-            plan.warnings.push(Warning::note(code, source, format!("is {name} in PostgreSQL: {why}")));
-        }
-    }
-
     /// A table that candlefish makes.
     fn derived(&self, plan: &mut Plan, built: &mut TablePlan, mapping: Option<&TableMapping>) {
         let mut names = Namespace::columns();
@@ -183,7 +172,7 @@ impl TableBuilder<'_> {
             let wish = Wish::of(wish);
             let wanted = wish.target.map_or_else(|| self.input.options.names.apply(&column.name), str::to_string);
             let name = names.take(&wanted);
-            self.note_new_name(plan, "column_renamed", &self.label(column), &wanted, &name);
+            note_new_name(plan, "column_renamed", &self.label(column), &wanted, &name);
             self.derived_column(plan, built, &mut create, index, name, &wish);
         }
         for (name, added) in mapping.into_iter().flat_map(|mapping| &mapping.add) {
@@ -374,5 +363,17 @@ fn merges(kind: &TypeKind, seen: &ColumnProfile) -> bool {
         TypeKind::Date | TypeKind::Time | TypeKind::Timestamp | TypeKind::TimestampTz => !seen.spelled_alike(),
         TypeKind::Json | TypeKind::Jsonb => true,
         _ => false,
+    }
+}
+
+/// A name that is not the one that was wished for.
+pub(super) fn note_new_name(plan: &mut Plan, code: &str, source: &str, wanted: &str, name: &Name) {
+    if name.as_str() != wanted {
+        let why = match wanted.len() {
+            0 => "names are not empty there",
+            64.. => "names end at 63 bytes there",
+            _ => "the name is taken there",
+        };
+        plan.warnings.push(Warning::note(code, source, format!("is {name} in PostgreSQL: {why}")));
     }
 }

@@ -361,6 +361,29 @@ fn generated_constraints_that_rows_break_stay_not_valid_as_a_run_leaves_them() {
     assert_eq!(database.rows(validated), ["c_pid_fkey|f", "d_k_fkey|f", "e_k_fkey|t"]);
 }
 
+/// An index is not called otherwise than in SQLite without a word.
+#[test]
+fn an_index_that_gets_another_name_is_said() {
+    let database = Database::fresh();
+    let case = Case::new("index names")
+        .source_sql("CREATE TABLE t(a INT, b INT); CREATE INDEX idxUser ON t(a); CREATE INDEX idx_user ON t(b); CREATE UNIQUE INDEX a_b ON t(a, b); CREATE UNIQUE INDEX \"a b\" ON t(b, a)")
+        .database(&database);
+    let report = case.run("migrate {source} --to {url} --names snake --json").exit(0).json();
+    let said: Vec<String> = list(&report, "warnings")
+        .iter()
+        .filter(|warning| warning["code"] == "index_renamed")
+        .map(|warning| ["object", "message"].map(|part| warning[part].as_str().unwrap()).join(" "))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "t.idx_user is \"idx_user_2\" in PostgreSQL: the name is taken there",
+            "t.a b is \"a_b_2\" in PostgreSQL: the name is taken there"
+        ],
+        "{report}"
+    );
+}
+
 #[test]
 fn generated_files_are_not_overwritten_unasked() {
     let case = Case::new("generate").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT); CREATE INDEX t_s ON t(s)");

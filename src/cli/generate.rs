@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
 
 use crate::cli::Exit;
 use crate::cli::migrate::{CollationChoice, Names, allow, choose_mapping, default_jobs};
+use crate::cli::resume::quoted;
 use crate::cli::source::SourceArgs;
 use crate::migrate;
 use crate::model::Failure;
@@ -83,14 +85,29 @@ async fn generate(args: Args, ui: &Ui) -> Result<Exit> {
     write(&args.out, &generated.files, args.force)?;
     let names: Vec<String> = generated.files.iter().map(|(name, _)| args.out.join(name).display().to_string()).collect();
     render::schema_generated(ui, &started_at, &names, &generated.warnings)?;
-    ui.say(&format!(
-        "next: read them, change what you will, and run candlefish migrate {} --migrations {}",
-        args.source.display(),
-        args.out.display()
-    ));
+    ui.say(&format!("next: read them, change what you will, and run {}", next_line(&args)));
     let allowed = |class: &str| args.allow.iter().any(|allowed| allowed == class);
     let loses = generated.warnings.iter().any(|warning| warning.severity == Severity::Loss && !allowed(&warning.class));
     Ok(if loses { Exit::Bad } else { Exit::Good })
+}
+
+/// The line that uses the files: with all that was said here and means something there too.
+fn next_line(args: &Args) -> String {
+    let path = |path: &Path| path.display().to_string();
+    let value = |choice: Option<clap::builder::PossibleValue>| choice.map(|value| value.get_name().to_string());
+    let mut words = vec!["candlefish".to_string(), "migrate".into(), path(&args.source), "--migrations".into(), path(&args.out)];
+    let mut say = |flag: &str, value: Option<String>| words.extend(value.into_iter().flat_map(|value| [flag.to_string(), value]));
+    say("--schema", Some(args.schema.clone()).filter(|schema| schema != "public"));
+    say("--mapping", Some(args.mapping.clone()).filter(|mapping| mapping != "derive"));
+    args.include.iter().for_each(|glob| say("--include", Some(glob.clone())));
+    args.exclude.iter().for_each(|glob| say("--exclude", Some(glob.clone())));
+    say("--names", value(args.names.to_possible_value()).filter(|_| !matches!(args.names, Names::Exact)));
+    say("--collation", value(args.collation.to_possible_value()).filter(|_| args.collation != CollationChoice::C));
+    say("--allow", Some(args.allow.join(",")).filter(|allowed| !allowed.is_empty()));
+    say("--snapshot", args.reading.snapshot.as_deref().map(path));
+    let said = [("--block-writers", args.reading.block_writers), ("--salvage", args.reading.salvage)];
+    words.extend(said.into_iter().filter(|(_, said)| *said).map(|(flag, _)| flag.to_string()));
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// All files or none: what somebody may have changed is not overwritten unasked.

@@ -303,6 +303,27 @@ fn migrations_of_a_schema_that_was_made_again_are_not_passed_over() {
     assert_eq!(error["code"], "migrations_undone", "{error}");
 }
 
+/// The line that `schema generate` ends with fills the tables of its files, and no others.
+#[test]
+fn the_next_line_of_generate_says_what_was_said_to_it() {
+    let database = Database::fresh();
+    database.execute("CREATE SCHEMA \"my app\"");
+    let case = Case::new("next line")
+        .source_sql(
+            "CREATE TABLE UserProfile(Id INTEGER PRIMARY KEY, v TEXT); INSERT INTO UserProfile VALUES (1, 'a'); CREATE TABLE Other(x)",
+        )
+        .database(&database);
+    fs::write(case.dir().join("m.toml"), "[tables.UserProfile.columns.v]\ntype = \"varchar(3)\"\n").unwrap();
+    let mapping = "--mapping {dir}/m.toml --include User* --collation default --allow views,triggers";
+    let generated =
+        case.run(&format!("schema generate {{source}} --out {{dir}}/db --schema app --names snake {mapping} --exclude Other")).exit(0);
+    let said = " --include 'User*' --exclude Other --names snake --collation default --allow views,triggers";
+    let line = generated.stderr.lines().find(|line| line.starts_with("next: ")).unwrap();
+    assert!(line.contains("/db --schema app --mapping ") && line.ends_with(said), "{generated}");
+    let generated = case.run("schema generate {source} --out {dir}/plain").exit(0);
+    assert!(generated.stderr.trim_end().ends_with("/plain"), "{generated}");
+}
+
 /// Two columns that become one name are told apart by the same rule in the files and in the run that uses them.
 #[test]
 fn columns_that_become_one_name_find_their_places_in_generated_tables() {

@@ -222,13 +222,7 @@ impl MigrateReport {
         let is_to_come = |warning: &Warning| {
             !self.sections.has(RunSection::PostData) && self.sections_left.has(RunSection::PostData) && warning.is_of_post_data()
         };
-        let counts = self.warnings.iter().filter(|warning| !is_to_come(warning)).filter(|warning| match warning.severity {
-            Severity::Note => false,
-            Severity::Weaker => strict && !allowed.iter().any(|class| *class == warning.class),
-            Severity::Loss => !allowed.iter().any(|class| *class == warning.class),
-        });
-        let losses: Vec<ExitReason> =
-            counts.map(|warning| ExitReason { code: warning.code.clone(), object: warning.object.clone(), count: 1 }).collect();
+        let losses = losses(self.warnings.iter().filter(|warning| !is_to_come(warning)), allowed, strict);
         let incomplete = !losses.is_empty();
         reasons.extend(losses);
         self.exit_reasons = reasons;
@@ -238,6 +232,21 @@ impl MigrateReport {
             (_, _, true) => Outcome::Rejected,
             _ => Outcome::Clean,
         };
+    }
+
+    /// The same of a plan: each reason for which the dry run, as the run will, ends with exit 1.
+    pub fn judge_plan(&mut self, allowed: &[String], strict: bool) {
+        let found = self.rehearsal.iter().flat_map(|rehearsal| &rehearsal.tables);
+        for (table, found) in self.plan.tables.iter().zip(found) {
+            let object = || table.source.clone();
+            if found.rows_rejected > 0 {
+                self.exit_reasons.push(ExitReason { code: "rows_rejected".into(), object: object(), count: found.rows_rejected });
+            }
+            if found.differences.any() {
+                self.exit_reasons.push(ExitReason { code: "difference".into(), object: object(), count: 1 });
+            }
+        }
+        self.exit_reasons.extend(losses(self.plan.warnings.iter(), allowed, strict));
     }
 
     /// Takes in what the comparison of a table found; its time belongs to the whole.
@@ -270,6 +279,17 @@ impl MigrateReport {
     pub fn bytes(&self) -> u64 {
         self.tables.iter().map(|table| table.bytes).sum()
     }
+}
+
+/// What is lost or, under `--strict`, weaker, and was not allowed.
+fn losses<'a>(warnings: impl Iterator<Item = &'a Warning>, allowed: &[String], strict: bool) -> Vec<ExitReason> {
+    let is_allowed = |warning: &Warning| allowed.iter().any(|class| *class == warning.class);
+    let counts = warnings.filter(|warning| match warning.severity {
+        Severity::Note => false,
+        Severity::Weaker => strict && !is_allowed(warning),
+        Severity::Loss => !is_allowed(warning),
+    });
+    counts.map(|warning| ExitReason { code: warning.code.clone(), object: warning.object.clone(), count: 1 }).collect()
 }
 
 /// An object of the source's that a given table does not have.

@@ -382,6 +382,26 @@ fn generated_constraints_that_rows_break_stay_not_valid_as_a_run_leaves_them() {
     assert_eq!(database.rows(validated), ["c_pid_fkey|f", "d_k_fkey|f", "e_k_fkey|t"]);
 }
 
+/// Whoever reads the plan by program learns from it why the exit code is 1, as from a report.
+#[test]
+fn a_dry_run_gives_its_reasons_for_exit_1() {
+    let database = Database::fresh();
+    let case = Case::new("reasons")
+        .source_sql(
+            "PRAGMA foreign_keys = 0; CREATE TABLE p(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO p VALUES (1, 'a' || char(0));
+             CREATE TABLE c(id INTEGER PRIMARY KEY, x INT REFERENCES c); INSERT INTO c VALUES (1, 7); CREATE VIEW odd AS SELECT randomblob(3) AS r;",
+        )
+        .database(&database);
+    for flags in ["", "--strict", "--allow views"] {
+        let migrate = format!("migrate {{source}} --to {{url}} --replace --yes {flags} --json");
+        let planned = case.run(&format!("{migrate} --dry-run")).exit(1).json();
+        let report = case.run(&migrate).exit(1).json();
+        assert!(!list(&planned, "exit_reasons").is_empty());
+        let reasons = |report: &Json| list(report, "exit_reasons").iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        assert_eq!(reasons(&planned), reasons(&report), "{flags}");
+    }
+}
+
 /// An index is not called otherwise than in SQLite without a word.
 #[test]
 fn an_index_that_gets_another_name_is_said() {

@@ -18,7 +18,7 @@ use crate::cli::{Exit, refresh};
 use crate::migrate::{self, Call, Job, MigrateReport, OnMisfit, Outcome, Prepared, Purpose, Resumable, RunSection, RunSections};
 use crate::model::{Event, Events, Failure, Phase};
 use crate::plan::mapping::Mapping;
-use crate::plan::{CopyMap, OnExtra, Options, Severity, TablePlan, Warning};
+use crate::plan::{CopyMap, OnExtra, Options, TablePlan};
 use crate::postgres::{Address, Migrations, RunState, create_database, sql_failure, with_lock_holders};
 use crate::registry;
 use crate::render::{self, Format, Progress, Ui};
@@ -497,7 +497,8 @@ async fn dry_run(job: &Job, mut prepared: Prepared, args: &Args, started_at: &st
     let said = [prepared.plan.warnings.as_slice(), &rehearsal.broken].concat();
     let lacking = foretell_given(job, &prepared, &said).await?;
     prepared.plan.warnings.extend(lacking);
-    let report = prepared.into_planned(job, rehearsal);
+    let mut report = prepared.into_planned(job, rehearsal);
+    report.judge_plan(&args.values.allow, args.values.strict);
     match ui.format {
         Format::Table => {
             ui.print(&render::migrate::plan_text(&report))?;
@@ -506,14 +507,6 @@ async fn dry_run(job: &Job, mut prepared: Prepared, args: &Args, started_at: &st
         }
         _ => render::migrate::report(&report, started_at, ui)?,
     }
-    let allowed = |class: &str| args.values.allow.iter().any(|allowed| allowed == class);
-    let counts = |warning: &&Warning| match warning.severity {
-        Severity::Note => false,
-        Severity::Weaker => args.values.strict && !allowed(&warning.class),
-        Severity::Loss => !allowed(&warning.class),
-    };
-    let tables = || report.rehearsal.iter().flat_map(|rehearsal| &rehearsal.tables);
-    let set_aside = tables().any(|table| table.rows_rejected > 0 || table.differences.any());
     debug_assert_eq!(report.outcome, Outcome::Planned);
-    Ok(if set_aside || report.plan.warnings.iter().any(|warning| counts(&warning)) { Exit::Bad } else { Exit::Good })
+    Ok(exit(&report))
 }

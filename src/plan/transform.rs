@@ -96,6 +96,10 @@ impl fmt::Display for Epoch {
 fn scaled(decimal: &Decimal, power: i32) -> Option<i64> {
     let point = decimal.point + power;
     let length = decimal.digits().len() as i32;
+    // Nothing is the same in every unit.
+    if length == 0 {
+        return Some(0);
+    }
     if length > point.max(0) && length > 0 {
         return None;
     }
@@ -238,7 +242,12 @@ mod tests {
             Some(Transform::Epoch(epoch)) => epoch.micros(value),
             other => panic!("{form}: {other:?}"),
         };
-        assert_eq!(micros("epoch:s", Value::Integer(0)), Some(0));
+        for unit in ["s", "ms", "us", "ns"] {
+            assert_eq!(
+                (micros(&format!("epoch:{unit}"), Value::Integer(0)), micros(&format!("epoch:{unit}"), Value::Real(0.0))),
+                (Some(0), Some(0))
+            );
+        }
         assert_eq!(micros("epoch:ms", Value::Integer(1_700_000_000_123)), Some(1_700_000_000_123_000));
         assert_eq!(micros("epoch:ns", Value::Integer(1_700_000_000_123_456_000)), Some(1_700_000_000_123_456));
         assert_eq!(micros("epoch:ns", Value::Integer(1_700_000_000_123_456_789)), None);

@@ -33,7 +33,11 @@ pub fn is_kept(
             let (whole, fraction) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             let is_number = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
             let are_digits = is_number(whole) && is_number(fraction) && whole.len() + fraction.len() > 0;
-            are_digits && (may_round || without_zeros(fraction) <= usize::from(*most)) && (*most > 0 || !text.contains(&b'.'))
+            let says_minus_zero = text.starts_with(b"-") && whole.iter().chain(fraction).all(|digit| *digit == b'0');
+            are_digits
+                && !says_minus_zero
+                && (may_round || without_zeros(fraction) <= usize::from(*most))
+                && (*most > 0 || !text.contains(&b'.'))
         }
         Rounding::Unsigned => {
             matches!(std::str::from_utf8(text).map(str::parse::<u32>), Ok(Ok(number)) if number.to_string().as_bytes() == text)
@@ -50,9 +54,16 @@ pub fn is_kept(
             !has_digits || address.contains(&b':') || address.split(|byte| *byte == b'.').count() == 4
         }
         Rounding::EightBytes => text.iter().filter(|byte| byte.is_ascii_hexdigit()).count() == 16,
+        Rounding::SixBytes => is_kept_address(text),
+        Rounding::Path => {
+            let mut number = Vec::new();
+            let says_minus_zero = text.trim_ascii().starts_with(b"-")
+                && decimal::write_number(text.trim_ascii(), &mut number).is_some_and(|number| number.digits == 0);
+            !says_minus_zero && !String::from_utf8_lossy(text).contains("/*")
+        }
         Rounding::Modifier => text.iter().all(|byte| *byte != b'('),
         // What the server makes of it is looked at where that is known.
-        Rounding::Asked { .. } => true,
+        Rounding::Asked { .. } | Rounding::Lexemes => true,
         // Boxes stand between semicolons; of points and the like each number is looked at, wherever it stands.
         Rounding::Elements(element) if element.rounding == Some(Rounding::Doubles) => {
             all_parts(text, b"{},;", (element, tz, inexact), fits)
@@ -68,6 +79,17 @@ pub fn is_kept(
 /// A time whose seconds have no more digits after their point than the type keeps.
 pub fn is_kept_micros(micros: i64, most: u8) -> bool {
     (0..6u8.saturating_sub(most)).try_fold(micros, |rest, _| (rest % 10 == 0).then_some(rest / 10)).is_some()
+}
+
+/// An address of which no digit is left to guess: each of six numbers stands between signs of one kind, or all twelve digits are there.
+fn is_kept_address(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text.trim_ascii());
+    let bytes =
+        |sign: char| text.split(sign).map(|number| number.len() <= 2 && u8::from_str_radix(number, 16).is_ok() && !number.starts_with('+'));
+    let is_parted = |sign: char| bytes(sign).count() == 6 && bytes(sign).all(|is_byte| is_byte);
+    let digits: String = text.chars().filter(|sign| !":-.".contains(*sign)).collect();
+    let is_whole = digits.len() == 12 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
+    is_whole || is_parted(':') || is_parted('-')
 }
 
 /// Zeros at the end of a fraction say nothing.
@@ -125,8 +147,13 @@ fn is_kept_interval(text: &[u8], most: usize) -> bool {
     let upper = text.to_ascii_uppercase();
     let names = |unit: &str| String::from_utf8_lossy(&upper).contains(unit);
     // A clock has colons, years and months a hyphen between them, anything else letters: without any of these nobody has said what is counted.
-    let says_what = |(at, byte): (usize, &u8)| *byte == b':' || byte.is_ascii_alphabetic() || *byte == b'-' && at > 0;
-    if !upper.trim_ascii().iter().enumerate().any(says_what) {
+    let has_hyphen = upper.windows(3).any(|near| near[1] == b'-' && near[0].is_ascii_digit() && near[2].is_ascii_digit());
+    if !has_hyphen && !upper.iter().any(|byte| matches!(byte, b':' | b'A'..=b'Z')) {
+        return false;
+    }
+    // Any other sign is taken for a blank, whatever it says of a number: `$5`, `#5 s`, `50% 5 s`.
+    if upper.iter().any(|byte| !matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b' ' | b'\t'..=b'\r' | b':' | b'.' | b',' | b'+' | b'-' | b'@'))
+    {
         return false;
     }
     // Nor is a number with an exponent kept, whatever it is of.
@@ -283,6 +310,10 @@ mod tests {
             (Rounding::Bounds(conversion(TypeKind::Date)), &["[2024-01-01,2024-01-02)"], &["[2024-01-01,2024-01-01)"]),
             (Rounding::Bounds(conversion(TypeKind::NUMERIC)), &["[1.0,1.00]", "{[1,2),[3,4)}"], &["[1.0,1.00)", "{[1,2),[3,3)}"]),
             (Rounding::Interval(6), &["1.5 s", "1 minute", "PT1.5S", "1-2"], &["PT1e-7S", "P1e-1Y", "PT14e-1S", "1500", "-1.5 "]),
+            (Rounding::Interval(6), &["1 day, 2 hours", "@ 1 day ago"], &["$12.50", "\\101", "#1 day", "5 @", "- 5", "5-"]),
+            (Rounding::Decimals(2), &["1.50", "-0.01", "0.0"], &["-0.0", "-0", "1.255"]),
+            (Rounding::SixBytes, &["08:00:2b:01:02:03", "8-0-2b-1-2-3", "0800.2b01.0203"], &["2024-01-02", "0x:1:2:3:4:5", "123-456-789"]),
+            (Rounding::Path, &["$.a", "-1", "0.0"], &["$.a /* b */", "-0.0"]),
             (Rounding::Network, &["10.0.0.1/8", "::1"], &["10/8", "10.1/16"]),
             (Rounding::Doubles, &["(0.5,1)", "(nan,infinity)"], &["(0x1.23456789abcdef12p0,1)", "(0.12345678901234567891,1)"]),
             (Rounding::Elements(Box::new(named)), &["{a;b}"], &[long.as_str()]),

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::digest::kept::{is_kept, is_kept_micros};
 use crate::digest::moment::{self, MICROS_PER_DAY, Moment};
 use crate::digest::rounded::write_rounded;
-use crate::digest::spelled::spelled;
+use crate::digest::spelled::says_the_same;
 use crate::digest::{LARGE, Layout, NULL, RowBytes, RowDigest, VALUE, decimal, json, text, without_blanks, write_bytes};
 use crate::model::{TypeKind, Value};
 use crate::plan::convert::Conversion;
@@ -258,9 +258,8 @@ pub(super) fn write_value(
             if !normalise.normalise(column, text, out) {
                 return None;
             }
-            if let Some(ordered) = conversion.asked()
-                && text != &out[start + 8..]
-                && spelled(text, ordered)? != spelled(&out[start + 8..], ordered)?
+            if let Some(order) = conversion.asked()
+                && !says_the_same(text, &out[start + 8..], order)
             {
                 return None;
             }
@@ -316,7 +315,7 @@ fn json_text<'a>(value: Value<'a>, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]>
 fn truth(value: Value<'_>) -> Option<bool> {
     match value {
         Value::Integer(integer) => [false, true].into_iter().find(|truth| i64::from(*truth) == integer),
-        Value::Real(real) => [false, true].into_iter().find(|truth| f64::from(u8::from(*truth)) == real),
+        Value::Real(real) => [false, true].into_iter().find(|truth| f64::from(u8::from(*truth)).to_bits() == real.to_bits()),
         Value::Text(text) => {
             let mut lower = [0u8; 5];
             let lower = lower.get_mut(..text.len())?;

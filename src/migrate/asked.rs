@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 
 use crate::migrate::encode;
+use crate::plan::rounding::Order;
 use crate::plan::{ColumnPlan, TablePlan, spelling};
 use crate::postgres::{Client, SqlError, Statement, is_about_value, sql_failure, statement};
 
@@ -29,13 +30,13 @@ pub fn columns(table: &TablePlan) -> impl Iterator<Item = (usize, &ColumnPlan)> 
 pub async fn changed(client: &Client, table: &TablePlan, texts: &Texts) -> Result<BTreeMap<usize, Vec<Changed>>> {
     let mut changed: BTreeMap<usize, Vec<Changed>> = BTreeMap::new();
     for ((_, column), texts) in columns(table).zip(&texts.columns) {
-        let ordered = column.conversion.asked().unwrap_or(true);
+        let order = column.conversion.asked().unwrap_or(Order::Told);
         let known: Vec<(usize, &str)> = texts.iter().enumerate().filter_map(|(row, text)| Some((row, text.as_deref()?))).collect();
         let sql_type = &column.column_type.sql;
         for (row, back) in ask(client, sql_type, &known).await? {
             let text = texts[row].as_deref().unwrap_or_default();
             let said = back.as_deref().unwrap_or("NULL");
-            if back.is_none() || !spelling::is_same(text, said, ordered) {
+            if back.is_none() || !spelling::is_same(text, said, order) {
                 let reason = format!("text '{}': {sql_type} makes '{}' of it", shown(text), shown(said));
                 changed.entry(row).or_default().push(Changed { column: column.source.clone(), reason });
             }

@@ -10,6 +10,7 @@ use crate::migrate::careful::BATCH_ROWS;
 use crate::migrate::counted_rows::CountedRows;
 use crate::model::{Schema, Table};
 use crate::plan::convert::{Conversion, Datum, Scratch};
+use crate::plan::rounding::Order;
 use crate::plan::transform::Inexact;
 use crate::plan::{ColumnPlan, Plan, TablePlan, Warning, spelling};
 use crate::postgres::{Client, database_error};
@@ -58,7 +59,7 @@ async fn find(
     let mut of_server = Ok(CountedRows::default());
     while let Some(texts) = receiver.recv().await {
         of_server = match of_server {
-            Ok(found) => ask(client, &column.column_type.sql, exact.asked().unwrap_or(true), &texts, found).await,
+            Ok(found) => ask(client, &column.column_type.sql, exact.asked().unwrap_or(Order::Told), &texts, found).await,
             Err(error) => Err(error),
         };
     }
@@ -75,10 +76,10 @@ async fn find(
     }
 }
 
-async fn ask(client: &Client, sql_type: &str, ordered: bool, texts: &Texts, mut found: CountedRows) -> Result<CountedRows> {
+async fn ask(client: &Client, sql_type: &str, order: Order, texts: &Texts, mut found: CountedRows) -> Result<CountedRows> {
     let known: Vec<(usize, &str)> = texts.iter().enumerate().map(|(place, (_, text))| (place, text.as_str())).collect();
     for (place, back) in asked::ask(client, sql_type, &known).await? {
-        if !back.is_some_and(|back| spelling::is_same(&texts[place].1, &back, ordered)) {
+        if !back.is_some_and(|back| spelling::is_same(&texts[place].1, &back, order)) {
             found.add(texts[place].0);
         }
     }

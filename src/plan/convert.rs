@@ -232,6 +232,9 @@ impl Conversion {
         match value {
             Value::Blob(_) => misfit(value, "a blob is not JSON"),
             Value::Real(real) if !real.is_finite() => misfit(value, "infinity is not JSON"),
+            Value::Real(real) if self.kind == TypeKind::Jsonb && real == 0.0 && real.is_sign_negative() => {
+                misfit(value, "jsonb has no minus zero")
+            }
             Value::Text(text) => {
                 if simdutf8::basic::from_utf8(text).is_err() {
                     return misfit(value, "the text is not valid UTF-8");
@@ -329,7 +332,7 @@ fn bool<'a>(value: Value<'a>) -> Converted<'a> {
     let spelled = match value {
         Value::Integer(0) => Some(false),
         Value::Integer(1) => Some(true),
-        Value::Real(0.0) => Some(false),
+        Value::Real(real) if real == 0.0 && real.is_sign_positive() => Some(false),
         Value::Real(1.0) => Some(true),
         Value::Text(text) => {
             let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
@@ -495,6 +498,14 @@ mod tests {
     #[test]
     fn booleans_json_uuid_and_enum() {
         assert_eq!(shown(TypeKind::Bool, Value::Integer(2)), "integer 2: not a boolean");
+        assert_eq!(
+            (shown(TypeKind::Bool, Value::Real(0.0)), shown(TypeKind::Bool, Value::Real(-0.0))),
+            ("Bool(false)".into(), "real -0.0: not a boolean".into())
+        );
+        assert_eq!(
+            (shown(TypeKind::Jsonb, Value::Real(-0.0)), shown(TypeKind::Json, Value::Real(-0.0))),
+            ("real -0.0: jsonb has no minus zero".into(), "-0.0".into())
+        );
         assert_eq!(shown(TypeKind::Bool, Value::Text(b"Yes")), "Bool(true)");
         assert_eq!(shown(TypeKind::Json, Value::Text(b"{\"a\":1,\"a\":2}")), "{\"a\":1,\"a\":2}");
         assert!(shown(TypeKind::Jsonb, Value::Text(b"{\"a\":1,\"a\":2}")).contains("jsonb would change"));

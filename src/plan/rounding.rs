@@ -45,8 +45,25 @@ pub enum Rounding {
     Elements(Box<Conversion>),
     /// A range or several, by what the bounds become.
     Bounds(Box<Conversion>),
+    /// `macaddr`: digits that are left out are zeros, wherever the server finds them missing.
+    SixBytes,
+    /// `jsonpath`: comments are left out, and a zero has no minus.
+    Path,
     /// A type that only the server knows: of each value it is asked what it makes of it. Its parts may have an order that says nothing.
     Asked { ordered: bool },
+    /// `tsvector`, of which the server is asked too: its words come back sorted.
+    Lexemes,
+}
+
+/// What the order of a value's parts says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As much as the parts do.
+    Told,
+    /// Nothing, as in an object of JSON: each part is a pair, and says of what.
+    OfPairs,
+    /// Which word came after which, unless each has its position beside it.
+    OfWords,
 }
 
 /// As it stands in a journal, where earlier builds called some of it by other names.
@@ -148,17 +165,25 @@ impl Rounding {
             "xml" => Some(Rounding::Declaration),
             "inet" | "cidr" => Some(Rounding::Network),
             "macaddr8" => Some(Rounding::EightBytes),
-            "tsvector" => Some(Rounding::Asked { ordered: false }),
+            "macaddr" => Some(Rounding::SixBytes),
+            "jsonpath" => Some(Rounding::Path),
+            "tsvector" => Some(Rounding::Lexemes),
             "regtype" => Some(Rounding::Modifier),
             _ => None,
         }
     }
 
-    /// Whether the server is asked of each value, and if so whether the order of its parts matters.
-    pub fn asked(&self) -> Option<bool> {
+    /// Whether the server is asked of each value, and if so what the order of its parts says.
+    pub fn asked(&self) -> Option<Order> {
         match self {
-            Rounding::Asked { ordered } => Some(*ordered),
-            Rounding::Elements(part) | Rounding::Bounds(part) => part.rounding.as_ref().and_then(Rounding::asked),
+            Rounding::Asked { ordered: true } => Some(Order::Told),
+            Rounding::Asked { ordered: false } => Some(Order::OfPairs),
+            Rounding::Lexemes => Some(Order::OfWords),
+            Rounding::Elements(part) | Rounding::Bounds(part) => match part.rounding.as_ref().and_then(Rounding::asked) {
+                // Words within quotes within an array are the same where nothing is written in another way.
+                Some(Order::OfWords) => Some(Order::Told),
+                order => order,
+            },
             _ => None,
         }
     }
@@ -197,7 +222,9 @@ impl Rounding {
                 let needed = needed(fraction);
                 let is_kept = inexact == Inexact::Round || needed <= usize::from(*most);
                 let is_beyond = !is_kept || *most == 0 && unsigned.contains(&b'.');
-                (!is_plain || is_beyond).then(|| match most {
+                let is_minus_zero = unsigned.len() < text.len() && !unsigned.iter().any(|byte| matches!(byte, b'1'..=b'9'));
+                (!is_plain || is_minus_zero || is_beyond).then(|| match most {
+                    _ if is_plain && is_minus_zero => "money has no minus zero".to_string(),
                     _ if !is_plain => "not a number as money is written everywhere".to_string(),
                     0 => "money keeps no fraction in the server's locale, or has another point".to_string(),
                     2 => "money keeps two digits after the point".to_string(),
@@ -226,15 +253,36 @@ impl Rounding {
                 let digits = text.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
                 (digits != 16).then(|| "macaddr8 makes another address of it".to_string())
             }
+            Rounding::SixBytes => (!is_of_six_bytes(text)).then(|| "macaddr makes another address of it".to_string()),
+            Rounding::Path => {
+                let number = text.trim_ascii().strip_prefix(b"-").unwrap_or_default();
+                let is_minus_zero = number.contains(&b'0') && number.iter().all(|byte| matches!(byte, b'0' | b'.'));
+                match text.windows(2).any(|pair| pair == b"/*") {
+                    true => Some("jsonpath leaves a comment out".into()),
+                    false => is_minus_zero.then(|| "jsonpath has no minus zero".to_string()),
+                }
+            }
             Rounding::Modifier => text.contains(&b'(').then(|| "regtype does not keep the modifier of a type".to_string()),
             Rounding::Elements(element) => changed_part(&literal::elements(text, between(element))?, element, tz, inexact),
             Rounding::Bounds(bound) => changed_part(&literal::bounds(text)?, bound, tz, inexact).or_else(|| {
                 let is_emptied = literal::ranges(text)?.iter().any(|range| becomes_empty(range, &bound.kind));
                 is_emptied.then(|| "a range in it that holds nothing would lose its bounds".to_string())
             }),
-            Rounding::Asked { .. } => None,
+            Rounding::Asked { .. } | Rounding::Lexemes => None,
         }
     }
+}
+
+/// Twelve digits, wherever they are parted, or six numbers of one or two.
+fn is_of_six_bytes(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let is_address = text.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'-' | b'.'));
+    let numbers = |sign: u8| text.split(|byte| *byte == sign).collect::<Vec<_>>();
+    let are_six = |sign: u8| {
+        let numbers = numbers(sign);
+        numbers.len() == 6 && numbers.iter().all(|number| (1..=2).contains(&number.len()) && number.iter().all(u8::is_ascii_hexdigit))
+    };
+    is_address && (text.iter().filter(|byte| byte.is_ascii_hexdigit()).count() == 12 || are_six(b':') || are_six(b'-'))
 }
 
 /// What stands between the elements of an array.
@@ -262,8 +310,8 @@ fn becomes_empty((low, has_low, high, has_high): &literal::Range, kind: &TypeKin
 }
 
 impl Conversion {
-    /// Of a type that only the server knows, which is asked of each value unless it may be rounded: whether the order of a value's parts matters.
-    pub fn asked(&self) -> Option<bool> {
+    /// Of a type that only the server knows, which is asked of each value unless it may be rounded: what the order of a value's parts says.
+    pub fn asked(&self) -> Option<Order> {
         self.rounding.as_ref().filter(|_| self.kind == TypeKind::Other && self.inexact.is_reject())?.asked()
     }
 }
@@ -298,8 +346,16 @@ fn fractions(text: &[u8]) -> impl Iterator<Item = (&[u8], bool, &[u8])> {
 /// An interval: only seconds have parts that no other unit takes over.
 fn interval(text: &[u8], digits: u8) -> Option<String> {
     let text = text.trim_ascii();
-    let number = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
-    if !number.is_empty() && number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
+    let is_sign = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b":.,+-@".contains(byte);
+    if !text.iter().all(is_sign) {
+        return Some("interval leaves signs out that it does not know".into());
+    }
+    // Years and months may have nothing but a hyphen between them.
+    let is_counted = |at: usize| match text[at] {
+        b'-' => at > 0 && text[at - 1].is_ascii_digit() && text.get(at + 1).is_some_and(u8::is_ascii_digit),
+        byte => byte == b':' || byte.is_ascii_alphabetic(),
+    };
+    if text.iter().any(u8::is_ascii_digit) && !(0..text.len()).any(is_counted) {
         return Some("a number without a unit would be taken for seconds".into());
     }
     for (after, is_of_clock, fraction) in fractions(text).filter(|(_, _, fraction)| needed(fraction) > 0) {
@@ -429,7 +485,7 @@ mod tests {
             ("numeric(5,2)", None),
             ("character(3)", None),
             ("inet", Some(Rounding::Network)),
-            ("macaddr", None),
+            ("macaddr", Some(Rounding::SixBytes)),
         ] {
             assert_eq!(Rounding::of(sql), rounding, "{sql}");
         }
@@ -470,14 +526,35 @@ mod tests {
             (
                 "interval",
                 &["1 day 02:03:04.5", "1 minute", "P1DT1.5S", "1.5 seconds", "1 mon", "1.0 day", "1-2"],
-                &["1.5 days", "0.1234567 s", "P1.5Y", "PT1e-7S", "P1e-1Y", "PT14e-1S", "1500", "-1.5 "],
+                &[
+                    "1.5 days",
+                    "0.1234567 s",
+                    "P1.5Y",
+                    "PT1e-7S",
+                    "P1e-1Y",
+                    "PT14e-1S",
+                    "1500",
+                    "-1.5 ",
+                    "$12.50",
+                    "\\101",
+                    "#1 day",
+                    "5 @",
+                    "- 5",
+                    "5-",
+                ],
             ),
             ("interval(1)", &["1.5 s"], &["1.55 s", "10 ms"]),
             ("interval hour to minute", &["01:30", "1 day 02:00:00", "2 hours"], &["01:00:05", "5 seconds", "1.5 hours", "7"]),
             ("interval year to month", &["1 year 2 mons", "-3 months"], &["1 year 2 days", "1 year 01:00"]),
             ("double precision[]", &["{NaN,-Infinity,0.1}"], &["{none}"]),
             ("tstzrange", &["[2024-01-01 00:00:00Z,infinity)"], &["[now,)"]),
-            ("money", &["1.990", "-5", "1000"], &["1.999", "1.0e+300", "1,000.00", "$5"]),
+            ("money", &["1.990", "-5", "1000", "0.00", "-0.01"], &["1.999", "1.0e+300", "1,000.00", "$5", "-0.0", "-0"]),
+            (
+                "macaddr",
+                &["08:00:2b:01:02:03", "8-0-2b-1-2-3", "0800.2b01.0203", "08002B010203"],
+                &["2024-01-02", "0x:1:2:3:4:5", "123-456-789"],
+            ),
+            ("jsonpath", &["$.a", "-1", "0.0"], &["$.a /* b */", "-0.0"]),
             ("oid", &["4294967295"], &["-1", "4294967296"]),
             ("point", &["(0.1,-2e3)", "1,2"], &["(0.12345678901234567891,1)", "(0x1.23456789abcdef12p0,1)"]),
             ("line", &["{1,2,3}"], &["[(0,0),(1,1)]"]),

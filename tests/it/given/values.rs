@@ -153,7 +153,7 @@ fn every_column_that_does_not_fit_is_named() {
 type Given = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const GIVEN: &[Given] = &[
-    ("real", &["1.5", "0", "-0.25", "'1.1'", "16777216"], &["1.1", "0.1", "1e300", "16777217", "1e-50", "'0.123456789'"]),
+    ("real", &["1.5", "0", "-0.0", "-0.25", "'1.1'", "16777216"], &["1.1", "0.1", "1e300", "16777217", "1e-50", "'0.123456789'"]),
     ("single", &["0.25"], &["1.1"]),
     ("real[]", &["'{0.5,1.1,NULL}'"], &["'{0.123456789}'"]),
     ("double precision[]", &["'{0.1}'", "'{NaN,-Infinity}'"], &["'{0.12345678901234567891}'"]),
@@ -185,13 +185,13 @@ const GIVEN: &[Given] = &[
     (
         "interval",
         &["'1 day 02:03:04.5'", "'P1DT1.5S'", "'1.5 seconds'", "'1-2'"],
-        &["'1.5 months'", "'0.1234567 seconds'", "1500", "'90'", "1.5"],
+        &["'1.5 months'", "'0.1234567 seconds'", "1500", "'90'", "1.5", "-0.0", "'$12.50'", "'\\101'", "'#1 day'", "'- 5'", "'5 @'"],
     ),
     ("interval(0)", &["'00:00:01'"], &["'00:00:01.5'", "'10 ms'"]),
     ("interval day to hour", &["'1 day 02:00:00'"], &["'1 day 02:03:00'"]),
     ("interval year to month", &["'1 year 2 mons'", "'-3 months'"], &["'1 year 2 days'", "'7'"]),
     ("tstzrange", &["'[2024-01-01 00:00:00Z,infinity)'"], &["'[today,)'"]),
-    ("money", &["1.25", "-3"], &["1.255", "1e300", "'1,000'"]),
+    ("money", &["1.25", "-3"], &["1.255", "1e300", "'1,000'", "-0.0", "'-0'"]),
     ("oid", &["4294967295"], &["-1"]),
     ("xid", &["4294967295"], &["-1", "4294967296"]),
     ("bit(3)", &["'101'"], &[]),
@@ -203,17 +203,24 @@ const GIVEN: &[Given] = &[
     ("macaddr8", &["'08:00:2b:01:02:03:04:05'"], &["'08:00:2b:01:02:03'"]),
     (
         "tsvector",
-        &["'''a'':1 ''b'':2'", "'b:2 a:1'", "'cat'"],
-        &["'a b a'", "'a:16384 b:1'", "'a:1,1'", "'a:1A ''a'':1B'", "'a:1A,1B'", "'a:1 a:1'"],
+        &["'''a'':1 ''b'':2'", "'b:2 a:1'", "'cat'", "'a b'"],
+        &["'b a'", "'x  y'", "'c b:1'", "'a b a'", "'a:16384 b:1'", "'a:1,1'", "'a:1A ''a'':1B'", "'a:1A,1B'", "'a:1 a:1'"],
     ),
     ("tsrange", &["'[2024-01-01 00:00:00,2024-01-02)'", "'empty'"], &["'[2024-01-01 00:00:00.1234567,)'", "'[yesterday,)'"]),
     ("daterange", &["'[2024-01-01,2024-02-01)'"], &["'[2024-01-01 10:00:00,)'"]),
     ("numrange", &["'[1.10,2)'"], &[]),
     ("json", &["'{\"a\": 1,  \"a\": 2}'"], &["'{'"]),
-    ("jsonb", &["'{\"a\": 1}'"], &["'{\"a\": 1, \"a\": 2}'"]),
+    ("jsonb", &["'{\"a\": 1}'"], &["-0.0", "'[-0.0]'", "'{\"a\": 1, \"a\": 2}'"]),
     ("jsonb[]", &["'{\"{\\\"a\\\": 1}\"}'"], &["'{\"{\\\"a\\\": 1, \\\"a\\\": 2}\"}'"]),
     ("uuid[]", &["'{00112233-4455-6677-8899-aabbccddeeff}'"], &[]),
     ("boolean[]", &["'{t,f}'"], &[]),
+    ("boolean", &["'t'"], &["-0.0"]),
+    ("bigint", &["5"], &["-0.0"]),
+    ("numeric", &["5"], &["-0.0", "'-0'"]),
+    ("numeric[]", &["'{1.5}'"], &["'{-0.0}'"]),
+    ("numrange", &["'[1.5,2)'"], &["'[-0.0,1)'"]),
+    ("amount", &["'(1.5)'"], &["'(-0.0)'"]),
+    ("tsvector[]", &["'{\"''a'' ''b''\"}'"], &["'{\"b a\"}'"]),
     ("citext", &["'Abc '"], &[]),
     ("cents", &["1.25"], &["1.255"]),
     ("cents[]", &["'{9.99}'"], &["'{9.999}'"]),
@@ -231,16 +238,16 @@ const GIVEN: &[Given] = &[
     ("seg", &["'1.5 .. 2'", "'<3'"], &["'0.123456789'", "'1(+-)0.5'"]),
     ("cube", &["'(1, 2)'", "'0.1'"], &["'(0.12345678901234567891)'"]),
     ("ltree", &["'a.b_c.d'"], &[]),
-    ("xid8", &["'18446744073709551615'"], &["-1"]),
+    ("xid8", &["'18446744073709551615'"], &["-1", "'-0'"]),
     ("oidvector", &["'1 2'", "''"], &["'-1 2'"]),
     ("int2vector", &["'1 2 3'"], &[]),
     ("tid", &["'(0,1)'"], &["'(-1,1)'"]),
     ("pg_lsn", &["'0/16b3748'"], &[]),
     ("varbit(3)", &["'101'", "''"], &[]),
     ("tsquery", &["'a & b'"], &[]),
-    ("jsonpath", &["'$.a'"], &[]),
+    ("jsonpath", &["'$.a'"], &["'$.a /* b */'", "-0.0"]),
     ("int4multirange", &["'{[1,2], [5,)}'"], &[]),
-    ("macaddr", &["'08-00-2b-01-02-03'"], &[]),
+    ("macaddr", &["'08-00-2b-01-02-03'"], &["'2024-01-02'", "'0x:1:2:3:4:5'"]),
     ("regtype", &["'int4'"], &["'varchar(5)'"]),
     ("regclass", &["'pg_class'"], &[]),
     ("int4range", &["'[5,6)'", "'[5,5]'", "'empty'", "'(7,9)'"], &["'[5,5)'", "'(7,8)'"]),
@@ -271,6 +278,9 @@ const SPELLED: &[(&str, &str, &str)] = &[
     ("inet", "::1", "::1/128"),
     ("tsvector", "b:2 a:1", "'a':1 'b':2"),
     ("tsvector", "cat", "'cat'"),
+    ("tsvector", "a b", "'a' 'b'"),
+    ("boolean", "t", "true"),
+    ("real", "-0.0", "-0"),
     ("tsrange", "[2024-01-01 00:00:00,2024-01-02)", "[\"2024-01-01 00:00:00\",\"2024-01-02 00:00:00\")"),
     ("entry", "(1.50,\"2024-01-02 03:04:05\",ab)", "(1.5,\"2024-01-02 03:04:05\",ab)"),
     ("entry[]", "{\"(1.0,,x)\"}", "{\"(1,,x)\"}"),
@@ -294,7 +304,7 @@ const SPELLED: &[(&str, &str, &str)] = &[
 /// What the types above need.
 const TYPES: &str = "CREATE DOMAIN single AS real; CREATE DOMAIN price AS numeric(5,2); CREATE DOMAIN prices AS numeric(5,2)[];
     CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION seg; CREATE EXTENSION cube; CREATE EXTENSION ltree;
-    CREATE TYPE mood AS ENUM ('ok', 'sad'); CREATE DOMAIN cent AS numeric(5,2); CREATE DOMAIN cents AS cent; CREATE DOMAIN stamp AS timestamp(0);
+    CREATE TYPE amount AS (n numeric); CREATE TYPE mood AS ENUM ('ok', 'sad'); CREATE DOMAIN cent AS numeric(5,2); CREATE DOMAIN cents AS cent; CREATE DOMAIN stamp AS timestamp(0);
     CREATE TYPE singles AS RANGE (subtype = real); CREATE TYPE entry AS (n real, at timestamp(0), c varchar(2)); CREATE DOMAIN entries AS entry[]";
 
 #[test]

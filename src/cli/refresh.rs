@@ -35,6 +35,8 @@ async fn refreshed(job: Arc<Job>, wishes: &Wishes<'_>, progress: &Progress, star
     let done = migrate::through_cuts(&job.events, async || attempt(&job, wishes, &mut agreed, progress, ui).await).await;
     let report = match done.map_err(nothing_changed) {
         Ok(report) => report,
+        // A dry run has told nothing before, and changes nothing, not even the journal's form.
+        Err(error) if wishes.dry_run => return Err(error),
         Err(error) => {
             migrate::refresh::failed(&job, &error).await;
             return Err(error);

@@ -318,6 +318,18 @@ fn a_refresh_asks_what_a_type_makes_of_what_has_come() {
 }
 
 #[test]
+fn a_dry_run_that_fails_leaves_the_journal_as_it_is() {
+    let followed = Followed::new("dry failure", "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);");
+    // As an earlier build made it.
+    followed.database.execute("ALTER TABLE candlefish.kept_definition DROP COLUMN switched");
+    followed.source("CREATE TABLE extra (id INTEGER PRIMARY KEY)");
+    followed.refresh("--dry-run").exit(2).stderr_has("no run has copied table \"extra\"");
+    let columns = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'candlefish' AND column_name = 'switched'";
+    assert_eq!(followed.database.value(columns), "0");
+    assert_eq!(followed.database.value("SELECT count(*) FROM candlefish.run"), "1");
+}
+
+#[test]
 fn a_refresh_makes_no_tables_and_no_columns() {
     let database = Database::fresh();
     let case = Case::new("refresh-nothing").source_sql(SHOP).database(&database);

@@ -2,8 +2,9 @@
 
 use futures_util::FutureExt as _;
 
-use crate::doctor::pgbouncer::state;
-use crate::doctor::{Check, Found, Patient};
+use crate::doctor::pgbouncer::{OF_ANY, state};
+use crate::doctor::{Check, Found, Patient, few};
+use crate::postgres::ConsoleRow;
 use crate::stats::GRANT;
 
 /// What the server leaves to those who are no superusers.
@@ -42,6 +43,15 @@ pub const CONNECTIONS: Check = Check {
     },
 };
 
+/// Its databases that lead to the same server as the one that is examined, and those that lead elsewhere. Where that one is not named all may be its.
+fn by_server<'a>(databases: &'a [ConsoleRow], examined: &str) -> (Vec<&'a ConsoleRow>, Vec<&'a ConsoleRow>) {
+    let is = |row: &ConsoleRow, column: &str| row.get(column).is_some_and(|name| name == examined);
+    let server = |row: &'a ConsoleRow| (row.get("host"), row.get("port"));
+    let own = databases.iter().find(|row| is(row, "name")).or_else(|| databases.iter().find(|row| is(row, "database"))).map(server);
+    let named = databases.iter().filter(|row| row.get("name").is_some_and(|name| name != "pgbouncer"));
+    named.partition(|row| own.is_none_or(|own| server(row) == own))
+}
+
 pub const POOL_SUMS: Check = Check {
     name: "pool-sums",
     about: "what PgBouncer may open fits into what the server allows",
@@ -71,7 +81,8 @@ pub const POOL_SUMS: Check = Check {
                 let most = Some(setting("max_db_connections")).filter(|most| *most > 0.0);
                 (sum, bound) = (most.map_or(of(None), |most| of(None).min(most)), None);
             }
-            for database in state.databases.iter().filter(|row| row.get("name").is_some_and(|name| name != "pgbouncer")) {
+            let (here, elsewhere) = by_server(&state.databases, &patient.observer.server.database);
+            for database in here {
                 let name = database.get("name").map_or("", String::as_str);
                 let of_it = of(Some(name));
                 let most = [number(database.get("max_connections").map(String::as_str)), setting("max_db_connections")]
@@ -82,27 +93,33 @@ pub const POOL_SUMS: Check = Check {
                 bound = bound.zip(most).map(|(bound, most)| bound + most);
             }
             let value = format!("pools up to {sum:.0} of {usable:.0} connections");
+            let is_of_any = to_come.iter().any(|pool| pool.database.is_none());
+            let by_default = if is_of_any { ", unless its entry * says otherwise" } else { "" };
             Ok(if sum > usable {
                 Found::error(
                     value,
-                    "under load PgBouncer opens more than the server allows, and clients get its refusals",
+                    format!("under load PgBouncer opens more than the server allows, and clients get its refusals{by_default}"),
                     "Lower default_pool_size or max_db_connections in pgbouncer.ini, or raise max_connections and restart.",
                 )
             } else if sum > usable * 0.9 {
                 Found::warning(
                     value,
-                    "little is left for whoever does not go through PgBouncer",
+                    format!("little is left for whoever does not go through PgBouncer{by_default}"),
                     "Lower default_pool_size, or raise max_connections.",
                 )
-            } else if bound.is_some_and(|bound| bound <= usable) {
-                Found::ok(value, "every pool can be full, and the server has room")
-            } else if to_come.is_empty() {
-                let why =
-                    "every pool that there is now can be full; each other user makes another, up to max_db_connections where that is set";
-                Found::ok(value, why)
+            } else if is_of_any {
+                Found::unknown(OF_ANY, "Look again when a client has come.")
             } else {
-                let why = "a pool of each database can be full; each other user makes another, up to max_db_connections where that is set";
-                Found::ok(value, why)
+                let why = match bound.is_some_and(|bound| bound <= usable) {
+                    true => "every pool can be full, and the server has room",
+                    false if to_come.is_empty() => {
+                        "every pool that there is now can be full; each other user makes another, up to max_db_connections where that is set"
+                    }
+                    false => "a pool of each database can be full; each other user makes another, up to max_db_connections where that is set",
+                };
+                let others = elsewhere.iter().filter_map(|row| row.get("name").map(String::as_str)).collect::<Vec<_>>();
+                let others = if others.is_empty() { String::new() } else { format!("; not counted, for another server: {}", few(&others)) };
+                Found::ok(value, format!("{why}{others}"))
             })
         }
         .boxed()

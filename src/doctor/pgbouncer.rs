@@ -29,6 +29,9 @@ fn failure(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
 }
 
+/// Why nothing good is said of a PgBouncer that names no database, before its first client: an entry `*` may have sizes and a mode of its own.
+pub const OF_ANY: &str = "before its first client PgBouncer does not show what its entry * says for itself";
+
 /// What each of the other modes costs.
 const WHYS: [(&str, &str); 2] = [
     ("session", "by session each client holds a server for as long as it is connected"),
@@ -57,6 +60,8 @@ pub const MODE: Check = Check {
             let whys: Vec<&str> = WHYS.iter().filter(|(mode, _)| is_any(mode)).map(|(_, why)| *why).collect();
             Ok(if others.is_empty() && all.iter().any(|(_, mode)| mode.is_none()) {
                 Found::unknown("PgBouncer does not say how it pools", "")
+            } else if others.is_empty() && to_come.iter().any(|pool| pool.database.is_none()) {
+                Found::unknown(OF_ANY, "Look again when a client has come.")
             } else if others.is_empty() {
                 Found::ok("transaction", "servers are shared between transactions")
             } else {

@@ -93,15 +93,22 @@ pub enum Place<'a> {
     Temporary,
 }
 
-/// Reads the objects of a place. The session's `search_path` must begin with it: what it does not find there, PostgreSQL writes with its schema.
+/// Reads the objects of a place. The session's `search_path` must begin with it, before the catalog where they have names in common: what it does not find
+/// there, PostgreSQL writes with its schema.
 pub async fn read_objects(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObjects> {
     read(client, place).await.map_err(sql_failure).context("read the schema objects of the target")
 }
 
+/// Whether a table or view of the schema is called as one of PostgreSQL's own, which is found before it unless the `search_path` says otherwise.
+pub async fn has_names_of_catalog(client: &impl GenericClient, schema: &Name) -> Result<bool> {
+    let row = client.query_one(include_str!("queries/names_of_catalog.sql"), &[&schema.as_str()]).await;
+    Ok(row.map_err(|error| sql_failure(error.into())).context("look for names of the catalog")?.get(0))
+}
+
 async fn read(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObjects> {
     let schema: Option<u32> = match place {
-        Place::Schema(name) => client.query_opt("SELECT oid FROM pg_namespace WHERE nspname = $1", &[&name.as_str()]).await?,
-        Place::Temporary => client.query_opt("SELECT pg_my_temp_schema()", &[]).await?,
+        Place::Schema(name) => client.query_opt("SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1", &[&name.as_str()]).await?,
+        Place::Temporary => client.query_opt("SELECT pg_catalog.pg_my_temp_schema()", &[]).await?,
     }
     .map(|row| row.get(0));
     let mut objects = SchemaObjects::default();
@@ -158,8 +165,9 @@ pub async fn column_sequence(client: &impl GenericClient, table: &QualifiedName,
 
 /// The value that a sequence gives next, and the largest that it can give. Asking draws nothing from it.
 pub async fn next_value(client: &impl GenericClient, ColumnSequence { name, .. }: &ColumnSequence) -> Result<(i64, i64)> {
-    let sql =
-        format!("SELECT s.last_value, s.is_called, p.seqincrement, p.seqmax FROM {name} s, pg_sequence p WHERE p.seqrelid = s.tableoid");
+    let sql = format!(
+        "SELECT s.last_value, s.is_called, p.seqincrement, p.seqmax FROM {name} s, pg_catalog.pg_sequence p WHERE p.seqrelid = s.tableoid"
+    );
     let row = client.query_one(&sql, &[]).await.with_context(|| format!("read the sequence {name}"))?;
     let (last, is_called, step): (i64, bool, i64) = (row.get(0), row.get(1), row.get(2));
     Ok((if is_called { last.saturating_add(step) } else { last }, row.get(3)))

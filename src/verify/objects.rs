@@ -14,8 +14,8 @@ use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
 use crate::postgres::{
-    ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence, is_superuser, next_value,
-    read_objects, session, sql_failure, statement,
+    ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence, has_names_of_catalog,
+    is_superuser, next_value, read_objects, session, sql_failure, statement,
 };
 use crate::sqlite::{self, Promised, Snapshot};
 use crate::verify::defaults::{given_default, same_defaults};
@@ -72,9 +72,13 @@ async fn compare(
     let transaction = client.build_transaction().read_only(false).start().await.map_err(|error| sql_failure(error.into()))?;
     ready(&transaction).await?;
     let history = History::read(&transaction, job).await?;
-    // What the path does not find, PostgreSQL writes with its schema: each side is read when its own names are found first.
-    transaction.batch_execute(&format!("SET LOCAL search_path = {schema}")).await?;
+    // What the path does not find, PostgreSQL writes with its schema: each side is read when its own names are found first. Anything else goes by the
+    // catalog's, of which every path that does not say otherwise makes the beginning.
+    let catalog = if has_names_of_catalog(&transaction, &schema).await? { ", pg_catalog" } else { "" };
+    let search = async |path: &str| transaction.batch_execute(&format!("SET LOCAL search_path = {path}")).await;
+    search(&format!("{schema}{catalog}")).await?;
     let mut actual = read_objects(&transaction, Place::Schema(&schema)).await?;
+    search(&schema.to_string()).await?;
     // Only a superuser's run puts a key back that checks no row.
     if only.is_some() && !is_superuser(&transaction).await? {
         let enabled = |shape: &mut Shape| shape.shape.truncate(shape.shape.trim_end_matches(" DISABLED").len());
@@ -88,9 +92,11 @@ async fn compare(
         next_values(&transaction, &plan, job, &history, &mut report).await?;
     }
 
-    transaction.batch_execute(&format!("SET LOCAL search_path = pg_temp, {schema}")).await?;
+    search(&format!("pg_temp, {schema}")).await?;
     let refused = rehearse(&transaction, &plan).await?;
+    search(&format!("pg_temp, {schema}{catalog}")).await?;
     let expected = read_objects(&transaction, Place::Temporary).await?;
+    search(&format!("pg_temp, {schema}")).await?;
     let same_defaults = same_defaults(&transaction, &expected, &actual).await?;
     transaction.rollback().await?;
 

@@ -2,6 +2,6 @@
 -- rules that are in force.
 -- $1 oid: the schema
 SELECT c.relname, c.relpersistence = 'u' AS unlogged, c.relrowsecurity AS row_security,
-       ARRAY(SELECT r.rulename::text FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('O', 'A') ORDER BY 1) AS rules
-FROM pg_class c
+       ARRAY(SELECT r.rulename::pg_catalog.text FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('O', 'A') ORDER BY 1) AS rules
+FROM pg_catalog.pg_class c
 WHERE c.relnamespace = $1 AND c.relkind IN ('r', 'p') AND (c.relpersistence = 'u' OR c.relhasrules OR c.relrowsecurity)

@@ -4,6 +4,7 @@ mod connections;
 mod indexes;
 mod maintenance;
 mod pgbouncer;
+mod pool_sums;
 mod redis;
 mod retained;
 mod settings;
@@ -35,7 +36,7 @@ pub const SHELF: [&Check; 24] = [
     &tls::PASSWORDS,
     &statements::STATEMENTS,
     &connections::CONNECTIONS,
-    &connections::POOL_SUMS,
+    &pool_sums::POOL_SUMS,
     &pgbouncer::MODE,
     &pgbouncer::PGBOUNCER_VERSION,
     &pgbouncer::LIVE,

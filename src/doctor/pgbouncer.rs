@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, Patient, few};
 use crate::model::{Failure, sentence};
-use crate::stats::{PoolerState, console_remedy};
+use crate::stats::{PoolUse, PoolerState, console_remedy};
 
 const STATS_USERS: &str = "Put this user into stats_users of pgbouncer.ini, and reload it.";
 
@@ -29,8 +29,8 @@ fn failure(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
 }
 
-/// Why nothing good is said of a PgBouncer that names no database, before its first client: an entry `*` may have sizes and a mode of its own.
-pub const OF_ANY: &str = "before its first client PgBouncer does not show what its entry * says for itself";
+/// Why nothing good is said of a PgBouncer that names no database, while it has no client: an entry `*` may have sizes and a mode of its own.
+pub const OF_ANY: &str = "while no client is there PgBouncer does not show what its entry * says for itself";
 
 /// What each of the other modes costs.
 const WHYS: [(&str, &str); 2] = [
@@ -48,7 +48,8 @@ pub const MODE: Check = Check {
                 Err(found) => return Ok(found),
             };
             let to_come = state.to_come();
-            let there = state.pools.iter().map(|pool| (format!("{}/{}", pool.database, pool.user), pool.mode.as_deref()));
+            let is_open = |pool: &&PoolUse| pool.has_clients() || !state.is_disabled(&pool.database);
+            let there = state.pools.iter().filter(is_open).map(|pool| (format!("{}/{}", pool.database, pool.user), pool.mode.as_deref()));
             // What has no pool yet will be pooled as it is set.
             let all =
                 there.chain(to_come.iter().map(|pool| (pool.database.clone().unwrap_or("pool_mode".to_string()), pool.mode.as_deref())));

@@ -54,6 +54,7 @@ pub struct PoolerState {
     pub databases: Vec<ConsoleRow>,
     pub config: Vec<ConsoleRow>,
     pub servers: Vec<ConsoleRow>,
+    pub users: Vec<ConsoleRow>,
 }
 
 impl PoolerState {
@@ -63,8 +64,8 @@ impl PoolerState {
             let version = console.version().await?;
             let (pools, databases, config) =
                 (console.show("POOLS").await?, console.show("DATABASES").await?, console.show("CONFIG").await?);
-            let servers = console.show("SERVERS").await?;
-            Ok(PoolerState { version, pools: PoolUse::of(&pools, &databases, &config), databases, config, servers })
+            let (servers, users) = (console.show("SERVERS").await?, console.show("USERS").await?);
+            Ok(PoolerState { version, pools: PoolUse::of(&pools, &databases, &config, &users), databases, config, servers, users })
         };
         tokio::time::timeout(LIMIT, read).await.with_context(|| format!("PgBouncer: no answer within {} s", LIMIT.as_secs()))?
     }
@@ -77,9 +78,15 @@ impl PoolerState {
         let size = |own: Option<String>| own.as_deref().or(self.setting("default_pool_size")).and_then(|size| size.parse().ok());
         let named = |row: &&ConsoleRow| row.get("name").is_some_and(|name| name != "pgbouncer");
         if !self.databases.iter().any(|row| named(&row)) {
-            return vec![PoolToCome { database: None, mode: mode(None), most: size(None) }];
+            // A pool of that entry stays when its last client has gone, and its database is not shown any more.
+            let first = PoolToCome { database: None, mode: mode(None), most: size(None) };
+            return if self.pools.is_empty() { vec![first] } else { Vec::new() };
         }
-        let has_none = |row: &&ConsoleRow| !self.pools.iter().any(|pool| Some(&pool.database) == row.get("name"));
+        // A database that is disabled lets no first client in.
+        let has_none = |row: &&ConsoleRow| {
+            let name = row.get("name").map_or("", String::as_str);
+            !self.is_disabled(name) && !self.pools.iter().any(|pool| pool.database == name)
+        };
         let to_come = |row: &ConsoleRow| {
             // What limits a database limits its first pool.
             let limit = text(row, "max_connections").and_then(|limit| limit.parse::<i64>().ok()).filter(|limit| *limit > 0);
@@ -89,9 +96,39 @@ impl PoolerState {
         self.databases.iter().filter(named).filter(has_none).map(to_come).collect()
     }
 
+    /// By DISABLE on its console: who is connected works on, and nobody else gets in.
+    pub fn is_disabled(&self, database: &str) -> bool {
+        let is = |row: &ConsoleRow, column: &str, value: &str| row.get(column).is_some_and(|there| there == value);
+        self.databases.iter().any(|row| is(row, "name", database) && is(row, "disabled", "1"))
+    }
+
+    /// SHOW USERS has it of those who are known by now.
+    pub fn user(&self, name: &str) -> Option<&ConsoleRow> {
+        self.users.iter().find(|row| row.get("name").is_some_and(|there| there == name))
+    }
+
+    /// What a user has at most in all pools; without a name, whoever comes first. None where there is no limit.
+    pub fn limit_of_user(&self, name: Option<&str>) -> Option<i64> {
+        limit_of_user(&self.config, &self.users, name)
+    }
+
+    /// The console of older ones says of no user what [users] gives it.
+    pub fn shows_limits_of_users(&self) -> bool {
+        self.users.iter().any(|row| row.contains_key("max_user_connections"))
+    }
+
     /// A setting of its configuration.
     pub fn setting(&self, key: &str) -> Option<&str> {
         let row = self.config.iter().find(|row| row.get("key").is_some_and(|there| there == key))?;
         row.get("value").map(String::as_str)
     }
+}
+
+/// A user's own limit, else the one that is set for all.
+pub(super) fn limit_of_user(config: &[ConsoleRow], users: &[ConsoleRow], name: Option<&str>) -> Option<i64> {
+    let is = |row: &ConsoleRow, column: &str, value: &str| row.get(column).is_some_and(|there| there == value);
+    let number = |row: &ConsoleRow, column: &str| row.get(column)?.trim().parse::<i64>().ok();
+    let own = name.and_then(|name| number(users.iter().find(|row| is(row, "name", name))?, "max_user_connections"));
+    let of_all = || number(config.iter().find(|row| is(row, "key", "max_user_connections"))?, "value");
+    own.or_else(of_all).filter(|limit| *limit > 0)
 }

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 
 use crate::model::Cell;
 use crate::postgres::{Console, ConsoleRow};
+use crate::stats::around::limit_of_user;
 use crate::stats::cache::NO_REDIS;
 use crate::stats::{Around, Growth, Look, PoolerState, Reading, Stat, Unavailable};
 use crate::store::Instance;
@@ -137,17 +138,22 @@ pub struct PoolUse {
     pub in_use: i64,
     /// Those that are free for anyone.
     pub idle: i64,
-    /// As many as it may have now: by its size, and by what others leave of the database's limit.
+    /// As many as it may have now: by its size, and by what others leave of the database's limit and the user's.
     pub most: Option<i64>,
 }
 
 impl PoolUse {
-    /// Every pool but the console's own.
-    pub async fn read(console: &Console) -> Result<Vec<Self>> {
-        Ok(PoolUse::of(&console.show("POOLS").await?, &console.show("DATABASES").await?, &console.show("CONFIG").await?))
+    pub fn has_clients(&self) -> bool {
+        self.clients_active.unwrap_or(0) + self.clients_waiting.unwrap_or(0) > 0
     }
 
-    pub(super) fn of(pools: &[ConsoleRow], databases: &[ConsoleRow], config: &[ConsoleRow]) -> Vec<Self> {
+    /// Every pool but the console's own.
+    pub async fn read(console: &Console) -> Result<Vec<Self>> {
+        let (pools, databases) = (console.show("POOLS").await?, console.show("DATABASES").await?);
+        Ok(PoolUse::of(&pools, &databases, &console.show("CONFIG").await?, &console.show("USERS").await?))
+    }
+
+    pub(crate) fn of(pools: &[ConsoleRow], databases: &[ConsoleRow], config: &[ConsoleRow], users: &[ConsoleRow]) -> Vec<Self> {
         let default_size = config.iter().find(|row| text(row, "key") == Some("default_pool_size")).and_then(|row| number(row, "value"));
         let database = |name: &str| databases.iter().find(|row| text(row, "name") == Some(name));
         let in_use = |pool: &ConsoleRow| sum(pool, &["sv_active", "sv_active_cancel", "sv_being_canceled", "sv_tested", "sv_login"]);
@@ -157,8 +163,13 @@ impl PoolUse {
             let size = database(name).and_then(|row| number(row, "pool_size")).or(default_size);
             // What is free of a database's limit all of its pools share; what others work with is not to be had.
             let limit = database(name).and_then(|row| number(row, "max_connections")).filter(|limit| *limit > 0);
-            let all: i64 = pools.iter().filter(|other| text(other, "database") == Some(name)).map(|other| in_use(other)).sum();
-            let left = limit.map(|limit| limit - (all - in_use(pool)));
+            let others = |column: &str, value: &str| -> i64 {
+                let all: i64 = pools.iter().filter(|other| text(other, column) == Some(value)).map(|other| in_use(other)).sum();
+                all - in_use(pool)
+            };
+            let left = limit.map(|limit| limit - others("database", name));
+            // So all pools of a user share that user's limit.
+            let left_of_user = limit_of_user(config, users, Some(user)).map(|limit| limit - others("user", user));
             Some(PoolUse {
                 database: name.to_string(),
                 user: user.to_string(),
@@ -169,7 +180,7 @@ impl PoolUse {
                 in_use: in_use(pool),
                 // sv_used: idle for longer than the check delay, so still free for anyone.
                 idle: sum(pool, &["sv_idle", "sv_used"]),
-                most: [size, left].into_iter().flatten().min(),
+                most: [size, left, left_of_user].into_iter().flatten().min(),
             })
         };
         pools.iter().filter_map(of).collect()
@@ -229,9 +240,15 @@ mod tests {
         let pools = [pool("shop", "web", "3"), pool("shop", "jobs", "2"), pool("other", "web", "4"), pool("pgbouncer", "pgbouncer", "0")];
         let database = |name, size, most| row(&[("name", name), ("pool_size", size), ("max_connections", most)]);
         let databases = [database("shop", "20", "5"), database("other", "20", "0")];
-        let seen: Vec<_> = PoolUse::of(&pools, &databases, &[]).iter().map(|pool| (pool.user.clone(), pool.in_use, pool.most)).collect();
+        let seen: Vec<_> =
+            PoolUse::of(&pools, &databases, &[], &[]).iter().map(|pool| (pool.user.clone(), pool.in_use, pool.most)).collect();
         let of = |user: &str, in_use, most| (user.to_string(), in_use, Some(most));
         // Nobody of the first two gets another one, though each pool may have twenty.
         assert_eq!(seen, [of("web", 3, 3), of("jobs", 2, 2), of("web", 4, 20)]);
+        // A limit of a user is one for all pools of that user, and its own goes before what is set for all.
+        let (config, users) =
+            ([row(&[("key", "max_user_connections"), ("value", "1")])], [row(&[("name", "web"), ("max_user_connections", "9")])]);
+        let most: Vec<_> = PoolUse::of(&pools, &databases, &config, &users).iter().map(|pool| pool.most).collect();
+        assert_eq!(most, [Some(3), Some(1), Some(6)]);
     }
 }

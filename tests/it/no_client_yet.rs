@@ -1,5 +1,7 @@
 //! A PgBouncer to which no client has come has no pool, and is judged by how it is set up: whoever looks before the first deployment hears what comes.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::doctor::check;
@@ -75,7 +77,7 @@ fn a_pooler_without_pools_is_judged_by_its_settings() {
     let before = doctor(&bouncer);
     assert_eq!(said(&before, "pool-sums"), of("ok", "pools up to 22 of 27 connections"));
     assert_eq!(said(&before, "pgbouncer-mode"), of("ok", "transaction"));
-    assert!(check(&before, "pool-sums")["why"].as_str().unwrap().starts_with("a pool of each database can be full"), "{before:#}");
+    assert!(check(&before, "pool-sums")["why"].as_str().unwrap().starts_with("every pool can be full"), "{before:#}");
     let note = notes(&bouncer);
     assert!(note.contains("jobs (by transaction, up to 12 servers)") && note.contains("postgres (by transaction, up to 10"), "{note}");
     // A client changes nothing of that.
@@ -98,4 +100,82 @@ fn a_pooler_without_pools_is_judged_by_its_settings() {
     assert!(verdict == "warning" && value.contains("web: session") && value.contains("reports: statement"), "{value}");
     let why = check(&document, "pgbouncer-mode")["why"].as_str().unwrap();
     assert!(why.contains("holds a server") && why.contains("more than one statement is refused"), "{why}");
+}
+
+/// The sum is of what can come, and says of what it is: limits of users, users that a database forces on all, and databases that let nobody in.
+#[test]
+fn the_sum_of_pools_knows_users_limits_and_who_is_let_in() {
+    let server = Server::start(&machine(), &[]);
+    let case = Case::new("sums");
+    let doctor = |bouncer: &Bouncer| case.run_args(["doctor", "--json", "--pooler", &bouncer.url(), "-d", &server.url()]).json();
+    let sums = |bouncer: &Bouncer| {
+        let document = doctor(bouncer);
+        let why = check(&document, "pool-sums")["why"].as_str().unwrap_or_default().to_string();
+        (said(&document, "pool-sums"), why)
+    };
+    let port = server.url().trim_start_matches("postgresql://candlefish@127.0.0.1:").trim_end_matches("/postgres").to_string();
+    let to = format!("host=127.0.0.1 port={port} dbname=postgres");
+    // A database's own limit goes before what is set for all, and so does its own reserve.
+    let databases = format!(
+        "[databases]\npostgres = {to} user=candlefish pool_size=10\nweb = {to} user=candlefish pool_size=30 max_db_connections=18\n\
+         jobs = {to} user=candlefish pool_size=4 reserve_pool=2\n"
+    );
+    let bouncer = Bouncer::start("pgbouncer", &server.url(), &format!("max_db_connections = 15\n{databases}"));
+    let (found, why) = sums(&bouncer);
+    assert_eq!(found, of("error", "pools up to 34 of 27 connections"));
+    assert!(
+        why.ends_with("; counted: jobs/candlefish 6, postgres/candlefish 10, web/candlefish 30; database web at most 18"),
+        "all are one user's, by force_user: {why}"
+    );
+    // A disabled database makes no pool; one with a client works on.
+    query(&bouncer.url_of("pgbouncer"), "DISABLE web").unwrap();
+    let (found, why) = sums(&bouncer);
+    assert_eq!(found, of("ok", "pools up to 16 of 27 connections"));
+    assert!(
+        why.starts_with("every pool can be full, and the server has room; counted: jobs/candlefish 6, postgres/candlefish 10")
+            && why.ends_with("; not counted, for it is disabled and has no client: web"),
+        "{why}"
+    );
+    let pools = || case.run_args(["stats", "pools", "--json", "--pooler", &bouncer.url(), "-d", &server.url()]).exit(0).json();
+    assert!(!pools()["notes"].to_string().contains("web ("), "no client is to come: {}", pools());
+    // All pools of a user share that user's limit.
+    let bouncer = Bouncer::start("pgbouncer", &server.url(), &format!("max_user_connections = 20\n{databases}"));
+    let (found, why) = sums(&bouncer);
+    assert_eq!(found, of("ok", "pools up to 20 of 27 connections"));
+    assert!(why.starts_with("every pool can be full") && why.contains("; user candlefish at most 20"), "{why}");
+    // Where a database forces none, each user has a pool.
+    let bouncer =
+        Bouncer::start("pgbouncer", &server.url(), &format!("max_user_connections = 7\n[databases]\npostgres = {to} pool_size=10\n"));
+    let (found, why) = sums(&bouncer);
+    assert_eq!(found, of("ok", "pools up to 7 of 27 connections"));
+    assert!(
+        why.starts_with("a pool of each database can be full; each other user makes another") && why.contains("any user at most 7"),
+        "{why}"
+    );
+}
+
+/// A pool of the entry `*` outlives its last client, and its database is not shown any more: neither is that "no client has come", nor no pool at all.
+#[test]
+fn a_pool_whose_last_client_has_gone_is_a_pool() {
+    let mut server = Some(Server::start(&machine(), &[]));
+    let url = server.as_ref().unwrap().url();
+    let case = Case::new("gone");
+    let settings = "default_pool_size = 500\nserver_idle_timeout = 1\n";
+    let bouncer = Bouncer::start("pgbouncer", &url, settings);
+    query(&bouncer.url(), "SELECT 1").unwrap();
+    let console = bouncer.url_of("pgbouncer");
+    let until = Instant::now() + Duration::from_secs(20);
+    while query(&console, "SHOW DATABASES").unwrap().len() > 1 {
+        assert!(Instant::now() < until, "its database stays");
+    }
+    let doctor = case.run_args(["doctor", "--json", "--pooler", &bouncer.url(), "-d", &url]).json();
+    assert_eq!(said(&doctor, "pool-sums"), of("error", "pools up to 500 of 27 connections"));
+    let pools = || case.run_args(["stats", "pools", "--json", "--pooler", &bouncer.url(), "-d", &url]).json();
+    let is_one_pool = |document: Value| {
+        assert_eq!(document["rows"].as_array().map(Vec::len), Some(1), "{document:#}");
+        assert!(!document["notes"].to_string().contains("no pool yet"), "{document:#}");
+    };
+    is_one_pool(pools());
+    server.take();
+    is_one_pool(pools());
 }

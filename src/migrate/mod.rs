@@ -57,7 +57,7 @@ use crate::sqlite::Snapshot;
 pub use course::{Keeper, interrupted, through_cuts, wait_for};
 pub use generate::{Generated, generate};
 pub use prepare::{CHUNK_BYTES, Inspected};
-pub use rehearse::{Differences, Misfits, Rehearsal, TableRehearsal, rehearse};
+pub use rehearse::{Differences, Misfits, Rehearsal, TableRehearsal, refuse_foreseen, rehearse};
 pub use report::{ExitReason, Lacking, MigrateReport, Outcome, PhaseClock, PhaseTime, RowChanges, TableReport, lacking};
 pub use resume::{Resumable, look_for_run, rejects_folder, reopen, stop};
 pub use retry::{last_mapping, prepare_job as prepare_retry, retry};

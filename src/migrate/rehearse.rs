@@ -106,6 +106,16 @@ pub async fn rehearse(job: &Job, prepared: &mut Prepared) -> Result<Rehearsal> {
     Ok(rehearsal)
 }
 
+/// What would stop the run is said before it touches the target, where the rows tell: for this each of them is read once more.
+pub async fn refuse_foreseen(job: &Job, prepared: &mut Prepared) -> Result<()> {
+    let may_stop = job.on_misfit == OnMisfit::Fail || job.max_rejects.is_some();
+    if !may_stop || !prepared.plan.problems.is_empty() {
+        return Ok(());
+    }
+    let rehearsal = rehearse(job, prepared).await?;
+    rehearsal.refuse(job, &prepared.plan)
+}
+
 /// The same, blocking, with `readers` threads.
 pub(super) fn in_source(snapshot: &Snapshot, schema: &Schema, plan: &Plan, readers: usize) -> Result<Rehearsal> {
     let started = Instant::now();

@@ -185,7 +185,7 @@ pub(super) struct Values {
     /// Where rows are set aside [default: candlefish-rejects/RUN_ID]
     #[arg(long, value_name = "DIR")]
     pub(super) rejects: Option<PathBuf>,
-    /// Stop when more rows are set aside
+    /// Stop when more rows are set aside; what can be known of them is looked at before the target is touched
     #[arg(long, value_name = "N|P%", value_parser = max_rejects)]
     pub(super) max_rejects: Option<MaxRejects>,
     /// Try rows that an earlier run set aside in this folder again, with the mapping as it is now; what loads leaves the folder

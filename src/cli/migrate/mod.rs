@@ -255,7 +255,14 @@ async fn begin_at(
         None if args.dry_run => Purpose::Look,
         None => Purpose::Run,
     };
-    let prepared = migrate::through_cuts(&job.events, async || migrate::prepare(&job, purpose).await).await?;
+    let prepare = async || {
+        let mut prepared = migrate::prepare(&job, purpose).await?;
+        if purpose == Purpose::Run {
+            migrate::refuse_foreseen(&job, &mut prepared).await?;
+        }
+        Ok(prepared)
+    };
+    let prepared = migrate::through_cuts(&job.events, prepare).await?;
     if let Some(file) = &args.write_mapping {
         migrate::refuse_problems(&prepared.plan)?;
         write_mapping(file, &prepared, args, ui)?;

@@ -50,7 +50,8 @@ pub struct Args {
     /// How many differences of a table are listed
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
-    /// Count rows that were set aside as different, and with --schema-objects what was added to a table and may refuse or change rows
+    /// Count rows that were set aside as different, and with --schema-objects constraints that are NOT VALID, and what was added to a table
+    /// and may refuse or change rows
     #[arg(long)]
     strict: bool,
     /// Compare the schemas too: types, keys, indexes, constraints, views, triggers, defaults, and where sequences go on; what was added is listed

@@ -49,8 +49,8 @@ pub use lock_holders::{is_lock_timeout, with_lock_holders};
 pub use materialized_views::refresh_materialized_views;
 pub use migrations::{Migrations, create_schema};
 pub use objects::{
-    ColumnPromises, ColumnSequence, IndexShape, OddTable, Place, SchemaObjects, Shape, TriggerShape, column_sequence, has_names_of_catalog,
-    next_value, read_objects,
+    ColumnPromises, ColumnSequence, IndexShape, NextValue, OddTable, Place, SchemaObjects, Shape, TriggerShape, column_sequence,
+    has_names_of_catalog, next_value, read_objects,
 };
 pub use observe::{Answer, Control, Looker, Observer, Parameter, ServerFacts};
 pub use parameters::Parameters;

@@ -64,6 +64,8 @@ pub struct Shape {
     pub relation: String,
     pub name: String,
     pub shape: String,
+    /// A constraint that rows from before it may break.
+    pub not_valid: bool,
 }
 
 /// A trigger, and when it fires.
@@ -138,11 +140,12 @@ async fn read(client: &impl GenericClient, place: Place<'_>) -> Result<SchemaObj
     }
     let odd = |row: &Row| OddTable { table: row.get(0), unlogged: row.get(1), row_security: row.get(2), rules: row.get(3) };
     objects.odd_tables = client.query(include_str!("queries/object_tables.sql"), &[&schema]).await?.iter().map(odd).collect();
-    let shape = |row: &Row| Shape { relation: row.get(0), name: row.get(1), shape: row.get(2) };
-    objects.constraints = client.query(include_str!("queries/object_constraints.sql"), &[&schema]).await?.iter().map(shape).collect();
+    let shape = |row: &Row| Shape { relation: row.get(0), name: row.get(1), shape: row.get(2), not_valid: false };
+    let constraint = |row: &Row| Shape { not_valid: row.get(3), ..shape(row) };
+    objects.constraints = client.query(include_str!("queries/object_constraints.sql"), &[&schema]).await?.iter().map(constraint).collect();
     let trigger = |row: &Row| TriggerShape { shape: shape(row), moment: row.get(3) };
     objects.triggers = client.query(include_str!("queries/object_triggers.sql"), &[&schema]).await?.iter().map(trigger).collect();
-    let view = |row: &Row| Shape { relation: String::new(), name: row.get(0), shape: row.get(1) };
+    let view = |row: &Row| Shape { relation: String::new(), name: row.get(0), shape: row.get(1), not_valid: false };
     objects.views = client.query(include_str!("queries/object_views.sql"), &[&schema]).await?.iter().map(view).collect();
     Ok(objects)
 }
@@ -163,12 +166,23 @@ pub async fn column_sequence(client: &impl GenericClient, table: &QualifiedName,
     Ok(of_column.and_then(drawn))
 }
 
-/// The value that a sequence gives next, and the largest that it can give. Asking draws nothing from it.
-pub async fn next_value(client: &impl GenericClient, ColumnSequence { name, .. }: &ColumnSequence) -> Result<(i64, i64)> {
+/// What a sequence gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextValue {
+    pub next: i64,
+    /// The largest value that it can give, and that its type has.
+    pub last: i64,
+    pub last_of_type: i64,
+}
+
+/// The value that a sequence gives next, and where it ends. Asking draws nothing from it.
+pub async fn next_value(client: &impl GenericClient, ColumnSequence { name, .. }: &ColumnSequence) -> Result<NextValue> {
     let sql = format!(
-        "SELECT s.last_value, s.is_called, p.seqincrement, p.seqmax FROM {name} s, pg_catalog.pg_sequence p WHERE p.seqrelid = s.tableoid"
+        "SELECT s.last_value, s.is_called, p.seqincrement, p.seqmax, CASE p.seqtypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 ELSE {} END
+         FROM {name} s, pg_catalog.pg_sequence p WHERE p.seqrelid = s.tableoid",
+        i64::MAX
     );
     let row = client.query_one(&sql, &[]).await.with_context(|| format!("read the sequence {name}"))?;
     let (last, is_called, step): (i64, bool, i64) = (row.get(0), row.get(1), row.get(2));
-    Ok((if is_called { last.saturating_add(step) } else { last }, row.get(3)))
+    Ok(NextValue { next: if is_called { last.saturating_add(step) } else { last }, last: row.get(3), last_of_type: row.get(4) })
 }

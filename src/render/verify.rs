@@ -144,6 +144,9 @@ fn schema_objects(objects: &ObjectsReport) -> String {
         let restricts = if added.restricts { "; it may refuse or change rows that SQLite takes" } else { "" };
         text.push_str(&format!("  added: {} {}: {}{restricts}\n", added.kind, added.object, added.definition));
     }
+    for label in &objects.not_valid {
+        text.push_str(&format!("  not valid: {label}: it holds for new rows, and those from before it may break it\n"));
+    }
     if !objects.not_compared.is_empty() {
         let tables = objects.not_compared.join(", ");
         text.push_str(&format!("  not compared, because a registry's own migrations have keys and indexes in another form: {tables}\n"));

@@ -14,8 +14,8 @@ use crate::plan::profile::TableProfile;
 use crate::plan::target::TargetSchema;
 use crate::plan::{CreateTable, Input, ObjectKind, ObjectPlan, Options, Plan, Severity, TablePlan, Warning, build};
 use crate::postgres::{
-    ColumnPromises, IndexShape, Journal, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence, has_names_of_catalog,
-    is_superuser, next_value, read_objects, session, sql_failure, statement,
+    ColumnPromises, IndexShape, Journal, NextValue, Place, SchemaObjects, Shape, Transaction, TriggerShape, column_sequence,
+    has_names_of_catalog, is_superuser, next_value, read_objects, session, sql_failure, statement,
 };
 use crate::sqlite::{self, Promised, Snapshot};
 use crate::verify::defaults::{given_default, same_defaults};
@@ -222,13 +222,15 @@ async fn next_values(client: &Transaction<'_>, plan: &Plan, job: &Job, history: 
         report.compared += 1;
         // A column that nothing fills is a missing identity, which is said as such.
         let Some(drawn) = column_sequence(client, &target, &sequence.column).await? else { continue };
-        let ((actual, most), expected) = (next_value(client, &drawn).await?, sequence.next());
-        if actual > most {
-            let label = format!("{}.{}", table.source, sequence.column.as_str());
-            report.miss(ObjectKind::Sequence.as_str(), label, format!("it ends at {most}, and the next id is {actual}"));
-        }
-        // One that is not the column's own, or was there before, may have given out others, and be farther.
+        let (NextValue { next: actual, last: most, last_of_type }, expected) = (next_value(client, &drawn).await?, sequence.next());
+        // One that is not the column's own, or was there before, may have given out others, be farther, and end where its owner says.
         let is_ours = drawn.is_own && history.is_ours(&target);
+        let label = format!("{}.{}", table.source, sequence.column.as_str());
+        if actual > most {
+            report.miss(ObjectKind::Sequence.as_str(), label, format!("it ends at {most}, and the next id is {actual}"));
+        } else if is_ours && most < last_of_type {
+            report.differ(ObjectKind::Sequence.as_str(), label, format!("it ends at {most}, and should at {last_of_type}"));
+        }
         if actual < expected || is_ours && actual != expected {
             let column = sequence.column.as_str().to_string();
             report.wrong_next_values.push(WrongNextValue { table: table.source.clone(), column, expected, actual });
@@ -409,8 +411,10 @@ impl Comparison<'_> {
                     }
                 }
             };
-            if let Some(lack) = lack {
-                report.lack(object.kind.as_str(), &object.label, lack);
+            match lack {
+                Some(lack) => report.lack(object.kind.as_str(), &object.label, lack),
+                None if self.is_not_valid(object) => report.not_valid.push(object.label.clone()),
+                None => {}
             }
         }
     }
@@ -506,6 +510,15 @@ impl Comparison<'_> {
     fn expected_constraint(&self, object: &ObjectPlan) -> Option<&Shape> {
         let table = self.table_of(object)?.target.name.as_str();
         self.expected.constraints.iter().find(|shape| shape.relation == table && shape.name == object.name.as_str())
+    }
+
+    /// True for a foreign key or a check of which the target has none that all rows are known to obey.
+    fn is_not_valid(&self, object: &ObjectPlan) -> bool {
+        let is_constraint = matches!(object.kind, ObjectKind::ForeignKey | ObjectKind::Check);
+        let Some(expected) = self.expected_constraint(object).filter(|_| is_constraint) else { return false };
+        let alike = |shape: &&Shape| (&shape.relation, &shape.shape) == (&expected.relation, &expected.shape);
+        let mut alike = self.actual.constraints.iter().filter(alike).peekable();
+        alike.peek().is_some() && alike.all(|shape| shape.not_valid)
     }
 
     /// The foreign key that a given table has over the same columns to the same parent, with other actions.

@@ -203,7 +203,12 @@ mod tests {
         // An expression's index may serve several promises: the partial one must leave the other what only that can serve it.
         assert_eq!(served(&[vec![0, 1], vec![0], vec![0]], 2), [true, true, false]);
         actual.indexes.push(index("t_folded_key", "t USING btree (lower(name))"));
-        actual.constraints.push(Shape { relation: "t".into(), name: "k".into(), shape: "FOREIGN KEY (name) REFERENCES p(name)".into() });
+        actual.constraints.push(Shape {
+            relation: "t".into(),
+            name: "k".into(),
+            shape: "FOREIGN KEY (name) REFERENCES p(name)".into(),
+            not_valid: false,
+        });
         missing.clear();
         compare(&map, &promised, &actual, &mut missing);
         assert_eq!(missing, []);

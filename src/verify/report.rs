@@ -29,9 +29,10 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// What the schemas say besides the rows; an object that is missing unsaid is a difference, and under `strict` one that was added and restricts rows.
+    /// What the schemas say besides the rows; an object that is missing unsaid is a difference, and under `strict` one that was added and restricts rows, and a
+    /// constraint that is NOT VALID.
     pub fn with_objects(mut self, objects: ObjectsReport, strict: bool) -> Self {
-        if !objects.is_good() || strict && objects.added.iter().any(|added| added.restricts) {
+        if !objects.is_good() || strict && (!objects.not_valid.is_empty() || objects.added.iter().any(|added| added.restricts)) {
             self.outcome = Outcome::Different;
         }
         self.schema_objects = Some(objects);
@@ -142,6 +143,8 @@ pub struct ObjectsReport {
     pub wrong_next_values: Vec<WrongNextValue>,
     /// What the tables have that runs have made, and the source's schema does not promise.
     pub added: Vec<AddedObject>,
+    /// Foreign keys and checks that are there, and NOT VALID: they hold for new rows, and what was there before may break them.
+    pub not_valid: Vec<String>,
     /// Tables whose own schema has the source's in another form on purpose: a registry's.
     pub not_compared: Vec<String>,
     /// Triggers whose tables, which were there before, have others of their own that fire at other moments: whether one does this one's work cannot be said.

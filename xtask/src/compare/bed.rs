@@ -1,4 +1,4 @@
-//! What every comparison stands on: a private PostgreSQL, a registry, candlefish built for release, and the peers, all under `target/compare`.
+//! What every comparison stands on: a private PostgreSQL, a registry, candlefish as it is installed, and the peers, all under `target/compare`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,8 +26,8 @@ impl Bed {
         let folder = target().join("compare");
         let home = folder.join("home");
         fs::create_dir_all(&folder).context("make the comparison's folder")?;
-        shell::run(cargo(&home).args(["build", "--release", "--quiet", "--package", "candlefish"]))?;
-        let candlefish = target().join("release/candlefish");
+        shell::run(cargo(&home).args(["build", "--profile", "dist", "--quiet", "--package", "candlefish"]))?;
+        let candlefish = target().join("dist/candlefish");
         let mut bed = Bed { folder, home, candlefish, server: String::new() };
         read(bed.candlefish(&["--quiet", "stack", "up"]))?;
         let variables = read(bed.candlefish(&["stack", "env"]))?;
@@ -73,10 +73,10 @@ impl Bed {
         value.map(str::to_string).with_context(|| format!("stack env names no {variable}"))
     }
 
-    /// A benchmark of the library, built for release.
+    /// A benchmark of the library, built as candlefish is.
     pub fn benchmark(&self, name: &str, words: &[&str]) -> Command {
         let mut command = cargo(&self.home);
-        command.args(["bench", "--quiet", "--package", "candlefish", "--bench", name, "--"]).args(words);
+        command.args(["bench", "--profile", "dist", "--quiet", "--package", "candlefish", "--bench", name, "--"]).args(words);
         command
     }
 

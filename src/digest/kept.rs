@@ -61,6 +61,7 @@ pub fn is_kept(
                 && decimal::write_number(text.trim_ascii(), &mut number).is_some_and(|number| number.digits == 0);
             !says_minus_zero && !String::from_utf8_lossy(text).contains("/*")
         }
+        Rounding::Query => text.is_empty() || String::from_utf8_lossy(text).chars().any(|sign| !sign.is_whitespace()),
         Rounding::Modifier => text.iter().all(|byte| *byte != b'('),
         // What the server makes of it is looked at where that is known.
         Rounding::Asked { .. } | Rounding::Lexemes => true,
@@ -314,6 +315,7 @@ mod tests {
             (Rounding::Decimals(2), &["1.50", "-0.01", "0.0"], &["-0.0", "-0", "1.255"]),
             (Rounding::SixBytes, &["08:00:2b:01:02:03", "8-0-2b-1-2-3", "0800.2b01.0203"], &["2024-01-02", "0x:1:2:3:4:5", "123-456-789"]),
             (Rounding::Path, &["$.a", "-1", "0.0"], &["$.a /* b */", "-0.0"]),
+            (Rounding::Query, &["", "a & b", " a "], &[" ", "\t\n", "\u{2003}"]),
             (Rounding::Network, &["10.0.0.1/8", "::1"], &["10/8", "10.1/16"]),
             (Rounding::Doubles, &["(0.5,1)", "(nan,infinity)"], &["(0x1.23456789abcdef12p0,1)", "(0.12345678901234567891,1)"]),
             (Rounding::Elements(Box::new(named)), &["{a;b}"], &[long.as_str()]),

@@ -49,6 +49,8 @@ pub enum Rounding {
     SixBytes,
     /// `jsonpath`: comments are left out, and a zero has no minus.
     Path,
+    /// `tsquery`: blanks alone ask for nothing, and are not given back.
+    Query,
     /// A type that only the server knows: of each value it is asked what it makes of it. Its parts may have an order that says nothing.
     Asked { ordered: bool },
     /// `tsvector`, of which the server is asked too: its words come back sorted.
@@ -167,6 +169,7 @@ impl Rounding {
             "macaddr8" => Some(Rounding::EightBytes),
             "macaddr" => Some(Rounding::SixBytes),
             "jsonpath" => Some(Rounding::Path),
+            "tsquery" => Some(Rounding::Query),
             "tsvector" => Some(Rounding::Lexemes),
             "regtype" => Some(Rounding::Modifier),
             _ => None,
@@ -261,6 +264,10 @@ impl Rounding {
                     true => Some("jsonpath leaves a comment out".into()),
                     false => is_minus_zero.then(|| "jsonpath has no minus zero".to_string()),
                 }
+            }
+            Rounding::Query => {
+                let is_blank = !text.is_empty() && std::str::from_utf8(text).is_ok_and(|text| text.trim().is_empty());
+                is_blank.then(|| "tsquery does not keep blanks".to_string())
             }
             Rounding::Modifier => text.contains(&b'(').then(|| "regtype does not keep the modifier of a type".to_string()),
             Rounding::Elements(element) => changed_part(&literal::elements(text, between(element))?, element, tz, inexact),

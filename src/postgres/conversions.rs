@@ -117,7 +117,7 @@ pub async fn named_types(client: &impl GenericClient, names: &[&str]) -> Result<
 }
 
 /// Types of PostgreSQL's own that may write a value in another way, and take none for another; so do those that name its objects.
-const RESPELLED: [&str; 4] = ["bit", "varbit", "pg_lsn", "tsquery"];
+const RESPELLED: [&str; 3] = ["bit", "varbit", "pg_lsn"];
 
 /// From this number on types are those of extensions and users, whatever they are called.
 const FIRST_OF_USERS: u32 = 16_384;

@@ -25,9 +25,15 @@ tables AS MATERIALIZED (
 -- What is compared with a constant below is a boolean here: of an equality the planner would expect next to no rows, and compare each index with each.
 indexes AS MATERIALIZED (
     SELECT
-        x.indexrelid, x.indrelid, c.relkind = 'I' AS is_partitioned, x.indisunique, x.indisvalid, am.amname,
+        x.indexrelid, x.indrelid, c.relkind = 'I' AS is_partitioned, x.indisunique, x.indisvalid, am.amname, am.amname = 'btree' AS is_btree,
         string_to_array(x.indkey::text, ' ') AS columns,
-        (string_to_array(x.indkey::text, ' '))[1:x.indnkeyatts] AS keys,
+        -- A column by its number, an expression as it is written.
+        CASE WHEN x.indexprs IS NULL THEN (string_to_array(x.indkey::text, ' '))[1:x.indnkeyatts]
+            ELSE (
+                SELECT array_agg(CASE WHEN k.attnum = '0' THEN pg_get_indexdef(x.indexrelid, k.position::int, false) ELSE k.attnum END ORDER BY k.position)
+                FROM unnest((string_to_array(x.indkey::text, ' '))[1:x.indnkeyatts]) WITH ORDINALITY AS k (attnum, position)
+            ) END AS keys,
+        (string_to_array(x.indkey::text, ' '))[x.indnkeyatts + 1:] AS carried,
         x.indnkeyatts AS n,
         string_to_array(x.indclass::text, ' ') AS classes,
         string_to_array(x.indcollation::text, ' ') AS collations,
@@ -36,8 +42,7 @@ indexes AS MATERIALIZED (
         coalesce(pg_get_expr(x.indpred, x.indrelid), '') AS predicate,
         coalesce(to_jsonb(x) ->> 'indnullsnotdistinct', 'false') AS nulls_not_distinct,
         x.indimmediate AS is_immediate,
-        am.amname = 'btree' AND x.indexprs IS NULL AS is_plain,
-        x.indnatts > x.indnkeyatts AS carries_more,
+        x.indnatts - x.indnkeyatts AS n_carried,
         x.indisprimary OR x.indisexclusion OR x.indisreplident OR x.indisclustered OR c.relispartition
             OR x.indexrelid IN (SELECT k.conindid FROM pg_constraint k) AS is_bound,
         x.indisprimary AS is_primary,
@@ -85,18 +90,22 @@ duplicate AS MATERIALIZED (
     WHERE i.indisvalid AND NOT i.is_bound
     ORDER BY i.indexrelid, k.is_primary DESC, k.is_bound DESC, k.indisunique DESC, k.indexrelid
 ),
--- The widest takes over: a narrower one may be redundant itself. One of the same keys that carries more columns does all that the other does.
+-- The widest takes over: a narrower one may be redundant itself. One of the same keys that carries more columns does all that the other does, and so does
+-- one that has among its keys what the other carries.
 redundant AS MATERIALIZED (
     SELECT DISTINCT ON (i.indexrelid) i.*, k.indexrelid AS keeper, 'redundant' AS finding,
-        format('%s begins with the same columns', k.indexrelid::regclass) AS reason, 'prefix' AS cause,
-        format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass) AS ddl
+        format('%s begins with the same columns%s', k.indexrelid::regclass, CASE WHEN i.n_carried > 0 THEN ', and has the others too' ELSE '' END) AS reason,
+        'prefix' AS cause,
+        format('DROP INDEX %s%s', CASE WHEN NOT i.is_partitioned THEN 'CONCURRENTLY ' END, i.indexrelid::regclass) AS ddl
     FROM indexes i
-    JOIN indexes k ON k.indrelid = i.indrelid AND k.indisvalid AND NOT k.is_partitioned AND k.is_plain AND (k.n > i.n OR (k.n = i.n AND k.carries_more))
+    JOIN indexes k ON k.indrelid = i.indrelid AND k.indexrelid <> i.indexrelid AND k.indisvalid AND k.is_btree
+        AND (k.n, k.n_carried, k.is_bound, k.indisunique, -k.indexrelid::bigint) > (i.n, i.n_carried, i.is_bound, i.indisunique, -i.indexrelid::bigint)
         AND k.predicate = i.predicate
         AND (k.keys[1:i.n], k.classes[1:i.n], k.collations[1:i.n], k.options[1:i.n]) = (i.keys, i.classes, i.collations, i.options)
-    WHERE i.indisvalid AND NOT i.is_bound AND NOT i.indisunique AND NOT i.is_partitioned AND i.is_plain AND NOT i.carries_more
+        AND i.carried <@ k.columns
+    WHERE i.indisvalid AND NOT i.is_bound AND NOT i.indisunique AND i.is_btree
         AND i.indexrelid NOT IN (SELECT indexrelid FROM duplicate) AND k.indexrelid NOT IN (SELECT indexrelid FROM duplicate)
-    ORDER BY i.indexrelid, k.n DESC, k.indexrelid
+    ORDER BY i.indexrelid, k.n DESC, k.n_carried DESC, k.is_bound DESC, k.indisunique DESC, k.indexrelid
 ),
 foreign_keys AS MATERIALIZED (
     SELECT k.oid, k.conname, k.conrelid, k.confrelid, t.relkind, k.conkey[1:p.n] AS conkey, k.conpfeqop[1:p.n] AS conpfeqop
@@ -168,7 +177,17 @@ found AS (
     UNION ALL
     SELECT 6, 'skipped', oid, NULL, locked_by::text, NULL, NULL, NULL FROM all_tables WHERE locked_by IS NOT NULL
 )
-SELECT finding, indrelid::regclass::text AS "table", indexrelid::regclass::text AS index, reason, pg_relation_size(indexrelid) AS size_bytes, scans, ddl,
-    cause
+SELECT finding, indrelid::regclass::text AS "table", indexrelid::regclass::text AS index, reason, pg_relation_size(indexrelid) + of_parts.bytes AS size_bytes,
+    scans, ddl, cause
 FROM found
+-- A partitioned index has no file of its own: it is as large as its parts, which is not known while one of their tables is locked.
+CROSS JOIN LATERAL (
+    WITH RECURSIVE parts AS (
+        SELECT h.inhrelid FROM pg_inherits h WHERE h.inhparent = found.indexrelid
+        UNION ALL
+        SELECT h.inhrelid FROM parts JOIN pg_inherits h ON h.inhparent = parts.inhrelid
+    )
+    SELECT CASE WHEN count(*) = count(t.oid) THEN coalesce(sum(CASE WHEN t.oid IS NOT NULL THEN pg_relation_size(parts.inhrelid) END), 0)::bigint END AS bytes
+    FROM parts JOIN pg_index x ON x.indexrelid = parts.inhrelid LEFT JOIN tables t ON t.oid = x.indrelid
+) AS of_parts
 ORDER BY position, size_bytes DESC NULLS LAST, 2, 3, 7

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
@@ -18,6 +18,8 @@ use crate::model::Failure;
 
 /// Replaying up to 4 GB of WAL after a kill takes its time on a small disk.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// A server that was told to stop waits so long for its clients while somebody wants it up.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 const SETTINGS: &str = "candlefish.conf";
 
 pub fn ensure_up(state: &mut State, binaries: &Binaries, account: Option<&Account>, say: Say) -> Result<()> {
@@ -28,8 +30,19 @@ pub fn ensure_up(state: &mut State, binaries: &Binaries, account: Option<&Accoun
     let log = Log::open(&path, account)?;
     if pid(state).is_some() {
         // Another program started it, it recovers, or it is just stopping: it gets its time before anything is called broken.
+        let mut stopping: Option<Instant> = None;
+        let mut is_hurried = false;
         let answered = process::wait_for(START_LIMIT, &log, || match (version(state), pid(state)) {
             (Err(_), None) => Ok(String::new()),
+            (Err(error), Some(pid)) if !is_hurried && format!("{error:#}").contains("is shutting down") => {
+                // It lets nobody in until the last of its clients has gone, and PgBouncer's servers do not go.
+                if stopping.get_or_insert_with(Instant::now).elapsed() > STOP_PATIENCE {
+                    say("PostgreSQL was told to stop and waits for its clients: it stops without them, and is started again.");
+                    process::send(pid, Signal::INT)?;
+                    is_hurried = true;
+                }
+                Err(error)
+            }
             (answer, _) => answer,
         })?;
         if !answered.is_empty() {

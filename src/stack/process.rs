@@ -105,7 +105,7 @@ pub fn stop(pid: u32, mark: &Path, signals: &[(Signal, Duration)]) -> Result<()>
     Ok(())
 }
 
-fn send(pid: u32, signal: Signal) -> Result<()> {
+pub fn send(pid: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a pid is a positive number")?;
     match kill_process(pid, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),

@@ -220,6 +220,25 @@ fn down_leaves_no_pid_file_of_a_server_that_was_killed() {
     stack.run("stack up").exit(0);
 }
 
+/// A smart shutdown (TERM) waits for every client, and a pooler's servers stay: nobody gets in, and it never ends.
+#[test]
+fn a_postgresql_that_waits_for_its_clients_to_stop_is_up_again() {
+    let stack = Private::new();
+    stack.run("stack up").exit(0);
+    let pooler = stack.run("stack env").exit(0).stdout;
+    let pooler = pooler.lines().find_map(|line| line.strip_prefix("export POOLER_URL='")).unwrap().trim_end_matches('\'').to_string();
+    crate::support::query(&pooler, "SELECT 1").unwrap();
+    let before = stack.servers();
+    assert!(Command::new("kill").args(["-TERM", &before["postgres"].0.to_string()]).status().unwrap().success());
+    while stack.servers().contains_key("postgres") {}
+    let started = std::time::Instant::now();
+    stack.run("stack up").exit(0).stderr_has("waits for its clients");
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+    let after = stack.servers();
+    assert!(after.len() == 3 && after["postgres"].0 != before["postgres"].0, "{before:?} {after:?}");
+    assert_eq!(crate::support::query(&pooler, "SELECT 2").unwrap(), ["2"]);
+}
+
 /// A PostgreSQL that was stopped in order is missed as one that has died; where the stack was taken down, nothing is.
 #[test]
 fn who_watches_the_stack_hears_of_a_postgresql_that_was_stopped() {

@@ -454,6 +454,9 @@ fn epoch_micros(epoch: Epoch, value: Value<'_>, scratch: &mut Vec<u8>) -> Option
         Epoch::Since1601 => (0, -11_644_473_600_000_000),
         Epoch::Julian => (0, 0),
     };
+    if matches!(value, Value::Real(real) if real == 0.0 && real.is_sign_negative()) {
+        return None;
+    }
     let micros = match (epoch, value) {
         // Days from noon to noon; as SQLite does, to the millisecond.
         (Epoch::Julian, Value::Integer(days)) => julian(days as f64),

@@ -239,6 +239,8 @@ fn epochs_are_exact_or_nothing() {
     assert_eq!(at("epoch:1601", Value::Integer(13_150_000_000_000_000)), meant("2017-09-16T01:46:40Z"));
     assert_eq!(at("epoch:julian", Value::Real(2_440_587.5)), meant("1970-01-01T00:00:00Z"));
     assert_eq!(at("epoch:s", Value::Integer(i64::MAX)), None);
+    assert_eq!(at("epoch:s", Value::Real(0.0)), meant("1970-01-01T00:00:00Z"));
+    assert_eq!((at("epoch:s", Value::Real(-0.0)), at("epoch:2001", Value::Real(-0.0))), (None, None));
 }
 
 #[test]

@@ -108,6 +108,9 @@ impl Conversion {
         if let Transform::Epoch(epoch) = &self.transform
             && !matches!(value, Value::Text(_))
         {
+            if matches!(value, Value::Real(real) if real == 0.0 && real.is_sign_negative()) {
+                return misfit(value, "a time has no minus zero");
+            }
             let Some(micros) = epoch.micros(value) else { return misfit(value, &format!("no exact {epoch}")) };
             return self.of_utc(micros, value);
         }
@@ -478,7 +481,9 @@ mod tests {
         let mut epoch = Conversion::new(TypeKind::TimestampTz);
         epoch.transform = Transform::parse("epoch:s").expect("a transform");
         assert_eq!(convert(epoch.clone(), Value::Real(1_700_000_000.123456)), "Micros(1700000000123456)");
-        assert_eq!(convert(epoch, Value::Integer(-1)), "Micros(-1000000)");
+        assert_eq!(convert(epoch.clone(), Value::Integer(-1)), "Micros(-1000000)");
+        assert_eq!(convert(epoch.clone(), Value::Real(0.0)), "Micros(0)");
+        assert_eq!(convert(epoch, Value::Real(-0.0)), "real -0.0: a time has no minus zero");
         let mut berlin = Conversion::new(TypeKind::TimestampTz);
         berlin.source_tz = SourceTz::Offset(60);
         assert_eq!(convert(berlin.clone(), Value::Text(b"1970-01-01 01:00")), "Micros(0)");

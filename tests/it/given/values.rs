@@ -24,6 +24,25 @@ fn a_dry_run_knows_what_types_of_a_mapping_refuse() {
 }
 
 #[test]
+fn no_time_has_a_minus_zero() {
+    let database = Database::fresh();
+    let case = Case::new("epochs")
+        .source_sql(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, s, d); INSERT INTO t VALUES (1, 0, 0.0), (2, 0.0, 86400), (3, -0.0, 0), (4, 0, -0.0)",
+        )
+        .database(&database);
+    let epochs = "[tables.t.columns]\ns = { type = 'timestamptz', transform = 'epoch:ms' }\nd = { type = 'date', transform = 'epoch:s' }\n";
+    std::fs::write(case.dir().join("m.toml"), epochs).unwrap();
+    let (_, report) = foretold(&case, &database, "--mapping {dir}/m.toml");
+    assert_eq!(aside(&case, &report, "t"), ["{\"id\":3} s -", "{\"id\":4} d -"]);
+    assert_eq!(
+        database.rows("SELECT id, s AT TIME ZONE 'UTC', d FROM t ORDER BY id"),
+        ["1|1970-01-01 00:00:00|1970-01-01", "2|1970-01-01 00:00:00|1970-01-02"]
+    );
+    case.run("verify {source} {url}").exit(0);
+}
+
+#[test]
 fn texts_become_numbers_whole_or_are_set_aside() {
     let database = Database::fresh();
     let is_new = database.value("SELECT current_setting('server_version_num')::int >= 150000") == "t";

@@ -548,3 +548,14 @@ fn another_file_is_not_taken_for_the_one_that_was_copied() {
     other.run("migrate {source} --to {url} --refresh --yes").exit(0).stderr_has("nothing differs");
     assert_eq!(database.rows("SELECT name FROM users"), ["other"]);
 }
+
+#[test]
+fn the_journal_that_the_next_refresh_goes_by_is_not_dropped() {
+    let shop = Followed::new("refresh-journal", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a')");
+    shop.source("INSERT INTO t VALUES (2, 'b')");
+    let error = shop.refresh("--drop-journal --json").exit(2).json()["error"].clone();
+    assert_eq!((&error["code"], &error["target_changed"]), (&json!("usage"), &json!(false)), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("Leave --drop-journal out"), "{error}");
+    assert_eq!(shop.database.rows("TABLE t"), ["1|a"]);
+    assert_eq!(changes(&shop.follows(), "t"), (1, 0, 0));
+}

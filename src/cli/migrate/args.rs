@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::cli::duration::duration;
@@ -63,7 +63,7 @@ pub struct Args {
     /// Wait this long for a target that is not up yet; without it the first connection is tried once
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Course")]
     pub(super) wait: Option<Duration>,
-    /// When the run has ended well, take it out of the target's journal; verify and --replace then know nothing of it
+    /// When the run has ended well, take it out of the target's journal; verify, --refresh and --replace then know nothing of it
     #[arg(long, help_heading = "Course")]
     pub(super) drop_journal: bool,
     /// Bytes of values in one chunk, which is what a kill can cost
@@ -81,6 +81,17 @@ pub struct Args {
 }
 
 impl Args {
+    /// A refresh goes by the runs before it, and what is read afterwards goes by the refresh: no journal is left that tells of one without the other.
+    pub(super) fn keeps_journal(&self) -> Result<()> {
+        if self.refresh.is_some() && self.drop_journal {
+            bail!(
+                Failure::new("usage", "--refresh goes by the journal, and --drop-journal would take away what the next one goes by")
+                    .hint("Leave --drop-journal out: it is for a copy that nothing is to follow.")
+            );
+        }
+        Ok(())
+    }
+
     /// What this process is to do; all, unless something else is said.
     pub(super) fn sections(&self) -> Result<RunSections> {
         if self.what.section.is_empty() {

@@ -47,6 +47,7 @@ fn never_cascade(mut error: anyhow::Error) -> anyhow::Error {
 }
 
 async fn migrate(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
+    args.keeps_journal()?;
     let started_at = jiff::Timestamp::now().to_string();
     let mut stop = Stop::listen(args.stop_after)?;
     let progress = Arc::new(Progress::new(ui, args.progress.into()));

@@ -112,8 +112,12 @@ pub async fn refuse_foreseen(job: &Job, prepared: &mut Prepared) -> Result<()> {
     if !may_stop || !prepared.plan.problems.is_empty() {
         return Ok(());
     }
+    // The run finds out for itself which keys have room.
+    let plan = prepared.plan.clone();
     let rehearsal = rehearse(job, prepared).await?;
-    rehearsal.refuse(job, &prepared.plan)
+    rehearsal.refuse(job, &prepared.plan)?;
+    prepared.plan = plan;
+    Ok(())
 }
 
 /// The same, blocking, with `readers` threads.

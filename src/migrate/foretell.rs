@@ -1,8 +1,11 @@
 //! What PostgreSQL itself would refuse of the rows, found out before the run: tables that are there already are filled for a try, as temporary
 //! tables with the same types, constraints and unique indexes, in a transaction that is rolled back. So are tables with columns of types that
-//! only PostgreSQL knows, or that it computes, tables whose rows may be in the way of their keys, and those that views read.
+//! only PostgreSQL knows, or that it computes, tables whose rows may be in the way of their keys, those that views
+//! read, and those whose foreign keys SQLite cannot tell of.
 
 mod computed;
+mod migrations;
+mod orphans;
 mod views;
 
 use std::sync::Arc;
@@ -10,19 +13,18 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::mpsc;
 
+use self::migrations::Tables;
+use self::orphans::StandIns;
 use crate::migrate::careful::{self, BATCH_ROWS, Batch};
 use crate::migrate::copy::{ChunkCount, copied_columns};
 use crate::migrate::encode::{self, RowEncoder};
 use crate::migrate::rehearse::Rehearsal;
-use crate::migrate::{Job, Prepared, by_partition, finish, prepare, rejects};
+use crate::migrate::{Job, Prepared, finish, prepare, rejects};
 use crate::model::{Name, QualifiedName, Schema, TypeKind};
 use crate::plan::mapping::type_from_sql;
-use crate::plan::target::{RebuildKind, Rebuildable, TargetSchema};
+use crate::plan::target::TargetSchema;
 use crate::plan::{ColumnPlan, KEY_BYTES, ObjectKind, ObjectPlan, Plan, TablePlan, Warning};
-use crate::postgres::{
-    ForeignKeySides, SqlError, Transaction, checks_keys_at_once, database_error, find_foreign_key, foreign_key_sides, is_about_object,
-    partitions, read_schema, regclass, sql_failure, statement,
-};
+use crate::postgres::{SqlError, Transaction, database_error, is_about_object, partitions, read_schema, sql_failure, statement};
 use crate::sqlite::{Scan, Snapshot};
 
 /// A table that is filled for a try.
@@ -101,40 +103,57 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
         let with_keys = viewed.contains(&place) || !table.without_data && table.rows > 0 && may_lose_a_key(prepared, place);
         (is_asked(table) || with_keys).then_some((place, with_keys))
     };
-    let places: Vec<(usize, bool)> = (0..prepared.plan.tables.len()).filter_map(tried).collect();
-    if places.is_empty() && !views::any(job, &prepared.schema, &prepared.plan) {
+    let mut places: Vec<(usize, bool)> = (0..prepared.plan.tables.len()).filter_map(tried).collect();
+    let inspected = prepared.inspected.as_ref();
+    let is_asked = !places.is_empty() || views::any(job, &prepared.schema, &prepared.plan) || job.migrations.is_some();
+    if !is_asked && orphans::doubtful(&prepared.plan, inspected, rehearsal).is_empty() {
         return Ok(());
     }
     let transaction = prepared.control.transaction().await?;
     let asked = async {
+        let there = Tables::there(&transaction, &prepared.plan).await?;
         prepare::make_ready(&transaction, job, &prepared.redo).await?;
         let target = read_schema(&transaction, &job.options.schema).await?;
-        let mut tries = Vec::new();
-        for (place, with_keys) in places {
-            let plan = &prepared.plan.tables[place];
-            let (temporary, partitions) =
-                make(&transaction, place, plan, &target).await.with_context(|| format!("try table {}", plan.target))?;
-            let names = known_names(&transaction, plan, &temporary, &partitions).await?;
-            tries.push(Try { place, with_keys, plan: TablePlan { target: temporary, ..plan.clone() }, partitions, names });
-        }
-        // As in the run: a key that is put off to the end would never be checked here.
-        transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
-        for one in tries.iter().filter(|one| !one.plan.without_data) {
-            fill(&transaction, &job.snapshot, &prepared.schema, one, rehearsal)
-                .await
-                .with_context(|| format!("try table {}", prepared.plan.tables[one.place].target))?;
-            let plan = &prepared.plan.tables[one.place];
-            rehearsal.tables[one.place].differences = computed::differences(&transaction, job, &prepared.schema, plan, one)
-                .await
-                .with_context(|| format!("compare what {} computes", plan.target))?;
-        }
+        let mut tries: Vec<Try> = Vec::new();
+        // What is refused of one table may be the parents of rows of another.
+        let doubtful = loop {
+            let first = tries.len();
+            for (place, with_keys) in std::mem::take(&mut places) {
+                let plan = &prepared.plan.tables[place];
+                let (temporary, partitions) =
+                    make(&transaction, place, plan, &target).await.with_context(|| format!("try table {}", plan.target))?;
+                let names = known_names(&transaction, plan, &temporary, &partitions).await?;
+                tries.push(Try { place, with_keys, plan: TablePlan { target: temporary, ..plan.clone() }, partitions, names });
+            }
+            // As in the run: a key that is put off to the end would never be checked here.
+            transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+            for one in tries[first..].iter().filter(|one| !one.plan.without_data) {
+                fill(&transaction, &job.snapshot, &prepared.schema, one, rehearsal)
+                    .await
+                    .with_context(|| format!("try table {}", prepared.plan.tables[one.place].target))?;
+                let plan = &prepared.plan.tables[one.place];
+                rehearsal.tables[one.place].differences = computed::differences(&transaction, job, &prepared.schema, plan, one)
+                    .await
+                    .with_context(|| format!("compare what {} computes", plan.target))?;
+            }
+            let doubtful = orphans::doubtful(&prepared.plan, inspected, rehearsal);
+            let is_new = |place: &usize| tries.iter().all(|one| one.place != *place);
+            places = orphans::to_be_filled(&prepared.plan, &doubtful).filter(is_new).map(|place| (place, false)).collect();
+            if places.is_empty() {
+                break doubtful;
+            }
+        };
         let mut tried = Vec::new();
         for one in tries.iter().filter(|one| one.with_keys) {
             tried.extend(keys_of(&transaction, &prepared.plan, one, rehearsal).await?);
         }
+        orphans::of_plan(&transaction, (&prepared.schema, &prepared.plan), &doubtful, &tries, &tried, rehearsal).await?;
+        let tables = Tables { target: &target, there };
+        let stand_ins = StandIns::read(&transaction, &prepared.plan.tables, &tries).await?;
         for one in &tries {
-            orphans(&transaction, &prepared.plan.tables, one, &tries, rehearsal).await?;
+            orphans::of_given(&transaction, &prepared.plan.tables[one.place], &stand_ins, rehearsal).await?;
         }
+        rehearsal.broken.extend(migrations::left_not_valid(&transaction, job, &prepared.plan, &tries, &tables).await?);
         rehearsal.broken.extend(views::read(&transaction, job, (&prepared.schema, &prepared.plan), &tries, &viewed).await?);
         Ok(tried)
     };
@@ -151,7 +170,7 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
     let Some(refusal) = database_error(&error).map(|refusal| refusal.message().to_string()) else { return Err(error) };
     transaction.rollback().await.map_err(|error| sql_failure(error.into()))?;
     let message = format!(
-        "what only PostgreSQL can refuse (duplicates, checks, domains, types, views that it cannot read) is not foretold: {refusal}"
+        "what only PostgreSQL can tell (duplicates, checks, domains, types, some keys, views that it cannot read) is not foretold: {refusal}"
     );
     rehearsal.broken.push(Warning::note("not_foretold", job.options.schema.as_str(), message));
     Ok(())
@@ -311,44 +330,4 @@ fn read(snapshot: &Snapshot, schema: &Schema, plan: &TablePlan, sender: &mpsc::S
         Ok(())
     })?;
     sender.blocking_send(batch).map_err(hung_up)
-}
-
-/// Foreign keys that the run takes away and puts back: rows without a parent, when all tables are as they will be.
-async fn orphans(transaction: &Transaction<'_>, tables: &[TablePlan], one: &Try, tries: &[Try], rehearsal: &mut Rehearsal) -> Result<()> {
-    let planned = &tables[one.place];
-    for key in planned.rebuild.iter().filter(|object| object.kind == RebuildKind::ForeignKey) {
-        let child = key.on(&planned.target);
-        let mut sides = sides_of(transaction, &planned.target, key).await?;
-        for other in tries {
-            let whole = (&tables[other.place].target, &other.plan.target);
-            for (known, ours) in other.partitions.iter().map(|(known, ours)| (known, ours)).chain([whole]) {
-                if sides.parent == regclass(transaction, known).await? {
-                    sides.parent = ours.to_string();
-                }
-            }
-        }
-        let partition = one.partitions.iter().find(|(known, _)| known == child);
-        sides.child = partition.map_or(&one.plan.target, |(_, ours)| ours).to_string();
-        let label = format!("{}.{}", planned.source, key.name.as_str());
-        let broken = finish::broken_key(transaction.client(), &sides, &label).await?;
-        if broken.is_some() && checks_keys_at_once(transaction, child).await? {
-            rehearsal.broken.push(by_partition::note(&label));
-        }
-        rehearsal.broken.extend(broken);
-    }
-    Ok(())
-}
-
-/// What a foreign key joins. One that an interrupted run took away is put back for a moment, over whatever rows there are.
-async fn sides_of(transaction: &Transaction<'_>, table: &QualifiedName, key: &Rebuildable) -> Result<ForeignKeySides> {
-    let child = key.on(table);
-    if let Some(sides) = find_foreign_key(transaction, child, &key.name).await? {
-        return Ok(sides);
-    }
-    let add = statement::rebuild_object(table, key, checks_keys_at_once(transaction, child).await?).into_iter().next();
-    transaction.batch_execute("SAVEPOINT put_back").await?;
-    transaction.batch_execute(&add.context("a foreign key has a statement")?).await?;
-    let sides = foreign_key_sides(transaction, child, &key.name).await?;
-    transaction.batch_execute("ROLLBACK TO SAVEPOINT put_back").await?;
-    Ok(sides)
 }

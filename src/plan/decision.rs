@@ -231,6 +231,9 @@ pub struct ObjectPlan {
     /// The statements of a view over temporary tables and views of the same names, for a try.
     #[serde(skip)]
     pub tried: Vec<String>,
+    /// What a foreign key joins, for a try.
+    #[serde(skip)]
+    pub joins: Option<Box<Joins>>,
     /// What becomes of it in a case that only the rows and the server can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<Box<Otherwise>>,
@@ -241,6 +244,13 @@ impl ObjectPlan {
     pub fn todo(&self, reason: String) -> Todo {
         Todo { kind: self.kind, object: self.label.clone(), reason, original: self.original.to_string() }
     }
+}
+
+/// A foreign key's parent, and its columns, each with the one that it references.
+#[derive(Clone, Debug)]
+pub struct Joins {
+    pub parent: QualifiedName,
+    pub columns: Vec<(Name, Name)>,
 }
 
 /// The other form of an object.

@@ -2,7 +2,7 @@
 
 use crate::model::{ForeignKey, Name, QualifiedName, Table};
 use crate::plan::build::{Input, cannot};
-use crate::plan::decision::{ObjectKind, ObjectPlan, Offenders, Plan, TablePlan, Warning};
+use crate::plan::decision::{Joins, ObjectKind, ObjectPlan, Offenders, Plan, TablePlan, Warning};
 use crate::plan::names::Namespace;
 use crate::plan::objects::{NOT_COPIED, folds, join_names, list, note_name, targets};
 use crate::plan::profile::Trait;
@@ -98,6 +98,7 @@ impl ForeignKeyBuilder<'_> {
             offenders: Some(Box::new(Offenders::Orphans)),
             original: self.table.sql.clone(),
             tried: Vec::new(),
+            joins: Some(Box::new(Joins { parent: parent_target, columns: child_names.into_iter().zip(parent_names).collect() })),
             otherwise: None,
         })
     }
@@ -157,6 +158,7 @@ impl ForeignKeyBuilder<'_> {
             offenders: None,
             original: parent.sql.clone(),
             tried: Vec::new(),
+            joins: None,
             otherwise: None,
         });
     }

@@ -1,5 +1,6 @@
 //! What becomes what: decided from the schema and the rows, before anything is done.
 
+mod alike;
 mod build;
 mod columns;
 pub mod convert;
@@ -36,10 +37,11 @@ mod views;
 #[cfg(test)]
 mod tests;
 
+pub use alike::{Alike, alike};
 pub use build::{Existing, Input, OnExtra, Options, build};
 pub use decision::{
-    Case, ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, NOT_IN_TARGET, NUMBERED, ObjectKind, ObjectPlan, Offenders,
-    Otherwise, Plan, Problem, SequencePlan, Severity, TablePlan, Todo, Warning, Why, lacks,
+    Case, ColumnPlan, CopyColumn, CopyMap, CreateColumn, CreateTable, DAMAGE, Joins, NOT_IN_TARGET, NUMBERED, ObjectKind, ObjectPlan,
+    Offenders, Otherwise, Plan, Problem, SequencePlan, Severity, TablePlan, Todo, Warning, Why, lacks,
 };
 pub use filters::{existing_rows, wanted};
 pub use long_keys::KEY_BYTES;

@@ -84,6 +84,7 @@ impl ObjectBuilder<'_> {
             offenders: None,
             original: Arc::clone(original),
             tried: Vec::new(),
+            joins: None,
             otherwise: None,
         }
     }
@@ -373,6 +374,7 @@ impl ObjectBuilder<'_> {
                 offenders: Some(Box::new(offenders)),
                 original: original.into(),
                 tried: Vec::new(),
+                joins: None,
                 otherwise: None,
             });
         }

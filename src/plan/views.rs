@@ -198,6 +198,7 @@ fn object(kind: ObjectKind, name: Name, label: String, statements: Vec<String>, 
         offenders: None,
         original: original.into(),
         tried: Vec::new(),
+        joins: None,
         otherwise: None,
     }
 }

@@ -107,6 +107,17 @@ pub struct ForeignKeySides {
 }
 
 impl ForeignKeySides {
+    /// Those of a key that is still to come.
+    pub fn between(child: &QualifiedName, parent: &QualifiedName, columns: &[(Name, Name)], key: &[Name]) -> Self {
+        ForeignKeySides {
+            child: child.to_string(),
+            parent: parent.to_string(),
+            child_columns: columns.iter().map(|(child, _)| child.to_string()).collect(),
+            parent_columns: columns.iter().map(|(_, parent)| parent.to_string()).collect(),
+            key: key.iter().map(Name::to_string).collect(),
+        }
+    }
+
     /// Rows of the child without a parent: how many there are, and the first five of them as text.
     pub async fn orphans(&self, client: &impl GenericClient) -> Result<(i64, Vec<String>)> {
         let sql = statement::orphans(&self.child, &self.parent, &self.child_columns, &self.parent_columns, &self.key);
@@ -137,9 +148,10 @@ pub async fn find_foreign_key(client: &impl GenericClient, table: &QualifiedName
     }))
 }
 
-/// A table as PostgreSQL writes it in this session.
-pub async fn regclass(client: &impl GenericClient, table: &QualifiedName) -> Result<String> {
-    Ok(client.query_one("SELECT $1::text::regclass::text", &[&table.to_string()]).await?.get(0))
+/// Tables as PostgreSQL writes them in this session; none for one that is not there.
+pub async fn regclasses(client: &impl GenericClient, tables: &[&str]) -> Result<Vec<Option<String>>> {
+    let sql = "SELECT to_regclass(t.name)::text FROM unnest($1::text[]) WITH ORDINALITY AS t(name, number) ORDER BY t.number";
+    Ok(client.query(sql, &[&tables]).await.context("look for tables")?.iter().map(|row| row.get(0)).collect())
 }
 
 /// True for a table that is made of partitions.
@@ -216,27 +228,30 @@ pub async fn foreign_keys_not_valid(client: &impl GenericClient, tables: &[Strin
     Ok(rows.iter().map(key).collect())
 }
 
-/// A constraint that old rows may break.
+/// A foreign key, a check or a NOT NULL.
 #[derive(Clone, Debug)]
-pub struct ConstraintNotValid {
+pub struct RowConstraint {
     pub table: QualifiedName,
     pub name: Name,
+    /// False: old rows may break it.
+    pub validated: bool,
     /// What rows must fulfil, as SQL; none of a foreign key.
     pub condition: Option<String>,
     /// The columns of the table's primary key, as SQL.
     pub key: Vec<String>,
 }
 
-/// Constraints of these tables that are NOT VALID.
-pub async fn constraints_not_valid(client: &impl GenericClient, tables: &[String]) -> Result<Vec<ConstraintNotValid>> {
-    let rows = client.query(include_str!("queries/constraints_not_valid.sql"), &[&tables]).await;
-    let constraint = |row: &Row| ConstraintNotValid {
+/// Constraints of these tables, or those of them that are NOT VALID.
+pub async fn row_constraints(client: &impl GenericClient, tables: &[String], validated_too: bool) -> Result<Vec<RowConstraint>> {
+    let rows = client.query(include_str!("queries/row_constraints.sql"), &[&tables, &validated_too]).await;
+    let constraint = |row: &Row| RowConstraint {
         table: QualifiedName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
         name: Name::new(row.get::<_, &str>(2)),
         condition: row.get(3),
         key: row.get(4),
+        validated: row.get(5),
     };
-    Ok(rows.context("look for constraints that are not valid")?.iter().map(constraint).collect())
+    Ok(rows.context("look for constraints that rows may break")?.iter().map(constraint).collect())
 }
 
 fn column(row: &Row, types: &Types) -> TargetColumn {

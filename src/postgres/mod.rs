@@ -34,9 +34,8 @@ pub use address::{APPLICATION_NAME, Address, Authorities, CONNECT_TIMEOUT, LOCAL
 pub use argument::Argument;
 pub use cancel::cancel;
 pub use catalog::{
-    ConstraintNotValid, ForeignKeyNotValid, ForeignKeySides, checks_keys_at_once, constraints_not_valid, find_foreign_key,
-    foreign_key_sides, foreign_keys_not_valid, is_hash_index, is_partitioned, is_superuser, partition_root, partitions, read_schema,
-    regclass,
+    ForeignKeyNotValid, ForeignKeySides, RowConstraint, checks_keys_at_once, find_foreign_key, foreign_key_sides, foreign_keys_not_valid,
+    is_hash_index, is_partitioned, is_superuser, partition_root, partitions, read_schema, regclasses, row_constraints,
 };
 pub use connect::{Connected, connect, describe, is_passing, is_transient, open};
 pub use console::{Console, ConsoleRow};

@@ -89,11 +89,11 @@ pub fn attach_partition(whole: &QualifiedName, partition: &QualifiedName, bounds
     format!("ALTER TABLE {whole} ATTACH PARTITION {partition} {bounds}")
 }
 
-/// All rows of one table into its copy.
+/// All rows of one table into its copy, with their ids.
 pub fn insert_all(into: &QualifiedName, from: &QualifiedName, columns: &[&Name]) -> String {
     let columns: Vec<String> = columns.iter().map(|column| column.to_string()).collect();
     let columns = columns.join(", ");
-    format!("INSERT INTO {into} ({columns}) SELECT {columns} FROM {from}")
+    format!("INSERT INTO {into} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {from}")
 }
 
 pub fn set_default(table: &QualifiedName, column: &Name, default: &str) -> String {
@@ -354,7 +354,7 @@ pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_colum
         format!("concat_ws(', ', {})", texts.join(", "))
     };
     if key.is_empty() {
-        return format!("SELECT DISTINCT {}, count(*) OVER () {orphans} LIMIT 5", values(child_columns));
+        return format!("SELECT DISTINCT {}, count(*) OVER () {orphans} ORDER BY 1 LIMIT 5", values(child_columns));
     }
     let (row, order) = by_key(key);
     format!("SELECT {row} || ' → ' || {}, count(*) OVER () {orphans} ORDER BY {order} LIMIT 5", values(child_columns))

@@ -382,6 +382,111 @@ fn generated_constraints_that_rows_break_stay_not_valid_as_a_run_leaves_them() {
     assert_eq!(database.rows(validated), ["c_pid_fkey|f", "d_k_fkey|f", "e_k_fkey|t"]);
 }
 
+/// Keys of which SQLite's own answer is not PostgreSQL's: rows that are set aside are nobody's parents and nobody's children, and values meet by their
+/// PostgreSQL types.
+const DOUBTFUL: &str = "CREATE TABLE p(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO p VALUES (1, 'ok'), (2, 'a' || char(0));
+    CREATE TABLE c(id INTEGER PRIMARY KEY, pid INT REFERENCES p ON DELETE CASCADE, w TEXT); INSERT INTO c VALUES (1, 1, 'x'), (2, 2, 'x'), (3, 9, char(0));
+    CREATE TABLE grandchild(id INTEGER PRIMARY KEY, cid INT REFERENCES c); INSERT INTO grandchild VALUES (1, 1), (2, 2), (3, 3);
+    CREATE TABLE tree(id INTEGER PRIMARY KEY, up INT REFERENCES tree ON DELETE SET NULL, v TEXT);
+    INSERT INTO tree VALUES (1, NULL, 'r'), (2, 1, char(0)), (3, 2, 'x'), (4, 3, 'y'), (5, 77, 'z');
+    CREATE TABLE ring(id INTEGER PRIMARY KEY, other INT REFERENCES back, v TEXT); INSERT INTO ring VALUES (1, 1, 'x'), (2, 2, char(0));
+    CREATE TABLE back(id INTEGER PRIMARY KEY, other INT REFERENCES ring); INSERT INTO back VALUES (1, 1), (2, 2);
+    CREATE TABLE q(a TEXT, b INT, UNIQUE (a, b)); INSERT INTO q VALUES ('x', 1), ('y', 2);
+    CREATE TABLE d(b TEXT, a TEXT, FOREIGN KEY (a, b) REFERENCES q(a, b)); INSERT INTO d VALUES ('1', 'x'), (' 2', 'y');
+    CREATE TABLE mixed(k PRIMARY KEY); INSERT INTO mixed VALUES (1), ('2'), (3.0);
+    CREATE TABLE e(id INTEGER PRIMARY KEY, k REFERENCES mixed); INSERT INTO e VALUES (1, '1'), (2, 2), (3, 3);
+    CREATE TABLE whole(id INTEGER PRIMARY KEY, k TEXT UNIQUE); INSERT INTO whole VALUES (1, 'a'), (2, 'b');
+    CREATE TABLE f(id INTEGER PRIMARY KEY, wid INT REFERENCES whole, k TEXT REFERENCES whole(k), w TEXT);
+    INSERT INTO f VALUES (1, 1, 'a', 'x'), (2, 2, 'b', char(0)), (3, 7, 'B', char(0));";
+
+#[test]
+fn a_dry_run_tells_which_foreign_keys_stay_not_valid() {
+    let orphans = |report: &Json| -> Vec<String> {
+        let said = list(report, "warnings").into_iter().filter(|warning| warning["code"] == "foreign_key_not_valid");
+        said.map(|warning| ["severity", "object", "message"].map(|part| warning[part].as_str().unwrap()).join(" ")).collect()
+    };
+    let case = Case::new("doubtful").source_sql(&format!("PRAGMA foreign_keys = 0; {DOUBTFUL}"));
+    case.run("schema generate {source} --out {dir}/db").exit(0);
+    let files = case.dir().join("db").display().to_string();
+    let mut of_derived = Vec::new();
+    for flags in ["", "--migrations FILES", "--schema other --create-schema"] {
+        let database = Database::fresh();
+        let case = Case::new("doubtful").source_file(case.source_path()).database(&database);
+        let migrate = format!("migrate {{source}} --to {{url}} {} --strict --json", flags.replace("FILES", &files));
+        let planned = case.run(&format!("{migrate} --dry-run")).exit(1).json();
+        assert_eq!(database.value("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), "0", "nothing is made");
+        let report = case.run(&migrate).exit(1).json();
+        let sorted = |mut said: Vec<String>| {
+            said.sort();
+            said
+        };
+        assert_eq!(sorted(orphans(&planned)), sorted(orphans(&report)), "{flags}");
+        of_derived = if flags.is_empty() { orphans(&planned) } else { of_derived };
+    }
+    assert_eq!(
+        of_derived,
+        [
+            "weaker c.pid → p is NOT VALID: 1 row has no parent (id 2 → 2)",
+            "weaker grandchild.cid → c is NOT VALID: 1 row has no parent (id 3 → 3)",
+            "weaker tree.up → tree is NOT VALID: 2 rows have no parent (id 3 → 2; id 5 → 77)",
+            "weaker back.other → ring is NOT VALID: 1 row has no parent (id 2 → 2)",
+            "weaker d.a, b → q is NOT VALID: 1 row has no parent (y,  2)",
+            "weaker e.k → mixed is NOT VALID: 1 row has no parent (id 3 → 3)",
+        ]
+    );
+}
+
+/// A parent that is in the target already is what it is there, and one without rows is nobody's.
+#[test]
+fn a_dry_run_looks_for_parents_where_the_run_will_find_them() {
+    let case = Case::new("parents there").source_sql(
+        "PRAGMA foreign_keys = 0; CREATE TABLE p(id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1), (2);
+         CREATE TABLE c(id INTEGER PRIMARY KEY, pid INT REFERENCES p); INSERT INTO c VALUES (1, 1), (2, 2), (3, 3), (4, 4);",
+    );
+    for (flags, there, orphans) in [
+        ("--exclude p", "INSERT INTO p VALUES (2), (3)", Some("2 rows have no parent (id 1 → 1; id 4 → 4)")),
+        ("--existing p=keep", "INSERT INTO p VALUES (3)", Some("1 row has no parent (id 4 → 4)")),
+        ("--existing p=truncate", "INSERT INTO p VALUES (3)", Some("2 rows have no parent (id 3 → 3; id 4 → 4)")),
+        ("", "ALTER TABLE p ADD CHECK (id < 2)", Some("3 rows have no parent (id 2 → 2; id 3 → 3; id 4 → 4)")),
+        ("--exclude-data p", "INSERT INTO p VALUES (1), (2), (3), (4)", None),
+        ("--exclude-data c", "SELECT 1", None),
+    ] {
+        let database = Database::fresh();
+        database.execute(&format!("CREATE TABLE p(id bigint PRIMARY KEY); {there}"));
+        let case = Case::new("parents there").source_file(case.source_path()).database(&database);
+        let migrate = format!("migrate {{source}} --to {{url}} {flags} --strict --json");
+        let (planned, report) = (case.run(&format!("{migrate} --dry-run")), case.run(&migrate));
+        assert_eq!(planned.code, report.code, "{flags}: {planned}\n{report}");
+        for report in [planned.json(), report.json()] {
+            let said: Vec<&Json> =
+                list(&report, "warnings").into_iter().filter(|warning| warning["code"] == "foreign_key_not_valid").collect();
+            let said: Vec<&str> = said.iter().map(|warning| warning["message"].as_str().unwrap()).collect();
+            let expected: Vec<String> = orphans.iter().map(|orphans| format!("is NOT VALID: {orphans}")).collect();
+            assert_eq!(said, expected, "{flags}");
+        }
+    }
+}
+
+/// A migration that comes after the rows is tried before they come.
+#[test]
+fn a_dry_run_fails_for_a_migration_after_the_rows_that_cannot_run() {
+    let database = Database::fresh();
+    let case = Case::new("late").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);").database(&database);
+    case.run("schema generate {source} --out {dir}/db").exit(0);
+    fs::create_dir_all(case.dir().join("db/indexes")).unwrap();
+    fs::write(case.dir().join("db/indexes/V9__late.sql"), "CREATE INDEX late ON nowhere(id);").unwrap();
+    let failed = case.run("migrate {source} --to {url} --migrations {dir}/db --dry-run --json").exit(2).json();
+    let said = ["code", "message", "target_changed"].map(|part| failed["error"][part].to_string()).join(" ");
+    assert!(said.starts_with("\"migration_failed\"") && said.ends_with(" false"), "{said}");
+    assert!(said.contains("indexes/V9__late.sql, line 1: relation \\\"nowhere\\\" does not exist"), "{said}");
+    // Or that the rows do not let run, though their tables do.
+    fs::write(case.dir().join("db/indexes/V9__late.sql"), "ALTER TABLE t ADD CONSTRAINT late CHECK (id > 1);").unwrap();
+    let failed = case.run("migrate {source} --to {url} --migrations {dir}/db --dry-run --json").exit(2).json();
+    let said = failed["error"]["message"].as_str().unwrap();
+    assert!(said.ends_with("check constraint \"late\" of relation \"t\" is violated by some row"), "{said}");
+    assert_eq!(database.value("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), "0", "nothing is made");
+}
+
 /// Whoever reads the plan by program learns from it why the exit code is 1, as from a report.
 #[test]
 fn a_dry_run_gives_its_reasons_for_exit_1() {

@@ -112,7 +112,9 @@ pub async fn run(args: Args, settings: &Settings, ui: &Ui) -> Result<Exit> {
 async fn status(source: &Source, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let report = source.place.report();
     let client = source.place.connect(settings, ui).await?;
-    let statuses = source.migrations(&client).await?.status(&client, &report.schema).await?;
+    let migrations = source.migrations(&client).await?;
+    migrations.refuse_undone(&client, &report.schema).await?;
+    let statuses = migrations.status(&client, &report.schema).await?;
     report.status(ui, &statuses)?;
     let good = statuses.iter().all(|status| status.state == MigrationState::Applied);
     Ok(if good { Exit::Good } else { Exit::Bad })
@@ -121,8 +123,10 @@ async fn status(source: &Source, settings: &Settings, ui: &Ui) -> Result<Exit> {
 async fn plan(source: &Source, limit: Option<UpTo>, settings: &Settings, ui: &Ui) -> Result<Exit> {
     let report = source.place.report();
     let client = source.place.connect(settings, ui).await?;
-    let statuses = source.migrations(&client).await?.status(&client, &report.schema).await?;
+    let migrations = source.migrations(&client).await?;
+    let statuses = migrations.status(&client, &report.schema).await?;
     Migrations::refuse_divergent(&statuses)?;
+    migrations.refuse_undone(&client, &report.schema).await?;
     let pending: Vec<&MigrationStatus> = statuses
         .iter()
         .filter(|status| status.state == MigrationState::Pending)
@@ -141,6 +145,7 @@ async fn apply(source: &Source, limit: Option<UpTo>, create: bool, settings: &Se
     let migrations = source.migrations(&client).await?;
     // Both histories before the first change: a divergent index file is no reason to stop half-way.
     Migrations::refuse_divergent(&migrations.status(&client, &report.schema).await?)?;
+    migrations.refuse_undone(&client, &report.schema).await?;
     if create {
         create_schema(&client, &report.schema).await?;
     }

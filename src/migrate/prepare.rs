@@ -161,6 +161,8 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
     });
     let mut planned = planned.await.context("the planner panicked")??;
     planned.0.problems.extend(undone(&planned.0, &applied));
+    let elsewhere = job.migrations.as_ref().and_then(|migrations| elsewhere(&planned.0, migrations));
+    planned.0.problems.extend(elsewhere);
     if planned.0.problems.is_empty() && !planned.1.profiles.iter().any(|profile| profile.unseen) {
         let notes = rounded::notes(client, &job.snapshot, &planned.1.schema, &planned.0).await?;
         planned.0.warnings.extend(notes);
@@ -179,14 +181,31 @@ pub async fn plan(client: &mut Client, inspected: Inspected, job: &Job, redo: &R
 fn undone(plan: &Plan, applied: &[(QualifiedName, String)]) -> Option<Problem> {
     let is_gone = |name: &QualifiedName| plan.tables.iter().any(|table| table.create.is_some() && table.target == *name);
     let gone: Vec<&(QualifiedName, String)> = applied.iter().filter(|(name, _)| is_gone(name)).collect();
-    let (table, file) = gone.first()?;
-    let more = if gone.len() > 1 { format!("; {} more are gone too", gone.len() - 1) } else { String::new() };
     Some(Problem {
         code: "migrations_undone",
-        message: format!("{file} was applied to schema {:?}, and its table {table} is not there any more{more}", plan.schema),
+        message: Migrations::undone(&Name::new(plan.schema.as_str()), &gone)?,
         hint: format!(
             "If the schema was made again, let its migrations run again with {} Otherwise put the table back, or leave it out with --exclude.",
             Migrations::forget_history(&Name::new(plan.schema.as_str()))
+        ),
+    })
+}
+
+/// Files for another schema make their tables there: to derive the same ones in this would leave out whatever the files say of them.
+fn elsewhere(plan: &Plan, migrations: &Migrations) -> Option<Problem> {
+    let schema = Name::new(plan.schema.as_str());
+    let tables = migrations.tables(&schema);
+    if tables.iter().any(|(table, _)| table.schema == schema) {
+        return None;
+    }
+    let derived = |name: &Name| plan.tables.iter().find(|table| table.create.is_some() && table.target.name == *name);
+    let (derived, table, file) = tables.iter().find_map(|(table, file)| Some((&derived(&table.name)?.target, table, file)))?;
+    let (theirs, ours) = (table.schema.as_str(), plan.schema.as_str());
+    Some(Problem {
+        code: "migrations_elsewhere",
+        message: format!("{file} is about table {table}, and {derived} would be derived beside it"),
+        hint: format!(
+            "The files are for schema {theirs:?}: say --schema {theirs}, or make them for {ours:?} with `candlefish schema generate --schema {ours}`."
         ),
     })
 }

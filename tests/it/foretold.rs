@@ -285,6 +285,10 @@ fn migrations_of_a_schema_that_was_made_again_are_not_passed_over() {
         let message = "schema/V1__tables.sql was applied to schema \"app\", and its table \"app\".\"user_profile\" is not there any more";
         assert!(error["message"].as_str().unwrap().contains(message), "{error}");
     }
+    for command in ["status", "apply", "apply --dry-run"] {
+        let failed = case.run(&format!("schema {command} --to {{url}} --schema app --migrations {{dir}}/db --json")).exit(2).json();
+        assert_eq!(failed["error"]["code"], "migrations_undone", "{failed}");
+    }
     // What the hint says mends it.
     let hint = case.run(migrate).json()["error"]["hint"].as_str().unwrap().to_string();
     database.execute(&hint[hint.find("DROP TABLE").unwrap()..=hint.find(';').unwrap()]);
@@ -301,6 +305,22 @@ fn migrations_of_a_schema_that_was_made_again_are_not_passed_over() {
     database.execute("DROP SCHEMA app CASCADE; CREATE SCHEMA app");
     let error = case.run(migrate).exit(2).json()["error"].clone();
     assert_eq!(error["code"], "migrations_undone", "{error}");
+}
+
+/// Files that were made for one schema do not fill another's tables behind a person's back.
+#[test]
+fn files_for_another_schema_are_refused() {
+    let database = Database::fresh();
+    let case = Case::new("elsewhere").source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)").database(&database);
+    case.run("schema generate {source} --out {dir}/db").exit(0);
+    for dry in ["--dry-run", ""] {
+        let migrate = "migrate {source} --to {url} --schema other --create-schema --migrations {dir}/db --json";
+        let error = case.run(&format!("{migrate} {dry}")).exit(2).json()["error"].clone();
+        assert_eq!((&error["code"], &error["target_changed"]), (&"migrations_elsewhere".into(), &false.into()), "{error}");
+        let message = "schema/V1__tables.sql is about table \"public\".\"t\", and \"other\".\"t\" would be derived beside it";
+        assert!(error["message"].as_str().unwrap().ends_with(message), "{error}");
+    }
+    case.run("migrate {source} --to {url} --schema public --migrations {dir}/db").exit(0);
 }
 
 /// The line that `schema generate` ends with fills the tables of its files, and no others.

@@ -97,17 +97,38 @@ impl Migrations {
                 statuses.iter().any(|status| status.version == version && status.state == MigrationState::Applied)
             };
             for file in self.files(section).iter().filter(is_applied) {
-                let place = format!("{}/{}.sql", section.as_str(), file.migration);
-                for used in script::statements(file.sql()).iter().flat_map(script::Statement::tables) {
-                    let name = QualifiedName::new(used.schema.as_deref().unwrap_or(schema.as_str()), used.table);
-                    tables.retain(|(known, _)| *known != name);
-                    if !used.ends {
-                        tables.push((name, place.clone()));
-                    }
-                }
+                note_tables(&mut tables, section, file, schema);
             }
         }
         Ok(tables)
+    }
+
+    /// The tables that the files before the rows make or build upon, each with the last file that does, applied or not.
+    pub fn tables(&self, schema: &Name) -> Vec<(QualifiedName, String)> {
+        let mut tables = Vec::new();
+        self.schema.iter().for_each(|file| note_tables(&mut tables, Section::Schema, file, schema));
+        tables
+    }
+
+    /// Fails where the history calls migrations applied, and none of their tables is there: the schema was made again, and its history stayed.
+    pub async fn refuse_undone(&self, client: &Client, schema: &Name) -> Result<()> {
+        let tables = self.applied_tables(client, schema).await?;
+        let (schemas, names): (Vec<&str>, Vec<&str>) = tables.iter().map(|(table, _)| (table.schema.as_str(), table.name.as_str())).unzip();
+        let is_any_there = client.query_one(include_str!("../queries/any_relation.sql"), &[&schemas, &names]).await;
+        let is_any_there: bool = is_any_there.context("look for the tables of the migrations")?.get(0);
+        let gone: Vec<&(QualifiedName, String)> = tables.iter().collect();
+        let Some(message) = Migrations::undone(schema, &gone).filter(|_| !is_any_there) else { return Ok(()) };
+        bail!(Failure::new("migrations_undone", message).hint(format!(
+            "If the schema was made again, let its migrations run again with {} Otherwise put its tables back.",
+            Migrations::forget_history(schema)
+        )))
+    }
+
+    /// What is said of tables that are gone, though the history calls what made them applied.
+    pub fn undone(schema: &Name, gone: &[&(QualifiedName, String)]) -> Option<String> {
+        let (table, file) = gone.first()?;
+        let more = if gone.len() > 1 { format!("; {} more are gone too", gone.len() - 1) } else { String::new() };
+        Some(format!("{file} was applied to schema {schema}, and its table {table} is not there any more{more}"))
     }
 
     /// What makes a schema's migrations run again as if none had been applied.
@@ -216,6 +237,18 @@ impl Migrations {
             applied.push(AppliedMigration { section, version, name: file.migration.name().to_string(), seconds });
         }
         Ok(applied)
+    }
+}
+
+/// The tables that a file makes or builds upon join those of the files before it; what it takes away leaves them.
+fn note_tables(tables: &mut Vec<(QualifiedName, String)>, section: Section, file: &MigrationFile, schema: &Name) {
+    let place = format!("{}/{}.sql", section.as_str(), file.migration);
+    for used in script::statements(file.sql()).iter().flat_map(script::Statement::tables) {
+        let name = QualifiedName::new(used.schema.as_deref().unwrap_or(schema.as_str()), used.table);
+        tables.retain(|(known, _)| *known != name);
+        if !used.ends {
+            tables.push((name, place.clone()));
+        }
     }
 }
 

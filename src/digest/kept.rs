@@ -4,7 +4,8 @@ use crate::digest::{decimal, moment};
 use crate::model::TypeKind;
 use crate::plan::SourceTz;
 use crate::plan::convert::Conversion;
-use crate::plan::rounding::{Rounding, Unit};
+use crate::plan::interval::Unit;
+use crate::plan::rounding::Rounding;
 use crate::plan::transform::Inexact;
 
 /// False for a text that its type would round, cut, leave out or read as something else. `fits` tells it of a part: an element, a bound.

@@ -14,6 +14,7 @@ mod filters;
 mod foreign_key;
 mod full_text;
 mod given;
+pub mod interval;
 pub mod json;
 mod limits;
 mod literal;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::model::{TypeKind, Value};
 use crate::plan::convert::{Conversion, Scratch};
 use crate::plan::decimal::Decimal;
+use crate::plan::interval::{self, Unit, digits_of_seconds, is_of_fields, more_digits, needed};
 use crate::plan::literal;
 use crate::plan::mapping::type_from_sql;
 use crate::plan::source_tz::SourceTz;
@@ -92,31 +93,6 @@ pub fn read<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Rounding>, D
     }))
 }
 
-/// The smallest field of an interval; those above it are kept with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    Year,
-    Month,
-    Day,
-    Hour,
-    Minute,
-}
-
-impl Unit {
-    /// By the last word of a type's name.
-    fn named(word: &str) -> Option<Self> {
-        Some(match word {
-            "year" | "years" | "y" => Unit::Year,
-            "month" | "months" | "mon" | "mons" => Unit::Month,
-            "day" | "days" | "d" | "week" | "weeks" => Unit::Day,
-            "hour" | "hours" | "h" => Unit::Hour,
-            "minute" | "minutes" | "min" | "mins" => Unit::Minute,
-            _ => return None,
-        })
-    }
-}
-
 impl Rounding {
     /// Of a type as PostgreSQL writes it.
     pub fn of(sql: &str) -> Option<Self> {
@@ -200,8 +176,8 @@ impl Rounding {
     pub fn changes(&self, text: &[u8], tz: &SourceTz, inexact: Inexact) -> Option<String> {
         match self {
             Rounding::Seconds(digits) => more_digits(digits_of_seconds(text), *digits),
-            Rounding::Interval(_) if inexact == Inexact::Round => interval(text, u8::MAX),
-            Rounding::Interval(digits) => interval(text, *digits),
+            Rounding::Interval(_) if inexact == Inexact::Round => interval::changes(text, u8::MAX),
+            Rounding::Interval(digits) => interval::changes(text, *digits),
             Rounding::Fields(smallest) => {
                 (!is_of_fields(text, *smallest)).then(|| "an interval of certain fields cuts what is smaller".to_string())
             }
@@ -321,99 +297,6 @@ impl Conversion {
     pub fn asked(&self) -> Option<Order> {
         self.rounding.as_ref().filter(|_| self.kind == TypeKind::Other && self.inexact.is_reject())?.asked()
     }
-}
-
-fn more_digits(needed: usize, kept: u8) -> Option<String> {
-    (needed > usize::from(kept)).then(|| format!("more than {kept} digits after the seconds' point"))
-}
-
-/// How many digits of a fraction matter.
-fn needed(fraction: &[u8]) -> usize {
-    fraction.iter().rposition(|byte| *byte != b'0').map_or(0, |last| last + 1)
-}
-
-/// Digits that matter after the point of the seconds: after `hh:mm:ss`, or in a text without a colon (`1.5 seconds`) after any point.
-fn digits_of_seconds(text: &[u8]) -> usize {
-    fractions(text)
-        .filter(|(_, is_of_clock, _)| *is_of_clock || !text.contains(&b':'))
-        .map(|(_, _, fraction)| needed(fraction))
-        .max()
-        .unwrap_or(0)
-}
-
-/// Every fraction: what stands after it, whether it is of a clock's seconds, and its digits.
-fn fractions(text: &[u8]) -> impl Iterator<Item = (&[u8], bool, &[u8])> {
-    (0..text.len()).filter(|at| text[*at] == b'.').map(|at| {
-        let is_of_clock = text[..at].iter().rposition(|byte| !byte.is_ascii_digit()).is_some_and(|before| text[before] == b':');
-        let length = text[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        (&text[at + 1 + length..], is_of_clock, &text[at + 1..at + 1 + length])
-    })
-}
-
-/// An interval: only seconds have parts that no other unit takes over.
-fn interval(text: &[u8], digits: u8) -> Option<String> {
-    let text = text.trim_ascii();
-    let is_sign = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b":.,+-@".contains(byte);
-    if !text.iter().all(is_sign) {
-        return Some("interval leaves signs out that it does not know".into());
-    }
-    // Years and months may have nothing but a hyphen between them.
-    let is_counted = |at: usize| match text[at] {
-        b'-' => at > 0 && text[at - 1].is_ascii_digit() && text.get(at + 1).is_some_and(u8::is_ascii_digit),
-        byte => byte == b':' || byte.is_ascii_alphabetic(),
-    };
-    if text.iter().any(u8::is_ascii_digit) && !(0..text.len()).any(is_counted) {
-        return Some("a number without a unit would be taken for seconds".into());
-    }
-    for (after, is_of_clock, fraction) in fractions(text).filter(|(_, _, fraction)| needed(fraction) > 0) {
-        let after = after.trim_ascii_start();
-        let unit: Vec<u8> = after.iter().take_while(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect();
-        if !is_of_clock && !matches!(unit.as_slice(), b"" | b"s" | b"sec" | b"secs" | b"second" | b"seconds") {
-            return Some("interval spreads a part of a unit over smaller ones".into());
-        }
-        if let Some(why) = more_digits(needed(fraction), digits) {
-            return Some(why);
-        }
-    }
-    let is_exponent = |at: usize| matches!(text[at], b'e' | b'E') && at > 0 && matches!(text[at - 1], b'0'..=b'9' | b'.');
-    if (0..text.len()).any(is_exponent) {
-        return Some("interval may round a number with an exponent".into());
-    }
-    let lower = text.to_ascii_lowercase();
-    let has = |unit: &str| lower.windows(unit.len()).any(|window| window == unit.as_bytes());
-    let is_small = digits < 6 && ["ms", "us", "msec", "usec", "milli", "micro"].into_iter().any(has);
-    is_small.then(|| format!("interval({digits}) may round what is less than a second"))
-}
-
-/// Whole numbers, each with a unit that is no smaller than this one, and a clock that ends with it.
-fn is_of_fields(text: &[u8], smallest: Unit) -> bool {
-    let Ok(text) = std::str::from_utf8(text) else { return false };
-    let is_number = |word: &str| {
-        let digits = word.strip_prefix(['-', '+']).unwrap_or(word);
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let mut words = text.split_ascii_whitespace().peekable();
-    let mut is_any = false;
-    while let Some(word) = words.next() {
-        is_any = true;
-        let clock: Vec<&str> = word.split(':').collect();
-        let is_kept = match clock.as_slice() {
-            [number] => {
-                is_number(number) && words.next().and_then(|unit| Unit::named(&unit.to_lowercase())).is_some_and(|unit| unit <= smallest)
-            }
-            [hours, cut @ ..] if smallest >= Unit::Hour => {
-                let kept = usize::from(smallest == Unit::Minute);
-                is_number(hours)
-                    && cut.len() <= 2
-                    && cut.iter().enumerate().all(|(at, part)| is_number(part) && (at < kept || part.bytes().all(|byte| byte == b'0')))
-            }
-            _ => false,
-        };
-        if !is_kept {
-            return false;
-        }
-    }
-    is_any
 }
 
 /// Numbers that are not what the nearest double is written as.
@@ -562,6 +445,7 @@ mod tests {
                 &["2024-01-02", "0x:1:2:3:4:5", "123-456-789"],
             ),
             ("jsonpath", &["$.a", "-1", "0.0"], &["$.a /* b */", "-0.0"]),
+            ("tsquery", &["", " a ", "a & b"], &["  ", "\t\n"]),
             ("oid", &["4294967295"], &["-1", "4294967296"]),
             ("point", &["(0.1,-2e3)", "1,2"], &["(0.12345678901234567891,1)", "(0x1.23456789abcdef12p0,1)"]),
             ("line", &["{1,2,3}"], &["[(0,0),(1,1)]"]),

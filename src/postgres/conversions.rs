@@ -7,7 +7,8 @@ use tokio_postgres::GenericClient;
 
 use crate::model::TypeKind;
 use crate::plan::convert::Conversion;
-use crate::plan::rounding::{Rounding, Unit};
+use crate::plan::interval::Unit;
+use crate::plan::rounding::Rounding;
 use crate::postgres::statement;
 
 /// The types of a database, by number.

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use crate::doctor::{Check, Found, Patient, few};
+use crate::doctor::{Check, Found, Patient, Verdict, few};
 use crate::model::{Failure, sentence};
 use crate::stats::{PoolUse, PoolerState, console_remedy};
 
@@ -128,14 +128,20 @@ pub const LIVE: Check = Check {
     about: "no client waits for a server",
     run: |patient| {
         async move {
-            let pools = match state(patient) {
-                Ok(state) => &state.pools,
+            let state = match state(patient) {
+                Ok(state) => state,
                 Err(found) => return Ok(found),
             };
+            let pools = &state.pools;
             let waiting: i64 = pools.iter().filter_map(|pool| pool.clients_waiting).sum();
             let longest = pools.iter().map(|pool| pool.longest_wait_seconds).fold(0.0, f64::max);
             let value = format!("{waiting} waiting, the longest for {longest:.1} s");
-            Ok(if longest >= 1.0 {
+            Ok(if let Some((what, resume)) = state.paused() {
+                // No size of a pool helps them.
+                let verdict = if waiting > 0 { Verdict::Error } else { Verdict::Warning };
+                let why = format!("{what} is stopped on PgBouncer's console (PAUSE, KILL): whoever comes waits until it is resumed");
+                Found::of(verdict, value, why, format!("{resume} -- on PgBouncer's console, as one of its admin_users"))
+            } else if longest >= 1.0 {
                 Found::error(
                     value,
                     "clients wait for more than a second",

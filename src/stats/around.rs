@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::model::sentence;
+use crate::model::{Name, sentence};
 use crate::postgres::{Address, Console, ConsoleRow};
 use crate::stats::pools::PoolToCome;
 use crate::stats::{PoolUse, Unavailable, console_remedy, redis_remedy};
@@ -55,6 +55,8 @@ pub struct PoolerState {
     pub config: Vec<ConsoleRow>,
     pub servers: Vec<ConsoleRow>,
     pub users: Vec<ConsoleRow>,
+    /// All of it was stopped on its console; false where an older one does not say.
+    pub is_paused: bool,
 }
 
 impl PoolerState {
@@ -64,8 +66,19 @@ impl PoolerState {
             let version = console.version().await?;
             let (pools, databases, config) =
                 (console.show("POOLS").await?, console.show("DATABASES").await?, console.show("CONFIG").await?);
+            // 1.18 refuses it, and writes that into its log; who has gone does not answer the next question either.
+            let has_state = version > Some((1, 18));
+            let is_paused = has_state && console.show("STATE").await.is_ok_and(|state| says_paused(&state));
             let (servers, users) = (console.show("SERVERS").await?, console.show("USERS").await?);
-            Ok(PoolerState { version, pools: PoolUse::of(&pools, &databases, &config, &users), databases, config, servers, users })
+            Ok(PoolerState {
+                version,
+                pools: PoolUse::of(&pools, &databases, &config, &users),
+                databases,
+                config,
+                servers,
+                users,
+                is_paused,
+            })
         };
         tokio::time::timeout(LIMIT, read).await.with_context(|| format!("PgBouncer: no answer within {} s", LIMIT.as_secs()))?
     }
@@ -79,7 +92,8 @@ impl PoolerState {
         let named = |row: &&ConsoleRow| row.get("name").is_some_and(|name| name != "pgbouncer");
         if !self.databases.iter().any(|row| named(&row)) {
             // A pool of that entry stays when its last client has gone, and its database is not shown any more.
-            let first = PoolToCome { database: None, mode: mode(None), most: size(None) };
+            let most = size(None).map(|size: i64| self.limit_of_user(None).map_or(size, |limit| size.min(limit)));
+            let first = PoolToCome { database: None, mode: mode(None), most };
             return if self.pools.is_empty() { vec![first] } else { Vec::new() };
         }
         // A database that is disabled lets no first client in.
@@ -88,9 +102,10 @@ impl PoolerState {
             !self.is_disabled(name) && !self.pools.iter().any(|pool| pool.database == name)
         };
         let to_come = |row: &ConsoleRow| {
-            // What limits a database limits its first pool.
+            // What limits a database, or its user, limits its first pool.
             let limit = text(row, "max_connections").and_then(|limit| limit.parse::<i64>().ok()).filter(|limit| *limit > 0);
-            let most = size(text(row, "pool_size")).map(|size: i64| limit.map_or(size, |limit| size.min(limit)));
+            let limit_of_user = self.limit_of_user(text(row, "force_user").as_deref());
+            let most = size(text(row, "pool_size")).map(|size: i64| [limit, limit_of_user].into_iter().flatten().fold(size, i64::min));
             PoolToCome { database: text(row, "name"), mode: mode(text(row, "pool_mode")), most }
         };
         self.databases.iter().filter(named).filter(has_none).map(to_come).collect()
@@ -100,6 +115,17 @@ impl PoolerState {
     pub fn is_disabled(&self, database: &str) -> bool {
         let is = |row: &ConsoleRow, column: &str, value: &str| row.get(column).is_some_and(|there| there == value);
         self.databases.iter().any(|row| is(row, "name", database) && is(row, "disabled", "1"))
+    }
+
+    /// What was stopped on its console (PAUSE, KILL, SUSPEND), with what lets it go on: whoever comes waits until then.
+    pub fn paused(&self) -> Option<(String, String)> {
+        if self.is_paused {
+            return Some(("all of PgBouncer".to_string(), "RESUME".to_string()));
+        }
+        let is_paused = |row: &&ConsoleRow| row.get("paused").is_some_and(|paused| paused == "1");
+        let names: Vec<&str> = self.databases.iter().filter(is_paused).filter_map(|row| row.get("name").map(String::as_str)).collect();
+        let each: Vec<String> = names.iter().map(|name| format!("RESUME {}", Name::new(*name))).collect();
+        (!names.is_empty()).then(|| (names.join(", "), each.join("; ")))
     }
 
     /// SHOW USERS has it of those who are known by now.
@@ -131,4 +157,12 @@ pub(super) fn limit_of_user(config: &[ConsoleRow], users: &[ConsoleRow], name: O
     let own = name.and_then(|name| number(users.iter().find(|row| is(row, "name", name))?, "max_user_connections"));
     let of_all = || number(config.iter().find(|row| is(row, "key", "max_user_connections"))?, "value");
     own.or_else(of_all).filter(|limit| *limit > 0)
+}
+
+fn says_paused(state: &[ConsoleRow]) -> bool {
+    let says = |row: &ConsoleRow| {
+        let is = |column: &str, words: &[&str]| row.get(column).is_some_and(|text| words.contains(&text.as_str()));
+        is("key", &["paused", "suspended"]) && is("value", &["yes"])
+    };
+    state.iter().any(says)
 }

@@ -82,6 +82,9 @@ fn own_pool(instance: &Instance) -> Vec<Cell> {
 fn pools(state: &PoolerState, sessions: &Sessions) -> Reading {
     let mut reading = Reading::default();
     reading.notes.extend(without_pool(&state.to_come()));
+    if let Some((what, resume)) = state.paused() {
+        reading.notes.push(format!("{what} is stopped on PgBouncer's console, and clients wait: {resume}"));
+    }
     for pool in state.pools.iter().cloned() {
         let known = sessions.get(&(pool.database.clone(), pool.user.clone()));
         if let Some((seen, claimed)) = known

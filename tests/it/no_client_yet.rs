@@ -152,6 +152,9 @@ fn the_sum_of_pools_knows_users_limits_and_who_is_let_in() {
         why.starts_with("a pool of each database can be full; each other user makes another") && why.contains("any user at most 7"),
         "{why}"
     );
+    let notes =
+        case.run_args(["stats", "pools", "--json", "--pooler", &bouncer.url(), "-d", &server.url()]).exit(0).json()["notes"].to_string();
+    assert!(notes.contains("postgres (by transaction, up to 7 servers)"), "{notes}");
 }
 
 /// A pool of the entry `*` outlives its last client, and its database is not shown any more: neither is that "no client has come", nor no pool at all.
@@ -178,4 +181,39 @@ fn a_pool_whose_last_client_has_gone_is_a_pool() {
     is_one_pool(pools());
     server.take();
     is_one_pool(pools());
+}
+
+/// Who waits because a database was stopped on the console is helped by no larger pool.
+#[test]
+fn a_database_that_is_paused_is_named_with_what_resumes_it() {
+    let server = Server::start(&machine(), &[]);
+    let case = Case::new("paused");
+    let bouncer = Bouncer::start("pgbouncer", &server.url(), "");
+    query(&bouncer.url(), "SELECT 1").unwrap();
+    let console = bouncer.url_of("pgbouncer");
+    let found = || {
+        let document = case.run_args(["doctor", "--json", "--pooler", &bouncer.url(), "-d", &server.url()]).json();
+        check(&document, "pgbouncer-waiting").clone()
+    };
+    assert_eq!(found()["verdict"], "ok");
+    query(&console, "PAUSE postgres").unwrap();
+    let paused = found();
+    assert!(
+        paused["verdict"] == "warning" && paused["why"].as_str().unwrap().starts_with("postgres is stopped on PgBouncer's console"),
+        "{paused:#}"
+    );
+    let url = bouncer.url();
+    let waiting = std::thread::spawn(move || query(&url, "SELECT 2"));
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut waits = found();
+    while waits["verdict"] != "error" {
+        assert!(Instant::now() < until, "{waits:#}");
+        waits = found();
+    }
+    assert!(waits["remedy"].as_str().unwrap().starts_with("RESUME \"postgres\" -- on PgBouncer's console"), "{waits:#}");
+    let notes = case.run_args(["stats", "pools", "--json", "--pooler", &bouncer.url(), "-d", &server.url()]).json()["notes"].to_string();
+    assert!(notes.contains("postgres is stopped on PgBouncer's console, and clients wait"), "{notes}");
+    query(&console, "RESUME \"postgres\"").unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap(), ["2"]);
+    assert_eq!(found()["verdict"], "ok");
 }

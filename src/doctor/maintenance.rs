@@ -1,5 +1,7 @@
 //! What has to be done now and then, and is: vacuum, statistics, transaction ids, sequences.
 
+use std::collections::BTreeSet;
+
 use futures_util::FutureExt as _;
 
 use crate::doctor::{Check, Found, Unseen, few};
@@ -106,15 +108,18 @@ pub const SEQUENCES: Check = Check {
     run: |patient| {
         async move {
             let answer = patient.observer.ask(include_str!("queries/sequences.sql"), &[(&NEAR, Type::FLOAT8)]).await?;
-            let (hidden, names) = patient.names(include_str!("queries/hidden_sequences.sql")).await?;
+            let hidden_ones = patient.observer.ask(include_str!("queries/hidden_sequences.sql"), &[]).await?;
+            let texts = |at: usize| hidden_ones.rows.iter().filter_map(move |row| row[at].text());
+            let (hidden, names) = (hidden_ones.rows.len(), few(&texts(0).collect::<Vec<_>>()));
             let unseen = || {
                 let why = format!("how far these are is hidden from this user: {names}");
+                // No right to read tables is needed for it.
+                let schemas: BTreeSet<&str> = texts(1).collect();
+                let schemas = schemas.into_iter().collect::<Vec<_>>().join(", ");
+                let user = &patient.observer.server.user;
                 Found::unknown(
                     why,
-                    format!(
-                        "GRANT pg_read_all_data TO {}; -- PostgreSQL 14; before it: GRANT SELECT ON these SEQUENCES",
-                        patient.observer.server.user
-                    ),
+                    format!("GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schemas} TO {user}; -- as their owner or a superuser"),
                 )
             };
             let Some(fullest) = answer.rows.first() else {

@@ -204,11 +204,38 @@ fn each_sin_is_found_with_its_remedy() {
     // A user who sees little is told so, and no check falls over.
     let document = case.run_args(["doctor", "--json", "-d", &server.url_as("nobody")]).json();
     assert_eq!(document["checks"].as_array().unwrap().len(), 24, "{document:#}");
-    for (name, remedy) in
-        [("sequences", "GRANT pg_read_all_data TO nobody"), ("pending-restart", "GRANT pg_monitor TO nobody"), ("passwords", "pg_authid")]
-    {
+    for (name, remedy) in [
+        ("sequences", "GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO nobody;"),
+        ("pending-restart", "GRANT pg_monitor TO nobody"),
+        ("passwords", "pg_authid"),
+    ] {
         let found = check(&document, name);
         assert!(found["verdict"] == "unknown" && found["remedy"].as_str().unwrap().contains(remedy), "{found:#}");
+    }
+}
+
+/// A right to a sequence is enough to see how far it is; a right to its schema is none that would be missed.
+#[test]
+fn sequences_in_schemas_of_others_hide_none_of_the_rest() {
+    for (version, bin) in versions() {
+        let server = Server::start(&bin, &[]);
+        server.rows(
+            "CREATE ROLE sees LOGIN; CREATE SCHEMA closed; CREATE TABLE closed.t (id serial, n serial); CREATE TABLE t (id smallserial)",
+        );
+        server.rows("SELECT nextval('closed.t_id_seq'), setval('t_id_seq', 31000)");
+        server.rows("GRANT SELECT ON SEQUENCE closed.t_id_seq, t_id_seq TO sees");
+        let sequences = || {
+            let document = Case::new("sequences").run_args(["doctor", "--json", "-d", &server.url_as("sees")]).json();
+            check(&document, "sequences").clone()
+        };
+        let found = sequences();
+        assert_eq!((&found["verdict"], &found["value"]), (&"error".into(), &"public.t_id_seq: 94.6 % used".into()), "{version}: {found:#}");
+        assert!(found["why"].as_str().unwrap().ends_with("hidden from this user: closed.t_n_seq"), "{version}: {found:#}");
+        // What is proposed is what is missing.
+        server.rows("ALTER SEQUENCE t_id_seq RESTART; SELECT nextval('t_id_seq')");
+        let remedy = sequences()["remedy"].as_str().unwrap().to_string();
+        server.rows(&remedy);
+        assert_eq!(sequences()["verdict"], "ok", "{version}: {remedy}");
     }
 }
 

@@ -7,12 +7,15 @@ WITH counting AS (
         CASE WHEN o.most < 9223372036854775807 THEN o.column_name END AS column_name,
         s.max_value < 9223372036854775807 AS is_bounded
     FROM pg_sequences s
+    -- By the catalog: to look a name up takes a right to its schema, which is not needed otherwise.
+    JOIN pg_namespace n ON n.nspname = s.schemaname
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.sequencename AND c.relkind = 'S'
     LEFT JOIN LATERAL (
         SELECT d.refobjid::regclass::text AS table_name, quote_ident(a.attname) AS column_name,
             CASE a.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 ELSE 9223372036854775807 END AS most
         FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
-            AND d.objid = format('%I.%I', s.schemaname, s.sequencename)::regclass
+            AND d.objid = c.oid
         ORDER BY most LIMIT 1
     ) o ON true
     WHERE s.last_value > 0 AND s.increment_by > 0 AND NOT s.cycle

@@ -133,7 +133,8 @@ impl Rules {
     /// The rules as they are written, and the built-in alert as their defaults have it.
     pub(super) fn read_written(path: &Path) -> Result<(Self, Rule)> {
         let text = read_text(path, RULES_BYTES).map_err(|error| {
-            Failure::new("rules_not_found", format!("read {}: {error}", path.display())).hint("--rules names a YAML file of alerts.")
+            Failure::new("rules_not_found", format!("read {}: {error}", path.display()))
+                .hint("Name a YAML file of alerts, as `candlefish monitor --help` shows one.")
         })?;
         Rules::written(&text, &path.display().to_string()).context("read the rules")
     }

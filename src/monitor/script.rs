@@ -350,17 +350,18 @@ fn needed(rule: &Rule) -> String {
 fn differences(rule: &Rule, state: &Alert, expected: &[&ExpectedAlert], place: &str) -> Vec<String> {
     let mut found = Vec::new();
     let annotations = rule.annotations(state.held, None);
+    let shown = |there: Option<&String>| there.map_or("not there".to_string(), |there| format!("{there:?}"));
     for alert in expected {
         for (name, value) in &alert.exp_labels {
             let there = if name == "severity" { Some(&rule.severity) } else { rule.labels.get(name) };
             if there != Some(value) {
-                found.push(format!("{place}: label {name} is {there:?}, and should be {value:?}"));
+                found.push(format!("{place}: label {name} is {}, and should be {value:?}", shown(there)));
             }
         }
         for (name, value) in &alert.exp_annotations {
             let there = annotations.get(name);
             if there != Some(value) {
-                found.push(format!("{place}: annotation {name} is {there:?}, and should be {value:?}"));
+                found.push(format!("{place}: annotation {name} is {}, and should be {value:?}", shown(there)));
             }
         }
     }

@@ -79,9 +79,9 @@ fn changes(status: &Status, before: Option<&Status>) -> Vec<String> {
     if before.is_none() {
         let count = |state: Shown| status.alerts.iter().filter(|alert| alert.state == state).count();
         lines.push(format!(
-            "{now}  watching {}: {} rules, {} firing, {} pending, {} unknown",
+            "{now}  watching {}: {}, {} firing, {} pending, {} unknown",
             status.target,
-            status.judging().count(),
+            units::counted(status.judging().count() as u64, "rule"),
             count(Shown::Firing),
             count(Shown::Pending),
             count(Shown::Unknown)
@@ -358,7 +358,8 @@ pub fn rules_tested(ui: &Ui, report: &crate::monitor::ScriptReport) -> Result<()
         table.print(ui)?;
     }
     report.failures.iter().for_each(|failure| ui.say(&format!("failed: {failure}")));
-    ui.say(&format!("{} tests, {} expectations, {} failed", report.tests, report.expectations, report.failures.len()));
+    let (tests, expectations) = (units::counted(report.tests as u64, "test"), units::counted(report.expectations as u64, "expectation"));
+    ui.say(&format!("{tests}, {expectations}, {} failed", report.failures.len()));
     if report.not_tried > 0 {
         ui.say(&format!("{} of promql_expr_test were not tried: they are PromQL, which `promtool test rules` reads", report.not_tried));
     }

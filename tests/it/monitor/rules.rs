@@ -66,6 +66,12 @@ fn rules_are_checked_and_tried() {
     case.run("monitor rules test test.yaml").exit(0).stdout_has("full  2m    connection_pool_exhaustion  firing").stderr_has("0 failed");
     write("test.yaml", &test("pending"));
     case.run("monitor rules test test.yaml").exit(1).stderr_has("connection_pool_exhaustion at 2m is firing, and should be pending");
+    write("test.yaml", &test("firing").replace("exp_state: firing", "exp_alerts: [{exp_labels: {severity: info, team: data}}]"));
+    case.run("monitor rules test test.yaml")
+        .exit(1)
+        .stderr_has("label severity is \"critical\", and should be \"info\"")
+        .stderr_has("label team is not there, and should be \"data\"")
+        .stderr_has("1 test, 1 expectation, 2 failed");
 }
 
 /// What was not tried has not passed.

@@ -4,6 +4,7 @@
 //! read, and those whose foreign keys SQLite cannot tell of.
 
 mod computed;
+mod keyless;
 mod migrations;
 mod orphans;
 mod views;
@@ -56,7 +57,7 @@ fn is_asked(table: &TablePlan) -> bool {
     !table.without_data && table.rows > 0 && (table.create.is_none() || computes() || encode::copied(table).any(unknown))
 }
 
-/// PostgreSQL may refuse a key or an index of a derived table for what is in its rows: values that became equal, values that are long.
+/// PostgreSQL may refuse a key or an index of a derived table for what is in its rows: values that became equal, or were in SQLite, values that are long.
 fn may_lose_a_key(prepared: &Prepared, place: usize) -> bool {
     let table = &prepared.plan.tables[place];
     if table.create.is_none() || !keys(&prepared.plan, place).any(|_| true) {
@@ -78,7 +79,9 @@ fn may_lose_a_key(prepared: &Prepared, place: usize) -> bool {
     };
     // What its type calls equal is the server's to say.
     let is_foreign = |column: &ColumnPlan| type_from_sql(&column.column_type.sql).kind == TypeKind::Other && in_index(column.source_index);
-    prepared.plan.warnings.iter().any(merged) || table.columns.iter().any(|column| is_long(column) || is_foreign(column))
+    // Nothing has kept its values apart in SQLite.
+    let is_added = keys(&prepared.plan, place).any(|(_, key)| prepared.plan.is_added_key(key));
+    is_added || prepared.plan.warnings.iter().any(merged) || table.columns.iter().any(|column| is_long(column) || is_foreign(column))
 }
 
 /// The keys and indexes that a table gets, with their places in the plan.
@@ -148,6 +151,7 @@ pub async fn ask(job: &Job, prepared: &mut Prepared, rehearsal: &mut Rehearsal) 
             tried.extend(keys_of(&transaction, &prepared.plan, one, rehearsal).await?);
         }
         orphans::of_plan(&transaction, (&prepared.schema, &prepared.plan), &doubtful, &tries, &tried, rehearsal).await?;
+        keyless::lost(&transaction, &prepared.plan, &target, &tries, &tried, rehearsal).await?;
         let tables = Tables { target: &target, there };
         let stand_ins = StandIns::read(&transaction, &prepared.plan.tables, &tries).await?;
         for one in &tries {

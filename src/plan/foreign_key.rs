@@ -1,12 +1,15 @@
 //! One foreign key of a derived table, and the key of its parent that PostgreSQL wants.
 
-use crate::model::{ForeignKey, Name, QualifiedName, Table};
+use crate::model::{ForeignKey, ForeignKeyAction, Name, QualifiedName, Table};
 use crate::plan::build::{Input, cannot};
 use crate::plan::decision::{Joins, ObjectKind, ObjectPlan, Offenders, Plan, TablePlan, Warning};
 use crate::plan::names::Namespace;
 use crate::plan::objects::{NOT_COPIED, folds, join_names, list, note_name, targets};
 use crate::plan::profile::Trait;
 use crate::plan::unify::can_reference;
+
+/// The code of a key that a table has in PostgreSQL alone, since a foreign key references it.
+const UNIQUE_ADDED: &str = "unique_added";
 
 pub struct ForeignKeyBuilder<'a> {
     pub input: &'a Input<'a>,
@@ -77,8 +80,8 @@ impl ForeignKeyBuilder<'_> {
             self.plan.warnings.push(Warning::note("foreign_key_exact", label, message));
         }
         let mut definition = format!("FOREIGN KEY ({}) REFERENCES {parent_target} ({})", list(&child_names), list(&parent_names));
-        for (word, action) in [("UPDATE", self.key.on_update), ("DELETE", self.key.on_delete)] {
-            if action != crate::model::ForeignKeyAction::NoAction {
+        for (word, action) in self.actions(label, &child_names) {
+            if action != ForeignKeyAction::NoAction {
                 definition.push_str(&format!(" ON {word} {}", action.as_sql()));
             }
         }
@@ -100,6 +103,24 @@ impl ForeignKeyBuilder<'_> {
             tried: Vec::new(),
             joins: Some(Box::new(Joins { parent: parent_target, columns: child_names.into_iter().zip(parent_names).collect() })),
             otherwise: None,
+        })
+    }
+
+    /// What becomes of children. Neither side writes into a generated column: SQLite refuses the parent's change then, PostgreSQL such a key.
+    fn actions(&mut self, label: &str, columns: &[Name]) -> [(&'static str, ForeignKeyAction); 2] {
+        use ForeignKeyAction::{Cascade, Restrict, SetDefault, SetNull};
+        let create = self.plan.tables[self.index].create.iter().flat_map(|create| &create.columns);
+        let generated = create.filter(|column| column.generated.is_some()).find(|column| columns.contains(&column.name));
+        let generated = generated.map(|column| self.table.columns[column.source_index].name.clone());
+        [("UPDATE", self.key.on_update), ("DELETE", self.key.on_delete)].map(|(word, action)| {
+            let writes = matches!(action, SetNull | SetDefault) || action == Cascade && word == "UPDATE";
+            let Some(generated) = generated.as_ref().filter(|_| writes) else { return (word, action) };
+            let message = format!(
+                "is ON {word} RESTRICT for ON {word} {}: {generated} is generated and nothing writes into it, so that SQLite refuses such a change of the parent too",
+                action.as_sql()
+            );
+            self.plan.warnings.push(Warning::note("foreign_key_action", label, message));
+            (word, Restrict)
         })
     }
 
@@ -147,7 +168,7 @@ impl ForeignKeyBuilder<'_> {
         }
         let name = self.relations.take(&wanted);
         let message = format!("is made UNIQUE, because {} references it", self.table.name);
-        self.plan.warnings.push(Warning::note("unique_added", &label, message));
+        self.plan.warnings.push(Warning::note(UNIQUE_ADDED, &label, message));
         self.plan.objects.push(ObjectPlan {
             kind: ObjectKind::Unique,
             table: Some(parent_index),
@@ -161,6 +182,13 @@ impl ForeignKeyBuilder<'_> {
             joins: None,
             otherwise: None,
         });
+    }
+}
+
+impl Plan {
+    /// True of a key that SQLite does not have.
+    pub fn is_added_key(&self, object: &ObjectPlan) -> bool {
+        object.kind == ObjectKind::Unique && self.warnings.iter().any(|said| said.code == UNIQUE_ADDED && said.object == object.label)
     }
 }
 

@@ -104,6 +104,8 @@ pub struct ForeignKeySides {
     parent_columns: Vec<String>,
     /// The child's primary key.
     key: Vec<String>,
+    /// Columns are all NULL, or none is.
+    match_full: bool,
 }
 
 impl ForeignKeySides {
@@ -115,12 +117,14 @@ impl ForeignKeySides {
             child_columns: columns.iter().map(|(child, _)| child.to_string()).collect(),
             parent_columns: columns.iter().map(|(_, parent)| parent.to_string()).collect(),
             key: key.iter().map(Name::to_string).collect(),
+            match_full: false,
         }
     }
 
     /// Rows of the child without a parent: how many there are, and the first five of them as text.
     pub async fn orphans(&self, client: &impl GenericClient) -> Result<(i64, Vec<String>)> {
-        let sql = statement::orphans(&self.child, &self.parent, &self.child_columns, &self.parent_columns, &self.key);
+        let columns = (&self.child_columns[..], &self.parent_columns[..]);
+        let sql = statement::orphans((&self.child, &self.parent), columns, &self.key, self.match_full);
         let rows = client.query(&sql, &[]).await.with_context(|| format!("look for rows of {} without a parent", self.child))?;
         let texts = rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect();
         Ok((rows.first().map_or(0, |row| row.get(1)), texts))
@@ -145,6 +149,7 @@ pub async fn find_foreign_key(client: &impl GenericClient, table: &QualifiedName
         child_columns: sides.get(2),
         parent_columns: sides.get(3),
         key: sides.get(4),
+        match_full: sides.get(5),
     }))
 }
 

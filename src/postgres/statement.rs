@@ -343,14 +343,19 @@ pub fn read_to_the_end(schema: &str, view: &Name, most: Duration) -> String {
 }
 
 /// The rows of a child table without a parent: the first five as text, and beside each how many there are in all. A row is told by its key and the
-/// values that reference nothing; without a key, by the values alone.
-pub fn orphans(child: &str, parent: &str, child_columns: &[String], parent_columns: &[String], key: &[String]) -> String {
+/// values that reference nothing; without a key, by the values alone. Under MATCH FULL a row with some NULLs has no parent either.
+pub fn orphans(
+    (child, parent): (&str, &str),
+    (child_columns, parent_columns): (&[String], &[String]),
+    key: &[String],
+    match_full: bool,
+) -> String {
     let joined: Vec<String> = child_columns.iter().zip(parent_columns).map(|(child, parent)| format!("p.{parent} = c.{child}")).collect();
     let not_null: Vec<String> = child_columns.iter().map(|child| format!("c.{child} IS NOT NULL")).collect();
-    let orphans =
-        format!("FROM {child} c WHERE {} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {})", not_null.join(" AND "), joined.join(" AND "));
+    let not_null = not_null.join(if match_full { " OR " } else { " AND " });
+    let orphans = format!("FROM {child} c WHERE ({not_null}) AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {})", joined.join(" AND "));
     let values = |columns: &[String]| {
-        let texts: Vec<String> = columns.iter().map(|column| format!("c.{column}::text")).collect();
+        let texts: Vec<String> = columns.iter().map(|column| format!("coalesce(c.{column}::text, 'NULL')")).collect();
         format!("concat_ws(', ', {})", texts.join(", "))
     };
     if key.is_empty() {

@@ -564,3 +564,88 @@ fn generated_files_are_not_overwritten_unasked() {
     case.run("schema generate {source} --out {dir}/db --force").exit(0);
     assert!(fs::read_to_string(&tables).unwrap().contains("CREATE TABLE \"public\".\"t\""));
 }
+
+/// A key that rows of SQLite break, since nothing has kept them apart there, is lost, and with it whatever references it.
+#[test]
+fn a_dry_run_tells_which_foreign_keys_find_no_key_of_their_parent() {
+    let long = "A".repeat(100);
+    let sources = [
+        // Nothing makes it unique in SQLite; a part of it; for the one parent, not for the other.
+        "CREATE TABLE pb(id INTEGER PRIMARY KEY, e TEXT); INSERT INTO pb VALUES (1, 'k'), (2, 'k'); CREATE TABLE cb(b TEXT REFERENCES pb(e)); INSERT INTO cb VALUES ('k');".to_string(),
+        "CREATE TABLE pn(k TEXT); INSERT INTO pn VALUES (NULL), (NULL), ('u'); CREATE TABLE c6(id INTEGER PRIMARY KEY, k TEXT REFERENCES pn(k)); INSERT INTO c6 VALUES (1, 'u'), (2, 'v');
+         CREATE TABLE pp(k TEXT, d INTEGER); CREATE UNIQUE INDEX ppi ON pp(k) WHERE d = 0; INSERT INTO pp VALUES ('a', 0), ('a', 1);
+         CREATE TABLE c7(id INTEGER PRIMARY KEY, k TEXT REFERENCES pp(k)); INSERT INTO c7 VALUES (1, 'a'), (2, 'orphan');".to_string(),
+        // Its own parent, and of two columns.
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT, b TEXT, ua INT, ub TEXT, FOREIGN KEY (ua, ub) REFERENCES t(a, b)); INSERT INTO t VALUES (1, 1, 'x', 1, 'x'), (2, 1, 'x', NULL, 'y');".to_string(),
+        // Values without room in a B-tree, and values that become one.
+        format!("CREATE TABLE big(k TEXT UNIQUE, n INTEGER); INSERT INTO big VALUES ('{long}' || hex(randomblob(6000)), 1), ('s', 2); CREATE TABLE cb(k TEXT REFERENCES big(k)); INSERT INTO cb SELECT k FROM big;"),
+        "CREATE TABLE pb(b BLOB PRIMARY KEY); INSERT INTO pb VALUES ('x'), (x'78'); CREATE TABLE cb(b BLOB REFERENCES pb(b)); INSERT INTO cb VALUES ('x');".to_string(),
+    ];
+    for sql in sources {
+        let case = Case::new("no key").source_sql(&format!("PRAGMA foreign_keys = 0; {sql}"));
+        for flags in ["", "--allow uniques", "--strict"] {
+            let database = Database::fresh();
+            let case = Case::new("no key").source_file(case.source_path()).database(&database);
+            let migrate = format!("migrate {{source}} --to {{url}} {flags} --json");
+            let (planned, report) = (case.run(&format!("{migrate} --dry-run")).exit(1).json(), case.run(&migrate).exit(1).json());
+            let said = |report: &Json| -> BTreeSet<String> {
+                let all = list(report, "warnings").into_iter().filter(|warning| warning["severity"] != "note");
+                all.map(|warning| format!("{} {} {}", warning["code"], warning["object"], warning["message"])).collect()
+            };
+            assert_eq!(said(&planned), said(&report), "{sql} {flags}");
+            assert!(losses(&report).iter().any(|loss| loss.starts_with("\"foreign_key_missing\"")), "{report}");
+            assert_eq!(report["rows_rejected"], 0, "{report}");
+        }
+    }
+}
+
+/// SQLite refuses a parent's change that would write into a generated column, and PostgreSQL a key that says it would.
+#[test]
+fn a_key_of_a_generated_column_refuses_what_sqlite_refuses() {
+    let database = Database::fresh();
+    let action = |number: u8, action: &str| {
+        format!(
+            "CREATE TABLE c{number}(id INTEGER PRIMARY KEY, d TEXT, h INTEGER AS (length(d)) STORED REFERENCES p(a) {action}); INSERT INTO c{number}(id, d) VALUES (1, 'ab');"
+        )
+    };
+    let actions =
+        ["ON DELETE SET NULL", "ON DELETE SET DEFAULT", "ON UPDATE CASCADE", "ON UPDATE SET NULL ON DELETE CASCADE", "ON DELETE CASCADE"];
+    let children: String = (1..).zip(actions).map(|(number, said)| action(number, said)).collect();
+    let case = Case::new("generated key")
+        .source_sql(&format!("CREATE TABLE p(a INTEGER PRIMARY KEY); INSERT INTO p VALUES (2); {children}"))
+        .database(&database);
+    for dry in ["--dry-run", ""] {
+        let report = case.run(&format!("migrate {{source}} --to {{url}} --strict --json {dry}")).exit(0).json();
+        let noted = list(&report, "warnings").into_iter().filter(|warning| warning["code"] == "foreign_key_action");
+        let noted: Vec<&str> = noted.map(|warning| warning["object"].as_str().unwrap()).collect();
+        assert_eq!(noted, ["c1.h → p", "c2.h → p", "c3.h → p", "c4.h → p"], "{report}");
+    }
+    let made = database.rows("SELECT confupdtype::text || confdeltype::text FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND convalidated ORDER BY conrelid::regclass::text");
+    assert_eq!(made, ["ar", "ar", "ra", "rc", "ac"]);
+}
+
+/// Under MATCH FULL a row with some NULLs breaks the key, and is one of those that are named.
+#[test]
+fn rows_that_break_a_match_full_key_are_foretold_and_named() {
+    for (extra, said) in [
+        ("", "2 rows have no parent (id 3 → NULL, c; id 4 → 5, NULL)"),
+        (", (2, 1, 'c')", "3 rows have no parent (id 2 → 1, c; id 3 → NULL, c; id 4 → 5, NULL)"),
+    ] {
+        let database = Database::fresh();
+        database.execute(
+            "CREATE TABLE p(id int PRIMARY KEY, k varchar(3), UNIQUE (id, k));
+             CREATE TABLE c2(id int PRIMARY KEY, a int, b varchar(3), FOREIGN KEY (a, b) REFERENCES p(id, k) MATCH FULL)",
+        );
+        let case = Case::new("match full")
+            .source_sql(&format!(
+                "CREATE TABLE p(id INTEGER, k TEXT); INSERT INTO p VALUES (1, 'a'); CREATE TABLE c2(id INTEGER, a INTEGER, b TEXT);
+                 INSERT INTO c2 VALUES (1, 1, 'a'), (3, NULL, 'c'), (4, 5, NULL), (5, NULL, NULL){extra}"
+            ))
+            .database(&database);
+        for dry in ["--dry-run", ""] {
+            let report = case.run(&format!("migrate {{source}} --to {{url}} --strict --json {dry}")).exit(1).json();
+            let broken = list(&report, "warnings").into_iter().find(|warning| warning["code"] == "foreign_key_not_valid").unwrap();
+            assert_eq!(broken["message"], format!("is NOT VALID: {said}"), "{report}");
+        }
+    }
+}

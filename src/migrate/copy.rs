@@ -292,7 +292,7 @@ pub(super) fn copied_columns(table: &TablePlan) -> Vec<usize> {
 
 /// Those and the ones that PostgreSQL computes: a rejected row is written with all of them, and `verify` knows it by them.
 pub(super) fn scanned_columns(table: &TablePlan) -> Vec<usize> {
-    each_once(table.columns.iter())
+    each_once(table.columns.iter().map(Arc::as_ref))
 }
 
 fn each_once<'a>(columns: impl Iterator<Item = &'a ColumnPlan>) -> Vec<usize> {

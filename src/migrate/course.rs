@@ -286,7 +286,8 @@ pub async fn give_up(job: &Job, error: anyhow::Error) -> anyhow::Error {
             return Ok(());
         }
         end_run_sessions(&client, &job.run_id).await?;
-        Journal::open(&client).await?.note(&job.run_id, &serde_json::json!({"error": said})).await
+        Journal::open(&client).await?;
+        Journal::note(&client, &job.run_id, &serde_json::json!({"error": said})).await
     })
     .await;
     interrupted(error)

@@ -1,6 +1,7 @@
 //! Rows of SQLite as the bytes of COPY: binary, or text for tables with a column that has no binary form.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use crate::migrate::asked::Texts;
 use crate::model::TypeKind;
@@ -76,7 +77,7 @@ impl ColumnMisfit {
 
 /// The columns of the plan that COPY carries.
 pub fn copied(table: &TablePlan) -> impl Iterator<Item = &ColumnPlan> {
-    table.columns.iter().filter(|column| !column.computed)
+    table.columns.iter().map(Arc::as_ref).filter(|column| !column.computed)
 }
 
 /// The format that all of a table's columns have.

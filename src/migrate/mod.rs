@@ -331,7 +331,7 @@ pub async fn close(address: &Address, report: &MigrateReport, document: &impl Se
         // Nothing after this commit says that the run is done.
         client.batch_execute("SET synchronous_commit = on").await?;
         let journal = Journal::open(&client).await?;
-        journal.note(&report.run_id, &said).await?;
+        Journal::note(&client, &report.run_id, &said).await?;
         journal.keep_report(&report.run_id, document).await?;
         if !report.sections_left.is_empty() {
             if report.sections.has(RunSection::Verify) && report.outcome != Outcome::Mismatch {

@@ -1,5 +1,7 @@
 //! Local times that a zone skipped or showed twice: what they were taken for is no guess that may go unsaid.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 
 use crate::migrate::counted_rows::CountedRows;
@@ -10,7 +12,7 @@ use crate::sqlite::{Reader, Scan, Snapshot};
 
 /// A note for each column whose zone did not have some of its times exactly once; blocking. Columns without a zone are not read.
 pub fn notes(snapshot: &Snapshot, schema: &Schema, plan: &Plan) -> Result<Vec<Warning>> {
-    let asks = |column: &&ColumnPlan| column.column_type.kind == TypeKind::TimestampTz && column.conversion.source_tz.zone().is_some();
+    let asks = |column: &&Arc<ColumnPlan>| column.column_type.kind == TypeKind::TimestampTz && column.conversion.source_tz.zone().is_some();
     let mut notes = Vec::new();
     for table in plan.tables.iter().filter(|table| !table.without_data) {
         for column in table.columns.iter().filter(asks) {

@@ -1,5 +1,7 @@
 //! Times that come into a column of a given type with an offset that it does not keep, or without one where it asks for one: PostgreSQL takes both without a word.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 
 use crate::model::{Schema, TypeKind, Value};
@@ -25,7 +27,7 @@ pub fn notes(snapshot: &Snapshot, schema: &Schema, profiles: &[TableProfile], pl
                 && matches!(column.column_type.kind, TypeKind::Timestamp | TypeKind::TimestampTz)
                 && !table.added_columns.iter().any(|(added, _)| *added == column.target)
         };
-        let columns: Vec<&ColumnPlan> = table.columns.iter().filter(holds_times).collect();
+        let columns: Vec<&ColumnPlan> = table.columns.iter().map(Arc::as_ref).filter(holds_times).collect();
         let profile = &profiles[table.source_index];
         let counts = count(snapshot, schema, profile, table, &columns).with_context(|| format!("read table {:?}", table.source))?;
         notes.extend(columns.iter().zip(counts).filter_map(|(column, counts)| note(table, column, counts)));

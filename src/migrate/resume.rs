@@ -50,7 +50,6 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
             "mapping": job.mapping_name,
             "source_path": job.call.source_path,
             FINGERPRINT: fingerprint,
-            DECLARATIONS: earlier.declarations,
             "flags": job.call.flags,
             JUDGED: job.call.judged,
             "sections": job.sections.words(),
@@ -66,6 +65,9 @@ pub async fn begin(job: &Job, plan: &Plan, redo: &Redo, control: &mut Client) ->
     let maps = plan.tables.iter().map(|table| (table.copy_map(), table.create.is_some()));
     let transaction = control.transaction().await.map_err(|error| sql_failure(error.into()))?;
     Journal::start(&transaction, &record, plan, maps).await.map_err(sql_failure)?;
+    // Of thousands of tables these are megabytes: they are written as they are, and make no part of a larger document here.
+    let declared = BTreeMap::from([(DECLARATIONS, &earlier.declarations)]);
+    Journal::note(&transaction, &job.run_id, &declared).await.map_err(sql_failure)?;
     target::drop_tables(&transaction, &plan.schema, redo).await?;
     transaction.commit().await.map_err(|error| sql_failure(error.into())).context("commit the run's beginning")
 }
@@ -235,7 +237,7 @@ pub async fn reopen(job: &Job, run: &RunState) -> Result<Prepared> {
     let journal = Journal::open(&client).await?;
     // What is interrupted from here on is gone on with as it was called now.
     let called = json!({"sections": job.sections.words(), JUDGED: job.call.judged, "command": job.call.line, "folder": job.call.folder});
-    journal.note(run_id, &called).await?;
+    Journal::note(&client, run_id, &called).await?;
     // From here on the run is this process's.
     Journal::beat(&client, run_id, &process::this(), Phase::Plan.as_str()).await?;
     journal.resumed(run_id).await?;
@@ -340,5 +342,6 @@ async fn bring_rejects(job: &Job, run: &RunState, standing: &Standing, client: &
         (job.events)(Event::Warning(format!("the rows that the run has set aside before are not here: {from}")));
     }
     rejects::forget_unlanded(from.as_ref(), &job.rejects_dir, &job.run_id, landed)?;
-    Journal::open(client).await?.note(&job.run_id, &json!({"rejects_into": into})).await
+    Journal::open(client).await?;
+    Journal::note(client, &job.run_id, &json!({"rejects_into": into})).await
 }

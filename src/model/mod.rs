@@ -1,5 +1,6 @@
 //! The words that every room speaks. Knows nothing of files, servers or people.
 
+mod alike;
 mod cell;
 mod column_type;
 mod event;
@@ -15,6 +16,7 @@ mod secret;
 mod text;
 mod value;
 
+pub use alike::Alike;
 pub use cell::Cell;
 pub use column_type::{ColumnType, TypeKind};
 pub use event::{Event, Events, Phase};

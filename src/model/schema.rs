@@ -21,7 +21,8 @@ pub struct Table {
     pub name: String,
     pub kind: TableKind,
     /// Every column, hidden ones of virtual tables left out, generated ones included.
-    pub columns: Vec<Column>,
+    /// Those of other tables that are alike are the same.
+    pub columns: Vec<Arc<Column>>,
     pub primary_key: Option<PrimaryKey>,
     /// The column that is another name of the rowid (`INTEGER PRIMARY KEY`), as an index into `columns`.
     pub rowid_alias: Option<usize>,
@@ -58,7 +59,7 @@ pub enum TableKind {
     Unreadable,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Column {
     pub name: String,
     /// The declared type, as written; empty when there is none. Columns of one type share its text.
@@ -71,7 +72,7 @@ pub struct Column {
     pub collation: Collation,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Generated {
     /// The expression, as SQL text without the outer parentheses.
     pub expression: String,
@@ -97,7 +98,7 @@ pub enum Affinity {
     Numeric,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Collation {
     Binary,
     NoCase,

@@ -1,9 +1,10 @@
 //! From what was read to what will be done: pure, and complete before anything is touched.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::model::{Name, Schema, Table, TableKind, TypeKind};
-use crate::plan::decision::{ObjectKind, Plan, Problem, TablePlan, Todo, Warning};
+use crate::plan::decision::{AlikeColumns, ObjectKind, Plan, Problem, TablePlan, Todo, Warning};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::Mapping;
 use crate::plan::names::{self, NameStyle, Namespace};
@@ -145,6 +146,9 @@ pub fn build(input: &Input<'_>) -> Plan {
         objects::plan_objects(input, &mut plan, &mut relations);
         name_sequences(&mut plan, &mut relations);
     }
+    // What was decided since, of defaults and for foreign keys, is alike again.
+    let mut alike = AlikeColumns::default();
+    plan.tables.iter_mut().for_each(|table| alike.take_in(table));
     note_ids(&mut plan);
     limits::check(input, &mut plan);
     note_idle_zone(input.options, &mut plan);
@@ -156,7 +160,7 @@ fn plan_tables(input: &Input<'_>, filters: &Filters, plan: &mut Plan, relations:
     let there = Lookup::of(input.target.tables.iter().map(|table| table.name.name.as_str()));
     let named = input.source.tables.iter().filter(|table| table.has_data()).map(|table| input.name_in_target(table)).collect();
     let names = input.names_in_target();
-    let mut taken = HashSet::new();
+    let (mut taken, mut alike) = (HashSet::new(), AlikeColumns::default());
     for (index, table) in input.source.tables.iter().enumerate() {
         if !table.has_data() {
             continue;
@@ -167,7 +171,9 @@ fn plan_tables(input: &Input<'_>, filters: &Filters, plan: &mut Plan, relations:
         }
         let (profile, name) = (&input.profiles[index], &names[index]);
         let built = TableBuilder { input, index, table, profile, filters, there: &there, named: &named, name };
+        let before = plan.tables.len();
         built.build(plan, relations, &mut taken);
+        plan.tables[before..].iter_mut().for_each(|table| alike.take_in(table));
     }
 }
 
@@ -206,7 +212,9 @@ fn name_sequences(plan: &mut Plan, relations: &mut Namespace) {
     for table in &mut plan.tables {
         for column in table.create.iter_mut().flat_map(|create| &mut create.columns).filter(|column| column.identity) {
             let wanted = names::of_sequence(&table.target.name, &column.name);
-            column.sequence = relations.has(&wanted).then(|| relations.take(wanted.as_str()));
+            if relations.has(&wanted) {
+                Arc::make_mut(column).sequence = Some(relations.take(wanted.as_str()));
+            }
             relations.reserve(&wanted);
         }
     }

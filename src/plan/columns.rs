@@ -1,5 +1,7 @@
 //! Defaults and generated columns of a derived table, in its CREATE TABLE.
 
+use std::sync::Arc;
+
 use crate::dialect::translate::{self, Default};
 use crate::model::Table;
 use crate::plan::build::{Input, cannot};
@@ -25,9 +27,9 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
             match result.map(|result| translate::generated(&generated.expression, &relation, result)) {
                 Some(Ok(translated)) => {
                     views::note_differences(plan, "generated_differs", &label, &translated.notes);
-                    created.generated = Some(translated.sql);
+                    Arc::make_mut(created).generated = Some(translated.sql);
                     for planned in plan.tables[index].columns.iter_mut().filter(|planned| planned.target == created.name) {
-                        planned.computed = true;
+                        Arc::make_mut(planned).computed = true;
                     }
                     if !generated.stored {
                         plan.warnings.push(Warning::note("generated_stored", &label, "is VIRTUAL in SQLite and STORED in PostgreSQL"));
@@ -48,7 +50,7 @@ pub fn plan_columns(input: &Input<'_>, plan: &mut Plan, index: usize) {
             let reason = match translate::default_value(default, &type_) {
                 Ok(Default::None) => continue,
                 Ok(Default::Sql(sql)) if defaults::has_room(&created.column_type.kind, default) => {
-                    created.default = Some(sql);
+                    Arc::make_mut(created).default = Some(sql);
                     continue;
                 }
                 Ok(Default::Sql(_)) => format!("{} has no room for it", created.column_type.sql),

@@ -1,12 +1,14 @@
 //! The plan itself: everything that will be done, before any of it is.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::model::{ColumnType, Name, QualifiedName};
+use crate::model::{Alike, ColumnType, Name, QualifiedName};
 use crate::plan::convert::Conversion;
 use crate::plan::profile::RowRange;
 use crate::plan::target::Rebuildable;
@@ -17,6 +19,7 @@ pub struct Plan {
     pub schema: String,
     /// `CREATE SCHEMA` is part of the work.
     pub create_schema: bool,
+    #[serde(deserialize_with = "tables_alike")]
     pub tables: Vec<TablePlan>,
     /// Tables of the source that are not wanted.
     #[serde(default)]
@@ -41,8 +44,8 @@ pub struct TablePlan {
     pub create: Option<CreateTable>,
     /// Columns of SQLite without a place in a table that exists: added with their derived type.
     pub added_columns: Vec<(Name, ColumnType)>,
-    /// What is copied, column by column.
-    pub columns: Vec<ColumnPlan>,
+    /// What is copied, column by column. Columns of other tables that are alike are the same, here and in `create`.
+    pub columns: Vec<Arc<ColumnPlan>>,
     pub rows: u64,
     pub bytes: u64,
     pub ranges: Vec<RowRange>,
@@ -66,10 +69,10 @@ pub struct TablePlan {
 /// The parts of a CREATE TABLE statement, so that a part that PostgreSQL refuses can be left out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CreateTable {
-    pub columns: Vec<CreateColumn>,
+    pub columns: Vec<Arc<CreateColumn>>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CreateColumn {
     pub name: Name,
     /// The place of the column in `Table::columns`.
@@ -86,7 +89,7 @@ pub struct CreateColumn {
     pub generated: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ColumnPlan {
     /// The column's place in `Table::columns`.
     pub source_index: usize,
@@ -102,8 +105,45 @@ pub struct ColumnPlan {
     pub why: Option<Box<Why>>,
 }
 
+/// The columns of all tables so far: those that are alike become the same.
+#[derive(Default)]
+pub struct AlikeColumns {
+    copied: Alike<ColumnPlan>,
+    created: Alike<CreateColumn>,
+}
+
+impl AlikeColumns {
+    pub fn take_in(&mut self, table: &mut TablePlan) {
+        table.columns.iter_mut().for_each(|column| *column = self.copied.first(Arc::clone(column)));
+        let created = table.create.iter_mut().flat_map(|create| &mut create.columns);
+        created.for_each(|column| *column = self.created.first(Arc::clone(column)));
+    }
+}
+
+/// The tables of a plan in the journal.
+fn tables_alike<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TablePlan>, D::Error> {
+    struct Tables(AlikeColumns);
+    impl<'de> Visitor<'de> for Tables {
+        type Value = Vec<TablePlan>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("tables")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut all: A) -> Result<Vec<TablePlan>, A::Error> {
+            let mut tables = Vec::new();
+            while let Some(mut table) = all.next_element()? {
+                self.0.take_in(&mut table);
+                tables.push(table);
+            }
+            Ok(tables)
+        }
+    }
+    from.deserialize_seq(Tables(AlikeColumns::default()))
+}
+
 /// Why a column has its type.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Why {
     pub reason: String,
     /// Rows that show it (rowids, or ordinals in a table without).
@@ -423,7 +463,7 @@ impl TablePlan {
     }
 
     pub fn copy_map(&self) -> CopyMap {
-        let column = |column: &ColumnPlan| CopyColumn {
+        let column = |column: &Arc<ColumnPlan>| CopyColumn {
             source: column.source.clone(),
             target: column.target.as_str().to_string(),
             sql_type: column.column_type.sql.to_string(),

@@ -1,6 +1,7 @@
 //! A table that is there before the run: its names, types and keys are obeyed, and what does not go together is a problem of the plan.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::model::{Column, Name, QualifiedName};
 use crate::plan::build::{Existing, OnExtra};
@@ -153,7 +154,7 @@ impl TableBuilder<'_> {
         self.refuse_idle_rounding(plan, &self.table.columns[index], &conversion, &target.column_type.sql);
         let mut column = self.column_plan(index, target.name.clone(), decision, conversion);
         column.computed = target.generated;
-        built.columns.push(column);
+        built.columns.push(Arc::new(column));
     }
 
     fn extra_column(&self, plan: &mut Plan, built: &mut TablePlan, index: usize, wanted: &str, wish: &Wish<'_>, existing: &TargetTable) {
@@ -188,7 +189,7 @@ impl TableBuilder<'_> {
         built.added_columns.push((name.clone(), decision.column_type.clone()));
         let conversion = self.conversion(index, &decision.column_type, wish);
         self.refuse_idle_rounding(plan, column, &conversion, &decision.column_type.sql);
-        built.columns.push(self.column_plan(index, name, decision, conversion));
+        built.columns.push(Arc::new(self.column_plan(index, name, decision, conversion)));
     }
 }
 

@@ -57,7 +57,7 @@ fn snake(name: &str) -> String {
 /// The names of one namespace: relations of a schema, columns or constraints of a table.
 #[derive(Clone, Debug, Default)]
 pub struct Namespace {
-    taken: HashSet<String>,
+    taken: HashSet<Name>,
 }
 
 /// System columns that every table has.
@@ -66,15 +66,15 @@ const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "
 impl Namespace {
     /// The columns of a table: the names of system columns are taken.
     pub fn columns() -> Self {
-        Namespace { taken: SYSTEM_COLUMNS.iter().map(ToString::to_string).collect() }
+        Namespace { taken: SYSTEM_COLUMNS.iter().map(|name| Name::from(*name)).collect() }
     }
 
     pub fn reserve(&mut self, name: &Name) {
-        self.taken.insert(name.as_str().to_string());
+        self.taken.insert(name.clone());
     }
 
     pub fn has(&self, name: &Name) -> bool {
-        self.taken.contains(name.as_str())
+        self.taken.contains(name)
     }
 
     /// Takes the wanted name, cut to 63 bytes, or when it is taken the first free one of `name_2`, `name_3`, ….
@@ -82,7 +82,7 @@ impl Namespace {
         let wanted = or_blank(wanted);
         let mut name = Name::fit(wanted);
         let mut number = 2;
-        while !self.taken.insert(name.as_str().to_string()) {
+        while !self.taken.insert(name.clone()) {
             name = Name::with_suffix(wanted, &format!("_{number}"));
             number += 1;
         }

@@ -173,7 +173,7 @@ impl ObjectBuilder<'_> {
         let (access, asked) = match module.to_ascii_lowercase().as_str() {
             "fts3" | "fts4" | "fts5" => {
                 let Some(asked) = full_text(module, arguments) else { return };
-                let is_found = |column: &&ColumnPlan| column.column_type.kind.is_text() && asked.finds_words_of(&column.source);
+                let is_found = |column: &&Arc<ColumnPlan>| column.column_type.kind.is_text() && asked.finds_words_of(&column.source);
                 let texts: Vec<String> =
                     plan.columns.iter().filter(is_found).map(|column| format!("coalesce({}, '')", column.target)).collect();
                 if texts.is_empty() {

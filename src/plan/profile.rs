@@ -415,18 +415,18 @@ impl TableProfile {
     }
 
     pub fn merge(&mut self, later: TableProfile) {
+        if self.columns.is_empty() {
+            *self = TableProfile { unreadable: self.unreadable.take().or(later.unreadable), ..later };
+            return;
+        }
         self.rows += later.rows;
         self.bytes += later.bytes;
         if later.min_tuple_bytes > self.min_tuple_bytes {
             self.min_tuple_bytes = later.min_tuple_bytes;
             self.widest_row = later.widest_row;
         }
-        if self.columns.is_empty() {
-            self.columns = later.columns;
-        } else {
-            for (mine, theirs) in self.columns.iter_mut().zip(&later.columns) {
-                mine.merge(theirs);
-            }
+        for (mine, theirs) in self.columns.iter_mut().zip(&later.columns) {
+            mine.merge(theirs);
         }
         self.ranges.extend(later.ranges);
         self.sums.merge(&later.sums);

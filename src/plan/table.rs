@@ -1,6 +1,7 @@
 //! One table of the source into the plan: where it goes, and as what when candlefish makes it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::model::{Column, ColumnType, Name, QualifiedName, Table, TableKind, TypeKind};
 use crate::plan::build::{Input, cannot};
@@ -238,7 +239,7 @@ impl TableBuilder<'_> {
             let message = format!("{} NULL in a column declared NOT NULL", objects::rows_hold(seen.count(Trait::Null)));
             plan.warnings.push(Warning::loss(ObjectKind::NotNull, self.label(column), message));
         }
-        create.columns.push(CreateColumn {
+        create.columns.push(Arc::new(CreateColumn {
             name: name.clone(),
             source_index: index,
             collate_c: self.input.options.collate_c && is_builtin && decision.column_type.kind.is_text(),
@@ -248,10 +249,10 @@ impl TableBuilder<'_> {
             sequence: None,
             default: None,
             generated: None,
-        });
+        }));
         let conversion = self.conversion(index, &decision.column_type, wish);
         self.refuse_idle_rounding(plan, column, &conversion, &decision.column_type.sql);
-        built.columns.push(self.column_plan(index, name, decision, conversion));
+        built.columns.push(Arc::new(self.column_plan(index, name, decision, conversion)));
     }
 
     /// A zone of its own that would decide nothing: its times would stay as they are, against what the mapping says.

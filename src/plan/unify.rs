@@ -2,6 +2,7 @@
 //! and said. No row is set aside for the sake of a key.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::model::{ColumnType, TypeKind};
 use crate::plan::build::Input;
@@ -167,7 +168,7 @@ fn gives_ids(plan: &Plan, place: Place) -> bool {
 }
 
 fn created<'a>(table: &'a TablePlan, column: &ColumnPlan) -> Option<&'a CreateColumn> {
-    table.create.as_ref()?.columns.iter().find(|created| created.name == column.target)
+    table.create.as_ref()?.columns.iter().map(Arc::as_ref).find(|created| created.name == column.target)
 }
 
 fn seen<'a>(input: &'a Input<'_>, plan: &Plan, place: Place) -> &'a ColumnProfile {
@@ -177,12 +178,13 @@ fn seen<'a>(input: &'a Input<'_>, plan: &Plan, place: Place) -> &'a ColumnProfil
 
 fn set(input: &Input<'_>, plan: &mut Plan, place: Place, kind: &TypeKind, reason: &str) {
     let table = &mut plan.tables[place.0];
-    let column = &mut table.columns[place.1];
+    let column = Arc::make_mut(&mut table.columns[place.1]);
     column.column_type = ColumnType::new(kind.clone());
     column.conversion.kind = kind.clone();
     let why = column.why.get_or_insert_default();
     why.reason = if why.reason.is_empty() { reason.to_string() } else { format!("{}; {reason}", why.reason) };
     for created in table.create.iter_mut().flat_map(|create| &mut create.columns).filter(|created| created.name == column.target) {
+        let created = Arc::make_mut(created);
         created.column_type = column.column_type.clone();
         created.identity &= is_integer(kind);
         created.collate_c = input.options.collate_c && kind.is_text();

@@ -213,9 +213,9 @@ impl<'a> Journal<'a> {
     }
 
     /// Adds to what the run was told what it said in the end.
-    pub async fn note(&self, run_id: &str, said: &Json) -> Result<()> {
-        self.client
-            .execute(include_str!("queries/journal_note.sql"), &[&run_id, &said.to_string()])
+    pub async fn note(client: &impl GenericClient, run_id: &str, said: &impl Serialize) -> Result<()> {
+        client
+            .execute(include_str!("queries/journal_note.sql"), &[&run_id, &serde_json::to_string(said)?])
             .await
             .context("write what the run said into the journal")?;
         Ok(())

@@ -150,30 +150,53 @@ impl Table {
     }
 
     fn lines(&self, width: Option<u16>, color: bool) -> String {
-        let mut table = self.arranged();
-        if let Some(width) = width {
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-            wrap_only_the_widest(&mut table, width);
-        }
         let mut text = String::new();
-        for (number, line) in table.lines().enumerate() {
-            let line = line.trim_end();
-            // Bold marks the header only for those who see colour; its words and place say it to all.
-            if number == 0 && color {
-                text.push_str(&format!("\x1b[1m{line}\x1b[0m"));
-            } else {
-                text.push_str(line);
+        let mut add = |table: &comfy_table::Table, with_header: bool| {
+            for (number, line) in table.lines().enumerate().skip(usize::from(!with_header)) {
+                let line = line.trim_end();
+                // Bold marks the header only for those who see colour; its words and place say it to all.
+                if number == 0 && color {
+                    text.push_str(&format!("\x1b[1m{line}\x1b[0m"));
+                } else {
+                    text.push_str(line);
+                }
+                text.push('\n');
             }
-            text.push('\n');
+        };
+        match width {
+            Some(width) => {
+                let mut table = self.arranged();
+                table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+                wrap_only_the_widest(&mut table, width);
+                add(&table, true);
+            }
+            None if self.rows.len() <= ROWS_TOGETHER => add(&self.arranged(), true),
+            None => {
+                let widths = self.rows.chunks(ROWS_TOGETHER).map(|rows| self.arranged_of(rows).column_max_content_widths());
+                let most = |widths: Vec<u16>, others: Vec<u16>| widths.iter().zip(&others).map(|(one, other)| *one.max(other)).collect();
+                let widths: Vec<u16> = widths.reduce(most).unwrap_or_default();
+                for (number, rows) in self.rows.chunks(ROWS_TOGETHER).enumerate() {
+                    let mut table = self.arranged_of(rows);
+                    for column in table.column_iter_mut() {
+                        let width = widths[column.index].saturating_add(column.padding_width());
+                        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+                    }
+                    add(&table, number == 0);
+                }
+            }
         }
         text
     }
 
     fn arranged(&self) -> comfy_table::Table {
+        self.arranged_of(&self.rows)
+    }
+
+    fn arranged_of(&self, rows: &[Vec<String>]) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table.force_no_tty().load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(&self.header);
-        for row in &self.rows {
+        for row in rows {
             table.add_row(row);
         }
         let last = self.header.len().saturating_sub(1);
@@ -187,7 +210,7 @@ impl Table {
             } else {
                 // The header stays on one line.
                 let header = self.header.get(index).map_or(0, |header| header.chars().count());
-                let words = self.rows.iter().filter_map(|row| row.get(index)).filter(|_| self.whole_words).flat_map(|cell| cell.split(' '));
+                let words = rows.iter().filter_map(|row| row.get(index)).filter(|_| self.whole_words).flat_map(|cell| cell.split(' '));
                 let least = words.map(|word| word.chars().count()).max().unwrap_or(0).max(header) + usize::from(column.padding_width());
                 column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(least).unwrap_or(u16::MAX))));
             }
@@ -213,6 +236,9 @@ fn wrap_only_the_widest(table: &mut comfy_table::Table, width: u16) {
         }
     }
 }
+
+/// How many rows are laid out at the same time: each takes a kilobyte or two for that, and there may be thousands.
+const ROWS_TOGETHER: usize = 500;
 
 /// The narrowest column of running text that one likes to read.
 const READABLE_WIDTH: usize = 15;
@@ -321,6 +347,21 @@ mod tests {
              users                 4,182\n\
              service_dependencies     12  two orphans set aside\n"
         );
+    }
+
+    #[test]
+    fn many_rows_are_laid_out_as_few_are() {
+        let mut table = Table::new(&["table", "rows", "note"]).right(1);
+        for number in 0..ROWS_TOGETHER * 2 {
+            table.push(["t".to_string(), number.to_string(), String::new()]);
+        }
+        table.push(["the_longest".to_string(), "1,000,000".to_string(), "表".to_string()]);
+        let text = table.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), ROWS_TOGETHER * 2 + 2);
+        assert_eq!(lines[..2], ["table             rows  note", "t                    0"]);
+        assert_eq!(lines[ROWS_TOGETHER + 1], "t                  500");
+        assert_eq!(lines[lines.len() - 1], "the_longest  1,000,000  表");
     }
 
     #[test]

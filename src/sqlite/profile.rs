@@ -121,6 +121,7 @@ fn profile_piece(reader: &Reader<'_>, table: &Table, piece: &Piece, range_bytes:
         Ok(())
     })?;
     profile.ranges.extend(range);
+    profile.ranges.shrink_to_fit();
     profile.columns.iter_mut().for_each(ColumnProfile::shrink);
     profile.sums = summing.end();
     Ok(profile)

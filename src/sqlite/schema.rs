@@ -11,8 +11,8 @@ use rusqlite::types::ValueRef;
 use crate::dialect::parse::{self, TableDdl};
 use crate::dialect::translate;
 use crate::model::{
-    Affinity, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema, Table,
-    TableKind, Trigger, View,
+    Affinity, Alike, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,
+    Table, TableKind, Trigger, View,
 };
 use crate::sqlite::rows::quote;
 use crate::sqlite::shadow;
@@ -25,25 +25,32 @@ impl Reader<'_> {
         let encoding = connection.query_row("PRAGMA encoding", [], |row| row.get(0)).context("read the schema")?;
         let mut schema = Schema { encoding, ..Schema::default() };
         let objects = objects(connection)?;
-        let indexes = objects.iter().filter(|object| object.kind == "index").map(|object| (object.name.clone(), object.sql.clone()));
+        let indexes = objects.iter().filter(|object| object.kind == "index").map(|object| (object.name.as_str(), object.sql.as_str()));
         let (kinds, indexes) = (table_kinds(connection)?, indexes.collect());
-        let types = Texts::default();
-        let known = Known { kinds: &kinds, indexes: &indexes, types: &types, salvage: self.salvage().is_some() };
-        for object in objects {
+        let known = Known {
+            kinds: &kinds,
+            indexes: &indexes,
+            types: RefCell::default(),
+            columns: RefCell::default(),
+            salvage: self.salvage().is_some(),
+        };
+        for object in &objects {
             match object.kind.as_str() {
-                "table" => match table(connection, &object, &known) {
+                "table" => match table(connection, object, &known) {
                     Ok((table, note)) => {
                         schema.unreadable.extend(note.map(|note| (object.name.clone(), note)));
                         schema.tables.push(table);
                     }
                     // Damage is found before anything is done, and read around only when asked to.
                     Err(error) if self.salvage().is_none() && is_damage(&error) => return Err(explain(error)),
-                    Err(error) => schema.unreadable.push((object.name, format!("{error:#}"))),
+                    Err(error) => schema.unreadable.push((object.name.clone(), format!("{error:#}"))),
                 },
-                "view" => schema.views.push(View { name: object.name, sql: object.sql }),
-                "trigger" => schema.triggers.push(Trigger { name: object.name, table: object.table, sql: object.sql }),
+                "view" => schema.views.push(View { name: object.name.clone(), sql: object.sql.clone() }),
+                "trigger" => {
+                    schema.triggers.push(Trigger { name: object.name.clone(), table: object.table.clone(), sql: object.sql.clone() })
+                }
                 "index" if self.salvage().is_some() && index_columns(connection, &object.name, None)?.is_empty() => {
-                    schema.unreadable.push((object.name, "the index's definition is damaged".into()));
+                    schema.unreadable.push((object.name.clone(), "the index's definition is damaged".into()));
                 }
                 "index" => {}
                 // SQLite itself passes over what it cannot tell: then all that there is may be missing.
@@ -100,25 +107,10 @@ struct Known<'a> {
     /// By table.
     kinds: &'a HashMap<String, ListedTable>,
     /// CREATE INDEX statements, by index.
-    indexes: &'a HashMap<String, String>,
-    types: &'a Texts,
+    indexes: &'a HashMap<&'a str, &'a str>,
+    types: RefCell<Alike<str>>,
+    columns: RefCell<Alike<Column>>,
     salvage: bool,
-}
-
-/// Texts that are the same again and again.
-#[derive(Default)]
-struct Texts(RefCell<HashSet<Arc<str>>>);
-
-impl Texts {
-    fn get(&self, text: &str) -> Arc<str> {
-        let mut known = self.0.borrow_mut();
-        if let Some(known) = known.get(text) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = text.into();
-        known.insert(Arc::clone(&new));
-        new
-    }
 }
 
 /// Reads one table; the note says what of it could not be read.
@@ -137,7 +129,7 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
         None => TableKind::Ordinary,
     };
     let without_rowid = listed.map_or(ddl.without_rowid, |listed| listed.without_rowid);
-    let (mut columns, key, unread) = columns(connection, &object.name, &ddl, known.types)?;
+    let (mut columns, key, unread) = columns(connection, &object.name, &ddl, &known.types)?;
     mark_unknown(connection, &object.name, &mut columns)?;
     let strict = listed.is_some_and(|listed| listed.strict);
     // Elsewhere the word ANY makes numbers of texts that look like them.
@@ -168,8 +160,9 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
         foreign_keys: if understood { ddl.foreign_keys.clone() } else { foreign_keys(connection, &object.name)? },
         indexes: Vec::new(),
         sql: object.sql.as_str().into(),
-        columns,
+        columns: Vec::with_capacity(columns.len()),
     };
+    table.columns.extend(columns.into_iter().map(|column| known.columns.borrow_mut().first(Arc::new(column))));
     table.indexes = indexes(connection, &table, known.indexes)?;
     table.rowid_alias = rowid_alias(&table);
     know_rows_by_rowid(&mut table);
@@ -194,7 +187,12 @@ fn is_damage(error: &anyhow::Error) -> bool {
 }
 
 /// The columns in order, the primary key's columns in key order, and columns whose default cannot be read.
-fn columns(connection: &Connection, table: &str, ddl: &TableDdl, types: &Texts) -> Result<(Vec<Column>, Vec<usize>, Vec<String>)> {
+fn columns(
+    connection: &Connection,
+    table: &str,
+    ddl: &TableDdl,
+    types: &RefCell<Alike<str>>,
+) -> Result<(Vec<Column>, Vec<usize>, Vec<String>)> {
     let mut statement = connection
         .prepare_cached("SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")
         .context("read the columns")?;
@@ -240,7 +238,7 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl, types: &Texts) 
         });
         columns.push(Column {
             affinity: Affinity::of(&declared),
-            declared: types.get(&declared),
+            declared: types.borrow_mut().first(declared.into()),
             not_null: row.get(2)?,
             default,
             generated,
@@ -249,8 +247,6 @@ fn columns(connection: &Connection, table: &str, ddl: &TableDdl, types: &Texts) 
         });
     }
     key.sort_unstable();
-    // There may be thousands of tables: what is kept of each takes no more room than it needs, here and below.
-    columns.shrink_to_fit();
     Ok((columns, key.into_iter().map(|(_, column)| column).collect(), unread))
 }
 
@@ -316,7 +312,7 @@ fn know_rows_by_rowid(table: &mut Table) {
 fn add_rowid(table: &mut Table) {
     table.rowid_alias = Some(table.columns.len());
     table.rowid_added = true;
-    table.columns.push(Column {
+    table.columns.push(Arc::new(Column {
         name: "rowid".into(),
         declared: "INTEGER".into(),
         affinity: Affinity::Integer,
@@ -324,7 +320,7 @@ fn add_rowid(table: &mut Table) {
         default: None,
         generated: None,
         collation: Collation::Binary,
-    });
+    }));
 }
 
 /// Where a view or a trigger reads the rowid of a table and no column is another name of it, it is a column.
@@ -352,15 +348,15 @@ fn mark_watched(schema: &mut Schema) {
     }
 }
 
-fn indexes(connection: &Connection, table: &Table, stored: &HashMap<String, String>) -> Result<Vec<Index>> {
+fn indexes(connection: &Connection, table: &Table, stored: &HashMap<&str, &str>) -> Result<Vec<Index>> {
     let sql = "SELECT name, \"unique\", origin, partial FROM pragma_index_list(?1) ORDER BY seq DESC";
     let mut statement = connection.prepare_cached(sql).context("list the indexes")?;
     let mut rows = statement.query([&table.name]).context("list the indexes")?;
     let mut indexes = Vec::new();
     while let Some(row) = rows.next().context("list the indexes")? {
         let name = text(row, 0)?;
-        let sql = stored.get(&name).cloned().unwrap_or_default();
-        let ddl = parse::create_index(&sql).ok();
+        let sql = stored.get(name.as_str()).copied().unwrap_or_default();
+        let ddl = parse::create_index(sql).ok();
         indexes.push(Index {
             unique: row.get(1)?,
             origin: match text(row, 2)?.as_str() {
@@ -375,6 +371,7 @@ fn indexes(connection: &Connection, table: &Table, stored: &HashMap<String, Stri
             sql: sql.into(),
         });
     }
+    // There may be thousands of tables: what is kept of each takes no more room than it needs, here and below.
     indexes.shrink_to_fit();
     Ok(indexes)
 }

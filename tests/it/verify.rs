@@ -289,9 +289,9 @@ fn what_a_refresh_lost_is_in_the_journal_once() {
     database.execute("UPDATE candlefish.run SET settings = '{\"refresh\": true, \"losses\": [\"b\", \"a\"]}'");
     block_on(async {
         let client = connect(&Address::parse(&database.url(), "a test").unwrap()).await.unwrap();
-        let journal = Journal::open(&client).await.unwrap();
+        Journal::open(&client).await.unwrap();
         for lost in [json!(["c", "a"]), json!(["c", "a"]), json!([])] {
-            journal.note("by-hand", &json!({"losses": lost})).await.unwrap();
+            Journal::note(&client, "by-hand", &json!({"losses": lost})).await.unwrap();
         }
     });
     assert_eq!(database.value("SELECT settings::jsonb -> 'losses' FROM candlefish.run"), r#"["b", "a", "c"]"#);

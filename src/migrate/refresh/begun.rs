@@ -58,5 +58,6 @@ async fn note(job: &Job, client: &crate::postgres::Client, said: &serde_json::Va
     if !Journal::exists(client).await? {
         return Ok(());
     }
-    Journal::open(client).await?.note(&job.run_id, said).await
+    Journal::open(client).await?;
+    Journal::note(client, &job.run_id, said).await
 }

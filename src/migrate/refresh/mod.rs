@@ -222,7 +222,7 @@ fn table_plan(pair: &Pair, schema: &Schema) -> TablePlan {
     let table = &schema.tables[pair.source];
     let columns = pair.map.columns.iter().filter_map(|column| {
         let source_index = table.column_index(&column.source)?;
-        Some(ColumnPlan {
+        Some(Arc::new(ColumnPlan {
             source_index,
             source: column.source.clone(),
             declared: table.columns[source_index].declared.clone(),
@@ -231,7 +231,7 @@ fn table_plan(pair: &Pair, schema: &Schema) -> TablePlan {
             conversion: column.conversion.clone(),
             computed: column.computed,
             why: None,
-        })
+        }))
     });
     TablePlan {
         source_index: pair.source,

@@ -1,0 +1,39 @@
+//! What is the same in thousands of tables, kept once.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// The things so far that differ.
+#[derive(Debug)]
+pub struct Alike<T: ?Sized>(HashSet<Arc<T>>);
+
+impl<T: ?Sized> Default for Alike<T> {
+    fn default() -> Self {
+        Alike(HashSet::new())
+    }
+}
+
+impl<T: Eq + Hash + ?Sized> Alike<T> {
+    /// The first thing that is the same as this one.
+    pub fn first(&mut self, thing: Arc<T>) -> Arc<T> {
+        if let Some(first) = self.0.get(&thing) {
+            return Arc::clone(first);
+        }
+        self.0.insert(Arc::clone(&thing));
+        thing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_same_is_kept_once() {
+        let mut alike = Alike::<str>::default();
+        let first = alike.first("INTEGER".into());
+        let again = alike.first("INTEGER".into());
+        assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &alike.first("TEXT".into())));
+    }
+}

@@ -13,7 +13,7 @@ pub fn give_back_early() {
         }
         const M_MMAP_THRESHOLD: c_int = -3;
         const M_ARENA_MAX: c_int = -8;
-        for (parameter, value) in [(M_MMAP_THRESHOLD, 1 << 20), (M_ARENA_MAX, 2)] {
+        for (parameter, value) in [(M_MMAP_THRESHOLD, 1 << 20), (M_ARENA_MAX, 1)] {
             // SAFETY: both parameters take a number, whenever they are set. That one is not taken changes nothing but the peak.
             unsafe { mallopt(parameter, value) };
         }

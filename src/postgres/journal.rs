@@ -313,7 +313,7 @@ impl<'a> Journal<'a> {
             self.client.execute(sql, &[&run_id, &piece, &is_new]).await
         };
         let send = |piece: &str| -> Result<()> { Ok(Handle::current().block_on(keep(piece)).map(drop)?) };
-        let kept = block_in_place(|| in_pieces(REPORT_PIECE_BYTES, send, |into| Ok(serde_json::to_writer(into, report)?)));
+        let kept = block_in_place(|| in_pieces(PIECE_BYTES, send, |into| Ok(serde_json::to_writer(into, report)?)));
         kept.context("write the run's answer into the journal")
     }
 
@@ -521,9 +521,8 @@ async fn write_tables(transaction: &impl GenericClient, run_id: &str, maps: &[(C
 }
 
 /// The plan of thousands of tables is megabytes, and so is its answer: they go in pieces, as they are made.
-const PLAN_PIECE_BYTES: usize = 256 * 1024;
-/// Each makes the text in the journal anew.
-const REPORT_PIECE_BYTES: usize = 1024 * 1024;
+/// Each piece of an answer makes the text in the journal anew, so that small ones would be dear.
+const PIECE_BYTES: usize = 256 * 1024;
 
 async fn write_plan(client: &Client, run_id: &str, plan: &impl Serialize) -> Result<()> {
     let mut sink = CopySink::open(client, "COPY candlefish.plan (run_id, plan) FROM STDIN").await?;
@@ -531,7 +530,7 @@ async fn write_plan(client: &Client, run_id: &str, plan: &impl Serialize) -> Res
     let escaped = |text: &str| text.replace('\\', r"\\");
     let send = |piece: &str| -> Result<()> { Ok(Handle::current().block_on(sink.send(Bytes::from(escaped(piece))))?) };
     block_in_place(|| {
-        in_pieces(PLAN_PIECE_BYTES, send, |into| {
+        in_pieces(PIECE_BYTES, send, |into| {
             write!(into, "{run_id}\t")?;
             serde_json::to_writer(&mut *into, plan)?;
             Ok(into.write_all(b"\n")?)

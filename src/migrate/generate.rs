@@ -5,8 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use crate::migrate::prepare::{CHUNK_BYTES, read_source};
-use crate::migrate::rehearse;
-use crate::migrate::{refuse_problems, todo};
+use crate::migrate::{added_keys, refuse_problems, rehearse, todo};
 use crate::model::{Event, Events, Phase};
 use crate::plan::mapping::Mapping;
 use crate::plan::target::TargetSchema;
@@ -39,9 +38,11 @@ pub async fn generate(
     let input = Input { source: &inspected.schema, profiles: &inspected.profiles, mapping, target: &target, options };
     let mut plan = build(&input);
     refuse_problems(&plan)?;
+    let reader = snapshot.reader()?;
+    added_keys::leave_out_broken(&reader, &inspected.schema, &mut plan)?;
     leave_open(&mut plan);
     unasked::say(&mut plan);
-    let broken = rehearse::broken(&snapshot.reader()?, &inspected.schema, &plan)?;
+    let broken = rehearse::broken(&reader, &inspected.schema, &plan)?;
     let source = snapshot.path().display().to_string().replace(char::is_control, " ");
     let mut warnings = inspected.damage;
     let mut files = files(&plan, &broken, &source);

@@ -1,5 +1,6 @@
 //! `migrate`: a SQLite file into PostgreSQL, whole or with every loss said.
 
+mod added_keys;
 mod after;
 mod asked;
 mod by_partition;

@@ -190,6 +190,12 @@ impl Plan {
     pub fn is_added_key(&self, object: &ObjectPlan) -> bool {
         object.kind == ObjectKind::Unique && self.warnings.iter().any(|said| said.code == UNIQUE_ADDED && said.object == object.label)
     }
+
+    /// Such a key is not made after all.
+    pub fn forget_added_key(&mut self, place: usize) {
+        let label = &self.objects[place].label;
+        self.warnings.retain(|said| said.code != UNIQUE_ADDED || said.object != *label);
+    }
 }
 
 /// Why PostgreSQL cannot check a key over these columns, where no exact type was found for both sides.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result};
+use rusqlite::OptionalExtension as _;
 
 use crate::model::Table;
 use crate::sqlite::rows::{quote, rowid_name};
@@ -51,6 +52,24 @@ impl Reader<'_> {
     /// How many rows of `table` make the expression false, and the first five; an error when SQLite cannot evaluate it here.
     pub fn breaking(&self, table: &Table, expression: &str) -> Result<(u64, Vec<String>)> {
         self.rows_where(table, &format!("NOT ({expression})"), "")
+    }
+
+    /// Values of these columns that several rows hold, and how many, where there are such: what would break a key over them in PostgreSQL.
+    pub fn twice(&self, table: &Table, columns: &[String]) -> Result<Option<(String, i64)>> {
+        let columns: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+        let joined = |tail: &str, between: &str| columns.iter().map(|column| format!("{column}{tail}")).collect::<Vec<_>>().join(between);
+        let sql = format!(
+            "SELECT CAST({} AS TEXT), count(*) FROM main.{} WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1",
+            joined("", " || ', ' || "),
+            quote(&table.name),
+            joined(" IS NOT NULL", " AND "),
+            joined(" COLLATE BINARY", ", ")
+        );
+        let text = |row: &rusqlite::Row<'_>| {
+            Ok((String::from_utf8_lossy(row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default()).into_owned(), row.get(1)?))
+        };
+        let first = self.connection().query_row(&sql, [], text).optional();
+        first.with_context(|| format!("look for rows of {:?} that hold the same", table.name))
     }
 
     fn rows_where(&self, table: &Table, condition: &str, tail: &str) -> Result<(u64, Vec<String>)> {

@@ -237,15 +237,16 @@ async fn not_valid(run: &Run, client: &Client, object: &ObjectPlan, refusal: Sql
     let message = match object.offenders.as_deref() {
         Some(Offenders::Orphans) => return foreign_key_not_valid(client, &plan.target, &object.name, &object.label).await,
         Some(Offenders::Broken { count, list }) => match broken_rows(client, count, list).await {
-            Ok((number, texts)) => Some(rehearse::breaks(number as u64, texts)),
+            Ok((number, texts)) => {
+                // Without a key, a person finds them by SQLite's rowid.
+                let has_key = run.schema.tables[plan.source_index].primary_key.is_some();
+                let told = if has_key { None } else { by_sqlite(run, plan.source_index, object).await? };
+                let told = told.filter(|(count, _)| *count == number as u64).map(|(_, texts)| texts);
+                Some(rehearse::breaks(number as u64, told.unwrap_or(texts)))
+            }
             // A condition may fail at a row instead of being false for it, as a cast does: SQLite can tell which.
             Err(error) if is_about_object(&error) => {
-                let (snapshot, schema, object) = (Arc::clone(&run.snapshot), Arc::clone(&run.schema), object.clone());
-                let table = plan.source_index;
-                let asked = tokio::task::spawn_blocking(move || {
-                    rehearse::breaking(&snapshot.reader()?, &schema.tables[table], &object).map(|said| said.map(|(_, message)| message))
-                });
-                asked.await.context("a reader of the source panicked")??
+                by_sqlite(run, plan.source_index, object).await?.map(|(count, texts)| rehearse::breaks(count, texts))
             }
             Err(error) => return Err(sql_failure(error.into())),
         },
@@ -256,6 +257,13 @@ async fn not_valid(run: &Run, client: &Client, object: &ObjectPlan, refusal: Sql
         format!("is NOT VALID: {}{state}", sql_failure(refusal.into()))
     });
     Ok(Warning { class: object.kind.allow_class().into(), ..Warning::weaker("constraint_not_valid", &object.label, message) })
+}
+
+/// The rows of the source that break a CHECK, as SQLite sees it.
+async fn by_sqlite(run: &Run, table: usize, object: &ObjectPlan) -> Result<Option<(u64, Vec<String>)>> {
+    let (snapshot, schema, object) = (Arc::clone(&run.snapshot), Arc::clone(&run.schema), object.clone());
+    let asked = tokio::task::spawn_blocking(move || rehearse::breaking_rows(&snapshot.reader()?, &schema.tables[table], &object));
+    asked.await.context("a reader of the source panicked")?
 }
 
 async fn broken_rows(client: &Client, count: &str, list: &str) -> Result<(i64, Vec<String>), SqlError> {

@@ -234,12 +234,17 @@ fn orphans(reader: &Reader<'_>, schema: &Schema, table: &Table, object: &ObjectP
 }
 
 /// Rows of the source that break a CHECK, by SQLite's own word.
-pub(super) fn breaking(reader: &Reader<'_>, table: &Table, object: &ObjectPlan) -> Result<Said> {
+fn breaking(reader: &Reader<'_>, table: &Table, object: &ObjectPlan) -> Result<Said> {
+    let found = breaking_rows(reader, table, object)?;
+    Ok(found.map(|(count, examples)| ("constraint_not_valid", breaks(count, examples))))
+}
+
+/// How many they are, and the first of them; nothing where none does, or SQLite cannot tell.
+pub(super) fn breaking_rows(reader: &Reader<'_>, table: &Table, object: &ObjectPlan) -> Result<Option<(u64, Vec<String>)>> {
     let check = table.checks.iter().find(|check| format!("CHECK ({})", check.expression) == *object.original);
     let Some(check) = check else { return Ok(None) };
     // A function of the application's own is not here to be asked.
-    let Ok((count, examples)) = reader.breaking(table, &check.expression) else { return Ok(None) };
-    Ok((count > 0).then(|| ("constraint_not_valid", breaks(count, examples))))
+    Ok(reader.breaking(table, &check.expression).ok().filter(|(count, _)| *count > 0))
 }
 
 /// What is said of a CHECK that so many rows break, with some of them.

@@ -359,7 +359,7 @@ pub fn orphans(
         format!("concat_ws(', ', {})", texts.join(", "))
     };
     if key.is_empty() {
-        return format!("SELECT DISTINCT {}, count(*) OVER () {orphans} ORDER BY 1 LIMIT 5", values(child_columns));
+        return format!("SELECT DISTINCT {} COLLATE \"C\", count(*) OVER () {orphans} ORDER BY 1 LIMIT 5", values(child_columns));
     }
     let (row, order) = by_key(key);
     format!("SELECT {row} || ' → ' || {}, count(*) OVER () {orphans} ORDER BY {order} LIMIT 5", values(child_columns))

@@ -30,7 +30,8 @@ impl fmt::Display for KeyText {
 }
 
 impl Reader<'_> {
-    /// How many rows of `child` have no row in `parent` with the very same values, and the first five: `id 2 → 99`.
+    /// How many rows of `child` have no row in `parent` with the very same values, and the first five: `id 2 → 99`; without a
+    /// key, the values alone.
     pub fn orphans(&self, child: &Table, columns: &[String], parent: &Table, parent_columns: &[String]) -> Result<(u64, Vec<String>)> {
         let not_null: Vec<String> = columns.iter().map(|column| format!("c.{} IS NOT NULL", quote(column))).collect();
         // Values that are one by the parent's collation are two in PostgreSQL; that they are one lets an index find them.
@@ -46,12 +47,23 @@ impl Reader<'_> {
             joined.join(" AND ")
         );
         let values: Vec<String> = columns.iter().map(|column| format!("c.{}", quote(column))).collect();
-        self.rows_where(child, &condition, &format!(" || ' → ' || {}", values.join(" || ', ' || ")))
+        let values = values.join(" || ', ' || ");
+        match &child.primary_key {
+            Some(key) => {
+                self.rows_where(child, &condition, &format!("{} || ' → ' || {values}", KeyText::of(&named(child, &key.columns))), "")
+            }
+            // PostgreSQL knows such rows by nothing else: what is said of them is the same before and after.
+            None => self.rows_where(child, &condition, &values, "DISTINCT"),
+        }
     }
 
     /// How many rows of `table` make the expression false, and the first five; an error when SQLite cannot evaluate it here.
     pub fn breaking(&self, table: &Table, expression: &str) -> Result<(u64, Vec<String>)> {
-        self.rows_where(table, &format!("NOT ({expression})"), "")
+        let key: Vec<String> = match &table.primary_key {
+            Some(key) => named(table, &key.columns),
+            None => rowid_name(table).iter().map(ToString::to_string).collect(),
+        };
+        self.rows_where(table, &format!("NOT ({expression})"), &KeyText::of(&key).to_string(), "")
     }
 
     /// Values of these columns that several rows hold, and how many, where there are such: what would break a key over them in PostgreSQL.
@@ -72,22 +84,23 @@ impl Reader<'_> {
         first.with_context(|| format!("look for rows of {:?} that hold the same", table.name))
     }
 
-    fn rows_where(&self, table: &Table, condition: &str, tail: &str) -> Result<(u64, Vec<String>)> {
+    /// `text` is the SQL of a row; where each text is wanted once, they are sorted.
+    fn rows_where(&self, table: &Table, condition: &str, text: &str, distinct: &str) -> Result<(u64, Vec<String>)> {
         let from = format!("FROM main.{} c WHERE {condition}", quote(&table.name));
         let context = || format!("look for rows of {:?} that break a constraint", table.name);
         let count: i64 = self.connection().query_row(&format!("SELECT count(*) {from}"), [], |row| row.get(0)).with_context(context)?;
         if count == 0 {
             return Ok((0, Vec::new()));
         }
-        let key: Vec<String> = match &table.primary_key {
-            Some(key) => key.columns.iter().map(|column| table.columns[*column].name.clone()).collect(),
-            None => rowid_name(table).iter().map(ToString::to_string).collect(),
-        };
-        let named = KeyText::of(&key);
-        let mut statement =
-            self.connection().prepare(&format!("SELECT CAST({named}{tail} AS TEXT) {from} LIMIT {EXAMPLES}")).with_context(context)?;
+        let order = if distinct.is_empty() { "" } else { "ORDER BY 1" };
+        let sql = format!("SELECT {distinct} CAST({text} AS TEXT) COLLATE BINARY {from} {order} LIMIT {EXAMPLES}");
+        let mut statement = self.connection().prepare(&sql).with_context(context)?;
         let rows = statement
             .query_map([], |row| Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default()).into_owned()))?;
         Ok((count.unsigned_abs(), rows.collect::<Result<_, _>>().with_context(context)?))
     }
+}
+
+fn named(table: &Table, columns: &[usize]) -> Vec<String> {
+    columns.iter().map(|column| table.columns[*column].name.clone()).collect()
 }

@@ -126,6 +126,64 @@ fn each_sin_of_indexes_is_found_on_every_version() {
     }
 }
 
+/// PostgreSQL looks for the rows of a key by its own operator and collation, and is served by an index that begins with any column of it.
+#[test]
+fn an_index_serves_a_foreign_key_that_begins_with_a_column_as_the_key_is_compared() {
+    for (version, bin) in versions() {
+        let server = Server::start(&bin, &[]);
+        server.rows(
+            "CREATE COLLATION loose (provider = icu, locale = 'und', deterministic = false); \
+             CREATE TABLE p (id text PRIMARY KEY); CREATE TABLE p_c (id text COLLATE \"C\" PRIMARY KEY); \
+             CREATE TABLE p_loose (id text COLLATE loose PRIMARY KEY); CREATE TABLE pair (a int, b int, PRIMARY KEY (a, b))",
+        );
+        server.rows(
+            "CREATE TABLE sin_collation (p text REFERENCES p, x int); CREATE INDEX ON sin_collation (p COLLATE \"C\"); \
+             CREATE TABLE fine_collation (p text COLLATE \"C\" REFERENCES p); CREATE INDEX ON fine_collation (p); \
+             CREATE TABLE fine_own (p text REFERENCES p_c); CREATE INDEX ON fine_own (p); \
+             CREATE TABLE fine_pattern (p text REFERENCES p); CREATE INDEX ON fine_pattern (p text_pattern_ops); \
+             CREATE TABLE fine_loose (p text COLLATE loose REFERENCES p_loose); CREATE INDEX ON fine_loose (p); \
+             CREATE TABLE fine_second (a int, b int, x int, FOREIGN KEY (a, b) REFERENCES pair); CREATE INDEX ON fine_second (b, x); \
+             CREATE TABLE sin_behind (a int, b int, x int, FOREIGN KEY (a, b) REFERENCES pair); CREATE INDEX ON sin_behind (x, a, b)",
+        );
+        if version.parse::<u32>().unwrap() >= 18 {
+            server.rows("CREATE TABLE fine_not_enforced (p text REFERENCES p NOT ENFORCED)");
+        } else {
+            // Later ones refuse two collations where one holds different texts for equal; earlier ones go by the other one.
+            server.rows(
+                "CREATE TABLE sin_loose (p text REFERENCES p_loose); CREATE INDEX ON sin_loose (p); \
+                 CREATE TABLE fine_looser (p text REFERENCES p_loose); CREATE INDEX ON fine_looser (p COLLATE loose)",
+            );
+        }
+        let document = Case::new("served").run_args(["stats", "indexes", "--json", "-d", &server.url()]).exit(0).json();
+        let mut found: Vec<&str> = rows(&document).iter().filter_map(|row| row["table"].as_str()).collect();
+        found.sort_unstable();
+        let sins = server.rows("SELECT 'public.' || relname FROM pg_class WHERE relname LIKE 'sin%' AND relkind = 'r' ORDER BY 1");
+        assert_eq!(found, sins, "PostgreSQL {version}: {document:#}");
+    }
+}
+
+/// Of one method and the same columns, options make several indexes, except those of how full they are and how they are written.
+#[test]
+fn indexes_with_other_options_are_no_duplicates_where_that_is_another_index() {
+    for (version, bin) in versions() {
+        let server = Server::start(&bin, &[]);
+        server.rows("CREATE TABLE t (a int, words tsvector, list int[])");
+        server.rows(
+            "CREATE INDEX fine_brin ON t USING brin (a); CREATE INDEX fine_ranges ON t USING brin (a) WITH (pages_per_range = 8); \
+             CREATE INDEX sin_ranges ON t USING brin (a) WITH (pages_per_range = 8); \
+             CREATE INDEX fine_sums ON t USING brin (a) WITH (autosummarize); \
+             CREATE INDEX fine_gist ON t USING gist (words); CREATE INDEX fine_signature ON t USING gist (words tsvector_ops (siglen = 64)); \
+             CREATE INDEX sin_buffering ON t USING gist (words) WITH (buffering = on); \
+             CREATE INDEX fine_gin ON t USING gin (list); CREATE INDEX sin_gin ON t USING gin (list) WITH (fastupdate = off); \
+             CREATE INDEX fine_tree ON t (a); CREATE INDEX sin_tree ON t (a) WITH (fillfactor = 70, deduplicate_items = off)",
+        );
+        let document = Case::new("options").run_args(["stats", "indexes", "--json", "-d", &server.url()]).exit(0).json();
+        let mut found: Vec<&str> = rows(&document).iter().filter_map(|row| row["index"].as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, ["public.sin_buffering", "public.sin_gin", "public.sin_ranges", "public.sin_tree"], "{version}: {document:#}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_of_locks_is_a_tree_with_its_root() {
     let database = Database::fresh();

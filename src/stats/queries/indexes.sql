@@ -41,6 +41,14 @@ indexes AS MATERIALIZED (
         coalesce(pg_get_expr(x.indexprs, x.indrelid), '') AS expressions,
         coalesce(pg_get_expr(x.indpred, x.indrelid), '') AS predicate,
         coalesce(to_jsonb(x) ->> 'indnullsnotdistinct', 'false') AS nulls_not_distinct,
+        -- What makes another index of it: ranges of BRIN, lengths of signatures, lists. How full it is and how it is written does not.
+        (
+            SELECT coalesce(string_agg(o.option, ' ' ORDER BY o.option), '') FROM unnest(c.reloptions) AS o (option)
+            WHERE split_part(o.option, '=', 1) NOT IN ('fillfactor', 'deduplicate_items', 'fastupdate', 'gin_pending_list_limit', 'buffering')
+        ) || (
+            SELECT coalesce(string_agg(format(' %s: %s', a.attnum, a.attoptions), '' ORDER BY a.attnum), '') FROM pg_attribute a
+            WHERE a.attrelid = x.indexrelid AND a.attoptions IS NOT NULL
+        ) AS build,
         x.indimmediate AS is_immediate,
         x.indnatts - x.indnkeyatts AS n_carried,
         x.indisprimary OR x.indisexclusion OR x.indisreplident OR x.indisclustered OR c.relispartition
@@ -81,8 +89,8 @@ duplicate AS MATERIALIZED (
         format('DROP INDEX %s%s', CASE WHEN NOT i.is_partitioned THEN 'CONCURRENTLY ' END, i.indexrelid::regclass) AS ddl
     FROM indexes i
     JOIN indexes k ON k.indrelid = i.indrelid AND k.indexrelid <> i.indexrelid AND k.indisvalid AND k.is_partitioned = i.is_partitioned
-        AND (k.amname, k.columns, k.n, k.classes, k.collations, k.options, k.expressions, k.predicate)
-            = (i.amname, i.columns, i.n, i.classes, i.collations, i.options, i.expressions, i.predicate)
+        AND (k.amname, k.columns, k.n, k.classes, k.collations, k.options, k.expressions, k.predicate, k.build)
+            = (i.amname, i.columns, i.n, i.classes, i.collations, i.options, i.expressions, i.predicate, i.build)
         -- One that may be checked late keeps a weaker promise, which no foreign key and no ON CONFLICT takes.
         AND (NOT i.indisunique
             OR (k.indisunique AND k.nulls_not_distinct = i.nulls_not_distinct AND (k.is_immediate OR NOT i.is_immediate)))
@@ -108,12 +116,22 @@ redundant AS MATERIALIZED (
     ORDER BY i.indexrelid, k.n DESC, k.n_carried DESC, k.is_bound DESC, k.indisunique DESC, k.indexrelid
 ),
 foreign_keys AS MATERIALIZED (
-    SELECT k.oid, k.conname, k.conrelid, k.confrelid, t.relkind, k.conkey[1:p.n] AS conkey, k.conpfeqop[1:p.n] AS conpfeqop
+    SELECT k.oid, k.conname, k.conrelid, k.confrelid, t.relkind, k.conkey[1:p.n] AS conkey, k.conpfeqop[1:p.n] AS conpfeqop,
+        -- By the collation of its own column PostgreSQL looks for a key's rows, and by the other one where that holds different texts for equal.
+        ARRAY(
+            SELECT CASE WHEN coalesce(l.collisdeterministic, true) THEN own.attcollation ELSE other.attcollation END
+            FROM unnest(k.conkey[1:p.n], k.confkey[1:p.n]) WITH ORDINALITY AS u (own, other, position)
+            JOIN pg_attribute own ON own.attrelid = k.conrelid AND own.attnum = u.own
+            JOIN pg_attribute other ON other.attrelid = k.confrelid AND other.attnum = u.other
+            LEFT JOIN pg_collation l ON l.oid = other.attcollation
+            ORDER BY u.position
+        ) AS collations
     FROM pg_constraint k
     JOIN tables t ON t.oid = k.conrelid
     -- Of a temporal key (PostgreSQL 18) the last is a period, which is not found by equality: the others find the rows.
     CROSS JOIN LATERAL (SELECT cardinality(k.conkey) - CASE WHEN to_jsonb(k) ->> 'conperiod' = 'true' THEN 1 ELSE 0 END AS n) AS p
-    WHERE k.contype = 'f' AND k.conparentid = 0
+    -- One that is NOT ENFORCED (PostgreSQL 18) looks for nothing.
+    WHERE k.contype = 'f' AND k.conparentid = 0 AND coalesce(to_jsonb(k) ->> 'conenforced', 'true') = 'true'
 ),
 -- The index that serves a foreign key; of several, one that stays anyhow.
 served AS MATERIALIZED (
@@ -122,24 +140,23 @@ served AS MATERIALIZED (
     JOIN indexes i ON i.indrelid = f.conrelid
     -- One that not every partition has is to be completed, one whose build has failed is to be built again, and one that is being built will be there:
     -- another one beside it mends nothing. What REINDEX has left behind is to go.
-    WHERE (i.indisvalid OR i.is_partitioned OR i.indexrelid::regclass::text !~ '_cc(new|old)[0-9]*"?$') AND i.n >= cardinality(f.conkey)
+    WHERE (i.indisvalid OR i.is_partitioned OR i.indexrelid::regclass::text !~ '_cc(new|old)[0-9]*"?$')
         -- It finds the rows of a key. BRIN and bloom read all of the index, and much of the table.
         AND i.amname NOT IN ('brin', 'bloom')
-        AND NOT EXISTS (
-            SELECT FROM unnest(f.conkey, f.conpfeqop) AS part (attnum, equality)
-            WHERE NOT EXISTS (
-                SELECT FROM unnest(i.keys, i.classes) AS key (attnum, class)
-                JOIN pg_opclass c ON c.oid = key.class::oid
-                JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amoppurpose = 's'
-                JOIN pg_operator e ON e.oid = o.amopopr
-                WHERE key.attnum = part.attnum::text AND part.equality IN (e.oid, e.oprcom)))
+        -- By its first column alone it finds few rows, among which the others are looked for.
+        AND EXISTS (
+            SELECT FROM unnest(f.conkey, f.conpfeqop, f.collations) AS part (attnum, equality, collated)
+            JOIN pg_opclass c ON c.oid = i.classes[1]::oid
+            JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amoppurpose = 's'
+            JOIN pg_operator e ON e.oid = o.amopopr
+            WHERE i.keys[1] = part.attnum::text AND part.equality IN (e.oid, e.oprcom) AND i.collations[1]::oid IN (0, part.collated))
         -- A key that is NULL refers to nothing: an index may leave it out.
         AND (i.predicate = '' OR NOT EXISTS (
             SELECT FROM regexp_split_to_table(i.predicate, ' AND ') AS part
             WHERE btrim(part, '()') NOT IN (
                 SELECT format('%I IS NOT NULL', a.attname) FROM pg_attribute a WHERE a.attrelid = f.conrelid AND a.attnum = ANY (f.conkey))))
-        AND i.keys[1:cardinality(f.conkey)] <@ f.conkey::text[] AND i.keys[1:cardinality(f.conkey)] @> f.conkey::text[]
-    ORDER BY f.oid, NOT i.indisvalid, i.indexrelid IN (SELECT indexrelid FROM duplicate UNION ALL SELECT indexrelid FROM redundant),
+    ORDER BY f.oid, NOT i.indisvalid,
+        NOT (i.keys[1:cardinality(f.conkey)] <@ f.conkey::text[] AND i.keys[1:cardinality(f.conkey)] @> f.conkey::text[]), i.indexrelid IN (SELECT indexrelid FROM duplicate UNION ALL SELECT indexrelid FROM redundant),
         i.is_bound DESC, i.indisunique DESC, coalesce(i.scans, 0) = 0, i.n, i.indexrelid
 ),
 unused AS (

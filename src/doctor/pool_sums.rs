@@ -1,12 +1,13 @@
 //! Whether the limits add up: what PgBouncer may open against what the server allows.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use futures_util::FutureExt as _;
 
 use crate::doctor::connections::usable;
 use crate::doctor::pgbouncer::{OF_ANY, state};
-use crate::doctor::{Check, Found, few};
+use crate::doctor::{Check, Found, Verdict, few};
 use crate::postgres::ConsoleRow;
 use crate::stats::{GRANT, PoolerState};
 
@@ -27,27 +28,46 @@ pub const POOL_SUMS: Check = Check {
 };
 
 fn judge(state: &PoolerState, examined: &str, usable: f64) -> Found {
-    let (here, elsewhere) = by_server(&state.databases, examined);
+    let placed = placed(&state.databases, examined);
+    let at = |places: &[Place]| placed.iter().filter(|(_, place)| places.contains(place)).map(|(row, _)| *row).collect::<Vec<_>>();
+    let (elsewhere, perhaps) = (at(&[Place::Elsewhere]), at(&[Place::Perhaps]));
+    let known = judge_of(state, &at(&[Place::Here]), &elsewhere, &perhaps, usable);
+    if perhaps.is_empty() || known.verdict != Verdict::Ok {
+        return known;
+    }
+    let all = judge_of(state, &at(&[Place::Here, Place::Perhaps]), &elsewhere, &[], usable);
+    if all.verdict == Verdict::Ok {
+        return all;
+    }
+    let names: Vec<&str> = perhaps.iter().filter_map(|row| text(row, "name")).collect();
+    Found::unknown(
+        format!("whether these are of the same server their hosts do not tell: {}; with them it is {}", few(&names), all.value),
+        "Give all databases of one server the same host in pgbouncer.ini.",
+    )
+}
+
+/// What the pools of the databases `here` come to; of those of `perhaps` it is not known where they are.
+fn judge_of(state: &PoolerState, here: &[&ConsoleRow], elsewhere: &[&ConsoleRow], perhaps: &[&ConsoleRow], usable: f64) -> Found {
     // Every database is of its entry `*`, of which the console shows neither sizes nor where it leads while nobody is there.
     let is_of_any = here.is_empty() && elsewhere.is_empty();
-    let Some(pools) = (if is_of_any { of_any(state) } else { of_databases(state, &here) }) else {
+    let Some(pools) = (if is_of_any { of_any(state) } else { of_databases(state, here) }) else {
         return Found::unknown("PgBouncer does not say how large its pools may be", "");
     };
-    let limits = Limits { state, databases: &here };
+    let limits = Limits { state, databases: here };
     let sum = fullest(&pools, &limits) as f64;
     let value = format!("pools up to {sum:.0} of {usable:.0} connections");
-    let not_counted = |why: &str, names: Vec<&str>| match names.as_slice() {
+    let not_counted = |why: &str, names: Vec<String>| match names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => String::new(),
         names => format!("; not counted, {why}: {}", few(names)),
     };
-    let name = |row: &&&ConsoleRow| row.get("name").map_or("", String::as_str).to_string();
-    let closed: Vec<String> = here.iter().filter(|row| is_closed(state, row)).map(|row| name(&row)).collect();
-    let others: Vec<String> = elsewhere.iter().map(|row| name(&row)).collect();
+    let names = |rows: &[&'_ ConsoleRow]| rows.iter().filter_map(|row| row.get("name").cloned()).collect::<Vec<String>>();
+    let closed: Vec<&ConsoleRow> = here.iter().copied().filter(|row| is_closed(state, row)).collect();
     let basis = format!(
-        "{}{}{}",
+        "{}{}{}{}",
         limits.basis(&pools),
-        not_counted("for it is disabled and has no client", closed.iter().map(String::as_str).collect()),
-        not_counted("for another server", others.iter().map(String::as_str).collect())
+        not_counted("for it is disabled and has no client", names(&closed)),
+        not_counted("for another server", names(elsewhere)),
+        not_counted("for its host does not tell whether it is of this server", names(perhaps))
     );
     let by_default = if is_of_any { ", unless its entry * says otherwise" } else { "" };
     if sum > usable {
@@ -65,7 +85,7 @@ fn judge(state: &PoolerState, examined: &str, usable: f64) -> Found {
     } else if is_of_any {
         Found::unknown(OF_ANY, "Look again when a client has come.")
     } else {
-        let why = match bound(state, &here, &limits).is_some_and(|bound| bound as f64 <= usable) {
+        let why = match bound(state, here, &limits).is_some_and(|bound| bound as f64 <= usable) {
             true => "every pool can be full, and the server has room",
             false if state.to_come().is_empty() => {
                 "every pool that there is now can be full; each other user makes another, up to max_db_connections where that is set"
@@ -76,13 +96,44 @@ fn judge(state: &PoolerState, examined: &str, usable: f64) -> Found {
     }
 }
 
-/// Its databases that lead to the same server as the one that is examined, and those that lead elsewhere. Where that one is not named all may be its.
-fn by_server<'a>(databases: &'a [ConsoleRow], examined: &str) -> (Vec<&'a ConsoleRow>, Vec<&'a ConsoleRow>) {
+/// Where a database leads, beside the one that is examined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Here,
+    Elsewhere,
+    /// A name may be of any address, and a machine has several.
+    Perhaps,
+}
+
+/// Its databases, and whether they lead to the same server as the one that is examined. Where that one is not named all may be its.
+fn placed<'a>(databases: &'a [ConsoleRow], examined: &str) -> Vec<(&'a ConsoleRow, Place)> {
     let is = |row: &ConsoleRow, column: &str| row.get(column).is_some_and(|name| name == examined);
-    let server = |row: &'a ConsoleRow| (row.get("host"), row.get("port"));
+    let server = |row: &'a ConsoleRow| (text(row, "host").unwrap_or_default(), text(row, "port").unwrap_or_default());
     let own = databases.iter().find(|row| is(row, "name")).or_else(|| databases.iter().find(|row| is(row, "database"))).map(server);
     let named = databases.iter().filter(|row| row.get("name").is_some_and(|name| name != "pgbouncer"));
-    named.partition(|row| own.is_none_or(|own| server(row) == own))
+    named.map(|row| (row, own.map_or(Place::Here, |own| place(own, server(row))))).collect()
+}
+
+fn place((own, own_port): (&str, &str), (host, port): (&str, &str)) -> Place {
+    let address = |host: &str| host.parse::<IpAddr>().ok();
+    if own_port != port {
+        Place::Elsewhere
+    } else if own.eq_ignore_ascii_case(host) || (is_local(own) && is_local(host)) {
+        Place::Here
+    } else if !is_local(own) && !is_local(host) && address(own).is_some() && address(host).is_some() {
+        Place::Elsewhere
+    } else {
+        Place::Perhaps
+    }
+}
+
+/// The machine that PgBouncer itself is on, by a socket (no host, or a folder) or a loopback address.
+fn is_local(host: &str) -> bool {
+    let name = host.to_ascii_lowercase();
+    host.is_empty()
+        || host.starts_with(['/', '@'])
+        || ["localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"].contains(&name.as_str())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Servers of one database and one user.

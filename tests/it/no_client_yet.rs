@@ -217,3 +217,30 @@ fn a_database_that_is_paused_is_named_with_what_resumes_it() {
     assert_eq!(waiting.join().unwrap().unwrap(), ["2"]);
     assert_eq!(found()["verdict"], "ok");
 }
+
+/// One server has several spellings: none of them makes another server of it.
+#[test]
+fn a_server_under_another_spelling_of_its_host_is_the_same() {
+    let server = Server::start(&machine(), &[]);
+    let case = Case::new("spellings");
+    let port = server.url().trim_start_matches("postgresql://candlefish@127.0.0.1:").trim_end_matches("/postgres").to_string();
+    for (host, verdict, value) in [
+        ("localhost", "error", "pools up to 40 of 27 connections"),
+        ("127.0.0.2", "error", "pools up to 40 of 27 connections"),
+        ("::1", "error", "pools up to 40 of 27 connections"),
+        ("/tmp", "error", "pools up to 40 of 27 connections"),
+        // It may be this machine.
+        ("db.example", "unknown", ""),
+        ("192.0.2.7", "unknown", ""),
+    ] {
+        let databases = format!(
+            "[databases]\npostgres = host=127.0.0.1 port={port} pool_size=10\njobs = host={host} port={port} dbname=postgres pool_size=30\n"
+        );
+        let bouncer = Bouncer::start("pgbouncer", &server.url(), &databases);
+        let document = case.run_args(["doctor", "--json", "--pooler", &bouncer.url(), "-d", &server.url()]).json();
+        assert_eq!(said(&document, "pool-sums"), of(verdict, value), "{host}");
+        let why = check(&document, "pool-sums")["why"].as_str().unwrap();
+        assert!(!why.contains("another server"), "{host}: {why}");
+        assert!(verdict == "error" || why.contains("their hosts do not tell: jobs; with them it is pools up to 40 of 27"), "{host}: {why}");
+    }
+}

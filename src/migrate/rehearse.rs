@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value as Json;
 
 use crate::migrate::copy::copied_columns;
+use crate::migrate::counted_rows::unfit;
 use crate::migrate::encode::RowEncoder;
 use crate::migrate::{Job, OnMisfit, Prepared, foretell, rejects};
 use crate::model::{Failure, ForeignKey, Schema, Table};
@@ -196,22 +197,18 @@ impl Rehearsal {
         let Some((table, misfits)) = first else { return Ok(()) };
         let (key, reason) = misfits.examples.first().cloned().unwrap_or_default();
         if job.on_misfit == OnMisfit::Fail {
+            // A row that PostgreSQL refuses as a whole has no such column.
+            let place = if misfits.column.is_empty() { String::new() } else { format!("column {:?}, ", misfits.column) };
             bail!(
-                Failure::new(
-                    "misfit",
-                    format!("table {:?}: column {:?}, {key}: {reason}; {rejected} rows do not fit", table.source, misfits.column)
-                )
-                .hint("Widen the column (the default), or set such rows aside with --on-misfit reject.")
+                Failure::new("misfit", format!("table {:?}: {place}{key}: {reason}; {}", table.source, unfit(rejected)))
+                    .hint("Widen the column (the default), or set such rows aside with --on-misfit reject.")
             );
         }
         let rows: u64 = plan.tables.iter().map(|table| table.rows).sum();
         if let Some(most) = job.max_rejects.map(|most| most.of(rows)).filter(|most| rejected > *most) {
             bail!(
-                Failure::new(
-                    "too_many_rejects",
-                    format!("{rejected} rows do not fit, more than {most}; table {:?}, {reason}", table.source)
-                )
-                .hint("Look at the misfits, change the mapping, or raise --max-rejects.")
+                Failure::new("too_many_rejects", format!("{}, more than {most}; table {:?}, {reason}", unfit(rejected), table.source))
+                    .hint("Look at the misfits, change the mapping, or raise --max-rejects.")
             );
         }
         Ok(())

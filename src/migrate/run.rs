@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use tokio::sync::Notify;
 
+use crate::migrate::counted_rows::unfit;
 use crate::migrate::finish::Built;
 use crate::migrate::proof::Proofs;
 use crate::migrate::rejects::Rejects;
@@ -107,7 +108,7 @@ impl Run {
         let Some(most) = self.max_rejects.map(|most| most.of(total)) else { return Ok(()) };
         if rejected > most {
             bail!(
-                Failure::new("too_many_rejects", format!("more than {most} rows do not fit; the last: table {:?}, {reason}", table.source))
+                Failure::new("too_many_rejects", format!("more than {}; the last: table {:?}, {reason}", unfit(most), table.source))
                     .hint("Look at the rejects, change the mapping, or raise --max-rejects.")
                     .target_changed()
             );

@@ -162,6 +162,19 @@ fn misfits_of_a_given_schema_are_listed_with_their_keys() {
 }
 
 #[test]
+fn a_row_that_is_refused_as_a_whole_is_told_without_a_column() {
+    let database = Database::fresh();
+    database.execute("CREATE TABLE t(id int PRIMARY KEY, n int CHECK (n > 0))");
+    let case = Case::new("refused")
+        .source_sql("CREATE TABLE t(id INTEGER PRIMARY KEY, n); INSERT INTO t VALUES (1, 1), (2, -5);")
+        .database(&database);
+    let said = case.run("migrate {source} --to {url} --dry-run --on-misfit fail --json").exit(2).json()["error"]["message"].to_string();
+    assert!(!said.contains("column \\\"\\\"") && said.contains("1 row does not fit"), "{said}");
+    let said = case.run("migrate {source} --to {url} --dry-run --max-rejects 0 --json").exit(2).json()["error"]["message"].to_string();
+    assert!(said.contains("1 row does not fit, more than 0"), "{said}");
+}
+
+#[test]
 fn generated_migrations_make_what_a_derived_run_makes() {
     for (name, sql) in sources() {
         let (derived, migrated) = (Database::fresh(), Database::fresh());

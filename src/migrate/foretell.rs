@@ -1,7 +1,7 @@
 //! What PostgreSQL itself would refuse of the rows, found out before the run: tables that are there already are filled for a try, as temporary
 //! tables with the same types, constraints and unique indexes, in a transaction that is rolled back. So are tables with columns of types that
-//! only PostgreSQL knows, or that it computes, tables whose rows may be in the way of their keys, those that views
-//! read, and those whose foreign keys SQLite cannot tell of.
+//! only PostgreSQL knows, or that it computes, tables whose rows may be in the way of their keys, those that views read,
+//! and those whose foreign keys SQLite cannot tell of.
 
 mod computed;
 mod keyless;

@@ -1,10 +1,10 @@
 //! The words that every room speaks. Knows nothing of files, servers or people.
 
-mod alike;
 mod cell;
 mod column_type;
 mod event;
 mod failure;
+mod interner;
 mod kept;
 mod kpi;
 mod migration;
@@ -16,11 +16,11 @@ mod secret;
 mod text;
 mod value;
 
-pub use alike::Alike;
 pub use cell::Cell;
 pub use column_type::{ColumnType, TypeKind};
 pub use event::{Event, Events, Phase};
 pub use failure::{Failure, sentence};
+pub use interner::Interner;
 pub use kept::Kept;
 pub use kpi::{KPIS, Kpi, LATENCY_BOUNDS, Limit, Unit};
 pub use migration::{AppliedMigration, MigrationState, MigrationStatus, RefreshedView, Section};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::model::{Name, Schema, Table, TableKind, TypeKind};
-use crate::plan::decision::{AlikeColumns, ObjectKind, Plan, Problem, TablePlan, Todo, Warning};
+use crate::plan::decision::{ColumnInterner, ObjectKind, Plan, Problem, TablePlan, Todo, Warning};
 use crate::plan::filters::Filters;
 use crate::plan::mapping::Mapping;
 use crate::plan::names::{self, NameStyle, Namespace};
@@ -147,8 +147,8 @@ pub fn build(input: &Input<'_>) -> Plan {
         name_sequences(&mut plan, &mut relations);
     }
     // What was decided since, of defaults and for foreign keys, is alike again.
-    let mut alike = AlikeColumns::default();
-    plan.tables.iter_mut().for_each(|table| alike.take_in(table));
+    let mut interner = ColumnInterner::default();
+    plan.tables.iter_mut().for_each(|table| interner.take_in(table));
     note_ids(&mut plan);
     limits::check(input, &mut plan);
     note_idle_zone(input.options, &mut plan);
@@ -160,7 +160,7 @@ fn plan_tables(input: &Input<'_>, filters: &Filters, plan: &mut Plan, relations:
     let there = Lookup::of(input.target.tables.iter().map(|table| table.name.name.as_str()));
     let named = input.source.tables.iter().filter(|table| table.has_data()).map(|table| input.name_in_target(table)).collect();
     let names = input.names_in_target();
-    let (mut taken, mut alike) = (HashSet::new(), AlikeColumns::default());
+    let (mut taken, mut interner) = (HashSet::new(), ColumnInterner::default());
     for (index, table) in input.source.tables.iter().enumerate() {
         if !table.has_data() {
             continue;
@@ -173,7 +173,7 @@ fn plan_tables(input: &Input<'_>, filters: &Filters, plan: &mut Plan, relations:
         let built = TableBuilder { input, index, table, profile, filters, there: &there, named: &named, name };
         let before = plan.tables.len();
         built.build(plan, relations, &mut taken);
-        plan.tables[before..].iter_mut().for_each(|table| alike.take_in(table));
+        plan.tables[before..].iter_mut().for_each(|table| interner.take_in(table));
     }
 }
 

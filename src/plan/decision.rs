@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::model::{Alike, ColumnType, Name, QualifiedName};
+use crate::model::{ColumnType, Interner, Name, QualifiedName};
 use crate::plan::convert::Conversion;
 use crate::plan::profile::RowRange;
 use crate::plan::target::Rebuildable;
@@ -19,7 +19,7 @@ pub struct Plan {
     pub schema: String,
     /// `CREATE SCHEMA` is part of the work.
     pub create_schema: bool,
-    #[serde(deserialize_with = "tables_alike")]
+    #[serde(deserialize_with = "interned_tables")]
     pub tables: Vec<TablePlan>,
     /// Tables of the source that are not wanted.
     #[serde(default)]
@@ -107,22 +107,22 @@ pub struct ColumnPlan {
 
 /// The columns of all tables so far: those that are alike become the same.
 #[derive(Default)]
-pub struct AlikeColumns {
-    copied: Alike<ColumnPlan>,
-    created: Alike<CreateColumn>,
+pub struct ColumnInterner {
+    copied: Interner<ColumnPlan>,
+    created: Interner<CreateColumn>,
 }
 
-impl AlikeColumns {
+impl ColumnInterner {
     pub fn take_in(&mut self, table: &mut TablePlan) {
-        table.columns.iter_mut().for_each(|column| *column = self.copied.first(Arc::clone(column)));
+        table.columns.iter_mut().for_each(|column| *column = self.copied.intern(Arc::clone(column)));
         let created = table.create.iter_mut().flat_map(|create| &mut create.columns);
-        created.for_each(|column| *column = self.created.first(Arc::clone(column)));
+        created.for_each(|column| *column = self.created.intern(Arc::clone(column)));
     }
 }
 
 /// The tables of a plan in the journal.
-fn tables_alike<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TablePlan>, D::Error> {
-    struct Tables(AlikeColumns);
+fn interned_tables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TablePlan>, D::Error> {
+    struct Tables(ColumnInterner);
     impl<'de> Visitor<'de> for Tables {
         type Value = Vec<TablePlan>;
 
@@ -139,7 +139,7 @@ fn tables_alike<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TablePlan>, D:
             Ok(tables)
         }
     }
-    from.deserialize_seq(Tables(AlikeColumns::default()))
+    from.deserialize_seq(Tables(ColumnInterner::default()))
 }
 
 /// Why a column has its type.

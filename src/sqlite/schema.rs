@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef;
 use crate::dialect::parse::{self, TableDdl};
 use crate::dialect::translate;
 use crate::model::{
-    Affinity, Alike, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, PrimaryKey, Schema,
+    Affinity, Collation, Column, ForeignKey, ForeignKeyAction, Generated, Index, IndexColumn, IndexOrigin, Interner, PrimaryKey, Schema,
     Table, TableKind, Trigger, View,
 };
 use crate::sqlite::rows::quote;
@@ -108,8 +108,8 @@ struct Known<'a> {
     kinds: &'a HashMap<String, ListedTable>,
     /// CREATE INDEX statements, by index.
     indexes: &'a HashMap<&'a str, &'a str>,
-    types: RefCell<Alike<str>>,
-    columns: RefCell<Alike<Column>>,
+    types: RefCell<Interner<str>>,
+    columns: RefCell<Interner<Column>>,
     salvage: bool,
 }
 
@@ -162,7 +162,7 @@ fn table(connection: &Connection, object: &Object, known: &Known<'_>) -> Result<
         sql: object.sql.as_str().into(),
         columns: Vec::with_capacity(columns.len()),
     };
-    table.columns.extend(columns.into_iter().map(|column| known.columns.borrow_mut().first(Arc::new(column))));
+    table.columns.extend(columns.into_iter().map(|column| known.columns.borrow_mut().intern(Arc::new(column))));
     table.indexes = indexes(connection, &table, known.indexes)?;
     table.rowid_alias = rowid_alias(&table);
     know_rows_by_rowid(&mut table);
@@ -191,7 +191,7 @@ fn columns(
     connection: &Connection,
     table: &str,
     ddl: &TableDdl,
-    types: &RefCell<Alike<str>>,
+    types: &RefCell<Interner<str>>,
 ) -> Result<(Vec<Column>, Vec<usize>, Vec<String>)> {
     let mut statement = connection
         .prepare_cached("SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")
@@ -238,7 +238,7 @@ fn columns(
         });
         columns.push(Column {
             affinity: Affinity::of(&declared),
-            declared: types.borrow_mut().first(declared.into()),
+            declared: types.borrow_mut().intern(declared.into()),
             not_null: row.get(2)?,
             default,
             generated,

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 /// The things so far that differ.
 #[derive(Debug)]
-pub struct Alike<T: ?Sized>(HashSet<Arc<T>>);
+pub struct Interner<T: ?Sized>(HashSet<Arc<T>>);
 
-impl<T: ?Sized> Default for Alike<T> {
+impl<T: ?Sized> Default for Interner<T> {
     fn default() -> Self {
-        Alike(HashSet::new())
+        Interner(HashSet::new())
     }
 }
 
-impl<T: Eq + Hash + ?Sized> Alike<T> {
+impl<T: Eq + Hash + ?Sized> Interner<T> {
     /// The first thing that is the same as this one.
-    pub fn first(&mut self, thing: Arc<T>) -> Arc<T> {
+    pub fn intern(&mut self, thing: Arc<T>) -> Arc<T> {
         if let Some(first) = self.0.get(&thing) {
             return Arc::clone(first);
         }
@@ -31,9 +31,9 @@ mod tests {
 
     #[test]
     fn what_is_the_same_is_kept_once() {
-        let mut alike = Alike::<str>::default();
-        let first = alike.first("INTEGER".into());
-        let again = alike.first("INTEGER".into());
-        assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &alike.first("TEXT".into())));
+        let mut interner = Interner::<str>::default();
+        let first = interner.intern("INTEGER".into());
+        let again = interner.intern("INTEGER".into());
+        assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &interner.intern("TEXT".into())));
     }
 }
